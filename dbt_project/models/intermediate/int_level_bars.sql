@@ -1,0 +1,66 @@
+-- Every line that is watched beside every bar of its instrument, as traded and rounded to the tick.
+-- A zone is watched as its two edges; the mart puts them together again.
+with edges as (
+    select
+        level_id,
+        symbol,
+        kind,
+        active_from,
+        upper > lower as is_zone,
+        lower as level_price,
+        'lower' as edge
+    from {{ source('control', 'price_levels') }}
+    union all
+    select
+        level_id,
+        symbol,
+        kind,
+        active_from,
+        true as is_zone,
+        upper as level_price,
+        'upper' as edge
+    from {{ source('control', 'price_levels') }}
+    where upper > lower
+),
+
+-- A level was named in the prices of its first day; splits after that day re-base it. Without a first day it is
+-- in today's prices.
+named_on as (
+    select
+        edges.level_id,
+        edges.edge,
+        case
+            when edges.active_from is null then 1
+            else coalesce(
+                max_by(bars.splits_to_come, bars.session_date) filter (where bars.session_date <= edges.active_from),
+                min_by(bars.splits_to_come, bars.session_date)
+            )
+        end as splits_to_come
+    from edges
+    inner join {{ ref('int_bars') }} as bars
+        on edges.symbol = bars.symbol
+    group by edges.level_id, edges.edge, edges.active_from
+)
+
+select
+    edges.level_id,
+    edges.edge,
+    edges.is_zone,
+    edges.kind,
+    bars.symbol,
+    bars.session_date,
+    edges.active_from is null or bars.session_date >= edges.active_from as is_active,
+    {{ to_tick('edges.level_price / named_on.splits_to_come * bars.splits_to_come', 'bars.tick_size') }} as level_price,
+    {{ to_tick('bars.open * bars.splits_to_come', 'bars.tick_size') }} as open,
+    {{ to_tick('bars.high * bars.splits_to_come', 'bars.tick_size') }} as high,
+    {{ to_tick('bars.low * bars.splits_to_come', 'bars.tick_size') }} as low,
+    {{ to_tick('bars.close * bars.splits_to_come', 'bars.tick_size') }} as close,
+    {{ to_tick('bars.previous_close * bars.splits_to_come', 'bars.tick_size') }} as previous_close,
+    bars.source
+from edges
+inner join named_on
+    on
+        edges.level_id = named_on.level_id
+        and edges.edge = named_on.edge
+inner join {{ ref('int_bars') }} as bars
+    on edges.symbol = bars.symbol

@@ -1,0 +1,34 @@
+-- Which move rule holds for which instrument: per measure and window the most specific scope wins.
+with matches as (
+    select
+        instruments.symbol,
+        rules.rule_id,
+        rules.measure,
+        rules.sessions,
+        rules.threshold,
+        case rules.scope
+            when 'symbol' then 1
+            when 'tier' then 2
+            when 'asset_class' then 3
+            else 4
+        end as specificity
+    from {{ source('control', 'instruments') }} as instruments
+    inner join {{ source('control', 'move_rules') }} as rules
+        on
+            rules.scope = 'all'
+            or (rules.scope = 'asset_class' and rules.scope_value = instruments.asset_class)
+            or (rules.scope = 'tier' and rules.scope_value = instruments.tier)
+            or (rules.scope = 'symbol' and rules.scope_value = instruments.symbol)
+)
+
+select
+    symbol,
+    rule_id,
+    measure,
+    sessions,
+    threshold
+from matches
+qualify row_number() over (
+    partition by symbol, measure, sessions
+    order by specificity, rule_id
+) = 1

@@ -1,0 +1,115 @@
+-- Every return that broke a move rule, with how unusual it was at the time.
+with scores as (
+    select symbol, session_date, return_1d, 'return_1d' as measure, 1 as sessions, return_1d as score
+    from {{ ref('int_move_scores') }}
+    union all
+    select symbol, session_date, return_1d, 'z_score' as measure, 21 as sessions, z_21 as score
+    from {{ ref('int_move_scores') }}
+    union all
+    select symbol, session_date, return_1d, 'z_score' as measure, 63 as sessions, z_63 as score
+    from {{ ref('int_move_scores') }}
+),
+
+hits as (
+    select
+        scores.symbol,
+        scores.session_date,
+        {{ joined_texts('rules.rule_id') }} as rules_hit,
+        max(case when rules.measure = 'return_1d' then rules.threshold end) as threshold_hit
+    from scores
+    inner join {{ ref('int_rule_members') }} as rules
+        on
+            scores.symbol = rules.symbol
+            and scores.measure = rules.measure
+            and scores.sessions = rules.sessions
+    where abs(scores.score) >= rules.threshold
+    group by scores.symbol, scores.session_date
+),
+
+moves as (
+    select
+        hits.symbol,
+        hits.session_date,
+        hits.rules_hit,
+        scores.return_1d,
+        scores.z_21,
+        scores.z_63,
+        bars.sessions_since_previous,
+        rules.threshold
+    from hits
+    inner join {{ ref('int_move_scores') }} as scores
+        on
+            hits.symbol = scores.symbol
+            and hits.session_date = scores.session_date
+    inner join {{ ref('int_bars') }} as bars
+        on
+            hits.symbol = bars.symbol
+            and hits.session_date = bars.session_date
+    left join {{ ref('int_rule_members') }} as rules
+        on
+            hits.symbol = rules.symbol
+            and rules.measure = 'return_1d'
+),
+
+-- Each move beside everything that was known before it: falls are compared with falls, rises with rises.
+history as (
+    select
+        moves.symbol,
+        moves.session_date,
+        min(earlier.session_date) as first_return_date,
+        count(*) as earlier_returns,
+        count(case when earlier.total_return * sign(moves.return_1d) >= abs(moves.return_1d) then 1 end) as as_large_before,
+        max(case when earlier.total_return * sign(moves.return_1d) >= abs(moves.return_1d) then earlier.session_date end)
+            as largest_since,
+        max(case when earlier.total_return * sign(moves.return_1d) >= abs(moves.return_1d) then earlier.bar_number end)
+            as largest_since_bar
+    from moves
+    inner join {{ ref('int_bars') }} as earlier
+        on
+            moves.symbol = earlier.symbol
+            and moves.session_date > earlier.session_date
+            and earlier.total_return is not null
+    group by moves.symbol, moves.session_date
+),
+
+first_bars as (
+    select
+        symbol,
+        min(session_date) as history_start
+    from {{ ref('int_bars') }}
+    group by symbol
+)
+
+select
+    moves.symbol,
+    moves.session_date,
+    moves.return_1d,
+    moves.rules_hit,
+    moves.threshold,
+    moves.z_21,
+    moves.z_63,
+    coalesce(history.as_large_before, 0) + 1 as rank_since_inception,
+    coalesce(history.earlier_returns, 0) + 1 as returns_since_inception,
+    history.largest_since,
+    since.total_return as largest_since_return,
+    bars.bar_number - history.largest_since_bar as sessions_since_largest,
+    history.largest_since is null as is_record,
+    first_bars.history_start,
+    moves.sessions_since_previous,
+    moves.sessions_since_previous > 1 as bridges_gap,
+    {{ source_name() }} as source
+from moves
+inner join first_bars
+    on moves.symbol = first_bars.symbol
+inner join {{ ref('int_bars') }} as bars
+    on
+        moves.symbol = bars.symbol
+        and moves.session_date = bars.session_date
+left join history
+    on
+        moves.symbol = history.symbol
+        and moves.session_date = history.session_date
+left join {{ ref('int_bars') }} as since
+    on
+        history.symbol = since.symbol
+        and history.largest_since = since.session_date

@@ -1,0 +1,1 @@
+"""Pure domain code: no Dagster, dbt, yfinance, DuckDB or network in here."""

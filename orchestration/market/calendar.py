@@ -1,0 +1,114 @@
+"""When exchanges trade: sessions, their open and close, and the last one that has ended.
+
+The sessions are those of exchange_calendars, with one correction for metal futures (calendar CMES): on United
+States bank holidays Globex trades but COMEX makes no settlement, so a bar may exist and none is expected; and on
+two national days of mourning, when the library closes CMES, metals traded and settled.
+See docs/decisions/0003-comex-sessions.md.
+"""
+
+import datetime as dt
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from exchange_calendars import ExchangeCalendar
+
+# Far enough back for every series that Yahoo carries of these markets.
+CALENDAR_START = dt.date(1990, 1, 2)
+
+# exchange_calendars 4.13 cannot build these with pandas 3; a test says when it can again.
+BROKEN_CALENDARS = frozenset({"ASEX", "XBEL", "XBSE", "XCYS", "XTAE"})
+
+COMEX_DAYS_OF_MOURNING = (dt.date(2007, 1, 2), dt.date(2025, 1, 9))
+
+
+@lru_cache(maxsize=1)
+def calendar_names() -> frozenset[str]:
+    """Names that the column `calendar` of instruments.csv may hold."""
+    from exchange_calendars import get_calendar_names
+
+    return frozenset(get_calendar_names(include_aliases=False)) - BROKEN_CALENDARS
+
+
+@lru_cache(maxsize=16)
+def sessions(calendar: str, start: dt.date, end: dt.date) -> "pd.DataFrame":
+    """Sessions of one exchange from `start` to `end`, both included.
+
+    Returns:
+        One row per session, ascending: calendar (str), session_date (datetime64[s], no zone), open_utc and
+        close_utc (datetime64[us, UTC]), early_close (bool), bar_expected (bool: a daily bar ought to exist).
+    """
+    import pandas as pd
+
+    exchange = _exchange(calendar, start, end)
+    schedule = exchange.schedule
+    frame = pd.DataFrame(
+        {
+            "session_date": schedule.index.to_numpy(),
+            "open_utc": schedule["open"].to_numpy(),
+            "close_utc": schedule["close"].to_numpy(),
+            "early_close": schedule.index.isin(exchange.early_closes),
+            "bar_expected": True,
+        }
+    )
+    if calendar == "CMES":
+        frame["bar_expected"] = frame["session_date"].isin(_exchange("XNYS", start, end).sessions)
+        frame = pd.concat([frame, _days_of_mourning(start, end)], ignore_index=True).sort_values("session_date")
+    inside = frame["session_date"].between(pd.Timestamp(start), pd.Timestamp(end))
+    frame = frame[inside].reset_index(drop=True)
+    frame.insert(0, "calendar", calendar)
+    frame["session_date"] = frame["session_date"].astype("datetime64[s]")
+    for column in ("open_utc", "close_utc"):
+        frame[column] = pd.to_datetime(frame[column], utc=True).astype("datetime64[us, UTC]")
+    return frame
+
+
+def closed_sessions(calendar: str, now: dt.datetime, start: dt.date = CALENDAR_START) -> "pd.DataFrame":
+    """Sessions that have ended at `now` (UTC); the columns of `sessions`."""
+    import pandas as pd
+
+    # A week ahead: the last closed session never depends on where the calendar was cut.
+    frame = sessions(calendar, start, now.date() + dt.timedelta(days=7))
+    return frame[frame["close_utc"] <= pd.Timestamp(now)]
+
+
+def closed_sessions_of(calendars: Iterable[str], now: dt.datetime) -> "pd.DataFrame":
+    """Closed sessions of several exchanges, one below the other; the columns of `sessions`."""
+    import pandas as pd
+
+    return pd.concat([closed_sessions(name, now) for name in sorted(set(calendars))], ignore_index=True)
+
+
+def is_session(calendar: str, day: dt.date) -> bool:
+    """Whether the exchange holds a session on which a bar is expected."""
+    frame = sessions(calendar, day - dt.timedelta(days=10), day + dt.timedelta(days=10))
+    return bool((frame["bar_expected"] & (frame["session_date"].dt.date == day)).any())
+
+
+def _exchange(calendar: str, start: dt.date, end: dt.date) -> "ExchangeCalendar":
+    """The library's calendar over the range, or over what it knows where that is less."""
+    import exchange_calendars as xcals
+    import pandas as pd
+
+    first, last = pd.Timestamp(start), pd.Timestamp(end)
+    try:
+        return xcals.get_calendar(calendar, start=first, end=last)
+    except ValueError:  # the calendar has bounds of its own, or no session in the range
+        known = xcals.get_calendar(calendar)
+        low, high = known.bound_min() or first, known.bound_max() or last
+        if first >= low and last <= high or max(first, low) >= min(last, high):
+            return known
+        return xcals.get_calendar(calendar, start=max(first, low), end=min(last, high))
+
+
+def _days_of_mourning(start: dt.date, end: dt.date) -> "pd.DataFrame":
+    import pandas as pd
+
+    days = pd.DatetimeIndex([pd.Timestamp(d) for d in COMEX_DAYS_OF_MOURNING if start <= d <= end])
+    opened = (days - pd.Timedelta(hours=6)).tz_localize("America/New_York").tz_convert("UTC")
+    closed = (days + pd.Timedelta(hours=18)).tz_localize("America/New_York").tz_convert("UTC")
+    return pd.DataFrame(
+        {"session_date": days, "open_utc": opened, "close_utc": closed, "early_close": False, "bar_expected": True}
+    )

@@ -1,0 +1,165 @@
+"""What to ask a source for: a pure function of what is expected, what is stored and what was seen before.
+
+For each instrument the plan is the sessions its exchange held, minus the sessions stored, plus a trailing window in
+which vendors still restate. Whatever went wrong before (a gap, a killed run, a new instrument, a vendor correction)
+is therefore asked for again by the next refresh, and nobody has to do anything.
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pandas as pd
+
+from orchestration.market.bars import ADJ_CLOSE_TOLERANCE
+from orchestration.market.universe import Instrument
+
+Reason = Literal["new_instrument", "whole_history", "gap", "new_sessions", "restatement", "new_action", "forced"]
+
+
+@dataclass(frozen=True)
+class FetchRequest:
+    """Ask a source for one symbol's bars from `start` to `end`, both included; `start` None means all it has."""
+
+    symbol: str
+    source_symbol: str
+    start: dt.date | None
+    end: dt.date
+    reason: Reason
+
+    @property
+    def whole_history(self) -> bool:
+        """Whether everything that the source has is asked for."""
+        return self.start is None
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What the lake holds of one symbol.
+
+    Attributes:
+        sessions: session dates with an accepted bar, ascending, datetime64.
+        whole_history_at: when its whole history was last delivered (UTC); None if never.
+    """
+
+    sessions: pd.DatetimeIndex
+    whole_history_at: dt.datetime | None
+
+
+@dataclass(frozen=True)
+class PlanRules:
+    """How the plan is made.
+
+    Attributes:
+        restatement_sessions: trailing sessions asked for again; None where the source is local and everything is
+            read again every time.
+        whole_history_days: age at which a symbol's whole history is asked for again, because a correction older than
+            the restatement window shows in no other way.
+        symbols: only these, when given.
+        start, end: a forced range.
+        full: ask for the whole history of everything.
+    """
+
+    restatement_sessions: int | None
+    whole_history_days: int = 7
+    symbols: frozenset[str] = field(default_factory=frozenset)
+    start: dt.date | None = None
+    end: dt.date | None = None
+    full: bool = False
+
+
+def plan(
+    instruments: Iterable[Instrument],
+    expected: Mapping[str, pd.DatetimeIndex],
+    stored: Mapping[str, Stored],
+    now: dt.datetime,
+    rules: PlanRules,
+) -> list[FetchRequest]:
+    """One request per instrument that needs one, in the order of the instruments.
+
+    Args:
+        instruments: the universe.
+        expected: per calendar, the closed sessions on which a bar is expected, ascending.
+        stored: per symbol, what the lake holds; a symbol that is absent has nothing.
+        now: the moment of the refresh, UTC.
+        rules: restatement window and what was forced.
+    """
+    requests = []
+    for instrument in instruments:
+        if rules.symbols and instrument.symbol not in rules.symbols:
+            continue
+        request = _request(instrument, expected[instrument.calendar], stored.get(instrument.symbol), now, rules)
+        if request is not None:
+            requests.append(request)
+    return requests
+
+
+def needs_whole_history(delivered: pd.DataFrame, stored: pd.DataFrame) -> bool:
+    """Whether a partial delivery shows that the symbol's prices were put on a new basis.
+
+    That is so when it carries a dividend or split that is not stored yet, or when its first row, which is stored,
+    changed its close or adjusted close: then the vendor has adjusted everything before it too.
+
+    Args:
+        delivered: session_date, close, adj_close, dividend, split_ratio; ascending.
+        stored: the newest stored versions, the same columns.
+    """
+    if delivered.empty or stored.empty:
+        return False
+    both = delivered.merge(stored, on="session_date", how="left", suffixes=("", "_stored"))
+    had_dividend = both["dividend_stored"].fillna(0.0)
+    had_split = both["split_ratio_stored"].fillna(1.0)
+    if ((both["dividend"] != had_dividend) | (both["split_ratio"] != had_split)).any():
+        return True
+    first = both.iloc[0]
+    return any(
+        pd.notna(first[column])
+        and pd.notna(first[f"{column}_stored"])
+        and abs(first[column] - first[f"{column}_stored"]) > ADJ_CLOSE_TOLERANCE * abs(first[f"{column}_stored"])
+        for column in ("close", "adj_close")
+    )
+
+
+def expected_sessions(closed: pd.DatetimeIndex, first: pd.Timestamp | None, active_from: dt.date | None) -> pd.DatetimeIndex:
+    """Closed sessions that a symbol ought to have: from active_from, else from its first stored session."""
+    begin = pd.Timestamp(active_from) if active_from else first
+    return closed[:0] if begin is None else closed[closed >= begin]
+
+
+def _request(
+    instrument: Instrument,
+    closed: pd.DatetimeIndex,
+    stored: Stored | None,
+    now: dt.datetime,
+    rules: PlanRules,
+) -> FetchRequest | None:
+    def ask(start: dt.date | None, end: dt.date, reason: Reason) -> FetchRequest:
+        return FetchRequest(instrument.symbol, instrument.source_symbol, start, end, reason)
+
+    if closed.empty:
+        return None
+    last = closed[-1].date()
+    if rules.full:
+        return ask(None, last, "forced")
+    if rules.start is not None:
+        end = min(rules.end or last, last)
+        return ask(rules.start, end, "forced") if rules.start <= end else None
+    if stored is None or stored.sessions.empty:
+        return ask(None, last, "new_instrument")
+    age = None if stored.whole_history_at is None else now - stored.whole_history_at
+    if rules.restatement_sessions is None or age is None or age >= dt.timedelta(days=rules.whole_history_days):
+        return ask(None, last, "whole_history")
+
+    missing = expected_sessions(closed, stored.sessions[0], instrument.active_from).difference(stored.sessions)
+    window = closed[-rules.restatement_sessions :] if rules.restatement_sessions else closed[:0]
+    # One session before whatever is asked for: its stored close tells whether the basis has changed.
+    wanted = missing.union(window)
+    if wanted.empty:
+        return None
+    before = stored.sessions[stored.sessions < wanted[0]]
+    start = (before[-1] if len(before) else wanted[0]).date()
+    reason: Reason = "restatement"
+    if len(missing):
+        reason = "gap" if missing[0] < stored.sessions[-1] else "new_sessions"
+    return ask(start, last, reason)

@@ -1,0 +1,353 @@
+"""What is watched: instruments, levels, pairs, move rules and claims, read and validated from the seed files.
+
+The seeds are the analyst's control panel. Everything about them is checked here, once, when they are loaded;
+code further on may rely on it. A wrong value raises `SeedError` with one line naming file, row (as a text
+editor counts them), column, value and what is allowed.
+"""
+
+import csv
+import datetime as dt
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, Self, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from orchestration.market.errors import SeedError
+
+SEED_FILES = ("instruments", "price_levels", "pairs", "move_rules", "published_claims")
+
+# Measures that a row of published_claims.csv may name.
+CLAIM_MEASURES = (
+    "close",
+    "return_1d",
+    "return_ytd",
+    "return_1y",
+    "largest_fall_rank",
+    "broke_level_up",
+    "stayed_above_level",
+    "beta_252_above",
+    "volatility_spike_in_uptrend",
+)
+
+
+def _blank_is_none(value: object) -> object:
+    return None if isinstance(value, str) and value.strip() == "" else value
+
+
+def _known_calendar(value: str) -> str:
+    # Imported here: reading the seeds at code-location load needs only the names.
+    from orchestration.market.calendar import calendar_names
+
+    if value not in calendar_names():
+        raise ValueError("allowed: a calendar of exchange_calendars such as XNYS, CMES or XLON")
+    return value
+
+
+Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+Symbol = Annotated[str, Field(pattern=r"^[A-Za-z0-9^][A-Za-z0-9.^=_-]{0,23}$")]
+OptionalSymbol = Annotated[Symbol | None, BeforeValidator(_blank_is_none)]
+OptionalDate = Annotated[dt.date | None, BeforeValidator(_blank_is_none)]
+OptionalFloat = Annotated[float | None, BeforeValidator(_blank_is_none)]
+OptionalIdentifier = Annotated[str | None, BeforeValidator(_blank_is_none)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Text = Annotated[str, Field(max_length=300)]
+
+
+class SeedRow(BaseModel):
+    """A row of any seed file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+RowT = TypeVar("RowT", bound=SeedRow)
+
+
+class Instrument(SeedRow):
+    """One thing that has a price; a row of instruments.csv."""
+
+    symbol: Symbol
+    source_symbol: Symbol
+    name: Annotated[str, Field(min_length=1, max_length=120)]
+    asset_class: Literal["metal", "etf", "stock", "index"]
+    metal: Annotated[Literal["silver", "gold"] | None, BeforeValidator(_blank_is_none)]
+    tier: Literal["metal", "senior", "junior", "royalty", "benchmark"]
+    calendar: str
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{2}[A-Za-z]$")]
+    tick_size: PositiveFloat
+    metal_symbol: OptionalSymbol
+    sector_symbol: OptionalSymbol
+    active_from: OptionalDate
+
+
+class PriceLevel(SeedRow):
+    """A line or a zone of as-traded prices; a row of price_levels.csv."""
+
+    level_id: Identifier
+    symbol: Symbol
+    lower: PositiveFloat
+    upper: PositiveFloat
+    kind: Literal["resistance", "support", "psychological", "record"]
+    active_from: OptionalDate
+    note: Text
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.upper < self.lower:
+            raise ValueError(f"upper: {self.upper:g} is below lower {self.lower:g}; allowed: upper >= lower")
+        return self
+
+    @property
+    def is_zone(self) -> bool:
+        """Whether the level has two different bounds."""
+        return self.upper > self.lower
+
+
+class Pair(SeedRow):
+    """Two instruments whose gap is watched; a row of pairs.csv."""
+
+    pair_id: Identifier
+    long_symbol: Symbol
+    short_symbol: Symbol
+    kind: Literal["junior_senior", "metal_ratio", "miners_to_metal"]
+
+
+class MoveRule(SeedRow):
+    """When a move is large: a score, its window and the threshold it must reach; a row of move_rules.csv."""
+
+    rule_id: Identifier
+    scope: Literal["all", "asset_class", "tier", "symbol"]
+    scope_value: OptionalIdentifier
+    measure: Literal["return_1d", "z_score"]
+    sessions: Annotated[int, Field(ge=1, le=252)]
+    threshold: PositiveFloat
+    note: Text
+
+    @model_validator(mode="after")
+    def _window_exists(self) -> Self:
+        allowed = {"return_1d": (1,), "z_score": (21, 63)}[self.measure]
+        if self.sessions not in allowed:
+            raise ValueError(f"sessions: {self.sessions} is not computed for {self.measure}; allowed: {_listed(allowed)}")
+        return self
+
+
+class Claim(SeedRow):
+    """Something a publication said; a row of published_claims.csv."""
+
+    claim_id: Identifier
+    published_on: dt.date
+    publisher: Annotated[str, Field(min_length=1, max_length=120)]
+    symbol: Symbol
+    measure: Literal[CLAIM_MEASURES]  # type: ignore[valid-type]
+    argument: OptionalIdentifier
+    session_date: dt.date
+    claimed: OptionalFloat
+    tolerance: OptionalFloat
+    note: Text
+
+
+@dataclass(frozen=True)
+class Universe:
+    """All seeds, validated against each other."""
+
+    instruments: tuple[Instrument, ...]
+    levels: tuple[PriceLevel, ...]
+    pairs: tuple[Pair, ...]
+    move_rules: tuple[MoveRule, ...]
+    claims: tuple[Claim, ...]
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The symbols, in seed order."""
+        return tuple(i.symbol for i in self.instruments)
+
+    def instrument(self, symbol: str) -> Instrument:
+        """The instrument of a symbol.
+
+        Raises:
+            KeyError: the symbol is not in instruments.csv.
+        """
+        return {i.symbol: i for i in self.instruments}[symbol]
+
+
+def load_universe(folder: Path) -> Universe:
+    """Read and validate the five seed files of `folder`.
+
+    Raises:
+        SeedError: the first thing that is wrong, in one line.
+    """
+    instruments = _read(folder / "instruments.csv", Instrument, key="symbol")
+    if not instruments:
+        raise SeedError("instruments.csv: no rows; allowed: at least one instrument")
+    levels = _read(folder / "price_levels.csv", PriceLevel, key="level_id")
+    pairs = _read(folder / "pairs.csv", Pair, key="pair_id")
+    rules = _read(folder / "move_rules.csv", MoveRule, key="rule_id")
+    claims = _read(folder / "published_claims.csv", Claim, key="claim_id")
+    universe = Universe(
+        instruments=tuple(record for _, record in instruments),
+        levels=tuple(record for _, record in levels),
+        pairs=tuple(record for _, record in pairs),
+        move_rules=tuple(record for _, record in rules),
+        claims=tuple(record for _, record in claims),
+    )
+    symbols = set(universe.symbols)
+    _check_unique_sources(instruments)
+    _check_symbols("instruments.csv", instruments, ("metal_symbol", "sector_symbol"), symbols)
+    _check_symbols("price_levels.csv", levels, ("symbol",), symbols)
+    _check_symbols("pairs.csv", pairs, ("long_symbol", "short_symbol"), symbols)
+    _check_symbols("published_claims.csv", claims, ("symbol",), symbols)
+    _check_scopes(rules, universe)
+    _check_claim_arguments(claims, universe)
+    return universe
+
+
+def _read(path: Path, model: type[RowT], key: str) -> list[tuple[int, RowT]]:
+    """Rows of one seed with their row numbers; row 1 is the header."""
+    columns = list(model.model_fields)
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise SeedError(f"{path.name}: the file is missing in {path.parent}; allowed: a CSV with the columns {_listed(columns)}") from None
+    except UnicodeDecodeError as error:
+        row = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise SeedError(f"{path.name}, row {row}: byte 0x{error.object[error.start]:02x} is not UTF-8; allowed: a CSV saved as UTF-8") from None
+    if not text.strip():
+        raise SeedError(f"{path.name}: the file is empty; allowed: a header row with {_listed(columns)}")
+    reader = csv.reader(text.splitlines(keepends=True), strict=True)
+    rows: list[tuple[int, RowT]] = []
+    first_seen: dict[str, int] = {}
+    try:
+        header = [name.strip() for name in next(reader)]
+        _check_header(path.name, header, columns)
+        for cells in reader:
+            if not any(cell.strip() for cell in cells):
+                continue
+            row = reader.line_num
+            if len(cells) != len(header):
+                raise SeedError(f"{path.name}, row {row}: {len(cells)} cells where the header has {len(header)}; allowed: one cell per column (quote a text that holds a comma)")
+            record = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
+            parsed = _parse(path.name, row, record, model)
+            identity = str(getattr(parsed, key))
+            if identity in first_seen:
+                raise SeedError(f"{path.name}, row {row}, column {key}: '{identity}' stands already in row {first_seen[identity]}; allowed: each {key} once")
+            first_seen[identity] = row
+            rows.append((row, parsed))
+    except csv.Error as error:
+        raise SeedError(f"{path.name}, row {reader.line_num}: {error}; allowed: comma-separated values") from None
+    return rows
+
+
+def _check_header(file: str, header: list[str], columns: list[str]) -> None:
+    for name in columns:
+        if name not in header:
+            raise SeedError(f"{file}, row 1: column '{name}' is missing; allowed: {_listed(columns)}")
+    for name in header:
+        if name not in columns:
+            raise SeedError(f"{file}, row 1: column '{name}' is unknown; allowed: {_listed(columns)}")
+        if header.count(name) > 1:
+            raise SeedError(f"{file}, row 1: column '{name}' stands twice; allowed: each column once")
+
+
+def _parse(file: str, row: int, record: dict[str, str], model: type[RowT]) -> RowT:
+    try:
+        parsed = model.model_validate(record)
+        if isinstance(parsed, Instrument):
+            try:
+                _known_calendar(parsed.calendar)
+            except ValueError as error:
+                raise SeedError(f"{file}, row {row}, column calendar: '{parsed.calendar}' is unknown; {error}") from None
+        return parsed
+    except ValidationError as error:
+        first = error.errors()[0]
+        if not first["loc"]:  # a rule between columns; its text names the column
+            column, _, rest = first["msg"].removeprefix("Value error, ").partition(": ")
+            raise SeedError(f"{file}, row {row}, column {column}: {rest}") from None
+        column = str(first["loc"][0])
+        value = record.get(column, "")
+        raise SeedError(f"{file}, row {row}, column {column}: '{value}' is not allowed; allowed: {_allowed(first)}") from None
+
+
+def _allowed(error: object) -> str:
+    """What pydantic would have accepted, in the words of a person who edits a CSV."""
+    e: dict = dict(error)  # type: ignore[call-overload]
+    kind, context = e["type"], e.get("ctx", {})
+    if kind == "literal_error":
+        return re.sub(r"'", "", str(context["expected"])).replace(" or ", ", ")
+    if kind.startswith("date"):
+        return "a date as YYYY-MM-DD"
+    if kind.startswith(("float", "greater", "less", "finite", "int")):
+        if kind == "greater_than":
+            return f"a number above {context['gt']:g}"
+        return {"greater_than_equal": "a whole number from 1", "less_than_equal": "a whole number up to 252"}.get(
+            kind, "a whole number" if kind.startswith("int") else "a number"
+        )
+    if kind == "string_pattern_mismatch":
+        return f"text that matches {context['pattern']}"
+    return str(e["msg"])
+
+
+def _check_unique_sources(instruments: list[tuple[int, Instrument]]) -> None:
+    seen: dict[str, int] = {}
+    for row, instrument in instruments:
+        # Two symbols on one source symbol would also collide as files on a case-insensitive disk.
+        source_symbol = instrument.source_symbol.upper()
+        if source_symbol in seen:
+            raise SeedError(
+                f"instruments.csv, row {row}, column source_symbol: '{instrument.source_symbol}' stands already in "
+                f"row {seen[source_symbol]}; allowed: each source_symbol once"
+            )
+        seen[source_symbol] = row
+
+
+def _check_symbols(file: str, rows: Iterable[tuple[int, SeedRow]], columns: Iterable[str], symbols: set[str]) -> None:
+    for row, record in rows:
+        for column in columns:
+            symbol = getattr(record, column)
+            if symbol is not None and symbol not in symbols:
+                raise SeedError(f"{file}, row {row}, column {column}: '{symbol}' is unknown; allowed: a symbol of instruments.csv")
+
+
+def _check_scopes(rules: list[tuple[int, MoveRule]], universe: Universe) -> None:
+    allowed = {
+        "asset_class": {i.asset_class for i in universe.instruments},
+        "tier": {i.tier for i in universe.instruments},
+        "symbol": set(universe.symbols),
+    }
+    for row, rule in rules:
+        where = f"move_rules.csv, row {row}, column scope_value: '{rule.scope_value or ''}'"
+        if rule.scope == "all":
+            if rule.scope_value is not None:
+                raise SeedError(f"{where} is not allowed; allowed: nothing, because scope is 'all'")
+        elif rule.scope_value not in allowed[rule.scope]:
+            raise SeedError(f"{where} is unknown; allowed: {_listed(sorted(map(str, allowed[rule.scope])))}")
+
+
+def _check_claim_arguments(claims: list[tuple[int, Claim]], universe: Universe) -> None:
+    """Claims about a level or about another instrument must name one that exists."""
+    levels = {level.level_id: level for level in universe.levels}
+    for row, claim in claims:
+        where = f"published_claims.csv, row {row}, column argument: '{claim.argument or ''}'"
+        if claim.measure in ("broke_level_up", "stayed_above_level"):
+            if claim.argument not in levels:
+                raise SeedError(f"{where} is unknown; allowed: a level_id of price_levels.csv")
+        elif claim.measure == "beta_252_above":
+            if claim.argument not in universe.symbols:
+                raise SeedError(f"{where} is unknown; allowed: a symbol of instruments.csv")
+        elif claim.argument is not None:
+            raise SeedError(f"{where} is not allowed; allowed: nothing for the measure {claim.measure}")
+        if claim.measure in ("close", "return_1d", "return_ytd", "return_1y", "largest_fall_rank"):
+            _check_claimed_number(row, claim)
+
+
+def _check_claimed_number(row: int, claim: Claim) -> None:
+    for column in ("claimed", "tolerance"):
+        value = getattr(claim, column)
+        if value is None or not math.isfinite(value):
+            raise SeedError(f"published_claims.csv, row {row}, column {column}: '{'' if value is None else value}' is not allowed; allowed: a number for the measure {claim.measure}")
+
+
+def _listed(values: Iterable[object]) -> str:
+    return ", ".join(str(v) for v in values)

@@ -1,0 +1,158 @@
+"""One frozen settings object, read from OREWATCH_* environment variables.
+
+Nothing else in the package reads the environment. Everything that belongs to one source lives under
+`<home>/<source>/`, so simulated and real prices can never share a lake, a warehouse or a published version.
+"""
+
+import datetime as dt
+from pathlib import Path
+from typing import Literal, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from orchestration.market.errors import SettingsError
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+DBT_PROJECT_DIR = PROJECT_ROOT / "dbt_project"
+
+SourceName = Literal["sample", "yahoo", "files"]
+
+SAMPLE_FIRST_SESSION = dt.date(2018, 1, 2)
+SAMPLE_LAST_AS_OF = dt.date(2026, 3, 6)
+NEW_YORK = ZoneInfo("America/New_York")
+
+
+class Settings(BaseSettings):
+    """What a user can set, with defaults that run the simulated market out of the box."""
+
+    model_config = SettingsConfigDict(env_prefix="OREWATCH_", frozen=True, extra="ignore")
+
+    source: SourceName = Field("sample", description="where prices come from")
+    home: Path = Field(PROJECT_ROOT / "data", description="folder of lake, warehouse, published versions and runs")
+    files: Path | None = Field(None, description="drop folder of the source `files`")
+    seeds: Path = Field(DBT_PROJECT_DIR / "seeds", description="folder of the seed files")
+    as_of: dt.date = Field(
+        dt.date(2026, 1, 30), description="the simulated market's today; only the source `sample` reads it"
+    )
+    restatement_sessions: int = Field(
+        10, ge=0, le=252, description="trailing sessions asked for again at every refresh"
+    )
+    whole_history_days: int = Field(
+        7, ge=1, description="days after which a symbol's whole history is read again from a remote source"
+    )
+    yahoo_pause_seconds: float = Field(0.4, ge=0, le=60, description="pause between two requests to Yahoo")
+    yahoo_timeout_seconds: float = Field(20, gt=0, le=300, description="time limit of one request to Yahoo")
+    yahoo_attempts: int = Field(5, ge=1, le=20, description="attempts for one symbol before it is given up")
+    yahoo_backoff_seconds: float = Field(
+        2, ge=0, le=300, description="first wait after a rate limit; doubles, with jitter"
+    )
+
+    @field_validator("home", "files", "seeds", mode="after")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().resolve()
+
+    @field_validator("as_of")
+    @classmethod
+    def _inside_sample(cls, value: dt.date) -> dt.date:
+        if not SAMPLE_FIRST_SESSION <= value <= SAMPLE_LAST_AS_OF:
+            raise ValueError(f"allowed: a date from {SAMPLE_FIRST_SESSION} to {SAMPLE_LAST_AS_OF}")
+        return value
+
+    @model_validator(mode="after")
+    def _folders_exist(self) -> Self:
+        if self.source == "files" and self.files is None:
+            raise ValueError(
+                "OREWATCH_FILES is not set; allowed: the folder that holds one CSV or Parquet per source symbol"
+            )
+        if self.source == "files" and self.files is not None and not self.files.is_dir():
+            raise ValueError(f"OREWATCH_FILES={self.files} is not a folder; allowed: an existing folder")
+        if not self.seeds.is_dir():
+            raise ValueError(f"OREWATCH_SEEDS={self.seeds} is not a folder; allowed: a folder with the five seed files")
+        return self
+
+    @property
+    def simulated(self) -> bool:
+        """Whether every price of this source is made up."""
+        return self.source == "sample"
+
+    @property
+    def root(self) -> Path:
+        """The folder of everything that belongs to this source."""
+        return self.home / self.source
+
+    @property
+    def lake_dir(self) -> Path:
+        """The append-only Parquet lake."""
+        return self.root / "lake"
+
+    @property
+    def control_dir(self) -> Path:
+        """The validated seeds and exchange sessions, as the models read them."""
+        return self.root / "control"
+
+    @property
+    def warehouse_path(self) -> Path:
+        """The DuckDB file that dbt writes; only the running refresh opens it."""
+        return self.root / "warehouse.duckdb"
+
+    @property
+    def published_dir(self) -> Path:
+        """The folder of published versions and the link `current`."""
+        return self.root / "published"
+
+    @property
+    def lock_path(self) -> Path:
+        """The file whose lock says who may write the lake and the warehouse."""
+        return self.root / "refresh.lock"
+
+    @property
+    def dagster_home(self) -> Path:
+        """Dagster's own run, event and schedule storage."""
+        return self.home / "dagster"
+
+    def now(self) -> dt.datetime:
+        """The moment the pipeline believes it is, in UTC.
+
+        The simulated market stands still on the evening of its as-of date; real sources use the clock.
+        """
+        if self.simulated:
+            evening = dt.datetime.combine(self.as_of, dt.time(20, 0), tzinfo=NEW_YORK)
+            return evening.astimezone(dt.UTC)
+        return dt.datetime.now(dt.UTC)
+
+    def dbt_environment(self) -> dict[str, str]:
+        """Environment variables that the dbt project reads.
+
+        Paths stand inside SQL string literals there, so quotes are doubled here, once.
+        """
+        return {
+            "OREWATCH_SOURCE": self.source,
+            "OREWATCH_ROOT": str(self.root).replace("'", "''"),
+            "OREWATCH_WAREHOUSE": str(self.warehouse_path),
+            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+            "DO_NOT_TRACK": "1",
+        }
+
+
+def load_settings() -> Settings:
+    """Settings from the environment.
+
+    Raises:
+        SettingsError: one line naming the variable, its value and what is allowed.
+    """
+    try:
+        return Settings()  # type: ignore[call-arg]
+    except ValidationError as error:
+        raise SettingsError("; ".join(_readable(e) for e in error.errors())) from None
+
+
+def _readable(error: object) -> str:
+    """One pydantic complaint as `VARIABLE=value: what is allowed`."""
+    e: dict = dict(error)  # type: ignore[call-overload]
+    message = str(e["msg"]).removeprefix("Value error, ")
+    if not e["loc"]:
+        return message
+    return f"OREWATCH_{str(e['loc'][0]).upper()}={e['input']!s}: {message}"

@@ -1,0 +1,1 @@
+"""Where bars come from: one small protocol, three implementations. Nothing here knows the lake or Dagster."""

@@ -1,0 +1,73 @@
+"""The protocol of a source, and what can go wrong with one symbol.
+
+A source turns requests into outcomes, one for one, in any order and at its own pace. A symbol that fails is an
+outcome with an error, never an exception: the others must not suffer.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+import pandas as pd
+
+from orchestration.market.fetch_plan import FetchRequest
+
+
+class FetchStatus(StrEnum):
+    """How a request for one symbol ended."""
+
+    OK = "ok"
+    RATE_LIMITED = "rate_limited"
+    UNKNOWN_SYMBOL = "unknown_symbol"
+    EMPTY = "empty"
+    MALFORMED = "malformed"
+    TIMEOUT = "timeout"
+    UNAUTHORISED = "unauthorised"
+    UNREACHABLE = "unreachable"
+    ABSENT = "absent"  # the drop folder has no file for the symbol: nothing is wrong, nothing is known
+
+
+@dataclass(frozen=True)
+class FetchOutcome:
+    """What one request brought.
+
+    Attributes:
+        request: the request.
+        status: OK, or the class of the failure.
+        bars: `bars.RAW_COLUMNS`, in order of delivery; empty unless OK.
+        currency: as the source says; None where it does not.
+        detail: one line for a person: the cause, or what was noteworthy.
+        attempts: how many tries it took.
+    """
+
+    request: FetchRequest
+    status: FetchStatus
+    bars: pd.DataFrame
+    currency: str | None = None
+    detail: str = ""
+    attempts: int = 1
+
+    @property
+    def failed(self) -> bool:
+        """Whether the source was asked for something it should have had and did not deliver it."""
+        return self.status not in (FetchStatus.OK, FetchStatus.ABSENT)
+
+
+class BarSource(Protocol):
+    """Where bars come from."""
+
+    @property
+    def local(self) -> bool:
+        """Whether everything can be read again at every refresh at no cost to anybody."""
+        ...
+
+    def fetch(self, requests: Sequence[FetchRequest]) -> Iterator[FetchOutcome]:
+        """One outcome per request, each as soon as it is known."""
+        ...
+
+
+def jittered(seconds: float, attempt: int) -> float:
+    """Wait before retry number `attempt` (from 1): doubling, between half and one and a half of it, at most 60 s."""
+    return min(60.0, seconds * 2.0 ** (attempt - 1)) * random.uniform(0.5, 1.5)  # noqa: S311

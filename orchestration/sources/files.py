@@ -1,0 +1,107 @@
+"""The drop folder: one CSV or Parquet file per source symbol, put there by the user.
+
+Which file answers which request, and nothing about what is in it (`price_file.py`). A request is answered only with a
+file that the folder's own listing shows, so no source symbol can name anything outside of it.
+"""
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from orchestration.market.bars import empty_raw
+from orchestration.market.fetch_plan import FetchRequest
+from orchestration.sources.base import FetchOutcome, FetchStatus
+from orchestration.sources.price_file import read_price_file
+from orchestration.sources.price_table import MalformedFileError, shown
+
+SUFFIXES = (".csv", ".parquet")
+MAX_FILE_BYTES = 512 * 1024 * 1024
+
+
+class FilesSource:
+    """Bars from `SI=F.csv`, `SIL.parquet` and so on; names match whatever their case.
+
+    Args:
+        folder: the drop folder.
+        max_bytes: the largest file that is read.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int = MAX_FILE_BYTES) -> None:
+        self.folder = folder
+        self.max_bytes = max_bytes
+
+    @property
+    def local(self) -> bool:
+        """Files are read again as a whole at every refresh."""
+        return True
+
+    def fetch(self, requests: Sequence[FetchRequest]) -> Iterator[FetchOutcome]:
+        """One outcome per request, in order.
+
+        A request for the whole history is answered with every row of the file, also with those that lie in the
+        future, because validation is to name them; a forced range with the rows of that range, and with the rows
+        whose date cannot be read.
+        """
+        try:
+            names = self._listing()
+        except OSError as error:
+            detail = f"{self.folder}: cannot be read ({error.strerror}); allowed: a readable folder"
+            for request in requests:
+                yield _failure(request, FetchStatus.UNREACHABLE, detail)
+            return
+        for request in requests:
+            yield self._outcome(request, names.get(request.source_symbol.casefold(), []))
+
+    def _listing(self) -> dict[str, list[str]]:
+        """File names by source symbol."""
+        names: dict[str, list[str]] = {}
+        for path in sorted(self.folder.iterdir()):
+            if path.suffix.casefold() in SUFFIXES:
+                names.setdefault(path.stem.casefold(), []).append(path.name)
+        return names
+
+    def _outcome(self, request: FetchRequest, names: list[str]) -> FetchOutcome:
+        symbol = shown(request.source_symbol)
+        if not names:
+            return _failure(
+                request, FetchStatus.ABSENT, f"no {symbol}.csv or {symbol}.parquet in {self.folder}"
+            )
+        if len(names) > 1:
+            detail = f"{' and '.join(names)} both hold {symbol}; allowed: one file per source symbol"
+            return _failure(request, FetchStatus.MALFORMED, detail)
+        try:
+            path = self._inside(names[0])
+            file = read_price_file(path, request.source_symbol, self.max_bytes)
+        except MalformedFileError as error:
+            return _failure(request, FetchStatus.MALFORMED, str(error))
+        except OSError as error:
+            detail = f"{names[0]}: cannot be read ({error.strerror}); allowed: a readable file"
+            return _failure(request, FetchStatus.MALFORMED, detail)
+        if file.bars.empty:
+            return _failure(request, FetchStatus.EMPTY, f"{names[0]}: no rows below the header")
+        bars = file.bars
+        if request.start is not None:
+            day = bars["session_date"]
+            wanted = day.between(pd.Timestamp(request.start), pd.Timestamp(request.end)) | day.isna()
+            bars = bars[wanted].reset_index(drop=True)
+        detail = ""
+        if file.unreadable:
+            detail = f"{names[0]}: {file.unreadable} of {len(file.bars)} rows cannot be read"
+        return FetchOutcome(request, FetchStatus.OK, bars, file.currency, detail)
+
+    def _inside(self, name: str) -> Path:
+        """The regular file of that name; a link is followed only where it stays in the folder."""
+        path = self.folder / name
+        real = Path(os.path.realpath(path, strict=True))
+        if not real.is_relative_to(os.path.realpath(self.folder, strict=True)):
+            raise MalformedFileError(f"{name}: a link that leaves the drop folder; allowed: a file inside it")
+        if not stat.S_ISREG(real.stat().st_mode):
+            raise MalformedFileError(f"{name}: not a regular file; allowed: a CSV or Parquet file")
+        return path
+
+
+def _failure(request: FetchRequest, status: FetchStatus, detail: str) -> FetchOutcome:
+    return FetchOutcome(request, status, empty_raw(), detail=detail)

@@ -1,0 +1,231 @@
+"""The structure of a price file: CSV or Parquet in, named columns out.
+
+What makes a whole file unusable is decided here; what single cells mean, in `price_file.py`.
+"""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+MAX_LINE_BYTES = 1_000_000
+
+# Column names as Yahoo and this project write them, without case, spaces and underscores.
+_FIELDS = {
+    "date": "session_date",
+    "datetime": "session_date",
+    "sessiondate": "session_date",
+    "open": "open",
+    "high": "high",
+    "low": "low",
+    "close": "close",
+    "adjclose": "adj_close",
+    "volume": "volume",
+    "dividend": "dividend",
+    "dividends": "dividend",
+    "splitratio": "split_ratio",
+    "stocksplits": "split_ratio",
+    "currency": "currency",
+}
+
+
+class MalformedFileError(Exception):
+    """The whole file is refused; the message is one line naming file, row, column and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Named columns (canonical name: name in the file and values) and the number of each row."""
+
+    columns: dict[str, tuple[str, pa.ChunkedArray]]
+    row_numbers: np.ndarray
+
+
+def read_table(path: Path, source_symbol: str, max_bytes: int) -> Table:
+    """The columns of one file that mean something here.
+
+    Raises:
+        MalformedFileError: nothing of the file can be used.
+        OSError: the file cannot be read.
+    """
+    size = path.stat().st_size
+    if size > max_bytes:
+        raise MalformedFileError(f"{path.name}: {size} bytes; allowed: at most {max_bytes}")
+    if path.suffix.casefold() == ".parquet":
+        return _read_parquet(path, max_bytes)
+    return _read_csv(path, source_symbol, max_bytes)
+
+
+def shown(value: object) -> str:
+    """A value from outside as it may stand in a message: on one line, printable and short."""
+    text = str(value)
+    clean = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:40])
+    return clean + ("..." if len(text) > 40 else "")
+
+
+def _read_csv(path: Path, source_symbol: str, max_bytes: int) -> Table:
+    file = path.name
+    with path.open("rb") as stream:
+        data = stream.read(max_bytes + 1)[:max_bytes]
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    if b"\r" in data:
+        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    _check_text(file, data)
+    if data.count(b"\n") * 8 > max_bytes:
+        raise MalformedFileError(f"{file}: {data.count(10)} lines; allowed: at most {max_bytes // 8}")
+
+    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == 10)
+    ends = np.append(ends, len(data))
+    starts = np.insert(ends[:-1] + 1, 0, 0)
+    long = np.flatnonzero(ends - starts > MAX_LINE_BYTES)
+    if len(long):
+        raise MalformedFileError(
+            f"{file}, row {long[0] + 1}: longer than {MAX_LINE_BYTES} bytes; allowed: one bar a line"
+        )
+    lines = np.flatnonzero(ends > starts)
+    if not len(lines):
+        raise MalformedFileError(f"{file}: the file is empty; allowed: a header row and one row per session")
+
+    head = [_cells(file, int(i) + 1, data[starts[i] : ends[i]]) for i in lines[:3]]
+    labels, header_rows = _labels(file, head, source_symbol)
+    chosen = _choose_columns(file, int(lines[0]) + 1, labels)
+    lines = lines[header_rows:]
+    if not len(lines):
+        return Table(
+            {name: (labels[i], pa.chunked_array([], pa.string())) for name, i in chosen.items()}, lines
+        )
+
+    body = memoryview(data)[starts[lines[0]] :]
+    parsed = _parse_csv(file, body, len(labels), sorted(chosen.values()), lines)
+    if parsed.num_rows != len(lines):
+        row = next((i for i in lines if data.count(b'"', starts[i], ends[i]) % 2), lines[0]) + 1
+        raise MalformedFileError(
+            f"{file}, row {row}: a quoted text runs over the end of the line; allowed: one bar a line"
+        )
+    return Table({name: (labels[i], parsed.column(str(i))) for name, i in chosen.items()}, lines + 1)
+
+
+def _check_text(file: str, data: bytes) -> None:
+    if not data.isascii():
+        try:
+            data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            row = data.count(b"\n", 0, error.start) + 1
+            raise MalformedFileError(
+                f"{file}, row {row}: byte 0x{data[error.start]:02x} is not UTF-8; allowed: a CSV saved as UTF-8"
+            ) from None
+    nul = data.find(b"\0")
+    if nul >= 0:
+        raise MalformedFileError(f"{file}, row {data.count(10, 0, nul) + 1}: a NUL byte; allowed: text")
+
+
+def _cells(file: str, row: int, line: bytes) -> list[str]:
+    """The cells of one of the first lines."""
+    try:
+        return [cell.strip() for cell in next(csv.reader([line.decode("utf-8")]))]
+    except csv.Error as error:
+        raise MalformedFileError(f"{file}, row {row}: {error}; allowed: comma-separated values") from None
+
+
+def _labels(file: str, head: Sequence[list[str]], source_symbol: str) -> tuple[list[str], int]:
+    """Column names, and how many lines they take: yfinance's download writes three (Price, Ticker, Date)."""
+    if [cells[0].casefold() for cells in head] == ["price", "ticker", "date"]:
+        for ticker in head[1][1:]:
+            if ticker.casefold() != source_symbol.casefold():
+                raise MalformedFileError(
+                    f"{file}, row 2: holds '{shown(ticker)}'; allowed: {shown(source_symbol)}, as the file's name says"
+                )
+        return [head[2][0], *head[0][1:]], 3
+    return head[0], 1
+
+
+def _parse_csv(file: str, body: memoryview, width: int, wanted: Sequence[int], lines: np.ndarray) -> pa.Table:
+    ragged: list[pacsv.InvalidRow] = []
+
+    def refuse(row: pacsv.InvalidRow) -> str:
+        ragged.append(row)
+        return "error"
+
+    try:
+        return pacsv.read_csv(
+            pa.BufferReader(pa.py_buffer(body)),
+            # One thread: only then is the number of a ragged row known. Blocks must hold the longest line.
+            read_options=pacsv.ReadOptions(
+                use_threads=False, block_size=4 * MAX_LINE_BYTES, column_names=[str(i) for i in range(width)]
+            ),
+            parse_options=pacsv.ParseOptions(invalid_row_handler=refuse),
+            convert_options=pacsv.ConvertOptions(
+                include_columns=[str(i) for i in wanted],
+                column_types={str(i): pa.string() for i in wanted},
+                strings_can_be_null=False,
+            ),
+        )
+    except pa.ArrowException as error:
+        if not ragged:
+            raise MalformedFileError(f"{file}: {shown(error)}; allowed: comma-separated values") from None
+        row = lines[min(ragged[0].number, len(lines)) - 1] + 1
+        raise MalformedFileError(
+            f"{file}, row {row}: {ragged[0].actual_columns} cells where the header has {width}; allowed: one cell per column"
+        ) from None
+
+
+def _read_parquet(path: Path, max_bytes: int) -> Table:
+    file = path.name
+    try:
+        with pq.ParquetFile(path) as parquet:
+            labels = parquet.schema_arrow.names
+            chosen = _choose_columns(file, None, labels)
+            rows = parquet.metadata.num_rows
+            if rows * 8 * len(chosen) > max_bytes:
+                allowed = max_bytes // (8 * len(chosen))
+                raise MalformedFileError(f"{file}: {rows} rows; allowed: at most {allowed}")
+            table = parquet.read(columns=[labels[i] for i in chosen.values()], use_threads=False)
+            columns = {name: (labels[i], _plain(table.column(labels[i]))) for name, i in chosen.items()}
+    except (pa.ArrowException, ValueError, KeyError, NotImplementedError, OverflowError) as error:
+        raise MalformedFileError(f"{file}: {shown(error)}; allowed: a Parquet file") from None
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        # Arrow's word for a file whose insides are damaged.
+        raise MalformedFileError(f"{file}: {shown(error)}; allowed: a Parquet file") from None
+    return Table(columns, np.arange(1, table.num_rows + 1))
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The column without dictionary encoding, every kind of text as one."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_large_string(column.type) or pa.types.is_string_view(column.type):
+        column = column.cast(pa.string())
+    return column
+
+
+def _choose_columns(file: str, row: int | None, labels: Sequence[str]) -> dict[str, int]:
+    """Which column holds what; columns that mean nothing here are left alone."""
+    where = file if row is None else f"{file}, row {row}"
+    chosen: dict[str, int] = {}
+    for i, label in enumerate(labels):
+        field = _FIELDS.get(label.strip().casefold().replace(" ", "").replace("_", ""))
+        if field in chosen:
+            first = labels[chosen[field]]
+            raise MalformedFileError(
+                f"{where}, column {shown(label)}: means the same as column {shown(first)}; allowed: each column once"
+            )
+        if field is not None:
+            chosen[field] = i
+    if len(labels) == 1 and row is not None:
+        for separator, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+            if separator in labels[0]:
+                raise MalformedFileError(f"{where}: separated by {name}; allowed: commas")
+    for field, allowed in (("session_date", "Date, Datetime or session_date"), ("close", "Close")):
+        if field not in chosen:
+            there = ", ".join(shown(label) for label in labels[:12]) + (", ..." if len(labels) > 12 else "")
+            raise MalformedFileError(
+                f"{where}: no column {allowed.split(',')[0]} among {there}; allowed: {allowed}"
+            )
+    return chosen

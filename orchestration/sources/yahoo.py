@@ -1,0 +1,382 @@
+"""Daily bars from Yahoo through the genuine yfinance client; nothing else in the project imports it.
+
+What belongs here: asking politely, telling apart what can go wrong, and turning yfinance's frame into a raw delivery
+without losing anything. What does not: judging bars (`market.bars`) and deciding what to ask (`market.fetch_plan`).
+
+yfinance reports one fault as different exceptions, depending on which of its requests met it and on how many met it
+before. So the verdict rests on the reply itself: the session handed to it remembers the last chart reply.
+"""
+
+import datetime as dt
+import json
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_attempt
+
+from orchestration.market.bars import empty_raw, raw_frame
+from orchestration.market.fetch_plan import FetchRequest
+from orchestration.sources.base import FetchOutcome, FetchStatus, jittered
+
+if TYPE_CHECKING:
+    from curl_cffi.requests import Session
+
+logger = logging.getLogger(__name__)
+
+# Worth another attempt. An unknown symbol or an empty range stays what it is.
+TRANSIENT = frozenset(
+    {
+        FetchStatus.RATE_LIMITED,
+        FetchStatus.TIMEOUT,
+        FetchStatus.UNREACHABLE,
+        FetchStatus.UNAUTHORISED,
+        FetchStatus.MALFORMED,
+    }
+)
+# Says something about Yahoo or the way there, not about the symbol.
+OF_THE_SERVICE = TRANSIENT - {FetchStatus.MALFORMED}
+
+# So many symbols in a row that ended in a fault of the service, and the rest is not asked for.
+GIVE_UP_AFTER = 3
+LONGEST_PAUSE_SECONDS = 60.0
+
+CHART_PATH = "/v8/finance/chart/"
+COLUMNS = {
+    "open": "Open",
+    "high": "High",
+    "low": "Low",
+    "close": "Close",
+    "adj_close": "Adj Close",
+    "volume": "Volume",
+}
+
+_cache_folder: Path | None = None
+
+
+class YahooSource:
+    """Yahoo, one symbol after the other.
+
+    A rate limit slows down everything that follows: each one doubles the pause between symbols, up to
+    `LONGEST_PAUSE_SECONDS`, and each symbol that succeeds at once halves it again. When `GIVE_UP_AFTER` symbols in a
+    row end in a fault of the service (rate limited, timeout, unreachable, unauthorised) after all their attempts,
+    the rest end at once with the same class and no attempt: a refresh must neither hammer a service that has said no
+    nor wait an hour for a network that is down.
+
+    Args:
+        pause_seconds: between two symbols, while all is well.
+        timeout_seconds: of every single request, yfinance's own (cookie, crumb, time zone) included.
+        attempts: for one symbol.
+        backoff_seconds: before the second attempt; doubles, with jitter.
+        cache_dir: where yfinance keeps time zones and its cookie; the first one of a process stays in force.
+        sleep: waits; tests replace it.
+    """
+
+    def __init__(
+        self,
+        *,
+        pause_seconds: float,
+        timeout_seconds: float,
+        attempts: int,
+        backoff_seconds: float,
+        cache_dir: Path,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._pause_seconds = pause_seconds
+        self._timeout_seconds = timeout_seconds
+        self._attempts = attempts
+        self._backoff_seconds = backoff_seconds
+        self._cache_dir = cache_dir
+        self._sleep = sleep
+
+    @property
+    def local(self) -> bool:
+        """False: a remote service, asked for as little as will do."""
+        return False
+
+    def fetch(self, requests: Sequence[FetchRequest]) -> Iterator[FetchOutcome]:
+        """One outcome per request, in the order of the requests."""
+        if not requests:
+            return
+        client = _Client(self._timeout_seconds, self._cache_dir)
+        pause = self._pause_seconds
+        in_a_row = 0
+        status = FetchStatus.OK
+        for position, request in enumerate(requests):
+            if in_a_row >= GIVE_UP_AFTER:
+                detail = f"{request.source_symbol}: not asked for, because the {in_a_row} symbols before ended {status}"
+                yield FetchOutcome(request, status, empty_raw(), detail=detail, attempts=0)
+                continue
+            if position:
+                self._sleep(pause)
+            outcome, rate_limits = self._with_retries(client, request)
+            for _ in range(rate_limits):
+                pause = min(LONGEST_PAUSE_SECONDS, max(2 * pause, self._backoff_seconds))
+            if outcome.attempts == 1 and outcome.status is FetchStatus.OK:
+                pause = max(self._pause_seconds, pause / 2)
+            status = outcome.status
+            in_a_row = in_a_row + 1 if status in OF_THE_SERVICE else 0
+            yield outcome
+
+    def _with_retries(self, client: "_Client", request: FetchRequest) -> tuple[FetchOutcome, int]:
+        """The last attempt's outcome, and how many attempts met a rate limit."""
+        rate_limits = 0
+
+        def attempt() -> FetchOutcome:
+            nonlocal rate_limits
+            outcome = _attempt(client, request)
+            rate_limits += outcome.status is FetchStatus.RATE_LIMITED
+            return outcome
+
+        def wait(state: RetryCallState) -> float:
+            return jittered(self._backoff_seconds, state.attempt_number)
+
+        def last(state: RetryCallState) -> FetchOutcome:
+            outcome: FetchOutcome = state.outcome.result()  # type: ignore[union-attr]
+            return outcome
+
+        retrying = Retrying(
+            stop=stop_after_attempt(self._attempts),
+            wait=wait,
+            retry=retry_if_result(lambda outcome: outcome.status in TRANSIENT),
+            retry_error_callback=last,
+            sleep=self._sleep,
+        )
+        outcome: FetchOutcome = retrying(attempt)
+        return replace(outcome, attempts=retrying.statistics["attempt_number"]), rate_limits
+
+
+@dataclass(frozen=True)
+class _Reply:
+    """The last answer to a chart request."""
+
+    status: int
+    text: str
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The JSON object; ValueError if it is none."""
+        body = json.loads(self.text)
+        if not isinstance(body, dict):
+            raise ValueError("no JSON object")
+        return body
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What one call of yfinance brought: a frame or an error, and the reply behind it."""
+
+    frame: pd.DataFrame
+    currency: str | None
+    error: Exception | None
+    reply: _Reply | None
+
+
+class _Client:
+    """yfinance, set up to raise, to keep its files where we say, and to let the replies be seen."""
+
+    def __init__(self, timeout_seconds: float, cache_dir: Path) -> None:
+        # It takes a second to load, so only those who ask Yahoo load it.
+        import yfinance
+        from yfinance.data import YfData
+
+        _use_cache(cache_dir)
+        yfinance.config.debug.hide_exceptions = False
+        self._yfinance = yfinance
+        self._forget_replies = YfData.cache_get.cache_clear
+        self._timeout_seconds = timeout_seconds
+        self._seen = threading.local()
+        self._session = _witness(timeout_seconds, self._seen)
+
+    def history(self, request: FetchRequest) -> _Answer:
+        """One attempt; never raises."""
+        # yfinance remembers replies for ranges in the past, errors too: a retry would see the error again, and a
+        # process that lives for days would never see a correction.
+        self._forget_replies()
+        self._seen.reply = None
+        frame, currency, error = pd.DataFrame(), None, None
+        try:
+            ticker = self._yfinance.Ticker(request.source_symbol, session=self._session)
+            span = {"period": "max"} if request.start is None else {"start": request.start}
+            frame = ticker.history(
+                **span,
+                end=request.end + dt.timedelta(days=1),  # Yahoo's end is exclusive
+                interval="1d",
+                auto_adjust=False,
+                actions=True,
+                repair=False,
+                keepna=True,
+                timeout=self._timeout_seconds,
+            )
+            currency = ticker.history_metadata.get("currency")
+        except Exception as caught:  # whatever it is, the other symbols must not suffer; it is classified below
+            logger.debug("%s: yfinance raised", request.source_symbol, exc_info=True)
+            error = caught
+        return _Answer(frame, currency, error, self._seen.reply)
+
+
+def _attempt(client: _Client, request: FetchRequest) -> FetchOutcome:
+    answer = client.history(request)
+    symbol = request.source_symbol
+    if answer.error is None and not answer.frame.empty and answer.reply is not None:
+        events = answer.reply.body["chart"]["result"][0].get("events") or {}
+        bars = _raw_bars(answer.frame, events)
+        notes = _notes(events, answer.currency)
+        detail = f"{symbol}: {'; '.join(notes)}" if notes else ""
+        return FetchOutcome(request, FetchStatus.OK, bars, currency=answer.currency, detail=detail)
+    status, cause = classify(answer.error, answer.reply)
+    return FetchOutcome(request, status, empty_raw(), detail=f"{symbol}: {_one_line(cause)}")
+
+
+def classify(error: Exception | None, reply: _Reply | None) -> tuple[FetchStatus, str]:
+    """The class of a failure, and its cause in words that hold no address, cookie or crumb.
+
+    Args:
+        error: what yfinance raised; None where it delivered no rows without a word.
+        reply: the last answer to a chart request; None when that request met no answer.
+    """
+    if reply is None:
+        return _unanswered(error)
+    if reply.status in (429, 999):  # 999 is Yahoo's own, older "request denied"
+        return FetchStatus.RATE_LIMITED, f"Yahoo limits the rate (HTTP {reply.status})"
+    if reply.status == 404:
+        return FetchStatus.UNKNOWN_SYMBOL, f"Yahoo does not know it (HTTP 404){_reason(reply)}"
+    if reply.status in (401, 403):
+        return FetchStatus.UNAUTHORISED, f"Yahoo refused access (HTTP {reply.status}){_reason(reply)}"
+    if reply.status in (400, 422):
+        return FetchStatus.EMPTY, f"Yahoo has nothing for this range (HTTP {reply.status}){_reason(reply)}"
+    if reply.status != 200:
+        return FetchStatus.UNREACHABLE, f"Yahoo is in trouble (HTTP {reply.status})"
+    if "Will be right back" in reply.text:
+        return FetchStatus.UNREACHABLE, "Yahoo is down for maintenance"
+    return _unreadable(error, reply)
+
+
+def _unanswered(error: Exception | None) -> tuple[FetchStatus, str]:
+    from curl_cffi.requests import exceptions
+
+    name = type(error).__name__
+    if not isinstance(error, exceptions.RequestException):
+        return FetchStatus.MALFORMED, f"yfinance gave up before it asked for a chart ({name})"
+    if isinstance(error, exceptions.Timeout):
+        return FetchStatus.TIMEOUT, "no answer from Yahoo in time"
+    if isinstance(error, exceptions.IncompleteRead):
+        return FetchStatus.MALFORMED, "the connection ended in the middle of Yahoo's reply"
+    # The text of the error may name a proxy; its code says as much.
+    code = getattr(error.code, "name", error.code)
+    return FetchStatus.UNREACHABLE, f"Yahoo could not be reached ({name}, {code})"
+
+
+def _unreadable(error: Exception | None, reply: _Reply) -> tuple[FetchStatus, str]:
+    """Why there are no bars although the status is 200."""
+    try:
+        chart = reply.body["chart"]
+        if chart.get("error"):
+            return FetchStatus.EMPTY, f"Yahoo has nothing{_reason(reply)}"
+        result = chart["result"]
+    except (ValueError, KeyError, AttributeError):
+        return FetchStatus.MALFORMED, f"Yahoo's reply is no chart ({len(reply.text)} characters)"
+    if not result:
+        return FetchStatus.MALFORMED, "Yahoo's reply holds no result"
+    if not result[0].get("timestamp"):
+        if result[0].get("meta", {}).get("firstTradeDate") is None:
+            return FetchStatus.UNKNOWN_SYMBOL, "Yahoo knows the name only; it has never traded"
+        return FetchStatus.EMPTY, "Yahoo has no bars in this range"
+    return FetchStatus.MALFORMED, f"yfinance could not read Yahoo's reply ({type(error).__name__})"
+
+
+def _reason(reply: _Reply) -> str:
+    """Yahoo's own words, if it has any."""
+    try:
+        for part in reply.body.values():
+            if part.get("error"):
+                return f": {part['error']['description']}"
+    except (ValueError, KeyError, AttributeError, TypeError):
+        pass
+    return ""
+
+
+def _raw_bars(frame: pd.DataFrame, events: Mapping[str, Any]) -> pd.DataFrame:
+    """yfinance's frame as a raw delivery, with every dividend and split on its own date.
+
+    yfinance puts an event on whose date there is no row onto the session before, and drops those before the first
+    row. Here such an event gets a row of its own, without prices.
+    """
+    zone = frame.index.tz  # type: ignore[attr-defined]
+    bars = frame[list(COLUMNS.values())].set_axis(list(COLUMNS), axis=1)
+    bars.index = frame.index.tz_localize(None).normalize()  # type: ignore[attr-defined]
+    dividends, splits = events.get("dividends") or {}, events.get("splits") or {}
+    dividend = _by_date([(e["date"], e["amount"]) for e in dividends.values()], zone).sum()
+    split = _by_date([(e["date"], e["numerator"] / e["denominator"]) for e in splits.values()], zone).prod()
+    alone = dividend.index.union(split.index).difference(bars.index)
+    bars = pd.concat([bars, pd.DataFrame(np.nan, index=alone, columns=bars.columns)]) if len(alone) else bars
+    bars = bars.sort_index(kind="stable")
+    return raw_frame(
+        {
+            "session_date": bars.index,
+            **{name: bars[name].to_numpy() for name in COLUMNS},
+            "dividend": dividend.reindex(bars.index).fillna(0.0).to_numpy(),
+            "split_ratio": split.reindex(bars.index).fillna(0.0).to_numpy(),
+        }
+    )
+
+
+def _by_date(events: list[tuple[int, float]], zone: dt.tzinfo) -> Any:
+    """Events grouped by the exchange's date of their time stamp."""
+    stamps = pd.to_datetime([stamp for stamp, _ in events], unit="s", utc=True)
+    days = pd.DatetimeIndex(stamps.tz_convert(zone).tz_localize(None).normalize())
+    return pd.Series([value for _, value in events], index=days, dtype="float64").groupby(level=0)
+
+
+def _notes(events: Mapping[str, Any], currency: str | None) -> list[str]:
+    """What a raw bar has no column for."""
+    notes = []
+    if gains := events.get("capitalGains"):
+        notes.append(f"{len(gains)} capital gain distributions are not among the dividends")
+    paid_in = {e.get("currency") for e in (events.get("dividends") or {}).values()} - {None, "", currency}
+    if paid_in:
+        notes.append(f"dividends are in {', '.join(sorted(paid_in))}, prices in {currency}")
+    return notes
+
+
+def _one_line(text: str) -> str:
+    """The text without line breaks and addresses, at most 200 characters."""
+    return " ".join(re.sub(r"https?://\S+", "", text).split())[:200]
+
+
+def _use_cache(folder: Path) -> None:
+    """Tell yfinance, once per process, where to keep its files; they hold a cookie, so only the owner may read them."""
+    global _cache_folder
+    if _cache_folder is None:
+        from yfinance import set_tz_cache_location
+
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        set_tz_cache_location(str(folder))
+        _cache_folder = folder
+
+
+def _witness(timeout_seconds: float, seen: threading.local) -> "Session":
+    """A session as yfinance makes its own, which remembers the last chart reply of each thread in `seen.reply`.
+
+    It also holds every request to our time limit: yfinance's own for cookie, crumb and time zone are 10 to 30 s.
+    """
+    from curl_cffi.requests import Session
+
+    class Witness(Session):
+        def request(self, method: Any, url: str, **options: Any) -> Any:
+            options["timeout"] = timeout_seconds
+            if CHART_PATH not in url:
+                return super().request(method, url, **options)
+            seen.reply = None
+            response = super().request(method, url, **options)
+            seen.reply = _Reply(response.status_code, response.text)
+            return response
+
+    return Witness(impersonate="chrome")

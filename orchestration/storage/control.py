@@ -1,0 +1,121 @@
+"""The control tables: validated seeds and closed exchange sessions, as Parquet that the dbt models read.
+
+They are derived (from the seed files, the calendar library and the clock), so they are replaced as a whole whenever
+they change, and only then: their content decides whether the models have anything new to work on.
+See docs/decisions/0002-seeds-are-sources.md.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from orchestration.market.errors import LakeError
+from orchestration.market.universe import SeedRow, Universe
+from orchestration.storage.lake import TIMESTAMP, write_parquet
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_TEXT, _DATE, _NUMBER = pa.string(), pa.date32(), pa.float64()
+
+SCHEMAS: dict[str, pa.Schema] = {
+    "instruments": pa.schema(
+        [(name, _TEXT) for name in ("symbol", "source_symbol", "name", "asset_class", "metal", "tier", "calendar", "currency")]
+        + [("tick_size", _NUMBER), ("metal_symbol", _TEXT), ("sector_symbol", _TEXT), ("active_from", _DATE)]
+    ),
+    "price_levels": pa.schema(
+        [
+            ("level_id", _TEXT),
+            ("symbol", _TEXT),
+            ("lower", _NUMBER),
+            ("upper", _NUMBER),
+            ("kind", _TEXT),
+            ("active_from", _DATE),
+            ("note", _TEXT),
+        ]
+    ),
+    "pairs": pa.schema([(name, _TEXT) for name in ("pair_id", "long_symbol", "short_symbol", "kind")]),
+    "move_rules": pa.schema(
+        [
+            ("rule_id", _TEXT),
+            ("scope", _TEXT),
+            ("scope_value", _TEXT),
+            ("measure", _TEXT),
+            ("sessions", pa.int64()),
+            ("threshold", _NUMBER),
+            ("note", _TEXT),
+        ]
+    ),
+    "published_claims": pa.schema(
+        [
+            ("claim_id", _TEXT),
+            ("published_on", _DATE),
+            ("publisher", _TEXT),
+            ("symbol", _TEXT),
+            ("measure", _TEXT),
+            ("argument", _TEXT),
+            ("session_date", _DATE),
+            ("claimed", _NUMBER),
+            ("tolerance", _NUMBER),
+            ("note", _TEXT),
+        ]
+    ),
+    "sessions": pa.schema(
+        [
+            ("calendar", _TEXT),
+            ("session_date", _DATE),
+            ("open_utc", TIMESTAMP),
+            ("close_utc", TIMESTAMP),
+            ("early_close", pa.bool_()),
+            ("bar_expected", pa.bool_()),
+        ]
+    ),
+}
+
+
+def control_tables(universe: Universe, sessions: "pd.DataFrame") -> dict[str, pa.Table]:
+    """The control tables by name.
+
+    Args:
+        universe: validated seeds.
+        sessions: closed sessions of every calendar in use, as `market.calendar.closed_sessions_of` gives them.
+    """
+    rows: dict[str, Iterable[SeedRow]] = {
+        "instruments": universe.instruments,
+        "price_levels": universe.levels,
+        "pairs": universe.pairs,
+        "move_rules": universe.move_rules,
+        "published_claims": universe.claims,
+    }
+    tables = {
+        name: pa.Table.from_pylist([record.model_dump() for record in records], schema=SCHEMAS[name])
+        for name, records in rows.items()
+    }
+    naive = sessions.assign(
+        open_utc=sessions["open_utc"].dt.tz_localize(None), close_utc=sessions["close_utc"].dt.tz_localize(None)
+    )
+    tables["sessions"] = pa.Table.from_pandas(naive, schema=SCHEMAS["sessions"], preserve_index=False).replace_schema_metadata()
+    return tables
+
+
+def store_control(folder: Path, tables: dict[str, pa.Table]) -> list[str]:
+    """Write the tables that differ from what `folder` holds; returns the names of those.
+
+    Raises:
+        LakeError: a file cannot be written.
+    """
+    changed = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, table in tables.items():
+            path = folder / f"{name}.parquet"
+            if path.exists() and pq.read_table(path, partitioning=None).equals(table):
+                continue
+            write_parquet(path, table)
+            changed.append(name)
+    except OSError as error:
+        raise LakeError(f"{folder}: cannot be written ({error.strerror or error}); free it or set OREWATCH_HOME") from error
+    return changed
