@@ -1,0 +1,1 @@
+"""Assets along the data's way: ingestion, dbt models, publication."""

@@ -1,0 +1,1 @@
+"""Asset checks: they read and report; the logic is in the marts."""

@@ -68,7 +68,8 @@ def raw_frame(columns: dict[str, object]) -> pd.DataFrame:
         else pd.Series(dtype="datetime64[s]")
     )
     for name in ("origin", "parse_error"):
-        frame[name] = frame[name].astype(object) if name in frame else None
+        # pandas reads a column of text and None as text and NaN.
+        frame[name] = frame[name].astype(object).where(frame[name].notna(), None) if name in frame else None
     frame["row_number"] = (frame["row_number"] if "row_number" in frame else pd.Series(dtype="float64")).astype("Int64")
     return frame[list(RAW_COLUMNS)].reset_index(drop=True)
 

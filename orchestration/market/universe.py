@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from orchestration.market.calendar import CALENDAR_NAMES
 from orchestration.market.errors import SeedError
 
 SEED_FILES = ("instruments", "price_levels", "pairs", "move_rules", "published_claims")
@@ -39,11 +40,8 @@ def _blank_is_none(value: object) -> object:
 
 
 def _known_calendar(value: str) -> str:
-    # Imported here: reading the seeds at code-location load needs only the names.
-    from orchestration.market.calendar import calendar_names
-
-    if value not in calendar_names():
-        raise ValueError("allowed: a calendar of exchange_calendars such as XNYS, CMES or XLON")
+    if value not in CALENDAR_NAMES:
+        raise ValueError("a calendar of exchange_calendars such as XNYS, CMES or XLON")
     return value
 
 
@@ -75,7 +73,7 @@ class Instrument(SeedRow):
     asset_class: Literal["metal", "etf", "stock", "index"]
     metal: Annotated[Literal["silver", "gold"] | None, BeforeValidator(_blank_is_none)]
     tier: Literal["metal", "senior", "junior", "royalty", "benchmark"]
-    calendar: str
+    calendar: Annotated[str, AfterValidator(_known_calendar)]
     currency: Annotated[str, Field(pattern=r"^[A-Z]{2}[A-Za-z]$")]
     tick_size: PositiveFloat
     metal_symbol: OptionalSymbol
@@ -253,13 +251,7 @@ def _check_header(file: str, header: list[str], columns: list[str]) -> None:
 
 def _parse(file: str, row: int, record: dict[str, str], model: type[RowT]) -> RowT:
     try:
-        parsed = model.model_validate(record)
-        if isinstance(parsed, Instrument):
-            try:
-                _known_calendar(parsed.calendar)
-            except ValueError as error:
-                raise SeedError(f"{file}, row {row}, column calendar: '{parsed.calendar}' is unknown; {error}") from None
-        return parsed
+        return model.model_validate(record)
     except ValidationError as error:
         first = error.errors()[0]
         if not first["loc"]:  # a rule between columns; its text names the column
@@ -286,7 +278,7 @@ def _allowed(error: object) -> str:
         )
     if kind == "string_pattern_mismatch":
         return f"text that matches {context['pattern']}"
-    return str(e["msg"])
+    return str(e["msg"]).removeprefix("Value error, ")
 
 
 def _check_unique_sources(instruments: list[tuple[int, Instrument]]) -> None:

@@ -1,7 +1,7 @@
 """The drop folder: one CSV or Parquet file per source symbol, put there by the user.
 
-Which file answers which request, and nothing about what is in it (`price_file.py`). A request is answered only with a
-file that the folder's own listing shows, so no source symbol can name anything outside of it.
+Which file answers which request, and nothing about what is in it (`price_file.py`). A request is answered
+only with a file that the folder's own listing shows, so no source symbol can name anything outside of it.
 """
 
 import os
@@ -41,9 +41,9 @@ class FilesSource:
     def fetch(self, requests: Sequence[FetchRequest]) -> Iterator[FetchOutcome]:
         """One outcome per request, in order.
 
-        A request for the whole history is answered with every row of the file, also with those that lie in the
-        future, because validation is to name them; a forced range with the rows of that range, and with the rows
-        whose date cannot be read.
+        A request for the whole history is answered with every row of the file, also with those that lie in
+        the future, because validation is to name them; a forced range with the rows of that range, and with
+        the rows whose date cannot be read.
         """
         try:
             names = self._listing()

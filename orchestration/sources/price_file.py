@@ -1,7 +1,8 @@
 """One price file of the drop folder as a raw delivery.
 
-A cell that cannot be read is its row's fault: the row is delivered with a `parse_error`, and validation rejects it.
-Which file belongs to which symbol is decided in `files.py`, what makes a whole file unusable in `price_table.py`.
+A cell that cannot be read is its row's fault: the row is delivered with a `parse_error`, and validation
+rejects it. Which file belongs to which symbol is decided in `files.py`, what makes a whole file unusable in
+`price_table.py`.
 """
 
 from dataclasses import dataclass
@@ -34,8 +35,8 @@ class PriceFile:
     """What one file holds.
 
     Attributes:
-        bars: `bars.RAW_COLUMNS` in the order of the file; `origin` is the file's name, `row_number` the line in a CSV
-            (the header is line 1) and the row in a Parquet file.
+        bars: `bars.RAW_COLUMNS` in the order of the file; `origin` is the file's name, `row_number` the line
+            in a CSV (the header is line 1) and the row in a Parquet file.
         currency: as the file says; None where it does not.
         unreadable: rows that carry a parse_error.
     """
@@ -73,21 +74,22 @@ def _assemble(file: str, table: Table) -> PriceFile:
         try:
             values[name], bad = read(column)
         except (pa.ArrowException, ValueError, KeyError, TypeError, OverflowError) as error:
-            kind = shown(column.type)
+            cause = f" ({shown(error, 200)})" if str(error) else ""
             raise MalformedFileError(
-                f"{file}, column {shown(label)}: {kind} cannot be read as {what} ({shown(error)}); allowed: {allowed}"
+                f"{file}, column {shown(label)}: {shown(column.type)} cannot be read as {what}{cause}; "
+                f"allowed: {allowed}"
             ) from None
         # The first fault of a row names it.
         for i in np.flatnonzero(bad & (errors == None))[: MAX_UNREADABLE_ROWS + 1]:  # noqa: E711
-            cell = column[int(i)].as_py()
             errors[i] = (
-                f"{file}, row {table.row_numbers[i]}, column {shown(label)}: '{shown('' if cell is None else cell)}' "
-                f"is not {what}; allowed: {allowed}"
+                f"{file}, row {table.row_numbers[i]}, column {shown(label)}: "
+                f"'{_cell(column[int(i)])}' is not {what}; allowed: {allowed}"
             )
     faults = np.flatnonzero(errors != None)  # noqa: E711
-    if len(faults) > MAX_UNREADABLE_ROWS or (rows and len(faults) == rows):
-        count = f"more than {MAX_UNREADABLE_ROWS}" if len(faults) > MAX_UNREADABLE_ROWS else f"all {rows}"
-        raise MalformedFileError(f"{errors[faults[0]]}; {count} rows of the file cannot be read")
+    if len(faults) > MAX_UNREADABLE_ROWS:
+        raise MalformedFileError(f"{errors[faults[0]]} (and more than {MAX_UNREADABLE_ROWS} rows like it)")
+    if rows and len(faults) == rows:
+        raise MalformedFileError(f"{errors[faults[0]]} (and no other row of the file can be read)")
     values |= {
         "origin": np.full(rows, file, dtype=object),
         "row_number": table.row_numbers,
@@ -112,7 +114,7 @@ def _numbers(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
         or pa.types.is_decimal(kind)
     ):
         return _numpy(column.cast(pa.float64(), safe=False)), np.zeros(len(column), dtype=bool)
-    raise TypeError("not numbers")
+    raise TypeError
 
 
 def _dates(column: pa.ChunkedArray) -> tuple[pd.Series, np.ndarray]:
@@ -133,10 +135,19 @@ def _dates(column: pa.ChunkedArray) -> tuple[pd.Series, np.ndarray]:
         if kind.tz is not None:
             days = days.dt.tz_localize(None)
     else:
-        raise TypeError("not dates")
+        raise TypeError
     days = days.astype("datetime64[s]").dt.normalize()
     days = days.where((days >= pd.Timestamp("0001-01-01")) & (days <= pd.Timestamp("9999-12-31")))
     return days, days.isna().to_numpy()
+
+
+def _cell(value: pa.Scalar) -> str:
+    """A cell as it may stand in a message."""
+    try:
+        python = value.as_py()
+    except (ValueError, OverflowError):  # a date that Python has no word for
+        python = f"{value.value} of {value.type}"
+    return "" if python is None else shown(python)
 
 
 def _currency(file: str, table: Table) -> str | None:
@@ -150,8 +161,8 @@ def _currency(file: str, table: Table) -> str | None:
     if len(names) > 1:
         row = table.row_numbers[pc.index(text, names[1]).as_py()]
         raise MalformedFileError(
-            f"{file}, row {row}, column {shown(label)}: '{shown(names[1])}' where rows before have '{shown(names[0])}'; "
-            "allowed: one currency per file"
+            f"{file}, row {row}, column {shown(label)}: '{shown(names[1])}' where rows before have "
+            f"'{shown(names[0])}'; allowed: one currency per file"
         )
     return names[0] if names else None
 

@@ -4,7 +4,7 @@ What makes a whole file unusable is decided here; what single cells mean, in `pr
 """
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,25 +53,24 @@ def read_table(path: Path, source_symbol: str, max_bytes: int) -> Table:
         MalformedFileError: nothing of the file can be used.
         OSError: the file cannot be read.
     """
-    size = path.stat().st_size
-    if size > max_bytes:
-        raise MalformedFileError(f"{path.name}: {size} bytes; allowed: at most {max_bytes}")
     if path.suffix.casefold() == ".parquet":
         return _read_parquet(path, max_bytes)
     return _read_csv(path, source_symbol, max_bytes)
 
 
-def shown(value: object) -> str:
+def shown(value: object, limit: int = 40) -> str:
     """A value from outside as it may stand in a message: on one line, printable and short."""
     text = str(value)
-    clean = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:40])
-    return clean + ("..." if len(text) > 40 else "")
+    clean = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:limit])
+    return clean + ("..." if len(text) > limit else "")
 
 
 def _read_csv(path: Path, source_symbol: str, max_bytes: int) -> Table:
     file = path.name
     with path.open("rb") as stream:
-        data = stream.read(max_bytes + 1)[:max_bytes]
+        data = stream.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise MalformedFileError(f"{file}: more than {max_bytes} bytes; allowed: at most {max_bytes}")
     data = data.removeprefix(b"\xef\xbb\xbf")
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
@@ -91,14 +90,14 @@ def _read_csv(path: Path, source_symbol: str, max_bytes: int) -> Table:
     if not len(lines):
         raise MalformedFileError(f"{file}: the file is empty; allowed: a header row and one row per session")
 
-    head = [_cells(file, int(i) + 1, data[starts[i] : ends[i]]) for i in lines[:3]]
-    labels, header_rows = _labels(file, head, source_symbol)
+    labels, header_rows = _labels(
+        file, source_symbol, (_cells(file, int(i) + 1, data[starts[i] : ends[i]]) for i in lines[:3])
+    )
     chosen = _choose_columns(file, int(lines[0]) + 1, labels)
     lines = lines[header_rows:]
     if not len(lines):
-        return Table(
-            {name: (labels[i], pa.chunked_array([], pa.string())) for name, i in chosen.items()}, lines
-        )
+        nothing = pa.chunked_array([], pa.string())
+        return Table({name: (labels[i], nothing) for name, i in chosen.items()}, lines)
 
     body = memoryview(data)[starts[lines[0]] :]
     parsed = _parse_csv(file, body, len(labels), sorted(chosen.values()), lines)
@@ -116,8 +115,9 @@ def _check_text(file: str, data: bytes) -> None:
             data.decode("utf-8")
         except UnicodeDecodeError as error:
             row = data.count(b"\n", 0, error.start) + 1
+            byte = f"0x{data[error.start]:02x}"
             raise MalformedFileError(
-                f"{file}, row {row}: byte 0x{data[error.start]:02x} is not UTF-8; allowed: a CSV saved as UTF-8"
+                f"{file}, row {row}: byte {byte} is not UTF-8; allowed: a CSV saved as UTF-8"
             ) from None
     nul = data.find(b"\0")
     if nul >= 0:
@@ -132,16 +132,21 @@ def _cells(file: str, row: int, line: bytes) -> list[str]:
         raise MalformedFileError(f"{file}, row {row}: {error}; allowed: comma-separated values") from None
 
 
-def _labels(file: str, head: Sequence[list[str]], source_symbol: str) -> tuple[list[str], int]:
+def _labels(file: str, source_symbol: str, head: Iterator[list[str]]) -> tuple[list[str], int]:
     """Column names, and how many lines they take: yfinance's download writes three (Price, Ticker, Date)."""
-    if [cells[0].casefold() for cells in head] == ["price", "ticker", "date"]:
-        for ticker in head[1][1:]:
-            if ticker.casefold() != source_symbol.casefold():
-                raise MalformedFileError(
-                    f"{file}, row 2: holds '{shown(ticker)}'; allowed: {shown(source_symbol)}, as the file's name says"
-                )
-        return [head[2][0], *head[0][1:]], 3
-    return head[0], 1
+    labels = next(head)
+    if labels[0].casefold() != "price":
+        return labels, 1
+    tickers, index = next(head, [""]), next(head, [""])
+    if tickers[0].casefold() != "ticker":
+        return labels, 1
+    for ticker in tickers[1:]:
+        if ticker.casefold() != source_symbol.casefold():
+            raise MalformedFileError(
+                f"{file}, row 2: holds '{shown(ticker)}'; allowed: {shown(source_symbol)}, "
+                "as the file's name says"
+            )
+    return [index[0], *labels[1:]], 3
 
 
 def _parse_csv(file: str, body: memoryview, width: int, wanted: Sequence[int], lines: np.ndarray) -> pa.Table:
@@ -167,15 +172,20 @@ def _parse_csv(file: str, body: memoryview, width: int, wanted: Sequence[int], l
         )
     except pa.ArrowException as error:
         if not ragged:
-            raise MalformedFileError(f"{file}: {shown(error)}; allowed: comma-separated values") from None
+            raise MalformedFileError(
+                f"{file}: {shown(' '.join(str(error).split()), 200)}; allowed: comma-separated values"
+            ) from None
         row = lines[min(ragged[0].number, len(lines)) - 1] + 1
         raise MalformedFileError(
-            f"{file}, row {row}: {ragged[0].actual_columns} cells where the header has {width}; allowed: one cell per column"
+            f"{file}, row {row}: {ragged[0].actual_columns} cells where the header has {width}; "
+            "allowed: one cell per column"
         ) from None
 
 
 def _read_parquet(path: Path, max_bytes: int) -> Table:
     file = path.name
+    if path.stat().st_size > max_bytes:
+        raise MalformedFileError(f"{file}: more than {max_bytes} bytes; allowed: at most {max_bytes}")
     try:
         with pq.ParquetFile(path) as parquet:
             labels = parquet.schema_arrow.names
@@ -187,12 +197,16 @@ def _read_parquet(path: Path, max_bytes: int) -> Table:
             table = parquet.read(columns=[labels[i] for i in chosen.values()], use_threads=False)
             columns = {name: (labels[i], _plain(table.column(labels[i]))) for name, i in chosen.items()}
     except (pa.ArrowException, ValueError, KeyError, NotImplementedError, OverflowError) as error:
-        raise MalformedFileError(f"{file}: {shown(error)}; allowed: a Parquet file") from None
+        raise MalformedFileError(
+            f"{file}: {shown(' '.join(str(error).split()), 200)}; allowed: a Parquet file"
+        ) from None
     except OSError as error:
         if error.errno is not None:
             raise
         # Arrow's word for a file whose insides are damaged.
-        raise MalformedFileError(f"{file}: {shown(error)}; allowed: a Parquet file") from None
+        raise MalformedFileError(
+            f"{file}: {shown(' '.join(str(error).split()), 200)}; allowed: a Parquet file"
+        ) from None
     return Table(columns, np.arange(1, table.num_rows + 1))
 
 
@@ -214,7 +228,8 @@ def _choose_columns(file: str, row: int | None, labels: Sequence[str]) -> dict[s
         if field in chosen:
             first = labels[chosen[field]]
             raise MalformedFileError(
-                f"{where}, column {shown(label)}: means the same as column {shown(first)}; allowed: each column once"
+                f"{where}, column {shown(label)}: means the same as column {shown(first)}; "
+                "allowed: each column once"
             )
         if field is not None:
             chosen[field] = i

@@ -1,18 +1,21 @@
 """Daily bars from Yahoo through the genuine yfinance client; nothing else in the project imports it.
 
-What belongs here: asking politely, telling apart what can go wrong, and turning yfinance's frame into a raw delivery
-without losing anything. What does not: judging bars (`market.bars`) and deciding what to ask (`market.fetch_plan`).
+What belongs here: asking politely, telling apart what can go wrong, and turning yfinance's frame into a raw
+delivery without losing anything. What does not: judging bars (`market.bars`) and deciding what to ask
+(`market.fetch_plan`).
 
-yfinance reports one fault as different exceptions, depending on which of its requests met it and on how many met it
-before. So the verdict rests on the reply itself: the session handed to it remembers the last chart reply.
+yfinance reports one fault as different exceptions, depending on which of its requests met it and on how many
+met it before. So the verdict rests on the reply itself: the session remembers the last one about a chart.
 """
 
 import datetime as dt
+import functools
 import json
 import logging
 import re
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -65,10 +68,10 @@ class YahooSource:
     """Yahoo, one symbol after the other.
 
     A rate limit slows down everything that follows: each one doubles the pause between symbols, up to
-    `LONGEST_PAUSE_SECONDS`, and each symbol that succeeds at once halves it again. When `GIVE_UP_AFTER` symbols in a
-    row end in a fault of the service (rate limited, timeout, unreachable, unauthorised) after all their attempts,
-    the rest end at once with the same class and no attempt: a refresh must neither hammer a service that has said no
-    nor wait an hour for a network that is down.
+    `LONGEST_PAUSE_SECONDS`, and each symbol that succeeds at once halves it again. If `GIVE_UP_AFTER` symbols
+    in a row end in a fault of the service (rate limited, timeout, unreachable, unauthorised) after all their
+    attempts, the rest end at once with the same class and no attempt: a refresh must neither hammer a service
+    that has said no nor wait an hour for a network that is down.
 
     Args:
         pause_seconds: between two symbols, while all is well.
@@ -105,13 +108,14 @@ class YahooSource:
         """One outcome per request, in the order of the requests."""
         if not requests:
             return
-        client = _Client(self._timeout_seconds, self._cache_dir)
+        client = _client(self._timeout_seconds, self._cache_dir)
         pause = self._pause_seconds
         in_a_row = 0
         status = FetchStatus.OK
         for position, request in enumerate(requests):
             if in_a_row >= GIVE_UP_AFTER:
-                detail = f"{request.source_symbol}: not asked for, because the {in_a_row} symbols before ended {status}"
+                cause = f"not asked for, because the {in_a_row} symbols before it ended {status}"
+                detail = f"{request.source_symbol}: {cause}"
                 yield FetchOutcome(request, status, empty_raw(), detail=detail, attempts=0)
                 continue
             if position:
@@ -162,11 +166,27 @@ class _Reply:
 
     @property
     def body(self) -> dict[str, Any]:
-        """The JSON object; ValueError if it is none."""
-        body = json.loads(self.text)
-        if not isinstance(body, dict):
-            raise ValueError("no JSON object")
-        return body
+        """The JSON object; empty if it is none."""
+        try:
+            body = json.loads(self.text)
+        except ValueError:
+            return {}
+        return body if isinstance(body, dict) else {}
+
+    @property
+    def reason(self) -> str:
+        """Yahoo's own words about what is wrong, after a colon; empty if it has none."""
+        for part in self.body.values():
+            error = part.get("error") if isinstance(part, dict) else None
+            if isinstance(error, dict) and error.get("description"):
+                return f": {error['description']}"
+        return ""
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The chart's one result; empty if there is none."""
+        results = (self.body.get("chart") or {}).get("result") or [{}]
+        return results[0] or {}
 
 
 @dataclass(frozen=True)
@@ -180,7 +200,7 @@ class _Answer:
 
 
 class _Client:
-    """yfinance, set up to raise, to keep its files where we say, and to let the replies be seen."""
+    """The genuine client: set up to raise, to keep its files where we say, and to let its replies be seen."""
 
     def __init__(self, timeout_seconds: float, cache_dir: Path) -> None:
         # It takes a second to load, so only those who ask Yahoo load it.
@@ -189,6 +209,8 @@ class _Client:
 
         _use_cache(cache_dir)
         yfinance.config.debug.hide_exceptions = False
+        # It asks to see its own deprecations; with pandas 3 that is one on every reply.
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"yfinance\.")
         self._yfinance = yfinance
         self._forget_replies = YfData.cache_get.cache_clear
         self._timeout_seconds = timeout_seconds
@@ -197,14 +219,14 @@ class _Client:
 
     def history(self, request: FetchRequest) -> _Answer:
         """One attempt; never raises."""
-        # yfinance remembers replies for ranges in the past, errors too: a retry would see the error again, and a
-        # process that lives for days would never see a correction.
+        # yfinance remembers replies for ranges in the past, errors too: a retry would see the error again,
+        # and a process that lives for days would never see a correction.
         self._forget_replies()
         self._seen.reply = None
         frame, currency, error = pd.DataFrame(), None, None
         try:
             ticker = self._yfinance.Ticker(request.source_symbol, session=self._session)
-            span = {"period": "max"} if request.start is None else {"start": request.start}
+            span: dict[str, Any] = {"period": "max"} if request.start is None else {"start": request.start}
             frame = ticker.history(
                 **span,
                 end=request.end + dt.timedelta(days=1),  # Yahoo's end is exclusive
@@ -216,23 +238,30 @@ class _Client:
                 timeout=self._timeout_seconds,
             )
             currency = ticker.history_metadata.get("currency")
-        except Exception as caught:  # whatever it is, the other symbols must not suffer; it is classified below
+        except Exception as caught:
+            # Whatever it is, the other symbols must not suffer; `classify` says what it means.
             logger.debug("%s: yfinance raised", request.source_symbol, exc_info=True)
             error = caught
         return _Answer(frame, currency, error, self._seen.reply)
 
 
+@functools.lru_cache(maxsize=4)
+def _client(timeout_seconds: float, cache_dir: Path) -> _Client:
+    """One client, hence one session with one cookie, for as long as the process lives."""
+    return _Client(timeout_seconds, cache_dir)
+
+
 def _attempt(client: _Client, request: FetchRequest) -> FetchOutcome:
     answer = client.history(request)
     symbol = request.source_symbol
-    if answer.error is None and not answer.frame.empty and answer.reply is not None:
-        events = answer.reply.body["chart"]["result"][0].get("events") or {}
+    if answer.error is None and not answer.frame.empty and answer.reply is not None and answer.reply.result:
+        events = answer.reply.result.get("events") or {}
         bars = _raw_bars(answer.frame, events)
         notes = _notes(events, answer.currency)
-        detail = f"{symbol}: {'; '.join(notes)}" if notes else ""
+        detail = _one_line(f"{symbol}: {'; '.join(notes)}") if notes else ""
         return FetchOutcome(request, FetchStatus.OK, bars, currency=answer.currency, detail=detail)
     status, cause = classify(answer.error, answer.reply)
-    return FetchOutcome(request, status, empty_raw(), detail=f"{symbol}: {_one_line(cause)}")
+    return FetchOutcome(request, status, empty_raw(), detail=_one_line(f"{symbol}: {cause}"))
 
 
 def classify(error: Exception | None, reply: _Reply | None) -> tuple[FetchStatus, str]:
@@ -247,11 +276,11 @@ def classify(error: Exception | None, reply: _Reply | None) -> tuple[FetchStatus
     if reply.status in (429, 999):  # 999 is Yahoo's own, older "request denied"
         return FetchStatus.RATE_LIMITED, f"Yahoo limits the rate (HTTP {reply.status})"
     if reply.status == 404:
-        return FetchStatus.UNKNOWN_SYMBOL, f"Yahoo does not know it (HTTP 404){_reason(reply)}"
+        return FetchStatus.UNKNOWN_SYMBOL, f"Yahoo does not know it (HTTP 404){reply.reason}"
     if reply.status in (401, 403):
-        return FetchStatus.UNAUTHORISED, f"Yahoo refused access (HTTP {reply.status}){_reason(reply)}"
+        return FetchStatus.UNAUTHORISED, f"Yahoo refused access (HTTP {reply.status}){reply.reason}"
     if reply.status in (400, 422):
-        return FetchStatus.EMPTY, f"Yahoo has nothing for this range (HTTP {reply.status}){_reason(reply)}"
+        return FetchStatus.EMPTY, f"Yahoo has nothing for this range (HTTP {reply.status}){reply.reason}"
     if reply.status != 200:
         return FetchStatus.UNREACHABLE, f"Yahoo is in trouble (HTTP {reply.status})"
     if "Will be right back" in reply.text:
@@ -269,45 +298,32 @@ def _unanswered(error: Exception | None) -> tuple[FetchStatus, str]:
         return FetchStatus.TIMEOUT, "no answer from Yahoo in time"
     if isinstance(error, exceptions.IncompleteRead):
         return FetchStatus.MALFORMED, "the connection ended in the middle of Yahoo's reply"
-    # The text of the error may name a proxy; its code says as much.
-    code = getattr(error.code, "name", error.code)
-    return FetchStatus.UNREACHABLE, f"Yahoo could not be reached ({name}, {code})"
+    # The text of the error names hosts and proxies; its code says as much.
+    return FetchStatus.UNREACHABLE, f"Yahoo could not be reached ({name}, curl code {int(error.code)})"
 
 
 def _unreadable(error: Exception | None, reply: _Reply) -> tuple[FetchStatus, str]:
     """Why there are no bars although the status is 200."""
-    try:
-        chart = reply.body["chart"]
-        if chart.get("error"):
-            return FetchStatus.EMPTY, f"Yahoo has nothing{_reason(reply)}"
-        result = chart["result"]
-    except (ValueError, KeyError, AttributeError):
+    chart = reply.body.get("chart")
+    if not isinstance(chart, dict):
         return FetchStatus.MALFORMED, f"Yahoo's reply is no chart ({len(reply.text)} characters)"
-    if not result:
+    if chart.get("error"):
+        return FetchStatus.EMPTY, f"Yahoo has nothing for this range{reply.reason}"
+    if not reply.result:
         return FetchStatus.MALFORMED, "Yahoo's reply holds no result"
-    if not result[0].get("timestamp"):
-        if result[0].get("meta", {}).get("firstTradeDate") is None:
+    if not reply.result.get("timestamp"):
+        # Yahoo answers so for real symbols on a weekend, and for names it has heard of and never priced.
+        if (reply.result.get("meta") or {}).get("firstTradeDate") is None:
             return FetchStatus.UNKNOWN_SYMBOL, "Yahoo knows the name only; it has never traded"
         return FetchStatus.EMPTY, "Yahoo has no bars in this range"
     return FetchStatus.MALFORMED, f"yfinance could not read Yahoo's reply ({type(error).__name__})"
 
 
-def _reason(reply: _Reply) -> str:
-    """Yahoo's own words, if it has any."""
-    try:
-        for part in reply.body.values():
-            if part.get("error"):
-                return f": {part['error']['description']}"
-    except (ValueError, KeyError, AttributeError, TypeError):
-        pass
-    return ""
-
-
 def _raw_bars(frame: pd.DataFrame, events: Mapping[str, Any]) -> pd.DataFrame:
-    """yfinance's frame as a raw delivery, with every dividend and split on its own date.
+    """A frame of yfinance as a raw delivery, with every dividend and split on its own date.
 
-    yfinance puts an event on whose date there is no row onto the session before, and drops those before the first
-    row. Here such an event gets a row of its own, without prices.
+    yfinance puts an event on whose date there is no row onto the session before, and drops those before the
+    first row. Here such an event gets a row of its own, without prices.
     """
     zone = frame.index.tz  # type: ignore[attr-defined]
     bars = frame[list(COLUMNS.values())].set_axis(list(COLUMNS), axis=1)
@@ -352,7 +368,7 @@ def _one_line(text: str) -> str:
 
 
 def _use_cache(folder: Path) -> None:
-    """Tell yfinance, once per process, where to keep its files; they hold a cookie, so only the owner may read them."""
+    """Tell yfinance, once per process, where to keep its files; they hold a cookie: for the owner only."""
     global _cache_folder
     if _cache_folder is None:
         from yfinance import set_tz_cache_location
@@ -363,20 +379,21 @@ def _use_cache(folder: Path) -> None:
 
 
 def _witness(timeout_seconds: float, seen: threading.local) -> "Session":
-    """A session as yfinance makes its own, which remembers the last chart reply of each thread in `seen.reply`.
+    """A session like yfinance's own that remembers the last chart reply of each thread in `seen.reply`.
 
-    It also holds every request to our time limit: yfinance's own for cookie, crumb and time zone are 10 to 30 s.
+    It also holds every request to our time limit; yfinance gives cookie, crumb and time zone 10 to 30 s.
     """
     from curl_cffi.requests import Session
 
     class Witness(Session):
-        def request(self, method: Any, url: str, **options: Any) -> Any:
+        def request(self, method: Any, url: str, **options: Any) -> Any:  # type: ignore[override]
             options["timeout"] = timeout_seconds
-            if CHART_PATH not in url:
-                return super().request(method, url, **options)
-            seen.reply = None
+            if CHART_PATH in url:
+                seen.reply = None
             response = super().request(method, url, **options)
-            seen.reply = _Reply(response.status_code, response.text)
+            # After a consent page, it is the answer to the form that leads back to the chart.
+            if CHART_PATH in url or CHART_PATH in response.url:
+                seen.reply = _Reply(response.status_code, response.text)
             return response
 
     return Witness(impersonate="chrome")

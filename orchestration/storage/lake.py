@@ -167,6 +167,11 @@ class Lake:
         moments = (moment.replace(tzinfo=dt.UTC) for moment in latest["observed_at_max"].to_pylist())
         return dict(zip(latest["symbol"].to_pylist(), moments, strict=True))
 
+    def latest_statuses(self) -> dict[str, str]:
+        """How the latest request for each symbol ended."""
+        log = self.read("fetches", ["symbol", "status", "observed_at"]).sort_by("observed_at")
+        return dict(zip(log["symbol"].to_pylist(), log["status"].to_pylist(), strict=True))
+
     def _read_file(self, path: Path, columns: list[str] | None = None, wanted: ds.Expression | None = None) -> pa.Table:
         try:
             return pq.read_table(path, columns=columns, filters=wanted, partitioning=None)

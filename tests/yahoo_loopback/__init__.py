@@ -1,6 +1,7 @@
 """A stand-in for Yahoo on the loopback interface, for tests that run the genuine client.
 
-`YahooLoopback(market)` is a context manager; a process that runs with its `environment` reaches it instead of Yahoo.
+`YahooLoopback(market)` is a context manager; a process that runs with its `environment` reaches it instead of
+Yahoo. In the process of the test itself, set that environment before the first request.
 """
 
 from tests.yahoo_loopback.faults import Fault, Faults

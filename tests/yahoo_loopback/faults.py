@@ -20,6 +20,7 @@ class Fault(StrEnum):
     TRUNCATED = "truncated"  # 200, the JSON stops in the middle, the transfer is complete
     BROKEN_OFF = "broken_off"  # 200, the connection ends before the announced length
     NOT_JSON = "not_json"  # 200, a page of HTML
+    CONSENT = "consent"  # 302 to the form that European visitors meet
     HANG = "hang"  # no answer until the client gives up
     RESET = "reset"  # the connection is reset
 
@@ -55,7 +56,8 @@ class Faults:
         Args:
             fault: how.
             symbol: only this source symbol; None means every one.
-            times: only so many requests (yfinance asks twice per attempt when the status is 400 or more); None: all.
+            times: only so many requests; None means all. yfinance asks twice per attempt where the status is
+                400 or more.
             endpoints: of cookie, consent, crumb, timezone, chart, summary.
         """
         with self._lock:

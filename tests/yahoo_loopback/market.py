@@ -1,8 +1,9 @@
 """A market of made-up bars, and the chart replies in which Yahoo would deliver it.
 
-Bars are kept as traded. A reply puts them on the basis of the market's present: prices and dividends divided by later
-splits, adjclose lowered by later dividends, everything in float32 precision; the bar of today carries the time of the
-last trade and, before the close, is unfinished. Moving `now` on, or correcting a bar, restates replies like Yahoo does.
+Bars are kept as traded. A reply puts them on the basis of the market's present: prices and dividends divided
+by later splits, adjclose lowered by later dividends, prices in float32 precision. The bar of today carries
+the time of the last trade and, before the close, is unfinished. Moving `now` on, or correcting a bar,
+restates the replies as Yahoo does.
 """
 
 import datetime as dt
@@ -194,9 +195,7 @@ class Market:
         self.listings[symbol] = Listing(symbol, bars, **facts)
         return self.listings[symbol]
 
-    def delivered(
-        self, symbol: str, start: dt.date = dt.date.min, end: dt.date = dt.date.max
-    ) -> list[Row]:
+    def delivered(self, symbol: str, start: dt.date = dt.date.min, end: dt.date = dt.date.max) -> list[Row]:
         """The rows that a chart reply of this moment carries, both ends included."""
         return [r for r in self.listings[symbol].rows(self.clock()) if start <= r.session <= end]
 

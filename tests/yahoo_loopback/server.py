@@ -14,10 +14,11 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass
+from html import escape
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from tests.yahoo_loopback.certificates import server_context
 from tests.yahoo_loopback.faults import Fault, Faults
@@ -40,6 +41,7 @@ class Request:
 
     endpoint: str
     host: str
+    path: str
     symbol: str | None
     query: dict[str, str]
     fault: Fault | None
@@ -48,11 +50,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """Status, content type and body of an answer."""
+    """Status, content type and body of an answer, and where it sends the client."""
 
     status: int
     body: bytes
     kind: str = "application/json;charset=utf-8"
+    location: str | None = None
 
     @classmethod
     def json(cls, status: int, body: object) -> "Reply":
@@ -112,14 +115,19 @@ class YahooLoopback:
             **dict.fromkeys(names, os.fspath(self.authority_file)),
         }
 
+    def accepts(self, host: str) -> bool:
+        """Whether the proxy leads there."""
+        return host == "yahoo.com" or host.endswith(".yahoo.com")
+
     def requests(self, endpoint: str = "chart", symbol: str | None = None) -> list[Request]:
         """The requests so far for an endpoint, of one symbol or of all."""
         return [r for r in self.log if r.endpoint == endpoint and symbol in (None, r.symbol)]
 
     def replay(self, file: Path, symbol: str | None = None) -> str:
-        """Answer every chart of a symbol with a recorded reply; the name of the symbol, which the record may hold.
+        """Answer every chart of a symbol with a recorded reply; returns the symbol.
 
-        A record is JSON: either `request.url` and `response.status`, `.bodyJson`, or `status` and `body` or `body_text`.
+        A record is JSON: either `request.url`, which names the symbol, with `response.status` and
+        `response.bodyJson`, or `status` with `body` or `body_text`.
         """
         record = json.loads(file.read_text())
         response = record.get("response", record)
@@ -128,13 +136,16 @@ class YahooLoopback:
         if "body_text" in response:
             self._recorded[symbol] = Reply(response["status"], response["body_text"].encode(), "text/plain")
         else:
-            self._recorded[symbol] = Reply.json(response["status"], response.get("bodyJson", response.get("body")))
+            body = response.get("bodyJson", response.get("body"))
+            self._recorded[symbol] = Reply.json(response["status"], body)
         return symbol
 
     def answer(self, request: Request) -> Reply:
         """The healthy answer."""
         if request.endpoint == "cookie":
             return Reply(404, b"", "text/html")  # as the genuine one; the cookie is in the headers
+        if request.endpoint == "consent" and "done" in request.query:
+            return self._consent(request)
         if request.endpoint == "consent":
             return Reply.html(200, "No consent needed")
         if request.endpoint == "crumb":
@@ -150,6 +161,19 @@ class YahooLoopback:
             error = {"code": "Not Found", "description": f"Quote not found for symbol: {symbol}"}
             return Reply.json(404, {"quoteSummary": {"result": None, "error": error}})
         return Reply.html(404, "Not found")
+
+    def _consent(self, request: Request) -> Reply:
+        """The form, and once it has been sent, the way back."""
+        done = request.query["done"]
+        if request.query.get("agreed"):
+            return Reply(302, b"", location=done)
+        action = f"https://consent.yahoo.com/v2/collectConsent?agreed=1&{urlencode({'done': done})}"
+        fields = (
+            '<input type="hidden" name="csrfToken" value="x"><input type="checkbox" name="agree" value="y">'
+        )
+        return Reply(
+            200, f'<form method="post" action="{escape(action)}">{fields}</form>'.encode(), "text/html"
+        )
 
     def broken_answer(self, request: Request, fault: Fault) -> Reply:
         """The answer of a fault that has one."""
@@ -171,12 +195,19 @@ class YahooLoopback:
             Fault.PHANTOM_SHELL: lambda: Reply.json(200, phantom(symbol, now)),
             Fault.EMPTY_SHELL: lambda: Reply.json(200, {"chart": {"result": [shell], "error": None}}),
             Fault.NULL_RESULT: lambda: Reply.json(200, {"chart": {"result": None, "error": None}}),
+            Fault.CONSENT: lambda: Reply(
+                302,
+                b"",
+                location="https://consent.yahoo.com/v2/collectConsent?"
+                + urlencode({"done": f"https://{request.host}{request.path}"}),
+            ),
             Fault.NOT_JSON: lambda: Reply.html(200, "Yahoo"),
         }[fault]()
 
 
 def _chart_error(status: int, code: str, description: str) -> Reply:
-    return Reply.json(status, {"chart": {"result": None, "error": {"code": code, "description": description}}})
+    error = {"code": code, "description": description}
+    return Reply.json(status, {"chart": {"result": None, "error": error}})
 
 
 class _Server(socketserver.ThreadingTCPServer):
@@ -208,7 +239,7 @@ class _Proxy(socketserver.BaseRequestHandler):
             head += received
         method, target, *_ = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
         host, _, port = target.partition(":")
-        if method != "CONNECT" or port != "443" or not (host == "yahoo.com" or host.endswith(".yahoo.com")):
+        if method != "CONNECT" or port != "443" or not yahoo.accepts(host):
             self.request.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             return
         self.request.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
@@ -231,7 +262,7 @@ class _Host(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """The log of requests says it all."""
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         yahoo = self.server.yahoo
         request = self._read()
         yahoo.log.append(request)
@@ -246,13 +277,18 @@ class _Host(BaseHTTPRequestHandler):
             whole = yahoo.answer(request)
             half = Reply(whole.status, whole.body[: len(whole.body) // 2], whole.kind)
             self._send(half, len(half.body) if request.fault is Fault.TRUNCATED else len(whole.body))
-            self.close_connection = request.fault is Fault.BROKEN_OFF
+            if request.fault is Fault.BROKEN_OFF:
+                self.close_connection = True
+                self.connection.settimeout(1)
+                with contextlib.suppress(OSError):
+                    self.connection.unwrap()
         elif request.fault is not None:
             self._send(yahoo.broken_answer(request, request.fault))
         else:
             self._send(yahoo.answer(request))
 
-    do_POST = do_GET
+    def do_POST(self) -> None:
+        self.do_GET()
 
     def _read(self) -> Request:
         host = self.headers.get("Host", "").partition(":")[0]
@@ -264,7 +300,8 @@ class _Host(BaseHTTPRequestHandler):
         for prefix in (CHART_PATH, SUMMARY_PATH):
             if parts.path.startswith(prefix):
                 symbol = unquote(parts.path.removeprefix(prefix))
-                endpoint = "summary" if prefix == SUMMARY_PATH else "chart" if "period1" in query else "timezone"
+                endpoint = "chart" if "period1" in query else "timezone"
+                endpoint = "summary" if prefix == SUMMARY_PATH else endpoint
         if host == "fc.yahoo.com":
             endpoint = "cookie"
         elif host in ("guce.yahoo.com", "consent.yahoo.com"):
@@ -272,12 +309,14 @@ class _Host(BaseHTTPRequestHandler):
         elif parts.path == "/v1/test/getcrumb":
             endpoint = "crumb"
         fault = self.server.yahoo.faults.take(endpoint, symbol)
-        return Request(endpoint, host, symbol, query, fault, time.monotonic())
+        return Request(endpoint, host, self.path, symbol, query, fault, time.monotonic())
 
     def _send(self, reply: Reply, length: int | None = None) -> None:
         self.send_response(reply.status)
         self.send_header("Content-Type", reply.kind)
         self.send_header("Content-Length", str(len(reply.body) if length is None else length))
         self.send_header("Set-Cookie", f"A3={SECRETS[0]}; Domain=.yahoo.com; Path=/; Max-Age=86400; Secure")
+        if reply.location is not None:
+            self.send_header("Location", reply.location)
         self.end_headers()
         self.wfile.write(reply.body)

@@ -1,0 +1,243 @@
+"""The assets that bring data in: raw bars, the quarantine, the log of fetches, and the control tables.
+
+All of them come from one step, because all of them come from one pass over the source.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from orchestration.settings import Settings
+
+if TYPE_CHECKING:
+    from orchestration.assets.ingestion import IngestReport
+    from orchestration.market.fetch_plan import PlanRules
+
+BARS = dg.AssetKey(["raw", "bars"])
+REJECTED_BARS = dg.AssetKey(["raw", "rejected_bars"])
+FETCHES = dg.AssetKey(["raw", "fetches"])
+CONTROL = {
+    "instruments": "What is watched; a row of instruments.csv is all it takes to add one.",
+    "price_levels": "Lines and zones of as-traded prices to watch; price_levels.csv.",
+    "pairs": "Instruments whose gap is watched; pairs.csv.",
+    "move_rules": "When a move is large; move_rules.csv.",
+    "published_claims": "What publications said, to be held against our figures; published_claims.csv.",
+    "sessions": "Closed sessions of every exchange in use.",
+}
+
+# Rows of a metadata table that a person would still read.
+TABLE_ROWS = 50
+
+
+class RefreshConfig(dg.Config):
+    """What to ask the source for, when it should not be what the fetch plan says."""
+
+    symbols: list[str] = []
+    start: str | None = None
+    end: str | None = None
+    full: bool = False
+
+
+def build_ingest(settings: Settings) -> dg.AssetsDefinition:
+    """The ingestion step for one source."""
+    simulated = "SIMULATED prices. " if settings.simulated else ""
+    tags = {"source": settings.source}
+
+    @dg.multi_asset(
+        name="ingest",
+        specs=[
+            dg.AssetSpec(
+                BARS,
+                group_name="lake",
+                kinds={"python", "parquet", settings.source},
+                tags=tags,
+                description=f"{simulated}Daily bars as they were delivered, every version of each, append-only.",
+            ),
+            dg.AssetSpec(
+                REJECTED_BARS,
+                group_name="lake",
+                kinds={"python", "parquet"},
+                tags=tags,
+                description="Delivered rows that were rejected or lost their range, each with the rule it broke.",
+            ),
+            dg.AssetSpec(
+                FETCHES,
+                group_name="lake",
+                kinds={"python", "parquet"},
+                tags=tags,
+                description="What was asked of the source for each symbol, and how it ended.",
+            ),
+            *(
+                dg.AssetSpec(
+                    dg.AssetKey(["control", name]),
+                    group_name="sources",
+                    kinds={"python", "csv"} if name != "sessions" else {"python", "parquet"},
+                    description=description,
+                )
+                for name, description in CONTROL.items()
+            ),
+        ],
+        check_specs=[
+            dg.AssetCheckSpec(
+                "fetch_outcome",
+                asset=BARS,
+                blocking=True,
+                description="Every symbol was delivered. Some failing is a warning; nothing arriving stops the run.",
+            ),
+            dg.AssetCheckSpec(
+                "newly_quarantined",
+                asset=REJECTED_BARS,
+                description="No row of this batch had to be rejected or stripped of its range.",
+            ),
+        ],
+        required_resource_keys={"settings", "bar_source", "warehouse_lock", "progress"},
+    )
+    def ingest_step(
+        context: dg.AssetExecutionContext, config: RefreshConfig
+    ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+        from orchestration.assets.ingestion import ingest
+        from orchestration.market.calendar import closed_sessions_of
+        from orchestration.market.universe import load_universe
+        from orchestration.storage.control import control_tables, store_control
+        from orchestration.storage.lake import Lake
+
+        current: Settings = context.resources.settings
+        universe = load_universe(current.seeds)
+        rules = plan_rules(config, current, universe.symbols, local=context.resources.bar_source.local)
+        lake = Lake(current.lake_dir)
+        lake.prepare()
+        now = current.now()
+
+        def report_progress(done: int, total: int, line: str) -> None:
+            context.log.info(f"[{done}/{total}] {line}")
+            context.resources.progress(done, total, line)
+
+        report = ingest(universe, context.resources.bar_source, current.source, lake, now, rules, report_progress)
+        tables = control_tables(universe, closed_sessions_of((i.calendar for i in universe.instruments), now))
+        changed = store_control(current.control_dir, tables)
+
+        for name, table in tables.items():
+            yield dg.MaterializeResult(
+                asset_key=dg.AssetKey(["control", name]),
+                metadata={"dagster/row_count": table.num_rows, "changed": name in changed},
+            )
+        yield dg.MaterializeResult(
+            asset_key=BARS,
+            metadata={
+                "simulated": current.simulated,
+                "batch_id": report.batch_id or "none: nothing had to be asked for",
+                "new_rows": report.new_rows,
+                "symbols": _symbols_table(report),
+            },
+        )
+        yield dg.MaterializeResult(asset_key=REJECTED_BARS, metadata={"new_rows": len(report.new_rejections)})
+        yield dg.MaterializeResult(asset_key=FETCHES, metadata={"new_rows": len(report.results)})
+        yield _fetch_outcome(report)
+        yield _newly_quarantined(report)
+
+    return ingest_step
+
+
+def plan_rules(config: RefreshConfig, settings: Settings, symbols: tuple[str, ...], local: bool) -> "PlanRules":
+    """The fetch plan's rules from the run config.
+
+    Raises:
+        SettingsError: a symbol is unknown or a date cannot be read; one line says which and what is allowed.
+    """
+    import datetime as dt
+
+    from orchestration.market.errors import SettingsError
+    from orchestration.market.fetch_plan import PlanRules
+
+    for symbol in config.symbols:
+        if symbol not in symbols:
+            raise SettingsError(f"symbols: '{symbol}' is unknown; allowed: {', '.join(symbols)}")
+    days: dict[str, dt.date | None] = {}
+    for name, value in (("start", config.start), ("end", config.end)):
+        try:
+            days[name] = dt.date.fromisoformat(value) if value else None
+        except ValueError:
+            raise SettingsError(f"{name}: '{value}' is not allowed; allowed: a date as YYYY-MM-DD") from None
+    if days["end"] and not days["start"]:
+        raise SettingsError("end: given without a start; allowed: both, or a start alone")
+    return PlanRules(
+        restatement_sessions=None if local else settings.restatement_sessions,
+        whole_history_days=settings.whole_history_days,
+        symbols=frozenset(config.symbols),
+        start=days["start"],
+        end=days["end"],
+        full=config.full,
+    )
+
+
+def _fetch_outcome(report: "IngestReport") -> dg.AssetCheckResult:
+    failures = report.failures
+    nothing_arrived = bool(report.results) and all(r.status != "ok" for r in report.results)
+    if nothing_arrived and not failures:
+        summary = "the drop folder has no file for any watched symbol"
+    else:
+        summary = f"{len(failures)} of {len(report.results)} symbols failed"
+    return dg.AssetCheckResult(
+        check_name="fetch_outcome",
+        asset_key=BARS,
+        passed=not failures and not nothing_arrived,
+        severity=dg.AssetCheckSeverity.ERROR if nothing_arrived else dg.AssetCheckSeverity.WARN,
+        description=summary,
+        metadata={
+            "failed": dg.MetadataValue.table(
+                [dg.TableRecord({"symbol": r.symbol, "error": str(r.status), "detail": r.detail}) for r in failures]
+            )
+        }
+        if failures
+        else {},
+    )
+
+
+def _newly_quarantined(report: "IngestReport") -> dg.AssetCheckResult:
+    rows = report.new_rejections
+    return dg.AssetCheckResult(
+        check_name="newly_quarantined",
+        asset_key=REJECTED_BARS,
+        passed=not rows,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{len(rows)} rows of this batch are new in the quarantine",
+        metadata={
+            "rows": dg.MetadataValue.table(
+                [
+                    dg.TableRecord(
+                        {"symbol": symbol, "session": str(day or ""), "rule": rule, "severity": severity, "detail": detail}
+                    )
+                    for symbol, day, rule, severity, detail in rows[-TABLE_ROWS:]
+                ]
+            )
+        }
+        if rows
+        else {},
+    )
+
+
+def _symbols_table(report: "IngestReport") -> dg.TableMetadataValue:
+    return dg.MetadataValue.table(
+        records=[
+            dg.TableRecord(
+                {
+                    "symbol": r.symbol,
+                    "asked because": r.reason,
+                    "status": str(r.status),
+                    "delivered": r.delivered,
+                    "new": r.new,
+                    "rejected": r.rejected,
+                    "demoted": r.demoted,
+                    "held back": r.held_back,
+                }
+            )
+            for r in report.results
+        ],
+        schema=dg.TableSchema(
+            [
+                dg.TableColumn(name, "string" if name in ("symbol", "asked because", "status") else "int")
+                for name in ("symbol", "asked because", "status", "delivered", "new", "rejected", "demoted", "held back")
+            ]
+        ),
+    )

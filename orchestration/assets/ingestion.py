@@ -1,0 +1,297 @@
+"""One ingestion: plan, fetch, validate, append. Plain functions; the Dagster asset around them is in `ingest`.
+
+Whatever arrives is kept even if something else fails: a symbol that the source cannot deliver is a line in the
+report, and rows are appended to the lake in parts while the fetching goes on.
+"""
+
+import datetime as dt
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import pandas as pd
+import pyarrow as pa
+
+from orchestration.market import bars, calendar
+from orchestration.market.fetch_plan import FetchRequest, PlanRules, Stored, needs_whole_history, plan
+from orchestration.market.universe import Instrument, Universe
+from orchestration.sources.base import BarSource, FetchOutcome, FetchStatus
+from orchestration.storage.lake import BARS, FETCHES, REJECTED, Lake, new_batch_id
+
+# Rows are appended whenever this many have gathered or this much time has passed: a killed run loses little.
+FLUSH_ROWS = 250_000
+FLUSH_SECONDS = 30.0
+
+# Called with (symbols done, symbols asked for, one line about the latest).
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class SymbolResult:
+    """What one symbol's request brought."""
+
+    symbol: str
+    reason: str
+    status: FetchStatus
+    detail: str
+    delivered: int = 0
+    new: int = 0
+    rejected: int = 0
+    demoted: int = 0
+    held_back: int = 0
+
+    @property
+    def failed(self) -> bool:
+        """Whether the source did not deliver what it should have."""
+        return self.status not in (FetchStatus.OK, FetchStatus.ABSENT)
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """What one ingestion did, symbol by symbol.
+
+    Attributes:
+        batch_id: the batch; None when nothing had to be asked for.
+        results: one per requested symbol.
+        new_rejections: quarantined rows that were not in the quarantine before: (symbol, session, rule, severity, detail).
+    """
+
+    batch_id: str | None
+    results: tuple[SymbolResult, ...]
+    new_rejections: tuple[tuple[str, dt.date | None, str, str, str], ...] = ()
+
+    @property
+    def new_rows(self) -> int:
+        """Bars that were new or differed from the newest stored version."""
+        return sum(r.new for r in self.results)
+
+    @property
+    def failures(self) -> tuple[SymbolResult, ...]:
+        """Symbols that failed."""
+        return tuple(r for r in self.results if r.failed)
+
+
+@dataclass
+class _Batch:
+    """Rows on their way into the lake."""
+
+    lake: Lake
+    source: str
+    batch_id: str
+    known_rejections: set[str]
+    part: int = 0
+    bars: list[pa.Table] = field(default_factory=list)
+    rejected: list[dict] = field(default_factory=list)
+    fetches: list[dict] = field(default_factory=list)
+    rows: int = 0
+    flushed_at: float = field(default_factory=time.monotonic)
+
+    def flush_if_due(self) -> None:
+        if self.rows >= FLUSH_ROWS or time.monotonic() - self.flushed_at >= FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        # Bars last: a fetch that is logged as whole history must not be believed before its rows are safe.
+        if self.bars:
+            self.lake.append("bars", pa.concat_tables(self.bars), self.batch_id, self.part)
+        self.lake.append("rejected_bars", pa.Table.from_pylist(self.rejected, schema=REJECTED), self.batch_id, self.part)
+        self.lake.append("fetches", pa.Table.from_pylist(self.fetches, schema=FETCHES), self.batch_id, self.part)
+        self.bars, self.rejected, self.fetches = [], [], []
+        self.rows, self.part, self.flushed_at = 0, self.part + 1, time.monotonic()
+
+
+def ingest(
+    universe: Universe,
+    source: BarSource,
+    source_name: str,
+    lake: Lake,
+    now: dt.datetime,
+    rules: PlanRules,
+    progress: Progress = lambda done, total, line: None,
+) -> IngestReport:
+    """Bring the lake up to date with what the source has.
+
+    Args:
+        universe: what is watched.
+        source: where bars come from.
+        source_name: its name, kept on every row.
+        lake: a prepared lake.
+        now: the moment that decides which sessions have closed, UTC.
+        rules: restatement window and what was forced.
+        progress: told after each symbol.
+
+    Raises:
+        LakeError: the lake cannot be read or written.
+    """
+    calendars = {i.calendar for i in universe.instruments}
+    closed = {name: calendar.closed_sessions(name, now) for name in calendars}
+    expected = {name: pd.DatetimeIndex(f.loc[f["bar_expected"], "session_date"]) for name, f in closed.items()}
+    newest = {str(symbol): rows for symbol, rows in _newest_bars(lake).groupby("symbol", sort=False)}
+    whole_history_at = lake.whole_history_at()
+    stored = {
+        symbol: Stored(pd.DatetimeIndex(rows["session_date"]), whole_history_at.get(symbol))
+        for symbol, rows in newest.items()
+    }
+    requests = plan(universe.instruments, expected, stored, now, rules)
+    if not requests:
+        return IngestReport(None, ())
+
+    sorter = _Sorter(
+        instruments={i.symbol: i for i in universe.instruments},
+        closed={name: pd.DatetimeIndex(f["session_date"]) for name, f in closed.items()},
+        known={name: _sessions_to_come(name, now) for name in calendars},
+        newest=newest,
+        batch=_Batch(
+            lake,
+            source_name,
+            new_batch_id(dt.datetime.now(dt.UTC)),
+            set(lake.read("rejected_bars", ["rejected_id"])["rejected_id"].to_pylist()),
+        ),
+    )
+    results: dict[str, SymbolResult] = {}
+    total = len(requests)
+    again: list[FetchRequest] = []
+    try:
+        for outcome in source.fetch(requests):
+            if sorter.put_on_new_basis(outcome):
+                # Everything before this delivery is on an old basis: the whole history belongs into the same batch.
+                request = outcome.request
+                again.append(FetchRequest(request.symbol, request.source_symbol, None, request.end, "new_action"))
+                total += 1
+                continue
+            results[outcome.request.symbol] = sorter.take(outcome)
+            progress(len(results), total - len(again), _line(results[outcome.request.symbol]))
+        for outcome in source.fetch(again) if again else ():
+            results[outcome.request.symbol] = sorter.take(outcome)
+            progress(len(results), len(requests), _line(results[outcome.request.symbol]))
+    finally:
+        sorter.batch.flush()
+    return IngestReport(
+        sorter.batch.batch_id,
+        tuple(results[r.symbol] for r in requests if r.symbol in results),
+        tuple(sorter.new_rejections),
+    )
+
+
+@dataclass
+class _Sorter:
+    """Sorts deliveries into the batch."""
+
+    instruments: dict[str, Instrument]
+    closed: dict[str, pd.DatetimeIndex]
+    known: dict[str, pd.DatetimeIndex]
+    newest: dict[str, pd.DataFrame]
+    batch: _Batch
+    new_rejections: list[tuple[str, dt.date | None, str, str, str]] = field(default_factory=list)
+
+    def validated(self, outcome: FetchOutcome) -> bars.Validated:
+        exchange = self.instruments[outcome.request.symbol].calendar
+        return bars.validate(outcome.bars, self.closed[exchange], self.known[exchange])
+
+    def put_on_new_basis(self, outcome: FetchOutcome) -> bool:
+        """Whether a partial delivery tells that the prices before it have changed too."""
+        symbol = outcome.request.symbol
+        if outcome.status is not FetchStatus.OK or outcome.request.whole_history or symbol not in self.newest:
+            return False
+        return needs_whole_history(self.validated(outcome).accepted, self.newest[symbol])
+
+    def take(self, outcome: FetchOutcome) -> SymbolResult:
+        """Put what is new into the batch."""
+        request = outcome.request
+        observed_at = dt.datetime.now(dt.UTC).replace(tzinfo=None)
+        sorted_rows = self.validated(outcome)
+        accepted = sorted_rows.accepted
+        stored = self.newest.get(request.symbol)
+        if stored is not None and len(accepted):
+            aligned = accepted[["session_date"]].merge(stored, on="session_date", how="left").set_index(accepted.index)
+            accepted = accepted[bars.differs(accepted, aligned)]
+        instrument = self.instruments[request.symbol]
+        stamp = {
+            "symbol": request.symbol,
+            "source": self.batch.source,
+            "observed_at": observed_at,
+            "batch_id": self.batch.batch_id,
+        }
+        if len(accepted):
+            rows = accepted.assign(currency=outcome.currency or instrument.currency, **stamp)
+            self.batch.bars.append(pa.Table.from_pandas(rows, schema=BARS, preserve_index=False).replace_schema_metadata())
+        self._quarantine(request.symbol, sorted_rows.rejected, stamp)
+        severities = sorted_rows.rejected["severity"]
+        result = SymbolResult(
+            symbol=request.symbol,
+            reason=request.reason,
+            status=outcome.status,
+            detail=outcome.detail,
+            delivered=len(outcome.bars),
+            new=len(accepted),
+            rejected=int((severities == "rejected").sum()),
+            demoted=int((severities == "demoted").sum()),
+            held_back=sorted_rows.held_back,
+        )
+        self.batch.fetches.append(
+            {
+                **stamp,
+                "reason": request.reason,
+                "requested_from": request.start,
+                "requested_to": request.end,
+                "whole_history": request.whole_history,
+                "status": str(outcome.status),
+                "detail": outcome.detail,
+                "attempts": outcome.attempts,
+                "delivered_rows": result.delivered,
+                "new_rows": result.new,
+                "rejected_rows": result.rejected + result.demoted,
+                "held_back_rows": result.held_back,
+            }
+        )
+        self.batch.rows += len(accepted) + len(sorted_rows.rejected)
+        self.batch.flush_if_due()
+        return result
+
+    def _quarantine(self, symbol: str, rejected: pd.DataFrame, stamp: dict) -> None:
+        """Keep rejected rows, each fault once however often the source repeats it."""
+        for row in rejected.itertuples(index=False):
+            session = None if pd.isna(row.session_date) else row.session_date.date()
+            identity = bars.quarantine_id(symbol, session, row.rule, row.raw, row.detail)
+            if identity in self.batch.known_rejections:
+                continue
+            self.batch.known_rejections.add(identity)
+            self.new_rejections.append((symbol, session, row.rule, row.severity, row.detail))
+            self.batch.rejected.append(
+                {
+                    **stamp,
+                    "rejected_id": identity,
+                    "session_date": session,
+                    "rule": row.rule,
+                    "severity": row.severity,
+                    "detail": row.detail,
+                    "raw": row.raw,
+                    "origin": row.origin if isinstance(row.origin, str) else None,
+                    "row_number": None if pd.isna(row.row_number) else int(row.row_number),
+                }
+            )
+
+
+def _newest_bars(lake: Lake) -> pd.DataFrame:
+    frame = lake.newest_bars().to_pandas()
+    frame["session_date"] = pd.to_datetime(frame["session_date"]).astype("datetime64[s]")
+    return frame
+
+
+def _sessions_to_come(name: str, now: dt.datetime) -> pd.DatetimeIndex:
+    """Sessions around now, whether closed or not."""
+    day = now.date()
+    return pd.DatetimeIndex(
+        calendar.sessions(name, day - dt.timedelta(days=14), day + dt.timedelta(days=14))["session_date"]
+    )
+
+
+def _line(result: SymbolResult) -> str:
+    if result.status is FetchStatus.OK:
+        parts: Iterable[str] = (
+            f"{count} {what}"
+            for count, what in ((result.new, "new"), (result.rejected, "rejected"), (result.demoted, "demoted"))
+            if count
+        )
+        return f"{result.symbol}: {', '.join(parts) or 'nothing new'}"
+    return f"{result.symbol}: {result.status}: {result.detail}"

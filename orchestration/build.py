@@ -1,0 +1,53 @@
+"""Assembles the Dagster definitions. Nothing is read from disk but settings, seeds and the prepared dbt manifest."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DbtCliResource
+
+from orchestration.assets.ingest import build_ingest
+from orchestration.assets.models import build_models
+from orchestration.assets.publish import build_publish
+from orchestration.automation.jobs import build_refresh_job
+from orchestration.automation.schedules import build_schedule
+from orchestration.checks.data_quality import build_data_checks
+from orchestration.checks.levels import build_level_checks
+from orchestration.checks.moves import build_move_checks
+from orchestration.market.universe import load_universe
+from orchestration.resources import bar_source_resource, lock_resource, silent_progress
+from orchestration.settings import DBT_PROJECT_DIR, Settings, load_settings
+
+
+def build_definitions(
+    settings: Settings | None = None, resources: Mapping[str, Any] | None = None
+) -> dg.Definitions:
+    """The code location.
+
+    Args:
+        settings: read from the environment when not given.
+        resources: replacements by name: settings, bar_source, warehouse_lock, progress, dbt.
+
+    Raises:
+        OrewatchError: a setting or a seed is wrong, or the dbt manifest is missing; one line says what to do.
+    """
+    settings = settings or load_settings()
+    universe = load_universe(settings.seeds)
+    job = build_refresh_job(settings)
+    market_checks = (build_level_checks(universe, settings), build_move_checks(universe, settings))
+    return dg.Definitions(
+        assets=[build_ingest(settings), build_models(), build_publish(settings)],
+        asset_checks=[build_data_checks(), *(checks for checks in market_checks if checks is not None)],
+        jobs=[job],
+        schedules=[build_schedule(job, settings)],
+        # A step of its own process would load the code location again: seconds for each.
+        executor=dg.in_process_executor,
+        resources={
+            "settings": settings,
+            "bar_source": bar_source_resource,
+            "warehouse_lock": lock_resource,
+            "progress": dg.ResourceDefinition.hardcoded_resource(silent_progress),
+            "dbt": DbtCliResource(project_dir=str(DBT_PROJECT_DIR), profiles_dir=str(DBT_PROJECT_DIR)),
+            **(resources or {}),
+        },
+    )

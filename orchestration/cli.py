@@ -1,0 +1,95 @@
+"""The command `orewatch`: what people do daily, on top of the same Dagster job that the UI and the schedule run."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from orchestration.market.errors import OrewatchError
+
+app = typer.Typer(
+    help="Silver, gold and the companies that mine them: refresh the tables, see what was flagged.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@contextmanager
+def readable_errors() -> Iterator[None]:
+    """Turn our own errors into one line on standard error and exit code 2."""
+    from rich.console import Console
+
+    try:
+        yield
+    except OrewatchError as error:
+        Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {_escaped(str(error))}", highlight=False)
+        raise typer.Exit(2) from None
+
+
+@app.command()
+def refresh(
+    symbols: Annotated[
+        str, typer.Option(help="Only these symbols, comma-separated, instead of all that need something.")
+    ] = "",
+    start: Annotated[str, typer.Option(help="Ask again from this date on, YYYY-MM-DD.")] = "",
+    end: Annotated[str, typer.Option(help="Ask again up to this date; needs --start.")] = "",
+    full: Annotated[bool, typer.Option("--full", help="Ask for the whole history of everything.")] = False,
+) -> None:
+    """Fetch what is missing, build and audit the tables, publish, and say what was flagged."""
+    with readable_errors():
+        from orchestration.assets.ingest import RefreshConfig
+        from orchestration.refresh import run_refresh
+        from orchestration.settings import load_settings
+
+        wanted = [s.strip() for s in symbols.split(",") if s.strip()]
+        config = RefreshConfig(symbols=wanted, start=start or None, end=end or None, full=full)
+        if not run_refresh(load_settings(), config):
+            raise typer.Exit(1)
+
+
+@app.command()
+def status() -> None:
+    """Show what is stored, how fresh it is, how the last requests ended and which version readers see."""
+    with readable_errors():
+        from orchestration.report import print_status
+        from orchestration.settings import load_settings
+
+        print_status(load_settings())
+
+
+@app.command()
+def dev(
+    port: Annotated[int, typer.Option(help="Port of the web UI on 127.0.0.1.")] = 3000,
+) -> None:
+    """Open the Dagster web UI, with schedules, on 127.0.0.1."""
+    with readable_errors():
+        import os
+        import shutil
+
+        from orchestration.assets.models import prepared
+        from orchestration.instance import prepare_instance
+        from orchestration.market.universe import load_universe
+        from orchestration.settings import PROJECT_ROOT, load_settings
+
+        settings = load_settings()
+        load_universe(settings.seeds)
+        prepared()
+        prepare_instance(settings)
+        os.chdir(PROJECT_ROOT)
+        dg = shutil.which("dg", path=f"{os.path.dirname(sys.executable)}:{os.environ.get('PATH', '')}")  # noqa: PTH120
+        if dg is None:
+            raise OrewatchError("the command `dg` is missing; install the requirements again: make install")
+        os.execv(dg, [dg, "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)])  # noqa: S606
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,126 @@
+"""One refresh from the command line: the Dagster job in this process, with progress, ending in what was flagged."""
+
+import contextlib
+import io
+import logging
+import warnings
+from typing import Any
+
+import dagster as dg
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from orchestration.assets.ingest import RefreshConfig, plan_rules
+from orchestration.build import build_definitions
+from orchestration.instance import prepare_instance
+from orchestration.market.errors import OrewatchError
+from orchestration.market.universe import load_universe
+from orchestration.report import print_flags, print_header
+from orchestration.settings import Settings
+
+
+def run_refresh(settings: Settings, config: RefreshConfig, console: Console | None = None) -> bool:
+    """Run the job `refresh` here and now; returns whether it succeeded.
+
+    Raises:
+        OrewatchError: a setting, a seed or the run config is wrong; nothing was started.
+    """
+    console = console or Console()
+    universe = load_universe(settings.seeds)
+    plan_rules(config, settings, universe.symbols, local=False)  # a wrong option stops here, not inside a run
+    print_header(console, settings)
+    prepare_instance(settings)
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    ) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def progress(done: int, total: int, line: str) -> None:
+            bar.update(task, description=line, completed=done, total=total or None)
+
+        definitions = build_definitions(
+            settings, resources={"progress": dg.ResourceDefinition.hardcoded_resource(progress)}
+        )
+        with _quiet(), dg.DagsterInstance.get() as instance:
+            result = definitions.resolve_job_def("refresh").execute_in_process(
+                instance=instance,
+                raise_on_error=False,
+                run_config={
+                    "ops": {"ingest": {"config": config.model_dump(exclude_none=True)}},
+                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                },
+                tags={"launched_by": "orewatch refresh"},
+            )
+    _print_outcome(console, result)
+    if result.success:
+        print_flags(console, settings, rebuilt="published__market" in _steps_done(result))
+    return bool(result.success)
+
+
+@contextlib.contextmanager
+def _quiet() -> Any:
+    """Keep the chatter of the libraries off the screen; the run's log in the UI has all of it."""
+    logging.getLogger("dagster").setLevel(logging.CRITICAL)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _steps_done(result: dg.ExecuteInProcessResult) -> set[str]:
+    return {str(e.step_key) for e in result.all_events if e.event_type_value == "STEP_SUCCESS"}
+
+
+def _print_outcome(console: Console, result: dg.ExecuteInProcessResult) -> None:
+    stored = _metadata(result, "raw/bars", "new_rows")
+    batch = _metadata(result, "raw/bars", "batch_id")
+    rejected = _metadata(result, "raw/rejected_bars", "new_rows")
+    if stored is not None:
+        console.print(f"[bold]{stored:,}[/] bars stored, [bold]{rejected or 0:,}[/] newly quarantined (batch {batch})")
+    for evaluation in result.get_asset_check_evaluations():
+        # Market checks have their own table at the end.
+        if not evaluation.passed and evaluation.asset_key.path[-1] not in ("level_events", "large_moves"):
+            mark = "[bold red]stopped by[/]" if evaluation.severity is dg.AssetCheckSeverity.ERROR else "[yellow]warning[/]"
+            console.print(f"{mark} {evaluation.check_name}: {escape(evaluation.description or '')}")
+            _print_offenders(console, evaluation)
+    if not result.success:
+        for event in result.all_events:
+            if event.is_step_failure:
+                console.print(f"[bold red]failed[/] {event.step_key}: {escape(_cause(event))}", soft_wrap=True)
+        console.print("Readers keep the last published version. The run's log is in the web UI: orewatch dev")
+
+
+def _print_offenders(console: Console, evaluation: Any) -> None:
+    for value in evaluation.metadata.values():
+        if isinstance(value, dg.TableMetadataValue):
+            for record in value.records[:5]:
+                console.print("  " + escape(", ".join(str(v) for v in record.data.values() if v is not None)), highlight=False)
+            if len(value.records) > 5:
+                console.print(f"  and {len(value.records) - 5} more")
+
+
+def _cause(event: dg.DagsterEvent) -> str:
+    """The error that a person can act on: our own one at the bottom of the chain, else the outermost line."""
+    error = event.step_failure_data.error
+    if event.step_failure_data.user_failure_data and event.step_failure_data.user_failure_data.description:
+        return event.step_failure_data.user_failure_data.description
+    ours = {cls.__name__ for cls in OrewatchError.__subclasses__()}
+    while error is not None:
+        if error.cls_name in ours or error.cause is None:
+            return error.message.strip().splitlines()[0]
+        error = error.cause
+    return "unknown"
+
+
+def _metadata(result: dg.ExecuteInProcessResult, asset: str, name: str) -> Any:
+    for event in result.get_asset_materialization_events():
+        if event.asset_key and event.asset_key.to_user_string() == asset:
+            value = event.materialization.metadata.get(name)
+            return None if value is None else value.value
+    return None

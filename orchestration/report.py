@@ -1,0 +1,128 @@
+"""What the command line shows: the header, what was flagged, the state of the store."""
+
+import datetime as dt
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from orchestration.checks.flags import level_flags, move_flags, published_file
+from orchestration.settings import Settings
+from orchestration.storage.publish import current_manifest
+from orchestration.storage.warehouse import rows
+
+COVERAGE = """
+    select symbol, first_session, last_session, stored_sessions, missing_sessions, staleness_sessions, last_fetch_status
+    from data_coverage order by symbol
+"""
+
+MOVES_SHOWN = 15
+
+
+def print_header(console: Console, settings: Settings) -> None:
+    """Which source this is, and loudly so when its prices are made up."""
+    if settings.simulated:
+        console.print(
+            f"[black on yellow] SIMULATED [/] sample market as of {settings.as_of}; no price here is real. "
+            "Real prices: OREWATCH_SOURCE=yahoo"
+        )
+    else:
+        console.print(f"Source [bold]{settings.source}[/], data in {settings.root}")
+
+
+def print_flags(console: Console, settings: Settings, rebuilt: bool) -> None:
+    """What was flagged in the sessions looked at last, and where to look next."""
+    manifest = current_manifest(settings.published_dir)
+    if manifest is None:
+        console.print("Nothing has been published yet.")
+        return
+    if rebuilt:
+        console.print(f"Published version {manifest.version}: {len(manifest.rows)} tables, {sum(manifest.rows.values()):,} rows")
+    else:
+        console.print(f"Nothing new: published version {manifest.version} stands")
+    levels, moves = level_flags(settings), move_flags(settings)
+    label = "SIMULATED " if settings.simulated else ""
+    if levels.rows:
+        console.print(_level_table(f"{label}Levels", levels.rows))
+    if moves.rows:
+        console.print(_move_table(f"{label}Large moves", moves.rows))
+    if not levels.rows and not moves.rows:
+        console.print("No level was met and no move broke a rule.")
+    console.print(f"Tables for BI:  {published_file(settings)}")
+    console.print("Web UI:         make dev, then http://127.0.0.1:3000")
+
+
+def print_status(settings: Settings, console: Console | None = None) -> None:
+    """The published version, and per instrument what is stored and how its last request ended."""
+    console = console or Console()
+    print_header(console, settings)
+    manifest = current_manifest(settings.published_dir)
+    if manifest is None:
+        console.print("Nothing has been published yet; run: orewatch refresh")
+        return
+    console.print(f"Published version {manifest.version} of {manifest.published_at}")
+    title = "SIMULATED coverage" if manifest.simulated else "Coverage"
+    table = Table(title=title, title_justify="left")
+    for name in ("symbol", "first", "latest", "bars", "missing", "behind", "last request"):
+        table.add_column(name, justify="right" if name in ("bars", "missing", "behind") else "left")
+    for row in rows(published_file(settings), COVERAGE):
+        table.add_row(
+            row["symbol"],
+            _text(row["first_session"]),
+            _text(row["last_session"]),
+            f"{row['stored_sessions']:,}",
+            _text(row["missing_sessions"] or None),
+            _text(row["staleness_sessions"] or None),
+            _text(row["last_fetch_status"]),
+        )
+    console.print(table)
+
+
+def _level_table(title: str, events: list[dict[str, Any]]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for name in ("session", "level", "event", "direction", "at", "close before", "close"):
+        table.add_column(name, justify="right" if name in ("at", "close before", "close") else "left")
+    for row in events:
+        table.add_row(
+            str(row["session_date"]),
+            escape(row["level_id"]),
+            row["event"].replace("_", " "),
+            row["direction"],
+            f"{row['level']:,g}",
+            f"{row['prev_close']:,.3f}",
+            f"{row['close']:,.3f}",
+        )
+    return table
+
+
+def _move_table(title: str, moves: list[dict[str, Any]]) -> Table:
+    shown = sorted(moves, key=lambda row: -abs(row["return_1d"]))[:MOVES_SHOWN]
+    more = f" (the largest {MOVES_SHOWN} of {len(moves)})" if len(moves) > MOVES_SHOWN else ""
+    table = Table(title=title + more, title_justify="left")
+    for name in ("session", "symbol", "1 day", "z 21", "z 63", "rank", "largest since", "rules"):
+        table.add_column(name, justify="right" if name in ("1 day", "z 21", "z 63", "rank") else "left")
+    for row in shown:
+        table.add_row(
+            str(row["session_date"]),
+            escape(row["symbol"]),
+            f"{row['return_1d']:+.2%}",
+            _number(row["z_21"]),
+            _number(row["z_63"]),
+            f"{row['rank_since_inception']} of {row['returns_since_inception']:,}",
+            _since(row["largest_since"], row["largest_since_return"], row["history_start"]),
+            escape(row["rules_hit"]) + (" (bridges a gap)" if row["bridges_gap"] else ""),
+        )
+    return table
+
+
+def _since(day: dt.date | None, value: float | None, start: dt.date) -> str:
+    return f"record since {start}" if day is None else f"{day} ({value:+.2%})"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:+.1f}"
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)

@@ -1,0 +1,139 @@
+"""Published versions: what readers see, whole or not at all.
+
+A version is built in a folder of its own, `versions/<n>/`, with one DuckDB file, one Parquet file per table and a
+manifest; then the link `current` is flipped to it in one rename. A reader that opened an older version keeps it; the
+last three stay on disk. Tables only, in storage version v1.0.0, so that every DuckDB since 1.0 opens the file.
+"""
+
+import datetime as dt
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from orchestration.market.errors import PublishError
+from orchestration.storage.lake import sync_folder
+
+VERSIONS_KEPT = 3
+_BUILDING = ".building-"
+
+
+@dataclass(frozen=True)
+class PublishedManifest:
+    """What a version says about itself.
+
+    Attributes:
+        version: number of the version, counting from 1.
+        fingerprint: what it was made from; see `storage.fingerprint`.
+        source: sample, yahoo or files.
+        simulated: whether every price in it is made up.
+        published_at: UTC, ISO 8601.
+        rows: row count of each table.
+    """
+
+    version: int
+    fingerprint: str
+    source: str
+    simulated: bool
+    published_at: str
+    rows: dict[str, int]
+
+
+def current_manifest(published: Path) -> PublishedManifest | None:
+    """The manifest of the version that readers see now; None before the first."""
+    try:
+        return PublishedManifest(**json.loads((published / "current" / "manifest.json").read_text("utf-8")))
+    except FileNotFoundError:
+        return None
+
+
+def publish(
+    warehouse: Path,
+    tables: Sequence[str],
+    published: Path,
+    fingerprint: str,
+    source: str,
+    simulated: bool,
+) -> PublishedManifest:
+    """Copy the tables of the warehouse into a new version and make it the current one.
+
+    Raises:
+        PublishError: the version could not be built; readers stay on the last good one.
+    """
+    versions = published / "versions"
+    versions.mkdir(parents=True, exist_ok=True)
+    for leftover in versions.glob(f"{_BUILDING}*"):
+        shutil.rmtree(leftover)
+    number = max((int(p.name) for p in versions.iterdir() if p.name.isdigit()), default=0) + 1
+    building = versions / f"{_BUILDING}{number}"
+    try:
+        building.mkdir()
+        manifest = PublishedManifest(
+            version=number,
+            fingerprint=fingerprint,
+            source=source,
+            simulated=simulated,
+            published_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+            rows=_copy_tables(warehouse, tables, building),
+        )
+        (building / "manifest.json").write_text(json.dumps(asdict(manifest), indent=2) + "\n", "utf-8")
+        for path in building.iterdir():
+            _sync_file(path)
+        sync_folder(building)
+        building.rename(versions / str(number))
+        _flip(published, number)
+    except Exception as error:
+        shutil.rmtree(building, ignore_errors=True)
+        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise PublishError(f"{published}: version {number} could not be published ({text}); readers keep the last one") from error
+    _drop_old(versions, keep=number)
+    return manifest
+
+
+def _copy_tables(warehouse: Path, tables: Sequence[str], folder: Path) -> dict[str, int]:
+    """Write the tables into market.duckdb and one Parquet file each; returns their row counts."""
+    import duckdb
+
+    counts: dict[str, int] = {}
+    with duckdb.connect() as connection:
+        connection.execute(f"attach {_literal(warehouse)} as warehouse (read_only)")
+        connection.execute(f"attach {_literal(folder / 'market.duckdb')} as market (storage_version 'v1.0.0')")
+        for name in tables:
+            table = connection.table(f'warehouse.main."{name}"')
+            # Sorted by the grain, so that readers who ask for a symbol or a range skip most of the file.
+            order = [c for c in ("symbol", "level_id", "session_date", "event", "field", "changed_at") if c in table.columns]
+            table.order(", ".join(order)).create(f'market.main."{name}"')
+            copied = connection.table(f'market.main."{name}"')
+            counts[name] = int(copied.count("*").fetchall()[0][0])
+            copied.to_parquet(str(folder / f"{name}.parquet"), compression="zstd")
+        connection.execute("detach market")
+    return counts
+
+
+def _flip(published: Path, number: int) -> None:
+    link = published / ".current-next"
+    link.unlink(missing_ok=True)
+    link.symlink_to(Path("versions") / str(number), target_is_directory=True)
+    link.rename(published / "current")
+    sync_folder(published)
+
+
+def _drop_old(versions: Path, keep: int) -> None:
+    for path in versions.iterdir():
+        if path.name.isdigit() and int(path.name) <= keep - VERSIONS_KEPT:
+            shutil.rmtree(path)
+
+
+def _sync_file(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _literal(path: Path) -> str:
+    """A path as an SQL string literal; ATTACH takes no parameters."""
+    return "'" + str(path).replace("'", "''") + "'"

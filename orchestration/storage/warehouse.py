@@ -1,0 +1,40 @@
+"""Read-only queries on the warehouse and on published versions, for checks and reports."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A read-only connection to a DuckDB file."""
+    connection = duckdb.connect(str(path), read_only=True)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def rows(path: Path, sql: str, parameters: list[Any] | None = None) -> list[dict[str, Any]]:
+    """The rows of one query as dictionaries."""
+    with reading(path) as connection:
+        result = connection.execute(sql, parameters or [])
+        names = [column[0] for column in result.description]
+        return [dict(zip(names, values, strict=True)) for values in result.fetchall()]
+
+
+def table_facts(path: Path) -> dict[str, dict[str, Any]]:
+    """Row count and, where there is one, the latest session of every table: Dagster metadata by table name."""
+    with reading(path) as connection:
+        facts = {}
+        for (name,) in connection.execute("select table_name from duckdb_tables() where schema_name = 'main'").fetchall():
+            table = connection.table(f'"{name}"')
+            known: dict[str, Any] = {"dagster/row_count": int(table.count("*").fetchall()[0][0])}
+            if "session_date" in table.columns:
+                latest = table.max("session_date").fetchall()[0][0]
+                known["latest_session"] = str(latest) if latest else "none"
+            facts[name] = known
+        return facts

@@ -1,0 +1,174 @@
+"""Whatever lies in the drop folder: one outcome per request, never an exception, and no row is lost."""
+
+import datetime as dt
+import io
+import tempfile
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from orchestration.market.bars import RAW_COLUMNS, VALUE_COLUMNS
+from orchestration.market.fetch_plan import FetchRequest
+from orchestration.sources.base import FetchOutcome, FetchStatus
+from orchestration.sources.files import FilesSource
+
+bounded = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+VALID = (
+    "Date,Open,High,Low,Close,Adj Close,Volume,Dividends,Stock Splits,currency\n"
+    + "".join(f"2026-01-{day:02d},{day},{day + 1},{day - 1},{day}.5,{day}.25,1000,0.0,0.0,USD\n" for day in range(1, 31))
+).encode()  # fmt: skip
+
+
+def _parquet() -> bytes:
+    days = [dt.date(2026, 1, day) for day in range(1, 31)]
+    stream = io.BytesIO()
+    pq.write_table(
+        pa.table({"Date": days, "Close": [float(day.day) for day in days], "Volume": ["1"] * 30}), stream
+    )
+    return stream.getvalue()
+
+
+VALID_PARQUET = _parquet()
+
+
+def read(content: bytes, name: str) -> FetchOutcome:
+    """The outcome of the fuzzed file, between two good ones that must not suffer."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / name).write_bytes(content)
+        (Path(folder) / "GOOD.csv").write_bytes(VALID)
+        requests = [FetchRequest(s, s, None, dt.date(2026, 1, 30), "forced") for s in ("GOOD", "X", "GOOD")]
+        before, outcome, after = FilesSource(Path(folder)).fetch(requests)
+    assert before.status == after.status == FetchStatus.OK
+    assert len(before.bars) == len(after.bars) == 30
+    assert outcome.request is requests[1]
+    return outcome
+
+
+def check(outcome: FetchOutcome, rows: int | None) -> None:
+    """The outcome is well-formed; of the `rows` rows of the file (None: not known), each is delivered."""
+    assert outcome.status in (FetchStatus.OK, FetchStatus.MALFORMED, FetchStatus.EMPTY)
+    assert list(outcome.bars.columns) == list(RAW_COLUMNS)
+    assert outcome.detail == "" or outcome.detail.isprintable()
+    if outcome.status != FetchStatus.OK:
+        assert outcome.bars.empty
+        assert outcome.detail.startswith("X.")
+        return
+    bars = outcome.bars
+    assert len(bars) > 0
+    if rows is not None:
+        assert len(bars) == rows
+    assert bars["row_number"].is_monotonic_increasing
+    assert bars["row_number"].is_unique
+    assert (bars["session_date"].notna() | bars["parse_error"].notna()).all()
+    assert all(error.isprintable() for error in bars["parse_error"].dropna())
+    assert all(str(bars[column].dtype) == "float64" for column in VALUE_COLUMNS)
+
+
+def data_lines(content: bytes) -> int:
+    """Lines below the header that hold something; None of the fuzzed headers is yfinance's of three lines."""
+    text = content.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return sum(line != b"" for line in text.split(b"\n")) - 1
+
+
+cells = st.one_of(
+    st.sampled_from(
+        [
+            "",
+            "null",
+            "NaN",
+            "-",
+            "1",
+            "-1",
+            "1e5",
+            "1e999",
+            "inf",
+            '"',
+            '""',
+            '"1,5"',
+            "2026-01-30",
+            "2026-02-30",
+        ]
+        + ["2026-01-30 00:00:00+09:00", "99999999999999999999", "0x1", " 7 ", "\x00", "\u2028", "\ud7ff"]
+    ),
+    st.floats().map(str),
+    st.dates().map(str),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
+)
+headers = st.sampled_from(
+    ["Date,Close", "date,close,volume", "Date,Open,High,Low,Close", "Close;Date", "Price,Close"]
+)
+
+
+@bounded
+@given(st.binary(max_size=300))
+def test_random_bytes_as_csv(content: bytes) -> None:
+    check(read(content, "X.csv"), None)
+
+
+@bounded
+@given(st.binary(max_size=300))
+def test_random_bytes_below_a_header(content: bytes) -> None:
+    content = b"Date,Close\n" + content
+    check(read(content, "X.csv"), data_lines(content))
+
+
+@bounded
+@given(
+    headers,
+    st.lists(st.lists(cells, min_size=1, max_size=6), max_size=8),
+    st.sampled_from(["\n", "\r\n", "\r"]),
+)
+def test_random_tables(header: str, rows: list[list[str]], end: str) -> None:
+    content = end.join([header, *(",".join(row) for row in rows)]).encode()
+    check(read(content, "X.csv"), data_lines(content))
+
+
+@bounded
+@given(st.lists(st.tuples(cells, cells, cells), min_size=1, max_size=8))
+def test_random_cells_in_rows_of_the_right_width(rows: list[tuple[str, str, str]]) -> None:
+    content = "\n".join(["Date,Close,Volume", *(",".join(row) for row in rows)]).encode()
+    check(read(content, "X.csv"), data_lines(content))
+
+
+edits = st.lists(
+    st.tuples(st.integers(0, 2_000), st.integers(0, 3), st.binary(max_size=3)), min_size=1, max_size=5
+)
+
+
+def mutated(content: bytes, changes: list[tuple[int, int, bytes]]) -> bytes:
+    """The content with some bytes overwritten, taken out or put in, each at a place."""
+    for place, taken, put in changes:
+        at = place % (len(content) + 1)
+        content = content[:at] + put + content[at + taken :]
+    return content
+
+
+@bounded
+@given(edits)
+def test_mutated_csv(changes: list[tuple[int, int, bytes]]) -> None:
+    content = mutated(VALID, changes)
+    check(read(content, "X.csv"), data_lines(content))
+
+
+@bounded
+@given(st.one_of(st.binary(max_size=300), edits.map(lambda changes: mutated(VALID_PARQUET, changes))))
+def test_mutated_parquet(content: bytes) -> None:
+    check(read(content, "X.parquet"), None)
+
+
+@bounded
+@given(st.text(max_size=30))
+def test_random_symbols(symbol: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        inner = Path(folder) / "drop"
+        inner.mkdir()
+        (Path(folder) / "X.csv").write_bytes(VALID)
+        (outcome,) = FilesSource(inner).fetch(
+            [FetchRequest("X", symbol, None, dt.date(2026, 1, 30), "forced")]
+        )
+    assert outcome.status == FetchStatus.ABSENT
+    assert outcome.detail.isprintable()
