@@ -1,7 +1,10 @@
 """The Dagster instance of a home: one folder for runs, events and schedules, shared by UI, schedule and command line."""
 
 import os
+import socket
 from pathlib import Path
+
+import dagster as dg
 
 from orchestration.settings import Settings
 
@@ -20,3 +23,36 @@ def prepare_instance(settings: Settings) -> Path:
         config.write_bytes(INSTANCE_CONFIG.read_bytes())
     os.environ["DAGSTER_HOME"] = str(home)
     return home
+
+
+def process_tags() -> dict[str, str]:
+    """Tags of a run that lives in this process, so that its death can be noticed."""
+    return {"orewatch/host": socket.gethostname(), "orewatch/pid": str(os.getpid())}
+
+
+def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Mark command-line runs whose process is gone as failed; returns their ids.
+
+    Dagster's own monitoring watches only runs that it launched itself.
+    """
+    unfinished = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+    dead = [
+        run
+        for run in instance.get_runs(
+            dg.RunsFilter(statuses=unfinished, tags={"orewatch/host": socket.gethostname()})
+        )
+        if not _alive(int(run.tags["orewatch/pid"]))
+    ]
+    for run in dead:
+        instance.report_run_failed(run, "the process of this run is gone; the next refresh picks up where it stopped")
+    return [run.run_id for run in dead]
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's process: it exists
+        return True
+    return True

@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging
 import warnings
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -11,17 +12,22 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from orchestration.assets.ingest import RefreshConfig, plan_rules
+from orchestration.assets.ingest import INGESTED, RefreshConfig, plan_rules
 from orchestration.build import build_definitions
-from orchestration.instance import prepare_instance
+from orchestration.checks.flags import evaluated_version
+from orchestration.instance import fail_dead_runs, prepare_instance, process_tags
 from orchestration.market.errors import OrewatchError
 from orchestration.market.universe import load_universe
 from orchestration.report import print_flags, print_header
-from orchestration.settings import Settings
+from orchestration.settings import DBT_PROJECT_DIR, Settings
+from orchestration.storage.publish import current_manifest
 
 
 def run_refresh(settings: Settings, config: RefreshConfig, console: Console | None = None) -> bool:
     """Run the job `refresh` here and now; returns whether it succeeded.
+
+    The fetching is a run of its own. The second run, everything after it, happens only if there is something new to
+    build from; see docs/decisions/0005-refresh-that-finds-nothing.md.
 
     Raises:
         OrewatchError: a setting, a seed or the run config is wrong; nothing was started.
@@ -31,6 +37,51 @@ def run_refresh(settings: Settings, config: RefreshConfig, console: Console | No
     plan_rules(config, settings, universe.symbols, local=False)  # a wrong option stops here, not inside a run
     print_header(console, settings)
     prepare_instance(settings)
+    with _progress_bar(console) as progress, _quiet(), dg.DagsterInstance.get() as instance:
+        fail_dead_runs(instance)
+        definitions = build_definitions(
+            settings, resources={"progress": dg.ResourceDefinition.hardcoded_resource(progress)}
+        )
+        job = definitions.resolve_job_def("refresh")
+        fetched = _run(job, instance, INGESTED, {"ops": {"ingest": {"config": config.model_dump(exclude_none=True)}}})
+        built = None
+        if fetched.success and not is_current(settings):
+            rest = sorted(job.asset_layer.executable_asset_keys - set(INGESTED))
+            built = _run(job, instance, rest, {})
+    for result in filter(None, (fetched, built)):
+        _print_outcome(console, result)
+    success = fetched.success and (built is None or built.success)
+    if success:
+        print_flags(console, settings, rebuilt=built is not None)
+    return success
+
+
+def is_current(settings: Settings) -> bool:
+    """Whether the published version was made from exactly what is there now, and the market checks have seen it."""
+    from orchestration.storage.fingerprint import fingerprint
+    from orchestration.storage.lake import Lake
+
+    manifest = current_manifest(settings.published_dir)
+    if manifest is None or evaluated_version(settings) != manifest.version:
+        return False
+    return manifest.fingerprint == fingerprint(Lake(settings.lake_dir), settings.control_dir, DBT_PROJECT_DIR)
+
+
+def _run(
+    job: dg.JobDefinition, instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey], run_config: dict[str, Any]
+) -> dg.ExecuteInProcessResult:
+    return job.execute_in_process(
+        instance=instance,
+        raise_on_error=False,
+        asset_selection=list(keys),
+        run_config={**run_config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        tags={"launched_by": "orewatch refresh", **process_tags()},
+    )
+
+
+@contextlib.contextmanager
+def _progress_bar(console: Console) -> Iterator[Callable[[int, int, str], None]]:
+    """A bar on the terminal, and the function that moves it."""
     with Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -39,42 +90,19 @@ def run_refresh(settings: Settings, config: RefreshConfig, console: Console | No
         TimeElapsedColumn(),
         console=console,
         transient=True,
+        disable=not console.is_terminal,
     ) as bar:
         task = bar.add_task("starting", total=None)
-
-        def progress(done: int, total: int, line: str) -> None:
-            bar.update(task, description=line, completed=done, total=total or None)
-
-        definitions = build_definitions(
-            settings, resources={"progress": dg.ResourceDefinition.hardcoded_resource(progress)}
-        )
-        with _quiet(), dg.DagsterInstance.get() as instance:
-            result = definitions.resolve_job_def("refresh").execute_in_process(
-                instance=instance,
-                raise_on_error=False,
-                run_config={
-                    "ops": {"ingest": {"config": config.model_dump(exclude_none=True)}},
-                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-                },
-                tags={"launched_by": "orewatch refresh"},
-            )
-    _print_outcome(console, result)
-    if result.success:
-        print_flags(console, settings, rebuilt="published__market" in _steps_done(result))
-    return bool(result.success)
+        yield lambda done, total, line: bar.update(task, description=line, completed=done, total=total or None)
 
 
 @contextlib.contextmanager
-def _quiet() -> Any:
+def _quiet() -> Iterator[None]:
     """Keep the chatter of the libraries off the screen; the run's log in the UI has all of it."""
     logging.getLogger("dagster").setLevel(logging.CRITICAL)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         yield
-
-
-def _steps_done(result: dg.ExecuteInProcessResult) -> set[str]:
-    return {str(e.step_key) for e in result.all_events if e.event_type_value == "STEP_SUCCESS"}
 
 
 def _print_outcome(console: Console, result: dg.ExecuteInProcessResult) -> None:

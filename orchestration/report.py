@@ -3,6 +3,7 @@
 import datetime as dt
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -23,10 +24,7 @@ MOVES_SHOWN = 15
 def print_header(console: Console, settings: Settings) -> None:
     """Which source this is, and loudly so when its prices are made up."""
     if settings.simulated:
-        console.print(
-            f"[black on yellow] SIMULATED [/] sample market as of {settings.as_of}; no price here is real. "
-            "Real prices: OREWATCH_SOURCE=yahoo"
-        )
+        console.print(f"[black on yellow] SIMULATED [/] sample market as of {settings.as_of}; real prices: OREWATCH_SOURCE=yahoo")
     else:
         console.print(f"Source [bold]{settings.source}[/], data in {settings.root}")
 
@@ -63,9 +61,7 @@ def print_status(settings: Settings, console: Console | None = None) -> None:
         return
     console.print(f"Published version {manifest.version} of {manifest.published_at}")
     title = "SIMULATED coverage" if manifest.simulated else "Coverage"
-    table = Table(title=title, title_justify="left")
-    for name in ("symbol", "first", "latest", "bars", "missing", "behind", "last request"):
-        table.add_column(name, justify="right" if name in ("bars", "missing", "behind") else "left")
+    table = _table(title, ("symbol", "first", "latest"), ("bars", "missing", "behind", "last request"))
     for row in rows(published_file(settings), COVERAGE):
         table.add_row(
             row["symbol"],
@@ -79,19 +75,23 @@ def print_status(settings: Settings, console: Console | None = None) -> None:
     console.print(table)
 
 
+def _table(title: str, left: tuple[str, ...], right: tuple[str, ...]) -> Table:
+    """A table narrow enough for a terminal of 80 columns."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in (*left, *right):
+        table.add_column(name, justify="right" if name in right else "left", no_wrap=True)
+    return table
+
+
 def _level_table(title: str, events: list[dict[str, Any]]) -> Table:
-    table = Table(title=title, title_justify="left")
-    for name in ("session", "level", "event", "direction", "at", "close before", "close"):
-        table.add_column(name, justify="right" if name in ("at", "close before", "close") else "left")
+    table = _table(title, ("session", "level", "event"), ("close before", "close"))
     for row in events:
         table.add_row(
             str(row["session_date"]),
             escape(row["level_id"]),
-            row["event"].replace("_", " "),
-            row["direction"],
-            f"{row['level']:,g}",
-            f"{row['prev_close']:,.3f}",
-            f"{row['close']:,.3f}",
+            f"{row['event'].replace('_', ' ')} {row['direction']}",
+            _price(row["prev_close"]),
+            _price(row["close"]),
         )
     return table
 
@@ -99,25 +99,28 @@ def _level_table(title: str, events: list[dict[str, Any]]) -> Table:
 def _move_table(title: str, moves: list[dict[str, Any]]) -> Table:
     shown = sorted(moves, key=lambda row: -abs(row["return_1d"]))[:MOVES_SHOWN]
     more = f" (the largest {MOVES_SHOWN} of {len(moves)})" if len(moves) > MOVES_SHOWN else ""
-    table = Table(title=title + more, title_justify="left")
-    for name in ("session", "symbol", "1 day", "z 21", "z 63", "rank", "largest since", "rules"):
-        table.add_column(name, justify="right" if name in ("1 day", "z 21", "z 63", "rank") else "left")
+    table = _table(title + more, ("session", "symbol"), ("1 day", "z 21", "z 63", "rank", "largest since"))
     for row in shown:
         table.add_row(
             str(row["session_date"]),
             escape(row["symbol"]),
-            f"{row['return_1d']:+.2%}",
+            f"{row['return_1d']:+.2%}" + ("*" if row["bridges_gap"] else ""),
             _number(row["z_21"]),
             _number(row["z_63"]),
             f"{row['rank_since_inception']} of {row['returns_since_inception']:,}",
-            _since(row["largest_since"], row["largest_since_return"], row["history_start"]),
-            escape(row["rules_hit"]) + (" (bridges a gap)" if row["bridges_gap"] else ""),
+            _since(row["largest_since"], row["largest_since_return"]),
         )
+    if any(row["bridges_gap"] for row in shown):
+        table.caption = "* spans more than one session: bars are missing before it"
     return table
 
 
-def _since(day: dt.date | None, value: float | None, start: dt.date) -> str:
-    return f"record since {start}" if day is None else f"{day} ({value:+.2%})"
+def _since(day: dt.date | None, value: float | None) -> str:
+    return "record" if day is None else f"{day} {value:+.2%}"
+
+
+def _price(value: float) -> str:
+    return f"{value:,.1f}" if value >= 1000 else f"{value:,.3f}"
 
 
 def _number(value: float | None) -> str:

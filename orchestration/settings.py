@@ -5,8 +5,9 @@ Nothing else in the package reads the environment. Everything that belongs to on
 """
 
 import datetime as dt
+import re
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -21,13 +22,14 @@ SourceName = Literal["sample", "yahoo", "files"]
 
 SAMPLE_FIRST_SESSION = dt.date(2018, 1, 2)
 SAMPLE_LAST_AS_OF = dt.date(2026, 3, 6)
+_DATES_ALLOWED = f"allowed: a date as YYYY-MM-DD from {SAMPLE_FIRST_SESSION} to {SAMPLE_LAST_AS_OF}"
 NEW_YORK = ZoneInfo("America/New_York")
 
 
 class Settings(BaseSettings):
     """What a user can set, with defaults that run the simulated market out of the box."""
 
-    model_config = SettingsConfigDict(env_prefix="OREWATCH_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="OREWATCH_", env_ignore_empty=True, frozen=True, extra="ignore")
 
     source: SourceName = Field("sample", description="where prices come from")
     home: Path = Field(PROJECT_ROOT / "data", description="folder of lake, warehouse, published versions and runs")
@@ -40,7 +42,7 @@ class Settings(BaseSettings):
         10, ge=0, le=252, description="trailing sessions asked for again at every refresh"
     )
     whole_history_days: int = Field(
-        7, ge=1, description="days after which a symbol's whole history is read again from a remote source"
+        7, ge=1, le=3650, description="days after which a symbol's whole history is read again from a remote source"
     )
     yahoo_pause_seconds: float = Field(0.4, ge=0, le=60, description="pause between two requests to Yahoo")
     yahoo_timeout_seconds: float = Field(20, gt=0, le=300, description="time limit of one request to Yahoo")
@@ -52,17 +54,30 @@ class Settings(BaseSettings):
     @field_validator("home", "files", "seeds", mode="after")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
-        return None if value is None else value.expanduser().resolve()
+        try:
+            return None if value is None else value.expanduser().resolve()
+        except (OSError, RuntimeError) as error:  # an unknown user after ~, links in a circle
+            raise ValueError(f"{error}; allowed: a folder") from None
+
+    @field_validator("as_of", mode="before")
+    @classmethod
+    def _iso_date(cls, value: object) -> object:
+        # pydantic also reads Unix seconds and date-times.
+        if isinstance(value, str) and not re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII):
+            raise ValueError(_DATES_ALLOWED)
+        return value
 
     @field_validator("as_of")
     @classmethod
     def _inside_sample(cls, value: dt.date) -> dt.date:
         if not SAMPLE_FIRST_SESSION <= value <= SAMPLE_LAST_AS_OF:
-            raise ValueError(f"allowed: a date from {SAMPLE_FIRST_SESSION} to {SAMPLE_LAST_AS_OF}")
+            raise ValueError(_DATES_ALLOWED)
         return value
 
     @model_validator(mode="after")
     def _folders_exist(self) -> Self:
+        if self.home.exists() and not self.home.is_dir():
+            raise ValueError(f"OREWATCH_HOME={self.home} is not a folder; allowed: a folder, or a new name")
         if self.source == "files" and self.files is None:
             raise ValueError(
                 "OREWATCH_FILES is not set; allowed: the folder that holds one CSV or Parquet per source symbol"
@@ -146,7 +161,9 @@ def load_settings() -> Settings:
     try:
         return Settings()  # type: ignore[call-arg]
     except ValidationError as error:
-        raise SettingsError("; ".join(_readable(e) for e in error.errors())) from None
+        text = "; ".join(_readable(e) for e in error.errors())
+        one_line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+        raise SettingsError(one_line) from None
 
 
 def _readable(error: object) -> str:
@@ -155,4 +172,20 @@ def _readable(error: object) -> str:
     message = str(e["msg"]).removeprefix("Value error, ")
     if not e["loc"]:
         return message
-    return f"OREWATCH_{str(e['loc'][0]).upper()}={e['input']!s}: {message}"
+    name = str(e["loc"][0])
+    if "allowed: " not in message:
+        message = f"allowed: {_allowed(name)}"
+    return f"OREWATCH_{name.upper()}={e['input']!s}: {message}"
+
+
+def _allowed(name: str) -> str:
+    """The values of a field, in words."""
+    field = Settings.model_fields[name]
+    if name == "source":
+        return ", ".join(get_args(SourceName))
+    if name == "as_of":
+        return _DATES_ALLOWED.removeprefix("allowed: ")
+    bounds = {key: f"{getattr(limit, key):g}" for limit in field.metadata for key in ("ge", "gt", "le") if hasattr(limit, key)}
+    number = "a whole number" if field.annotation is int else "a number"
+    lower = f"above {bounds['gt']} and up" if "gt" in bounds else f"from {bounds['ge']}"
+    return f"{number} {lower} to {bounds['le']}"

@@ -26,6 +26,8 @@ CONTROL = {
     "sessions": "Closed sessions of every exchange in use.",
 }
 
+INGESTED = (BARS, REJECTED_BARS, FETCHES, *(dg.AssetKey(["control", name]) for name in CONTROL))
+
 # Rows of a metadata table that a person would still read.
 TABLE_ROWS = 50
 

@@ -12,7 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from orchestration.settings import Settings
+from orchestration.storage.publish import current_manifest
 from orchestration.storage.warehouse import rows
+
+# Check groups; each remembers for itself what it has looked at.
+GROUPS = ("levels", "moves")
 
 LATEST_SESSIONS = """
     select symbol, max(session_date) as latest, max(session_date) filter (where bars_back = 2) as before_latest
@@ -54,6 +58,7 @@ class Flags:
 
     rows: list[dict[str, Any]]
     windows: dict[str, Window]
+    version: int
 
 
 def published_file(settings: Settings) -> Path:
@@ -71,12 +76,15 @@ def move_flags(settings: Settings) -> Flags:
     return _flags(settings, "moves", LARGE_MOVES)
 
 
-def remember(settings: Settings, group: str, windows: dict[str, Window]) -> None:
+def remember(settings: Settings, group: str, flags: Flags) -> None:
     """Note that a check group has looked at its windows."""
     state = _state(settings)
     state[group] = {
-        symbol: {"after": w.after.isoformat() if w.after else None, "through": w.through.isoformat()}
-        for symbol, w in sorted(windows.items())
+        "version": flags.version,
+        "windows": {
+            symbol: {"after": w.after.isoformat() if w.after else None, "through": w.through.isoformat()}
+            for symbol, w in sorted(flags.windows.items())
+        },
     }
     path = _state_path(settings)
     temporary = path.with_suffix(".next")
@@ -99,15 +107,25 @@ def next_window(seen: Window | None, latest: dt.date, before_latest: dt.date | N
     return Window(seen.after, latest)
 
 
+def evaluated_version(settings: Settings) -> int:
+    """The published version that every check group has looked at; 0 before the first."""
+    state = _state(settings)
+    return min((int(state.get(group, {}).get("version", 0)) for group in GROUPS), default=0)
+
+
 def _flags(settings: Settings, group: str, sql: str) -> Flags:
-    published = published_file(settings)
-    seen = _state(settings).get(group, {})
+    manifest = current_manifest(settings.published_dir)
+    if manifest is None:
+        return Flags([], {}, 0)
+    # The version's own folder, not the link: all queries see one version, whatever is published meanwhile.
+    published = settings.published_dir / "versions" / str(manifest.version) / "market.duckdb"
+    seen = _state(settings).get(group, {}).get("windows", {})
     windows = {
         row["symbol"]: next_window(_window(seen.get(row["symbol"])), row["latest"], row["before_latest"])
         for row in rows(published, LATEST_SESSIONS)
     }
     flagged = [row for row in rows(published, sql) if windows[row["symbol"]].holds(row["session_date"])]
-    return Flags(flagged, windows)
+    return Flags(flagged, windows, manifest.version)
 
 
 def _window(stored: dict[str, str | None] | None) -> Window | None:
@@ -117,7 +135,7 @@ def _window(stored: dict[str, str | None] | None) -> Window | None:
     return Window(dt.date.fromisoformat(after) if after else None, dt.date.fromisoformat(stored["through"]))
 
 
-def _state(settings: Settings) -> dict[str, dict[str, dict[str, str | None]]]:
+def _state(settings: Settings) -> dict[str, dict[str, Any]]:
     try:
         return json.loads(_state_path(settings).read_text("utf-8"))
     except FileNotFoundError:

@@ -46,7 +46,7 @@ def build_level_checks(universe: Universe, settings: Settings) -> dg.AssetChecks
                 description=label + summary(events),
                 metadata={"simulated": current.simulated, **offenders_table(events)},
             )
-        remember(current, "levels", flags.windows)
+        remember(current, "levels", flags)
 
     return level_checks
 

@@ -43,7 +43,7 @@ def build_move_checks(universe: Universe, settings: Settings) -> dg.AssetChecksD
                 description=label + summary(moves),
                 metadata={"simulated": current.simulated, **offenders_table(moves)},
             )
-        remember(current, "moves", flags.windows)
+        remember(current, "moves", flags)
 
     return move_checks
 

@@ -186,7 +186,7 @@ def _judge_ranges(good: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 def _quarantine(rows: pd.DataFrame, rules: "Sequence[str]", severity: str) -> pd.DataFrame:
     """Rows as they are kept in the quarantine, each with the whole delivered row as JSON."""
     raw = [
-        json.dumps({k: (None if pd.isna(v) else float(v)) for k, v in zip(VALUE_COLUMNS, values, strict=True)})
+        json.dumps({k: _as_json(v) for k, v in zip(VALUE_COLUMNS, values, strict=True)})
         for values in rows[list(VALUE_COLUMNS)].itertuples(index=False, name=None)
     ]
     return pd.DataFrame(
@@ -203,6 +203,11 @@ def _quarantine(rows: pd.DataFrame, rules: "Sequence[str]", severity: str) -> pd
             "row_number": rows["row_number"].to_numpy(),
         }
     )
+
+
+def _as_json(value: float) -> float | str | None:
+    # JSON has no infinity.
+    return None if np.isnan(value) else float(value) if np.isfinite(value) else str(value)
 
 
 def quarantine_id(symbol: str, session: dt.date | None, rule: str, raw: str, detail: str) -> str:

@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 # Far enough back for every series that Yahoo carries of these markets.
 CALENDAR_START = dt.date(1990, 1, 2)
 
-# exchange_calendars 4.13 cannot build these with pandas 3; a test says when it can again.
-BROKEN_CALENDARS = frozenset({"ASEX", "XBEL", "XBSE", "XCYS", "XTAE"})
-
 COMEX_DAYS_OF_MOURNING = (dt.date(2007, 1, 2), dt.date(2025, 1, 9))
 
+
+# exchange_calendars 4.13 cannot build these with pandas 3; a test says when it can again.
+BROKEN_CALENDARS = frozenset({"ASEX", "XBEL", "XBSE", "XCYS", "XTAE"})
 
 # Kept here so that reading the seeds does not import the library; a test holds it equal to the library's names.
 CALENDAR_NAMES = frozenset(
     """
-    24/5 24/7 AIXK ASEX BVMF CMES IEPA XAMS XASX XBDA XBEL XBKK XBOG XBOM XBRA XBRU XBSE XBUD XBUE XCBF XCSE XCYS XDUB
-    XDUS XEEE XETR XEUR XFRA XHAM XHEL XHKG XICE XIDX XIST XJSE XKAR XKLS XKRX XLIM XLIS XLIT XLJU XLON XLUX XMAD XMEX
-    XMIL XMOS XNYS XNZE XOSL XPAR XPHS XPRA XRIS XSAU XSES XSGO XSHG XSTO XSTU XSWX XTAE XTAI XTAL XTKS XTSE XWAR XWBO
-    XZAG us_futures
+    24/5 24/7 AIXK BVMF CMES IEPA XAMS XASX XBDA XBKK XBOG XBOM XBRA XBRU XBUD XBUE XCBF XCSE XDUB XDUS XEEE
+    XETR XEUR XFRA XHAM XHEL XHKG XICE XIDX XIST XJSE XKAR XKLS XKRX XLIM XLIS XLIT XLJU XLON XLUX XMAD XMEX
+    XMIL XMOS XNYS XNZE XOSL XPAR XPHS XPRA XRIS XSAU XSES XSGO XSHG XSTO XSTU XSWX XTAI XTAL XTKS XTSE XWAR
+    XWBO XZAG us_futures
     """.split()
 )
 
@@ -94,14 +94,15 @@ def _exchange(calendar: str, start: dt.date, end: dt.date) -> "ExchangeCalendar"
     """The library's calendar over the range, or over what it knows where that is less."""
     import exchange_calendars as xcals
     import pandas as pd
+    from exchange_calendars.errors import NoSessionsError
 
     first, last = pd.Timestamp(start), pd.Timestamp(end)
     try:
         return xcals.get_calendar(calendar, start=first, end=last)
-    except ValueError:  # the calendar has bounds of its own, or no session in the range
+    except (ValueError, NoSessionsError):  # the calendar has bounds of its own, or no session in the range
         known = xcals.get_calendar(calendar)
         low, high = known.bound_min() or first, known.bound_max() or last
-        if first >= low and last <= high or max(first, low) >= min(last, high):
+        if (first >= low and last <= high) or max(first, low) >= min(last, high):
             return known
         return xcals.get_calendar(calendar, start=max(first, low), end=min(last, high))
 

@@ -98,7 +98,7 @@ def plan(
 def needs_whole_history(delivered: pd.DataFrame, stored: pd.DataFrame) -> bool:
     """Whether a partial delivery shows that the symbol's prices were put on a new basis.
 
-    That is so when it carries a dividend or split that is not stored yet, or when its first row, which is stored,
+    That is so when it carries a dividend or split that is not stored yet, or when its first row that is stored
     changed its close or adjusted close: then the vendor has adjusted everything before it too.
 
     Args:
@@ -112,7 +112,10 @@ def needs_whole_history(delivered: pd.DataFrame, stored: pd.DataFrame) -> bool:
     had_split = both["split_ratio_stored"].fillna(1.0)
     if ((both["dividend"] != had_dividend) | (both["split_ratio"] != had_split)).any():
         return True
-    first = both.iloc[0]
+    known = both[both["close_stored"].notna()]
+    if known.empty:
+        return False
+    first = known.iloc[0]
     return any(
         pd.notna(first[column])
         and pd.notna(first[f"{column}_stored"])

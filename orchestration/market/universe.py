@@ -7,6 +7,7 @@ editor counts them), column, value and what is allowed.
 
 import csv
 import datetime as dt
+import io
 import math
 import re
 from collections.abc import Iterable
@@ -14,7 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from orchestration.market.calendar import CALENDAR_NAMES
 from orchestration.market.errors import SeedError
@@ -39,16 +49,32 @@ def _blank_is_none(value: object) -> object:
     return None if isinstance(value, str) and value.strip() == "" else value
 
 
+def _iso_date(value: object) -> object:
+    # pydantic also reads Unix seconds and date-times.
+    if isinstance(value, str) and not re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII):
+        raise PydanticCustomError("date_format", "not a date")
+    return value
+
+
 def _known_calendar(value: str) -> str:
     if value not in CALENDAR_NAMES:
         raise ValueError("a calendar of exchange_calendars such as XNYS, CMES or XLON")
     return value
 
 
-Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
-Symbol = Annotated[str, Field(pattern=r"^[A-Za-z0-9^][A-Za-z0-9.^=_-]{0,23}$")]
+_IDENTIFIER = r"^[a-z][a-z0-9_]{0,63}$"
+_SYMBOL = r"^[A-Za-z0-9^][A-Za-z0-9.^=_-]{0,23}$"
+_CURRENCY = r"^[A-Z]{2}[A-Za-z]$"
+_PATTERNS = {
+    _IDENTIFIER: "1 to 64 small letters, digits and _, a letter first",
+    _SYMBOL: "1 to 24 letters, digits and . ^ = _ -, a letter, digit or ^ first",
+    _CURRENCY: "a code of three letters such as USD or GBp",
+}
+Identifier = Annotated[str, Field(pattern=_IDENTIFIER)]
+Symbol = Annotated[str, Field(pattern=_SYMBOL)]
 OptionalSymbol = Annotated[Symbol | None, BeforeValidator(_blank_is_none)]
-OptionalDate = Annotated[dt.date | None, BeforeValidator(_blank_is_none)]
+Date = Annotated[dt.date, BeforeValidator(_iso_date)]
+OptionalDate = Annotated[Date | None, BeforeValidator(_blank_is_none)]
 OptionalFloat = Annotated[float | None, BeforeValidator(_blank_is_none)]
 OptionalIdentifier = Annotated[str | None, BeforeValidator(_blank_is_none)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -60,6 +86,8 @@ class SeedRow(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 RowT = TypeVar("RowT", bound=SeedRow)
 
@@ -74,7 +102,7 @@ class Instrument(SeedRow):
     metal: Annotated[Literal["silver", "gold"] | None, BeforeValidator(_blank_is_none)]
     tier: Literal["metal", "senior", "junior", "royalty", "benchmark"]
     calendar: Annotated[str, AfterValidator(_known_calendar)]
-    currency: Annotated[str, Field(pattern=r"^[A-Z]{2}[A-Za-z]$")]
+    currency: Annotated[str, Field(pattern=_CURRENCY)]
     tick_size: PositiveFloat
     metal_symbol: OptionalSymbol
     sector_symbol: OptionalSymbol
@@ -136,12 +164,12 @@ class Claim(SeedRow):
     """Something a publication said; a row of published_claims.csv."""
 
     claim_id: Identifier
-    published_on: dt.date
+    published_on: Date
     publisher: Annotated[str, Field(min_length=1, max_length=120)]
     symbol: Symbol
     measure: Literal[CLAIM_MEASURES]  # type: ignore[valid-type]
     argument: OptionalIdentifier
-    session_date: dt.date
+    session_date: Date
     claimed: OptionalFloat
     tolerance: OptionalFloat
     note: Text
@@ -212,9 +240,11 @@ def _read(path: Path, model: type[RowT], key: str) -> list[tuple[int, RowT]]:
     except UnicodeDecodeError as error:
         row = path.read_bytes()[: error.start].count(b"\n") + 1
         raise SeedError(f"{path.name}, row {row}: byte 0x{error.object[error.start]:02x} is not UTF-8; allowed: a CSV saved as UTF-8") from None
+    except OSError as error:
+        raise SeedError(f"{path.name}: cannot be read ({error.strerror}); allowed: a readable CSV file") from None
     if not text.strip():
         raise SeedError(f"{path.name}: the file is empty; allowed: a header row with {_listed(columns)}")
-    reader = csv.reader(text.splitlines(keepends=True), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows: list[tuple[int, RowT]] = []
     first_seen: dict[str, int] = {}
     try:
@@ -227,6 +257,12 @@ def _read(path: Path, model: type[RowT], key: str) -> list[tuple[int, RowT]]:
             if len(cells) != len(header):
                 raise SeedError(f"{path.name}, row {row}: {len(cells)} cells where the header has {len(header)}; allowed: one cell per column (quote a text that holds a comma)")
             record = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
+            for name, cell in record.items():
+                if _CONTROL.search(cell):
+                    raise SeedError(
+                        f"{path.name}, row {row}, column {name}: {cell!a} holds a line break or a control "
+                        "character; allowed: text on one line"
+                    )
             parsed = _parse(path.name, row, record, model)
             identity = str(getattr(parsed, key))
             if identity in first_seen:
@@ -242,7 +278,7 @@ def _check_header(file: str, header: list[str], columns: list[str]) -> None:
     for name in columns:
         if name not in header:
             raise SeedError(f"{file}, row 1: column '{name}' is missing; allowed: {_listed(columns)}")
-    for name in header:
+    for name in (_CONTROL.sub("?", name) for name in header):
         if name not in columns:
             raise SeedError(f"{file}, row 1: column '{name}' is unknown; allowed: {_listed(columns)}")
         if header.count(name) > 1:
@@ -273,11 +309,17 @@ def _allowed(error: object) -> str:
     if kind.startswith(("float", "greater", "less", "finite", "int")):
         if kind == "greater_than":
             return f"a number above {context['gt']:g}"
-        return {"greater_than_equal": "a whole number from 1", "less_than_equal": "a whole number up to 252"}.get(
-            kind, "a whole number" if kind.startswith("int") else "a number"
-        )
+        return {
+            "greater_than_equal": "a whole number from 1",
+            "less_than_equal": "a whole number up to 252",
+            "finite_number": "a finite number",
+        }.get(kind, "a whole number" if kind.startswith("int") else "a number")
     if kind == "string_pattern_mismatch":
-        return f"text that matches {context['pattern']}"
+        return _PATTERNS[context["pattern"]]
+    if kind == "string_too_short":
+        return "a text that is not empty"
+    if kind == "string_too_long":
+        return f"a text of at most {context['max_length']} characters"
     return str(e["msg"]).removeprefix("Value error, ")
 
 
@@ -303,7 +345,7 @@ def _check_symbols(file: str, rows: Iterable[tuple[int, SeedRow]], columns: Iter
 
 
 def _check_scopes(rules: list[tuple[int, MoveRule]], universe: Universe) -> None:
-    allowed = {
+    allowed: dict[str, set[str]] = {
         "asset_class": {i.asset_class for i in universe.instruments},
         "tier": {i.tier for i in universe.instruments},
         "symbol": set(universe.symbols),
@@ -314,7 +356,7 @@ def _check_scopes(rules: list[tuple[int, MoveRule]], universe: Universe) -> None
             if rule.scope_value is not None:
                 raise SeedError(f"{where} is not allowed; allowed: nothing, because scope is 'all'")
         elif rule.scope_value not in allowed[rule.scope]:
-            raise SeedError(f"{where} is unknown; allowed: {_listed(sorted(map(str, allowed[rule.scope])))}")
+            raise SeedError(f"{where} is unknown; allowed: {_listed(sorted(allowed[rule.scope]))}")
 
 
 def _check_claim_arguments(claims: list[tuple[int, Claim]], universe: Universe) -> None:
@@ -337,7 +379,7 @@ def _check_claim_arguments(claims: list[tuple[int, Claim]], universe: Universe) 
 def _check_claimed_number(row: int, claim: Claim) -> None:
     for column in ("claimed", "tolerance"):
         value = getattr(claim, column)
-        if value is None or not math.isfinite(value):
+        if value is None or not math.isfinite(value) or (column == "tolerance" and value < 0):
             raise SeedError(f"published_claims.csv, row {row}, column {column}: '{'' if value is None else value}' is not allowed; allowed: a number for the measure {claim.measure}")
 
 

@@ -8,11 +8,12 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
-from orchestration.market.fetch_plan import FetchRequest
+    from orchestration.market.fetch_plan import FetchRequest
 
 
 class FetchStatus(StrEnum):
@@ -42,9 +43,9 @@ class FetchOutcome:
         attempts: how many tries it took.
     """
 
-    request: FetchRequest
+    request: "FetchRequest"
     status: FetchStatus
-    bars: pd.DataFrame
+    bars: "pd.DataFrame"
     currency: str | None = None
     detail: str = ""
     attempts: int = 1
@@ -63,7 +64,7 @@ class BarSource(Protocol):
         """Whether everything can be read again at every refresh at no cost to anybody."""
         ...
 
-    def fetch(self, requests: Sequence[FetchRequest]) -> Iterator[FetchOutcome]:
+    def fetch(self, requests: Sequence["FetchRequest"]) -> Iterator[FetchOutcome]:
         """One outcome per request, each as soon as it is known."""
         ...
 

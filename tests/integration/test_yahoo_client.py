@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -180,13 +181,17 @@ def test_sessions_keep_the_date_of_their_exchange_across_the_change_of_clocks(
 ) -> None:
     # New York changes on 2025-03-09 and 2025-11-02, London on 03-30 and 10-26, Sydney on 04-06 and 10-05.
     symbol = fresh()
-    loopback.market.add(symbol, SESSIONS, kind=kind, zone=zone)
+    listing = loopback.market.add(symbol, SESSIONS, kind=kind, zone=zone)
+    ex_dates = [dt.date(2025, 3, 7), dt.date(2025, 4, 7), dt.date(2025, 10, 6), dt.date(2025, 11, 3)]
+    listing.dividends = dict.fromkeys(ex_dates, 0.25)
     for start, end in (
         (dt.date(2025, 3, 3), dt.date(2025, 4, 11)),
         (dt.date(2025, 9, 29), dt.date(2025, 11, 7)),
     ):
         outcome = fetch(symbol, start, end)
         assert [d for d, *_ in rows_of(outcome)] == weekdays(start, end)
+        paid = outcome.bars.loc[outcome.bars["dividend"] > 0, "session_date"].dt.date
+        assert paid.tolist() == [d for d in ex_dates if start <= d <= end]
 
 
 def test_both_ends_of_a_range_are_included(
@@ -390,7 +395,10 @@ def test_a_fault_of_everything_ends_soon(loopback: YahooLoopback, source: YahooS
     loopback.faults.set(fault)
     for symbol in symbols:
         loopback.market.add(symbol, SESSIONS)
+    begun = time.monotonic()
     outcomes = list(source.fetch([request(s) for s in symbols]))
+    # Without our limit, yfinance waits 10 s for each time zone.
+    assert time.monotonic() - begun < 20
     assert {o.status for o in outcomes} == {CLASSES[fault]}
     attempts = ATTEMPTS if CLASSES[fault] in yahoo.TRANSIENT else 1
     later = 0 if CLASSES[fault] in yahoo.OF_THE_SERVICE else attempts

@@ -15,12 +15,11 @@ from orchestration.market.fetch_plan import FetchRequest
 from orchestration.sources.base import FetchOutcome, FetchStatus
 from orchestration.sources.files import FilesSource
 
-bounded = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+bounded = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
-VALID = (
-    "Date,Open,High,Low,Close,Adj Close,Volume,Dividends,Stock Splits,currency\n"
-    + "".join(f"2026-01-{day:02d},{day},{day + 1},{day - 1},{day}.5,{day}.25,1000,0.0,0.0,USD\n" for day in range(1, 31))
-).encode()  # fmt: skip
+HEADER = "Date,Open,High,Low,Close,Adj Close,Volume,Dividends,Stock Splits,currency"
+LINES = (f"2026-01-{n:02d},{n},{n + 1},{n - 1},{n}.5,{n}.25,1000,0.0,0.0,USD" for n in range(1, 31))
+VALID = "\n".join([HEADER, *LINES]).encode()
 
 
 def _parquet() -> bytes:
@@ -36,15 +35,15 @@ VALID_PARQUET = _parquet()
 
 
 def read(content: bytes, name: str) -> FetchOutcome:
-    """The outcome of the fuzzed file, between two good ones that must not suffer."""
+    """The outcome of the fuzzed file, beside a good one that must not suffer."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / name).write_bytes(content)
-        (Path(folder) / "GOOD.csv").write_bytes(VALID)
-        requests = [FetchRequest(s, s, None, dt.date(2026, 1, 30), "forced") for s in ("GOOD", "X", "GOOD")]
-        before, outcome, after = FilesSource(Path(folder)).fetch(requests)
-    assert before.status == after.status == FetchStatus.OK
-    assert len(before.bars) == len(after.bars) == 30
-    assert outcome.request is requests[1]
+        (Path(folder) / "GOOD.csv").write_bytes(b"Date,Close\n2026-01-30,1\n")
+        requests = [FetchRequest(s, s, None, dt.date(2026, 1, 30), "forced") for s in ("X", "GOOD")]
+        outcome, good = FilesSource(Path(folder)).fetch(requests)
+    assert good.status == FetchStatus.OK
+    assert len(good.bars) == 1
+    assert outcome.request is requests[0]
     return outcome
 
 
@@ -77,22 +76,9 @@ def data_lines(content: bytes) -> int:
 cells = st.one_of(
     st.sampled_from(
         [
-            "",
-            "null",
-            "NaN",
-            "-",
-            "1",
-            "-1",
-            "1e5",
-            "1e999",
-            "inf",
-            '"',
-            '""',
-            '"1,5"',
-            "2026-01-30",
-            "2026-02-30",
+            *("", "null", "NaN", "-", "1", "-1", "1e5", "1e999", "inf", '"', '""', '"1,5"', "2026-01-30"),
+            *("2026-02-30", "2026-01-30 00:00:00+09:00", "9" * 20, "0x1", " 7 ", "\x00", "\u2028", "\ud7ff"),
         ]
-        + ["2026-01-30 00:00:00+09:00", "99999999999999999999", "0x1", " 7 ", "\x00", "\u2028", "\ud7ff"]
     ),
     st.floats().map(str),
     st.dates().map(str),

@@ -32,9 +32,11 @@ named_on as (
         case
             when edges.active_from is null then 1
             else coalesce(
-                max_by(bars.splits_to_come, bars.session_date) filter (where bars.session_date <= edges.active_from),
-                min_by(bars.splits_to_come, bars.session_date)
-            )
+                    max_by(bars.splits_to_come, bars.session_date) filter (
+                        where bars.session_date <= edges.active_from
+                    ),
+                    min_by(bars.splits_to_come, bars.session_date)
+                )
         end as splits_to_come
     from edges
     inner join {{ ref('int_bars') }} as bars

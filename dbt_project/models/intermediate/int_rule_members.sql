@@ -16,9 +16,9 @@ with matches as (
     inner join {{ source('control', 'move_rules') }} as rules
         on
             rules.scope = 'all'
-            or (rules.scope = 'asset_class' and rules.scope_value = instruments.asset_class)
-            or (rules.scope = 'tier' and rules.scope_value = instruments.tier)
-            or (rules.scope = 'symbol' and rules.scope_value = instruments.symbol)
+            or (rules.scope = 'asset_class' and instruments.asset_class = rules.scope_value)
+            or (rules.scope = 'tier' and instruments.tier = rules.scope_value)
+            or (rules.scope = 'symbol' and instruments.symbol = rules.scope_value)
 )
 
 select
@@ -29,6 +29,6 @@ select
     threshold
 from matches
 qualify row_number() over (
-    partition by symbol, measure, sessions
-    order by specificity, rule_id
-) = 1
+        partition by symbol, measure, sessions
+        order by specificity, rule_id
+    ) = 1

@@ -1,12 +1,30 @@
 -- Every return that broke a move rule, with how unusual it was at the time.
 with scores as (
-    select symbol, session_date, return_1d, 'return_1d' as measure, 1 as sessions, return_1d as score
+    select
+        symbol,
+        session_date,
+        return_1d,
+        'return_1d' as measure,
+        1 as sessions,
+        return_1d as score
     from {{ ref('int_move_scores') }}
     union all
-    select symbol, session_date, return_1d, 'z_score' as measure, 21 as sessions, z_21 as score
+    select
+        symbol,
+        session_date,
+        return_1d,
+        'z_score' as measure,
+        21 as sessions,
+        z_21 as score
     from {{ ref('int_move_scores') }}
     union all
-    select symbol, session_date, return_1d, 'z_score' as measure, 63 as sessions, z_63 as score
+    select
+        symbol,
+        session_date,
+        return_1d,
+        'z_score' as measure,
+        63 as sessions,
+        z_63 as score
     from {{ ref('int_move_scores') }}
 ),
 
@@ -52,24 +70,33 @@ moves as (
 ),
 
 -- Each move beside everything that was known before it: falls are compared with falls, rises with rises.
-history as (
+earlier_returns as (
     select
         moves.symbol,
         moves.session_date,
-        min(earlier.session_date) as first_return_date,
-        count(*) as earlier_returns,
-        count(case when earlier.total_return * sign(moves.return_1d) >= abs(moves.return_1d) then 1 end) as as_large_before,
-        max(case when earlier.total_return * sign(moves.return_1d) >= abs(moves.return_1d) then earlier.session_date end)
-            as largest_since,
-        max(case when earlier.total_return * sign(moves.return_1d) >= abs(moves.return_1d) then earlier.bar_number end)
-            as largest_since_bar
+        earlier.session_date as earlier_date,
+        earlier.bar_number as earlier_bar_number,
+        earlier.total_return as earlier_return,
+        earlier.total_return * sign(moves.return_1d) >= abs(moves.return_1d) as is_as_large
     from moves
     inner join {{ ref('int_bars') }} as earlier
         on
             moves.symbol = earlier.symbol
             and moves.session_date > earlier.session_date
             and earlier.total_return is not null
-    group by moves.symbol, moves.session_date
+),
+
+history as (
+    select
+        symbol,
+        session_date,
+        count(*) as returns_before,
+        count(case when is_as_large then 1 end) as as_large_before,
+        max(earlier_date) filter (where is_as_large) as largest_since,
+        max_by(earlier_return, earlier_date) filter (where is_as_large) as largest_since_return,
+        max(earlier_bar_number) filter (where is_as_large) as largest_since_bar_number
+    from earlier_returns
+    group by symbol, session_date
 ),
 
 first_bars as (
@@ -89,10 +116,10 @@ select
     moves.z_21,
     moves.z_63,
     coalesce(history.as_large_before, 0) + 1 as rank_since_inception,
-    coalesce(history.earlier_returns, 0) + 1 as returns_since_inception,
+    coalesce(history.returns_before, 0) + 1 as returns_since_inception,
     history.largest_since,
-    since.total_return as largest_since_return,
-    bars.bar_number - history.largest_since_bar as sessions_since_largest,
+    history.largest_since_return,
+    bars.bar_number - history.largest_since_bar_number as sessions_since_largest,
     history.largest_since is null as is_record,
     first_bars.history_start,
     moves.sessions_since_previous,
@@ -109,7 +136,3 @@ left join history
     on
         moves.symbol = history.symbol
         and moves.session_date = history.session_date
-left join {{ ref('int_bars') }} as since
-    on
-        history.symbol = since.symbol
-        and history.largest_since = since.session_date

@@ -140,7 +140,8 @@ events as (
 )
 
 select
-    md5(concat_ws('|', symbol, level_id, cast(session_date as {{ dbt.type_string() }}), event, 'as_traded')) as event_id,
+    md5(concat_ws('|', symbol, level_id, cast(session_date as {{ dbt.type_string() }}), event, 'as_traded'))
+        as event_id,
     level_id,
     symbol,
     session_date,

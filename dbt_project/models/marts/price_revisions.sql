@@ -24,25 +24,25 @@ with versions as (
 
 fields as (
     {%- for field in ['open', 'high', 'low', 'close', 'adj_close', 'volume', 'dividend', 'split_ratio'] %}
-    select
-        later.symbol,
-        later.session_date,
-        '{{ field }}' as field,
-        earlier.{{ field }} as old_value,
-        later.{{ field }} as new_value,
-        later.first_observed_at,
-        later.observed_at as changed_at,
-        later.source
-    from versions as later
-    inner join versions as earlier
-        on
-            later.symbol = earlier.symbol
-            and later.session_date = earlier.session_date
-            and later.version = earlier.version + 1
-    where later.{{ field }} is distinct from earlier.{{ field }}
-    {%- if not loop.last %}
-    union all
-    {%- endif %}
+        select
+            later.symbol,
+            later.session_date,
+            '{{ field }}' as field,
+            earlier.{{ field }} as old_value,
+            later.{{ field }} as new_value,
+            later.first_observed_at,
+            later.observed_at as changed_at,
+            later.source
+        from versions as later
+        inner join versions as earlier
+            on
+                later.symbol = earlier.symbol
+                and later.session_date = earlier.session_date
+                and later.version = earlier.version + 1
+        where later.{{ field }} is distinct from earlier.{{ field }}
+        {%- if not loop.last %}
+            union all
+        {%- endif %}
     {%- endfor %}
 )
 

@@ -15,9 +15,9 @@ with first_seen as (
         batch_id
     from {{ source('raw', 'rejected_bars') }}
     qualify row_number() over (
-        partition by rejected_id
-        order by observed_at, batch_id
-    ) = 1
+            partition by rejected_id
+            order by observed_at, batch_id
+        ) = 1
 )
 
 select

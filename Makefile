@@ -1,0 +1,69 @@
+# Orewatch: what a person types. `make` alone lists the targets.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+MANIFEST := dbt_project/target/manifest.json
+DBT_FILES := $(shell find dbt_project -name target -prune -o \( -name '*.sql' -o -name '*.yml' \) -print)
+
+export DAGSTER_DISABLE_TELEMETRY := 1
+export DO_NOT_TRACK := 1
+
+.PHONY: help install manifest demo dev refresh status test lint format lock clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
+
+install: $(INSTALLED) ## create the environment in .venv
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	  { echo "$(PYTHON) has no venv module; on Debian: apt-get install python3-venv"; exit 1; }
+	@echo "Installing into $(VENV) (about 900 MB; a few minutes the first time)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+manifest: $(MANIFEST) ## prepare the dbt manifest that Dagster loads
+
+$(MANIFEST): $(INSTALLED) $(DBT_FILES)
+	@echo "Preparing the dbt manifest"
+	@$(BIN)/dbt --quiet parse --project-dir dbt_project --profiles-dir dbt_project
+	@touch $@
+
+demo: $(MANIFEST) ## run everything on the simulated market and show what was flagged
+	@OREWATCH_SOURCE=sample $(BIN)/orewatch refresh
+
+dev: $(MANIFEST) ## open the Dagster web UI on http://127.0.0.1:3000
+	@$(BIN)/orewatch dev
+
+refresh: $(MANIFEST) ## bring the source named by OREWATCH_SOURCE up to date
+	@$(BIN)/orewatch refresh
+
+status: $(MANIFEST) ## show what is stored and how fresh it is
+	@$(BIN)/orewatch status
+
+test: $(MANIFEST) ## run the test suite
+	@$(BIN)/python -m pytest
+
+lint: $(MANIFEST) ## ruff, mypy and sqlfluff
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/sqlfluff lint --disable-progress-bar dbt_project/models
+
+format: $(INSTALLED) ## let ruff and sqlfluff put the code in order
+	@$(BIN)/ruff check --fix --quiet .
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/sqlfluff fix --disable-progress-bar --quiet dbt_project/models
+
+lock: $(INSTALLED) ## pin every dependency again, with hashes and without addresses
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	  --no-strip-extras --no-emit-index-url --no-annotate --no-header --quiet -o requirements.lock
+
+clean: ## remove environment, caches and dbt's target; data stays
+	@rm -rf $(VENV) dbt_project/target dbt_project/logs .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

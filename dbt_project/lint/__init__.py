@@ -1,0 +1,34 @@
+"""What sqlfluff needs to know of dbt to render the models without a database."""
+
+
+def env_var(name: str, default: str = "") -> str:
+    """dbt's env_var: the default."""
+    return default
+
+
+class adapter:  # noqa: N801  (dbt's own name)
+    """dbt's adapter: a dispatched macro renders as a call of a function of its name."""
+
+    @staticmethod
+    def dispatch(name: str, package: str) -> object:
+        """The macro `name`."""
+        return lambda *arguments: f"{name}({', '.join(arguments)})"
+
+
+class dbt:  # noqa: N801  (dbt's own name)
+    """dbt's cross-database macros."""
+
+    @staticmethod
+    def type_string() -> str:
+        """Name of the text type."""
+        return "varchar"
+
+    @staticmethod
+    def date_trunc(part: str, date: str) -> str:
+        """First day of the period."""
+        return f"date_trunc('{part}', {date})"
+
+    @staticmethod
+    def dateadd(part: str, interval: int, date: str) -> str:
+        """The date shifted."""
+        return f"dateadd('{part}', {interval}, {date})"

@@ -1,0 +1,49 @@
+"""Running the real job in a test, and looking at what it published."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from orchestration.build import build_definitions
+from orchestration.settings import Settings
+from orchestration.storage.warehouse import rows
+
+
+def run_job(settings: Settings, resources: dict[str, Any] | None = None, **config: Any) -> dg.ExecuteInProcessResult:
+    """The job `refresh`, in this process, on an instance of its own."""
+    definitions = build_definitions(settings, resources)
+    with dg.DagsterInstance.ephemeral() as instance:
+        return definitions.resolve_job_def("refresh").execute_in_process(
+            instance=instance,
+            raise_on_error=False,
+            run_config={
+                "ops": {"ingest": {"config": config}},
+                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+            },
+        )
+
+
+def published(settings: Settings, sql: str, *parameters: Any) -> list[dict[str, Any]]:
+    """Rows of the version that readers see now."""
+    return rows(settings.published_dir / "current" / "market.duckdb", sql, list(parameters))
+
+
+def evaluations(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
+    """Check evaluations by check name."""
+    return {e.check_name: e for e in result.get_asset_check_evaluations()}
+
+
+def steps(result: dg.ExecuteInProcessResult, kind: str) -> set[str]:
+    """Step keys with an event of this kind, such as STEP_SUCCESS, STEP_SKIPPED or STEP_FAILURE."""
+    return {str(e.step_key) for e in result.all_events if e.event_type_value == kind}
+
+
+def write_seeds(folder: Path, **files: str) -> Path:
+    """A folder of seeds: the shipped ones, with some files replaced by the given text."""
+    from orchestration.settings import DBT_PROJECT_DIR
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in (DBT_PROJECT_DIR / "seeds").glob("*.csv"):
+        (folder / path.name).write_text(files.get(path.stem, path.read_text("utf-8")), "utf-8")
+    return folder

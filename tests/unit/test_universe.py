@@ -1,0 +1,514 @@
+"""The seed files: what they ship, and the one line that names whatever is wrong in them."""
+
+import datetime as dt
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from orchestration.market.errors import SeedError
+from orchestration.market.universe import SEED_FILES, Universe, load_universe
+
+SHIPPED = Path(__file__).resolve().parents[2] / "dbt_project" / "seeds"
+
+SEEDS = {
+    "instruments": (
+        "symbol,source_symbol,name,asset_class,metal,tier,calendar,currency,tick_size,metal_symbol,"
+        "sector_symbol,active_from\n"
+        "SI=F,SI=F,Silver futures,metal,silver,metal,CMES,USD,0.001,,,\n"
+        "SIL,SIL,Silver Miners ETF,etf,silver,senior,XNYS,USD,0.01,SI=F,,\n"
+        "FRES,FRES.L,Fresnillo,stock,silver,senior,XLON,GBp,0.5,SI=F,SIL,2008-05-14\n"
+    ),
+    "price_levels": (
+        "level_id,symbol,lower,upper,kind,active_from,note\n"
+        "silver_54,SI=F,54,54,resistance,,\n"
+        'silver_zone,SI=F,54,56,support,2025-11-28,"a zone, not a line"\n'
+    ),
+    "pairs": "pair_id,long_symbol,short_symbol,kind\nmetal,SIL,SI=F,miners_to_metal\n",
+    "move_rules": (
+        "rule_id,scope,scope_value,measure,sessions,threshold,note\n"
+        "senior_move,tier,senior,return_1d,1,0.06,\n"
+        "unusual,all,,z_score,21,4,\n"
+    ),
+    "published_claims": (
+        "claim_id,published_on,publisher,symbol,measure,argument,session_date,claimed,tolerance,note\n"
+        "fall,2026-02-01,note,SIL,return_1d,,2026-01-30,-0.1478,0.0005,\n"
+        "above,2026-02-01,note,SI=F,broke_level_up,silver_54,2026-01-30,,,\n"
+        "beta,2026-02-01,note,SIL,beta_252_above,SI=F,2026-01-30,,,\n"
+    ),
+}
+INSTRUMENT_COLUMNS = (
+    "symbol, source_symbol, name, asset_class, metal, tier, calendar, currency, tick_size, metal_symbol, "
+    "sector_symbol, active_from"
+)
+MEASURES = (
+    "close, return_1d, return_ytd, return_1y, largest_fall_rank, broke_level_up, stayed_above_level, "
+    "beta_252_above, volatility_spike_in_uptrend"
+)
+SYMBOL = "1 to 24 letters, digits and . ^ = _ -, a letter, digit or ^ first"
+IDENTIFIER = "1 to 64 small letters, digits and _, a letter first"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of small valid seeds."""
+    for name, text in SEEDS.items():
+        (tmp_path / f"{name}.csv").write_text(text)
+    return tmp_path
+
+
+def error_of(folder: Path) -> str:
+    with pytest.raises(SeedError) as caught:
+        load_universe(folder)
+    message = str(caught.value)
+    assert message.isprintable()
+    assert "allowed: " in message
+    return message
+
+
+def edit(folder: Path, file: str, old: str, new: str) -> None:
+    path = folder / f"{file}.csv"
+    text = path.read_text()
+    assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times"
+    path.write_text(text.replace(old, new))
+
+
+# ---- what is shipped
+
+
+def test_shipped_seeds() -> None:
+    universe = load_universe(SHIPPED)
+    assert len(universe.instruments) == 30
+    assert universe.symbols[:8] == ("SI=F", "GC=F", "SLV", "GLD", "SIL", "SILJ", "SLVP", "AUAU")
+    bounds = {(level.symbol, level.lower, level.upper) for level in universe.levels}
+    assert bounds >= {
+        ("SI=F", 50, 50),
+        ("SI=F", 54, 54),
+        ("SI=F", 56, 56),
+        ("SI=F", 54, 56),
+        ("SI=F", 100, 100),
+        ("GC=F", 4000, 4000),
+        ("GC=F", 5000, 5000),
+    }
+    assert [level.level_id for level in universe.levels if level.is_zone] == ["silver_54_56_zone"]
+
+
+def test_shipped_instruments_are_compared_with_their_own_metal() -> None:
+    universe = load_universe(SHIPPED)
+    metal_of = {i.symbol: i.metal for i in universe.instruments}
+    for instrument in universe.instruments:
+        if instrument.metal_symbol:
+            assert metal_of[instrument.metal_symbol] == instrument.metal, instrument.symbol
+        assert instrument.symbol not in (instrument.metal_symbol, instrument.sector_symbol)
+
+
+def test_shipped_rules_cover_every_tier() -> None:
+    universe = load_universe(SHIPPED)
+    tiers = {rule.scope_value: rule.threshold for rule in universe.move_rules if rule.scope == "tier"}
+    assert set(tiers) == {instrument.tier for instrument in universe.instruments}
+    assert (tiers["metal"], tiers["senior"], tiers["junior"]) == (0.05, 0.06, 0.07)
+
+
+def test_shipped_claims_are_those_of_the_market_note() -> None:
+    claims = {claim.claim_id: claim for claim in load_universe(SHIPPED).claims}
+    assert claims["note_sil_fall"].claimed == -0.1478
+    assert claims["note_sil_close"].claimed == 94.30
+    assert claims["note_sil_year_to_date"].claimed == 1.8045
+    assert claims["note_auau_fall"].session_date == dt.date(2026, 1, 30)
+
+
+# ---- what is read
+
+
+def test_values(folder: Path) -> None:
+    universe = load_universe(folder)
+    fresnillo = universe.instrument("FRES")
+    assert fresnillo.source_symbol == "FRES.L"
+    assert fresnillo.tick_size == 0.5
+    assert fresnillo.active_from == dt.date(2008, 5, 14)
+    silver = universe.instrument("SI=F")
+    assert (silver.metal_symbol, silver.sector_symbol, silver.active_from) == (None, None, None)
+    assert universe.levels[1].note == "a zone, not a line"
+    assert universe.move_rules[1].scope_value is None
+
+
+def test_unknown_symbol_of_a_universe(folder: Path) -> None:
+    with pytest.raises(KeyError, match="NOPE"):
+        load_universe(folder).instrument("NOPE")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_line_ends_and_byte_order_mark(folder: Path, end: str, mark: str) -> None:
+    expected = load_universe(folder)
+    for name, text in SEEDS.items():
+        (folder / f"{name}.csv").write_bytes((mark + text.replace("\n", end)).encode())
+    assert load_universe(folder) == expected
+
+
+def test_blank_lines_and_spaces_around_cells(folder: Path) -> None:
+    expected = load_universe(folder)
+    (folder / "pairs.csv").write_text(
+        " pair_id , long_symbol,short_symbol ,kind\n\n , ,,\nmetal , SIL,SI=F, miners_to_metal\n\n\n"
+    )
+    assert load_universe(folder) == expected
+
+
+def test_columns_in_another_order(folder: Path) -> None:
+    expected = load_universe(folder)
+    (folder / "pairs.csv").write_text(
+        "kind,short_symbol,long_symbol,pair_id\nminers_to_metal,SI=F,SIL,metal\n"
+    )
+    assert load_universe(folder) == expected
+
+
+@pytest.mark.parametrize("file", [name for name in SEED_FILES if name != "instruments"])
+def test_header_only(folder: Path, file: str) -> None:
+    (folder / f"{file}.csv").write_text(SEEDS[file].partition("\n")[0])
+    if file == "price_levels":  # its claims name a level
+        (folder / "published_claims.csv").write_text(SEEDS["published_claims"].partition("\n")[0])
+    universe = load_universe(folder)
+    attribute = {"price_levels": "levels", "published_claims": "claims"}.get(file, file)
+    assert getattr(universe, attribute) == ()
+    assert isinstance(universe, Universe)
+
+
+# ---- whole files
+
+
+def test_no_instruments(folder: Path) -> None:
+    (folder / "instruments.csv").write_text(SEEDS["instruments"].partition("\n")[0])
+    assert error_of(folder) == "instruments.csv: no rows; allowed: at least one instrument"
+
+
+def test_missing_file(folder: Path) -> None:
+    (folder / "pairs.csv").unlink()
+    assert error_of(folder) == (
+        f"pairs.csv: the file is missing in {folder}; "
+        "allowed: a CSV with the columns pair_id, long_symbol, short_symbol, kind"
+    )
+
+
+def test_folder_in_place_of_a_file(folder: Path) -> None:
+    (folder / "pairs.csv").unlink()
+    (folder / "pairs.csv").mkdir()
+    assert error_of(folder) == "pairs.csv: cannot be read (Is a directory); allowed: a readable CSV file"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_file_without_permission(folder: Path) -> None:
+    (folder / "pairs.csv").chmod(0)
+    assert error_of(folder) == "pairs.csv: cannot be read (Permission denied); allowed: a readable CSV file"
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"  \n", b"\xef\xbb\xbf"])
+def test_empty_file(folder: Path, content: bytes) -> None:
+    (folder / "pairs.csv").write_bytes(content)
+    assert error_of(folder) == (
+        "pairs.csv: the file is empty; allowed: a header row with pair_id, long_symbol, short_symbol, kind"
+    )
+
+
+def test_file_that_is_not_utf8(folder: Path) -> None:
+    path = folder / "instruments.csv"
+    path.write_bytes(path.read_bytes().replace(b"Fresnillo", "Peñoles".encode("latin-1")))
+    assert error_of(folder) == (
+        "instruments.csv, row 4: byte 0xf1 is not UTF-8; allowed: a CSV saved as UTF-8"
+    )
+
+
+def test_missing_column(folder: Path) -> None:
+    edit(folder, "instruments", "tick_size,", "")
+    assert error_of(folder) == (
+        f"instruments.csv, row 1: column 'tick_size' is missing; allowed: {INSTRUMENT_COLUMNS}"
+    )
+
+
+def test_semicolons(folder: Path) -> None:
+    path = folder / "instruments.csv"
+    path.write_text(path.read_text().replace(",", ";"))
+    assert error_of(folder) == (
+        f"instruments.csv, row 1: column 'symbol' is missing; allowed: {INSTRUMENT_COLUMNS}"
+    )
+
+
+def test_unknown_column(folder: Path) -> None:
+    edit(folder, "pairs", "kind", "kind,comment")
+    assert error_of(folder) == (
+        "pairs.csv, row 1: column 'comment' is unknown; allowed: pair_id, long_symbol, short_symbol, kind"
+    )
+
+
+def test_unknown_column_with_a_line_break(folder: Path) -> None:
+    edit(folder, "pairs", "kind", 'kind,"com\nment"')
+    assert error_of(folder) == (
+        "pairs.csv, row 1: column 'com?ment' is unknown; allowed: pair_id, long_symbol, short_symbol, kind"
+    )
+
+
+def test_duplicate_column(folder: Path) -> None:
+    edit(folder, "pairs", "kind", "kind,kind")
+    assert error_of(folder) == "pairs.csv, row 1: column 'kind' stands twice; allowed: each column once"
+
+
+@pytest.mark.parametrize(("new", "cells"), [("SIL,SI=F", 3), ("SIL,SI=F,miners_to_metal,", 5)])
+def test_ragged_row(folder: Path, new: str, cells: int) -> None:
+    edit(folder, "pairs", "SIL,SI=F,miners_to_metal", new)
+    assert error_of(folder) == (
+        f"pairs.csv, row 2: {cells} cells where the header has 4; "
+        "allowed: one cell per column (quote a text that holds a comma)"
+    )
+
+
+def test_quote_that_is_not_closed(folder: Path) -> None:
+    edit(folder, "pairs", "metal,SIL", '"metal,SIL')
+    assert error_of(folder) == ("pairs.csv, row 2: unexpected end of data; allowed: comma-separated values")
+
+
+def test_rows_are_counted_as_an_editor_counts_them(folder: Path) -> None:
+    edit(folder, "instruments", "FRES,", "\n\nFRES,")
+    edit(folder, "instruments", "XLON", "LSE")
+    assert error_of(folder).startswith("instruments.csv, row 6, column calendar: 'LSE'")
+
+
+# ---- single cells
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        (
+            "instruments", "silver,senior,XLON", "silver,mid,XLON",
+            "row 4, column tier: 'mid' is not allowed; allowed: metal, senior, junior, royalty, benchmark",
+        ),
+        (
+            "instruments", "silver,senior,XLON", "silver,,XLON",
+            "row 4, column tier: '' is not allowed; allowed: metal, senior, junior, royalty, benchmark",
+        ),
+        (
+            "instruments", "stock,silver", "bond,silver",
+            "row 4, column asset_class: 'bond' is not allowed; allowed: metal, etf, stock, index",
+        ),
+        (
+            "instruments", "stock,silver", "stock,copper",
+            "row 4, column metal: 'copper' is not allowed; allowed: silver, gold",
+        ),
+        (
+            "instruments", "XLON", "LSE",
+            ("row 4, column calendar: 'LSE' is not allowed; "
+            "allowed: a calendar of exchange_calendars such as XNYS, CMES or XLON"),
+        ),
+        (
+            "instruments", "XLON", "XTAE",
+            ("row 4, column calendar: 'XTAE' is not allowed; "
+            "allowed: a calendar of exchange_calendars such as XNYS, CMES or XLON"),
+        ),
+        (
+            "instruments", "GBp", "pence",
+            ("row 4, column currency: 'pence' is not allowed; "
+            "allowed: a code of three letters such as USD or GBp"),
+        ),
+        (
+            "instruments", "0.5", "-0.5",
+            "row 4, column tick_size: '-0.5' is not allowed; allowed: a number above 0",
+        ),
+        ("instruments", "0.5", "0", "row 4, column tick_size: '0' is not allowed; allowed: a number above 0"),
+        ("instruments", "0.5", "", "row 4, column tick_size: '' is not allowed; allowed: a number"),
+        ("instruments", "0.5", "half", "row 4, column tick_size: 'half' is not allowed; allowed: a number"),
+        (
+            "instruments", "0.5", "inf",
+            "row 4, column tick_size: 'inf' is not allowed; allowed: a finite number",
+        ),
+        (
+            "instruments", "0.5", "nan",
+            "row 4, column tick_size: 'nan' is not allowed; allowed: a finite number",
+        ),
+        (
+            "instruments", "0.5", "1e999",
+            "row 4, column tick_size: '1e999' is not allowed; allowed: a finite number",
+        ),
+        *(
+            (
+                "instruments", "2008-05-14", written,
+                f"row 4, column active_from: '{written}' is not allowed; allowed: a date as YYYY-MM-DD",
+            )
+            for written in ("14/05/2008", "2008-05-32", "2008-13-01", "20080514", "0", "2008-05-14T00:00:00")
+        ),
+        (
+            "instruments", "Fresnillo", "",
+            "row 4, column name: '' is not allowed; allowed: a text that is not empty",
+        ),
+        (
+            "instruments", "Fresnillo", "x" * 121,
+            f"row 4, column name: '{'x' * 121}' is not allowed; allowed: a text of at most 120 characters",
+        ),
+        (
+            "instruments", "Fresnillo", '"Fres\nnillo"',
+            ("row 5, column name: 'Fres\\nnillo' holds a line break or a control character; "
+            "allowed: text on one line"),
+        ),
+        (
+            "instruments", "Fresnillo", "Fres\u2028nillo",
+            ("row 4, column name: 'Fres\\u2028nillo' holds a line break or a control character; "
+            "allowed: text on one line"),
+        ),
+        (
+            "instruments", "FRES,", "FR ES,",
+            f"row 4, column symbol: 'FR ES' is not allowed; allowed: {SYMBOL}",
+        ),
+        (
+            "instruments", "FRES.L", "../FRES",
+            f"row 4, column source_symbol: '../FRES' is not allowed; allowed: {SYMBOL}",
+        ),
+        (
+            "instruments", "FRES,", "SIL,",
+            "row 4, column symbol: 'SIL' stands already in row 3; allowed: each symbol once",
+        ),
+        (
+            "instruments", "FRES.L", "sil",
+            "row 4, column source_symbol: 'sil' stands already in row 3; allowed: each source_symbol once",
+        ),
+        (
+            "instruments", "SI=F,SIL", "SLV,SIL",
+            "row 4, column metal_symbol: 'SLV' is unknown; allowed: a symbol of instruments.csv",
+        ),
+        (
+            "instruments", "SI=F,SIL", "SI=F,GDX",
+            "row 4, column sector_symbol: 'GDX' is unknown; allowed: a symbol of instruments.csv",
+        ),
+        (
+            "price_levels", "54,56", "54,53",
+            "row 3, column upper: 53 is below lower 54; allowed: upper >= lower",
+        ),
+        ("price_levels", "54,56", "abc,56", "row 3, column lower: 'abc' is not allowed; allowed: a number"),
+        ("price_levels", "54,56", "54,", "row 3, column upper: '' is not allowed; allowed: a number"),
+        (
+            "price_levels", "silver_zone,SI=F", "silver_zone,XYZ",
+            "row 3, column symbol: 'XYZ' is unknown; allowed: a symbol of instruments.csv",
+        ),
+        (
+            "price_levels", "support", "floor",
+            "row 3, column kind: 'floor' is not allowed; allowed: resistance, support, psychological, record",
+        ),
+        (
+            "price_levels", "silver_zone", "Silver Zone",
+            f"row 3, column level_id: 'Silver Zone' is not allowed; allowed: {IDENTIFIER}",
+        ),
+        (
+            "price_levels", "silver_zone", "silver_54",
+            "row 3, column level_id: 'silver_54' stands already in row 2; allowed: each level_id once",
+        ),
+        (
+            "pairs", "metal,SIL", "metal,ABC",
+            "row 2, column long_symbol: 'ABC' is unknown; allowed: a symbol of instruments.csv",
+        ),
+        (
+            "pairs", "SI=F,miners", "ABC,miners",
+            "row 2, column short_symbol: 'ABC' is unknown; allowed: a symbol of instruments.csv",
+        ),
+        (
+            "pairs", "miners_to_metal", "friends",
+            ("row 2, column kind: 'friends' is not allowed; "
+            "allowed: junior_senior, metal_ratio, miners_to_metal"),
+        ),
+        (
+            "move_rules", "tier,senior", "tier,mid",
+            "row 2, column scope_value: 'mid' is unknown; allowed: metal, senior",
+        ),
+        (
+            "move_rules", "tier,senior", "symbol,",
+            "row 2, column scope_value: '' is unknown; allowed: FRES, SI=F, SIL",
+        ),
+        (
+            "move_rules", "all,,", "all,senior,",
+            "row 3, column scope_value: 'senior' is not allowed; allowed: nothing, because scope is 'all'",
+        ),
+        (
+            "move_rules", "tier,senior", "country,senior",
+            "row 2, column scope: 'country' is not allowed; allowed: all, asset_class, tier, symbol",
+        ),
+        (
+            "move_rules", "z_score,21", "z_score,22",
+            "row 3, column sessions: 22 is not computed for z_score; allowed: 21, 63",
+        ),
+        (
+            "move_rules", "return_1d,1", "return_1d,5",
+            "row 2, column sessions: 5 is not computed for return_1d; allowed: 1",
+        ),
+        (
+            "move_rules", "z_score,21", "z_score,0",
+            "row 3, column sessions: '0' is not allowed; allowed: a whole number from 1",
+        ),
+        (
+            "move_rules", "z_score,21", "z_score,253",
+            "row 3, column sessions: '253' is not allowed; allowed: a whole number up to 252",
+        ),
+        (
+            "move_rules", "z_score,21", "z_score,21.5",
+            "row 3, column sessions: '21.5' is not allowed; allowed: a whole number",
+        ),
+        (
+            "move_rules", "0.06", "-0.06",
+            "row 2, column threshold: '-0.06' is not allowed; allowed: a number above 0",
+        ),
+        ("move_rules", "0.06", "6%", "row 2, column threshold: '6%' is not allowed; allowed: a number"),
+        (
+            "published_claims", "SIL,return_1d", "SIL,return_2d",
+            f"row 2, column measure: 'return_2d' is not allowed; allowed: {MEASURES}",
+        ),
+        (
+            "published_claims", "SIL,return_1d", "GDX,return_1d",
+            "row 2, column symbol: 'GDX' is unknown; allowed: a symbol of instruments.csv",
+        ),
+        (
+            "published_claims", "silver_54", "silver_99",
+            "row 3, column argument: 'silver_99' is unknown; allowed: a level_id of price_levels.csv",
+        ),
+        (
+            "published_claims", "beta_252_above,SI=F", "beta_252_above,GDX",
+            "row 4, column argument: 'GDX' is unknown; allowed: a symbol of instruments.csv",
+        ),
+        (
+            "published_claims", "return_1d,,", "return_1d,SI=F,",
+            "row 2, column argument: 'SI=F' is not allowed; allowed: nothing for the measure return_1d",
+        ),
+        (
+            "published_claims", "-0.1478,0.0005", ",0.0005",
+            "row 2, column claimed: '' is not allowed; allowed: a number for the measure return_1d",
+        ),
+        (
+            "published_claims", "-0.1478,0.0005", "-0.1478,nan",
+            "row 2, column tolerance: 'nan' is not allowed; allowed: a number for the measure return_1d",
+        ),
+        (
+            "published_claims", "-0.1478,0.0005", "-14.78%,0.0005",
+            "row 2, column claimed: '-14.78%' is not allowed; allowed: a number",
+        ),
+        (
+            "published_claims", "fall,2026-02-01", "fall,1 February 2026",
+            "row 2, column published_on: '1 February 2026' is not allowed; allowed: a date as YYYY-MM-DD",
+        ),
+        (
+            "published_claims", "0.0005,", "0.0005," + "x" * 301,
+            f"row 2, column note: '{'x' * 301}' is not allowed; allowed: a text of at most 300 characters",
+        ),
+    ],
+)  # fmt: skip
+def test_wrong_cell(folder: Path, file: str, old: str, new: str, message: str) -> None:
+    edit(folder, file, old, new)
+    assert error_of(folder) == f"{file}.csv, {message}"
+
+
+def test_negative_tolerance(folder: Path) -> None:
+    edit(folder, "published_claims", "-0.1478,0.0005", "-0.1478,-1")
+    assert error_of(folder).startswith("published_claims.csv, row 2, column tolerance: '-1.0' is not allowed")
+
+
+def test_adding_one_row_to_the_shipped_seeds_is_enough(tmp_path: Path) -> None:
+    shutil.copytree(SHIPPED, tmp_path / "seeds")
+    with (tmp_path / "seeds" / "instruments.csv").open("a") as stream:
+        stream.write("MAG,MAG,MAG Silver,stock,silver,junior,XNYS,USD,0.01,SLV,SILJ,\n")
+    universe = load_universe(tmp_path / "seeds")
+    assert universe.symbols[-1] == "MAG"
+    assert len(universe.instruments) == 31
