@@ -1,5 +1,6 @@
 """Running the real job in a test, and looking at what it published."""
 
+import datetime as dt
 from pathlib import Path
 from typing import Any
 
@@ -47,3 +48,37 @@ def write_seeds(folder: Path, **files: str) -> Path:
     for path in (DBT_PROJECT_DIR / "seeds").glob("*.csv"):
         (folder / path.name).write_text(files.get(path.stem, path.read_text("utf-8")), "utf-8")
     return folder
+
+
+class ClockedSettings(Settings):
+    """Settings whose clock stands where the test puts it."""
+
+    moment: dt.datetime
+
+    def now(self) -> dt.datetime:
+        return self.moment
+
+
+INSTRUMENTS_HEADER = (
+    "symbol,source_symbol,name,asset_class,metal,tier,calendar,currency,tick_size,metal_symbol,sector_symbol,active_from\n"
+)
+
+
+def instrument_rows(*symbols: str) -> str:
+    """An instruments.csv with plain New York funds of these symbols."""
+    return INSTRUMENTS_HEADER + "".join(
+        f"{s},{s},{s} fund,etf,silver,senior,XNYS,USD,0.01,,,\n" for s in symbols
+    )
+
+
+def small_seeds(folder: Path, *symbols: str, levels: str = "", rules: str | None = None) -> Path:
+    """Seeds of a few funds, without pairs and claims, with the given level and rule rows."""
+    return write_seeds(
+        folder,
+        instruments=instrument_rows(*symbols),
+        price_levels="level_id,symbol,lower,upper,kind,active_from,note\n" + levels,
+        pairs="pair_id,long_symbol,short_symbol,kind\n",
+        move_rules="rule_id,scope,scope_value,measure,sessions,threshold,note\n"
+        + (rules if rules is not None else "daily,all,,return_1d,1,0.05,\n"),
+        published_claims="claim_id,published_on,publisher,symbol,measure,argument,session_date,claimed,tolerance,note\n",
+    )

@@ -157,7 +157,7 @@ def _judge_ranges(good: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     bottom = good[["open", "close", "high"]].min(axis=1)
     impossible = (
         (present == len(RANGE_COLUMNS))
-        & ((good["high"] < top) | (good["low"] > bottom) | (ohl <= 0).any(axis=1) | np.isinf(ohl).any(axis=1))
+        & ((good["high"] < top) | (good["low"] > bottom) | (ohl <= 0).any(axis=1) | ohl.isin([np.inf, -np.inf]).any(axis=1))
     )
     incomplete = present.between(1, len(RANGE_COLUMNS) - 1)
     bad_volume = (good["volume"] < 0) | np.isinf(good["volume"])

@@ -40,7 +40,9 @@ class SampleSource:
 
     def __init__(self, instruments: Sequence[Instrument], as_of: dt.date) -> None:
         if not SAMPLE_FIRST_SESSION <= as_of <= SAMPLE_LAST_AS_OF:
-            raise ValueError(f"as_of {as_of}; allowed: a date from {SAMPLE_FIRST_SESSION} to {SAMPLE_LAST_AS_OF}")
+            raise ValueError(
+                f"as_of {as_of}; allowed: a date from {SAMPLE_FIRST_SESSION} to {SAMPLE_LAST_AS_OF}"
+            )
         self._instruments = {i.source_symbol: i for i in instruments}
         self._as_of = as_of
 
@@ -57,7 +59,9 @@ class SampleSource:
     def _outcome(self, request: FetchRequest) -> FetchOutcome:
         instrument = self._instruments.get(request.source_symbol)
         if instrument is None:
-            detail = f"{request.source_symbol} is not in the simulated market; allowed: a row of instruments.csv"
+            detail = (
+                f"{request.source_symbol} is not in the simulated market; allowed: a row of instruments.csv"
+            )
             return FetchOutcome(request, FetchStatus.UNKNOWN_SYMBOL, empty_raw(), detail=detail)
         known = history(instrument)
         known = known[known["session_date"] <= pd.Timestamp(self._as_of)]
@@ -69,7 +73,9 @@ class SampleSource:
         if rows.empty:
             detail = f"no simulated session from {request.start or SAMPLE_FIRST_SESSION} to {min(request.end, self._as_of)}"
             return FetchOutcome(request, FetchStatus.EMPTY, empty_raw(), instrument.currency, detail)
-        bars = raw_frame({str(name): rows[name].to_numpy() for name in rows.columns} | {"origin": SIMULATED_LABEL})
+        bars = raw_frame(
+            {str(name): rows[name].to_numpy() for name in rows.columns} | {"origin": SIMULATED_LABEL}
+        )
         return FetchOutcome(request, FetchStatus.OK, bars, instrument.currency, f"{SIMULATED_LABEL} prices")
 
 

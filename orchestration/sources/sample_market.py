@@ -104,7 +104,10 @@ def log_path(recipe: Recipe) -> Floats:
         increments += beta * np.diff(log_path(RECIPES[driver]), prepend=0.0)
     increments[0] = 0.0
     weights = _volatility().copy()
-    events = {_day_number(dt.date.fromisoformat(day)): np.log1p(r) for day, r in EVENT_RETURNS.get(symbol, {}).items()}
+    events = {
+        _day_number(dt.date.fromisoformat(day)): np.log1p(r)
+        for day, r in EVENT_RETURNS.get(symbol, {}).items()
+    }
     fixed = _fixed_points(symbol)
 
     # Twice: spreading the differences may carry a few days over the cap again.
@@ -135,7 +138,9 @@ def _fixed_points(symbol: str) -> dict[int, float]:
     if points:
         return points
     # Somebody's own instrument: a price between 5 and 150 to begin with.
-    return {_day_number(SAMPLE_FIRST_SESSION): float(np.log(5) + np.log(30) * _uniforms(f"{symbol}/start")[0])}
+    return {
+        _day_number(SAMPLE_FIRST_SESSION): float(np.log(5) + np.log(30) * _uniforms(f"{symbol}/start")[0])
+    }
 
 
 def _bridged(increments: Floats, weights: Floats, fixed: dict[int, float]) -> Floats:
@@ -151,7 +156,10 @@ def _bridged(increments: Floats, weights: Floats, fixed: dict[int, float]) -> Fl
 
 def _mirrored(values: Floats, bounds: Bounds) -> Floats:
     """Log prices thrown back at bounds (given as prices) that they would pass."""
-    low, high = (-np.inf if bounds[0] is None else np.log(bounds[0]), np.inf if bounds[1] is None else np.log(bounds[1]))
+    low, high = (
+        -np.inf if bounds[0] is None else np.log(bounds[0]),
+        np.inf if bounds[1] is None else np.log(bounds[1]),
+    )
     values = np.where(values > high, 2 * high - values, values)
     values = np.where(values < low, 2 * low - values, values)
     return np.clip(values, low, high)
@@ -185,7 +193,9 @@ def history(instrument: Instrument) -> pd.DataFrame:
 def _sessions_of(instrument: Instrument) -> tuple[pd.DatetimeIndex, NDArray[np.int64]]:
     """The instrument's sessions, and their numbers on the grid."""
     held = calendar.sessions(instrument.calendar, SAMPLE_FIRST_SESSION, SAMPLE_LAST_AS_OF)
-    held = held[held["bar_expected"] & (held["session_date"] >= pd.Timestamp(instrument.active_from or _GRID_START))]
+    held = held[
+        held["bar_expected"] & (held["session_date"] >= pd.Timestamp(instrument.active_from or _GRID_START))
+    ]
     dates = pd.DatetimeIndex(held["session_date"])
     return dates, (dates - pd.Timestamp(_GRID_START)).days.to_numpy().astype(np.int64)
 
@@ -202,12 +212,16 @@ def _ranges(recipe: Recipe, days: NDArray[np.int64], previous: Floats, close: Fl
     typical = 1.4826 * np.median(np.abs(change) / volatility) if len(change) else 0.0
     # A large move is made in a wild session, not in a straight line.
     spread = np.maximum(typical * volatility, 0.35 * np.abs(change))
-    step = share * change + np.sqrt(share * (1 - share)) * spread * np.clip(_normals(f"{symbol}/open")[days], -2.5, 2.5)
+    step = share * change + np.sqrt(share * (1 - share)) * spread * np.clip(
+        _normals(f"{symbol}/open")[days], -2.5, 2.5
+    )
     opened = previous * np.exp(step)
     rest, variance = change - step, (1 - share) * spread**2
     up = (rest + np.sqrt(rest**2 - 2 * variance * np.log(_uniforms(f"{symbol}/high")[days]))) / 2
     down = (rest - np.sqrt(rest**2 - 2 * variance * np.log(_uniforms(f"{symbol}/low")[days]))) / 2
-    frame = pd.DataFrame({"open": opened, "high": opened * np.exp(up), "low": opened * np.exp(down), "close": close})
+    frame = pd.DataFrame(
+        {"open": opened, "high": opened * np.exp(up), "low": opened * np.exp(down), "close": close}
+    )
     for corridor in CORRIDORS.get(symbol, ()):
         inside = (days >= _day_number(corridor.start)) & (days <= _day_number(corridor.end))
         frame.loc[inside] = _kept_inside(frame[inside], corridor.open, corridor.range)

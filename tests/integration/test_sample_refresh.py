@@ -1,0 +1,176 @@
+"""The whole job on the simulated market: what a newcomer sees."""
+
+import datetime as dt
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from orchestration.settings import DBT_PROJECT_DIR, Settings
+from orchestration.storage.publish import current_manifest
+from tests.jobs import evaluations, published, run_job
+
+pytestmark = pytest.mark.integration
+
+# Falls of 30 January 2026, in percent: reported facts that the simulated market passes through.
+FALLS = {
+    "SI=F": -31.35,
+    "GC=F": -11.37,
+    "SLV": -28.54,
+    "SIL": -14.78,
+    "SILJ": -15.02,
+    "AUAU": -12.56,
+    "GDX": -12.76,
+    "GDXJ": -13.63,
+}
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return Settings(home=tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="module")
+def first(settings: Settings) -> dg.ExecuteInProcessResult:
+    result = run_job(settings)
+    assert result.success
+    return result
+
+
+@pytest.mark.usefixtures("first")
+class TestFirstRefresh:
+    def test_falls_of_the_day(self, settings: Settings) -> None:
+        rows = published(settings, "select symbol, return_1d from returns where session_date = '2026-01-30'")
+        found = {row["symbol"]: round(100 * row["return_1d"], 2) for row in rows}
+        assert len(found) == 30
+        assert {symbol: found[symbol] for symbol in FALLS} == FALLS
+
+    def test_year_to_date_of_sil_is_not_what_the_note_said(self, settings: Settings) -> None:
+        (row,) = published(
+            settings, "select * from returns where symbol = 'SIL' and session_date = '2026-01-30'"
+        )
+        assert round(100 * row["price_return_ytd"], 2) == 12.91
+        assert row["base_date_ytd"] == dt.date(2025, 12, 31)
+
+    def test_levels_of_silver(self, settings: Settings) -> None:
+        rows = published(
+            settings,
+            "select session_date, level_id, event, direction from level_events where level_id in"
+            " ('silver_54_resistance', 'silver_56_resistance', 'silver_100_psychological', 'silver_54_56_zone')"
+            " order by all",
+        )
+        assert [(str(r["session_date"]), r["level_id"], r["event"], r["direction"]) for r in rows] == [
+            ("2025-11-13", "silver_54_56_zone", "pierce_rejected", "up"),
+            ("2025-11-13", "silver_54_resistance", "pierce_rejected", "up"),
+            ("2025-11-28", "silver_54_56_zone", "zone_crossed_through", "up"),
+            ("2025-11-28", "silver_54_resistance", "close_cross", "up"),
+            ("2025-11-28", "silver_56_resistance", "close_cross", "up"),
+            ("2026-01-23", "silver_100_psychological", "close_cross", "up"),
+            ("2026-01-30", "silver_100_psychological", "close_cross", "down"),
+        ]
+
+    def test_largest_fall_of_sil_since_march_2020(self, settings: Settings) -> None:
+        (row,) = published(
+            settings, "select * from large_moves where symbol = 'SIL' and session_date = '2026-01-30'"
+        )
+        assert (row["rank_since_inception"], row["largest_since"]) == (2, dt.date(2020, 3, 13))
+        assert round(row["largest_since_return"], 3) == -0.171
+
+    def test_young_funds_have_no_scores_that_they_cannot_have(self, settings: Settings) -> None:
+        (row,) = published(
+            settings, "select * from large_moves where symbol = 'AUAU' and session_date = '2026-01-30'"
+        )
+        assert row["z_63"] is None
+        assert row["z_21"] is not None
+        assert row["is_record"]
+
+    def test_nothing_is_missing_stale_or_rejected(self, settings: Settings) -> None:
+        rows = published(settings, "select * from data_coverage")
+        assert len(rows) == 30
+        assert {(r["missing_sessions"], r["staleness_sessions"], r["last_fetch_status"]) for r in rows} == {(0, 0, "ok")}
+        assert published(settings, "select * from rejected_bars") == []
+
+    def test_every_table_says_that_it_is_the_sample(self, settings: Settings) -> None:
+        manifest = current_manifest(settings.published_dir)
+        assert manifest is not None
+        assert manifest.simulated
+        assert len(manifest.rows) == 8
+        for table, count in manifest.rows.items():
+            sources = {row["source"] for row in published(settings, f"select distinct source from {table}")}  # noqa: S608
+            assert sources == ({"sample"} if count else set())
+
+    def test_what_was_flagged(self, first: dg.ExecuteInProcessResult) -> None:
+        checks = evaluations(first)
+        failed = {name for name, e in checks.items() if not e.passed}
+        assert failed == {
+            "silver_100_psychological",
+            "gold_5000_psychological",
+            "metal_daily_move",
+            "senior_daily_move",
+            "royalty_daily_move",
+            "junior_daily_move",
+            "unusual_against_21_sessions",
+            "unusual_against_63_sessions",
+        }
+        assert all(checks[name].severity is dg.AssetCheckSeverity.WARN for name in failed)
+        silver = checks["silver_100_psychological"]
+        assert silver.description == "SIMULATED prices. 2026-01-30: close cross down at 100, close 78.29"
+        table = silver.metadata["offenders"]
+        assert isinstance(table, dg.TableMetadataValue)
+        assert [record.data["level_id"] for record in table.records] == ["silver_100_psychological"]
+
+    def test_our_adjustment_was_held_against_the_vendors(self, first: dg.ExecuteInProcessResult) -> None:
+        assert evaluations(first)["vendor_adjustment_agrees_daily_bars_"].passed
+
+    def test_models_report_rows_and_latest_session(self, first: dg.ExecuteInProcessResult, settings: Settings) -> None:
+        (event,) = [
+            e
+            for e in first.get_asset_materialization_events()
+            if e.asset_key == dg.AssetKey("returns")
+        ]
+        metadata = event.materialization.metadata
+        (count,) = published(settings, "select count(*) as n from returns")
+        assert metadata["dagster/row_count"].value == count["n"]
+        assert metadata["latest_session"].value == "2026-01-30"
+
+    def test_unit_tests_of_the_models(self, settings: Settings) -> None:
+        run = subprocess.run(
+            [
+                Path(sys.executable).parent / "dbt",
+                *("test", "--select", "test_type:unit", "--project-dir", DBT_PROJECT_DIR, "--profiles-dir", DBT_PROJECT_DIR),
+                *("--target-path", settings.root / "dbt-unit", "--log-path", settings.root / "dbt-unit"),
+            ],
+            env={**_environment(), **settings.dbt_environment()},
+            capture_output=True,
+            text=True,
+        )
+        assert run.returncode == 0, run.stdout
+        assert "ERROR=0" in run.stdout
+
+
+def _environment() -> dict[str, str]:
+    import os
+
+    return dict(os.environ)
+
+
+def test_later_sessions_arrive_and_only_they_are_flagged(first: dg.ExecuteInProcessResult, settings: Settings) -> None:
+    before = len(published(settings, "select 1 from daily_bars where symbol = 'SIL'"))
+    later = settings.model_copy(update={"as_of": dt.date(2026, 2, 3)})
+    result = run_job(later)
+    assert result.success
+    assert len(published(later, "select 1 from daily_bars where symbol = 'SIL'")) == before + 2
+    manifest = current_manifest(later.published_dir)
+    assert manifest is not None
+    assert manifest.version == 2
+    assert published(later, "select count(*) as n from price_revisions where field in ('open', 'high', 'low', 'close')") == [
+        {"n": 0}
+    ]
+    checks = evaluations(result)
+    assert checks["silver_100_psychological"].passed
+    for name, evaluation in checks.items():
+        if "offenders" in evaluation.metadata:
+            sessions = {str(r.data["session_date"]) for r in evaluation.metadata["offenders"].records}  # type: ignore[union-attr]
+            assert sessions <= {"2026-02-02", "2026-02-03"}, name
