@@ -1,7 +1,8 @@
 """When the refresh runs by itself: every evening after a session of the New York exchanges.
 
-18:30 New York is after the close of the exchanges (16:00, or 13:00 on an early close) and of Globex metals (18:00 in
-the calendar library), so that every bar of the day is final.
+17:30 New York is after the close of the exchanges (16:00, or 13:00 on an early close) and of metal futures (17:00), so
+that every bar of the day is final; and before metals open again at 18:00, when a vendor's latest row of a future may
+already be that of the next session.
 """
 
 import datetime as dt
@@ -24,10 +25,10 @@ def build_schedule(job: "UnresolvedAssetJobDefinition", settings: Settings) -> d
     @dg.schedule(
         name="refresh_after_close",
         job=job,
-        cron_schedule="30 18 * * *",
+        cron_schedule="30 17 * * *",
         execution_timezone=str(NEW_YORK),
         default_status=dg.DefaultScheduleStatus.STOPPED if settings.simulated else dg.DefaultScheduleStatus.RUNNING,
-        description="Every evening at 18:30 New York after an exchange session; skips holidays and weekends.",
+        description="Every evening at 17:30 New York after an exchange session; skips holidays and weekends.",
     )
     def refresh_after_close(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         return evening(context.scheduled_execution_time)

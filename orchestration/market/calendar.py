@@ -1,8 +1,8 @@
 """When exchanges trade: sessions, their open and close, and the last one that has ended.
 
-The sessions are those of exchange_calendars, with one correction for metal futures (calendar CMES): on United
-States bank holidays Globex trades but COMEX makes no settlement, so a bar may exist and none is expected; and on
-two national days of mourning, when the library closes CMES, metals traded and settled.
+The sessions are those of exchange_calendars, corrected for metal futures (calendar CMES): they close at 17:00 New
+York; on United States bank holidays Globex trades but COMEX makes no settlement, so a bar may exist and none is
+expected; and on two national days of mourning, when the library closes CMES, metals traded and settled.
 See docs/decisions/0003-comex-sessions.md.
 """
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 CALENDAR_START = dt.date(1990, 1, 2)
 
 COMEX_DAYS_OF_MOURNING = (dt.date(2007, 1, 2), dt.date(2025, 1, 9))
+
+# New York time. The library's CMES ends an hour later, when metals open for the next session.
+COMEX_CLOSE = dt.timedelta(hours=17)
 
 
 # exchange_calendars 4.13 cannot build these with pandas 3; a test says when it can again.
@@ -57,8 +60,7 @@ def sessions(calendar: str, start: dt.date, end: dt.date) -> "pd.DataFrame":
         }
     )
     if calendar == "CMES":
-        frame["bar_expected"] = frame["session_date"].isin(_exchange("XNYS", start, end).sessions)
-        frame = pd.concat([frame, _days_of_mourning(start, end)], ignore_index=True).sort_values("session_date")
+        frame = _comex(frame, _exchange("XNYS", start, end).sessions, start, end)
     inside = frame["session_date"].between(pd.Timestamp(start), pd.Timestamp(end))
     frame = frame[inside].reset_index(drop=True)
     frame.insert(0, "calendar", calendar)
@@ -92,6 +94,17 @@ def is_session(calendar: str, day: dt.date) -> bool:
 
 def _exchange(calendar: str, start: dt.date, end: dt.date) -> "ExchangeCalendar":
     """The library's calendar over the range, or over what it knows where that is less."""
+    import warnings
+
+    import pandas as pd
+
+    with warnings.catch_warnings():
+        # The library uses what pandas 4 will change; that is its affair.
+        warnings.simplefilter("ignore", pd.errors.Pandas4Warning)
+        return _known_exchange(calendar, start, end)
+
+
+def _known_exchange(calendar: str, start: dt.date, end: dt.date) -> "ExchangeCalendar":
     import exchange_calendars as xcals
     import pandas as pd
     from exchange_calendars.errors import NoSessionsError
@@ -107,12 +120,22 @@ def _exchange(calendar: str, start: dt.date, end: dt.date) -> "ExchangeCalendar"
         return xcals.get_calendar(calendar, start=max(first, low), end=min(last, high))
 
 
-def _days_of_mourning(start: dt.date, end: dt.date) -> "pd.DataFrame":
+def _comex(globex: "pd.DataFrame", exchange_days: "pd.DatetimeIndex", start: dt.date, end: dt.date) -> "pd.DataFrame":
+    """Globex sessions as metals keep them: two more, a settlement only on exchange days, and an earlier close."""
     import pandas as pd
 
-    days = pd.DatetimeIndex([pd.Timestamp(d) for d in COMEX_DAYS_OF_MOURNING if start <= d <= end])
-    opened = (days - pd.Timedelta(hours=6)).tz_localize("America/New_York").tz_convert("UTC")
-    closed = (days + pd.Timedelta(hours=18)).tz_localize("America/New_York").tz_convert("UTC")
-    return pd.DataFrame(
-        {"session_date": days, "open_utc": opened, "close_utc": closed, "early_close": False, "bar_expected": True}
-    )
+    mourning = pd.DatetimeIndex([pd.Timestamp(day) for day in COMEX_DAYS_OF_MOURNING if start <= day <= end])
+    frame = pd.concat(
+        [
+            globex.assign(bar_expected=globex["session_date"].isin(exchange_days)),
+            pd.DataFrame({"session_date": mourning, "early_close": False, "bar_expected": True}),
+        ],
+        ignore_index=True,
+    ).sort_values("session_date")
+    opened = _in_new_york(frame["session_date"] - pd.Timedelta(hours=6))
+    closed = _in_new_york(frame["session_date"] + COMEX_CLOSE)
+    return frame.assign(open_utc=opened, close_utc=frame["close_utc"].where(frame["early_close"], closed))
+
+
+def _in_new_york(moments: "pd.Series") -> "pd.Series":
+    return moments.dt.tz_localize("America/New_York").dt.tz_convert("UTC")

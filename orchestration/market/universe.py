@@ -117,7 +117,7 @@ class PriceLevel(SeedRow):
     lower: PositiveFloat
     upper: PositiveFloat
     kind: Literal["resistance", "support", "psychological", "record"]
-    active_from: OptionalDate
+    active_from: Date
     note: Text
 
     @model_validator(mode="after")

@@ -1,10 +1,10 @@
 """The source `sample`: a SIMULATED market around 30 January 2026 that works offline.
 
-Its prices are fiction, apart from the anchored facts of `sample_story`. Bars come as Yahoo delivers them: prices and
-dividends split-adjusted, and an adjusted close made of the dividends known on the as-of date. Moving the as-of date
-forward adds sessions and never changes an earlier bar, except, as with a real vendor, the adjusted closes before a
-new dividend. (Split-adjusted prices are on the basis of the last as-of date throughout, so an early as-of date does
-not undo the one fictional split, of AEM in 2021.)
+Its prices are fiction, apart from the anchored facts of `sample_story`. Bars come as Yahoo delivers them:
+prices and dividends split-adjusted, and an adjusted close made of the dividends known on the as-of date.
+Moving the as-of date forward adds sessions and never changes an earlier bar, except, as with a real vendor,
+the adjusted closes before a new dividend. (Split-adjusted prices are on the basis of the last as-of date
+throughout, so an early as-of date does not undo the one split, of AEM in 2021, which is fiction.)
 
 This module serves requests; how prices come about is the business of `sample_market`.
 """
@@ -30,8 +30,8 @@ class SampleSource:
     """Simulated bars of any instrument, from 2018-01-02 to the as-of date; made when first asked for.
 
     Args:
-        instruments: the universe; one that the story does not know gets a path of its own, derived from its source
-            symbol, metal and tier.
+        instruments: the universe; one that the story does not know gets a path of its own, derived from
+            its source symbol, metal and tier.
         as_of: the simulated market's today.
 
     Raises:
@@ -40,9 +40,8 @@ class SampleSource:
 
     def __init__(self, instruments: Sequence[Instrument], as_of: dt.date) -> None:
         if not SAMPLE_FIRST_SESSION <= as_of <= SAMPLE_LAST_AS_OF:
-            raise ValueError(
-                f"as_of {as_of}; allowed: a date from {SAMPLE_FIRST_SESSION} to {SAMPLE_LAST_AS_OF}"
-            )
+            allowed = f"a date from {SAMPLE_FIRST_SESSION} to {SAMPLE_LAST_AS_OF}"
+            raise ValueError(f"as_of {as_of}; allowed: {allowed}")
         self._instruments = {i.source_symbol: i for i in instruments}
         self._as_of = as_of
 
@@ -71,16 +70,16 @@ class SampleSource:
             wanted &= adjusted["session_date"] >= pd.Timestamp(request.start)
         rows = adjusted[wanted]
         if rows.empty:
-            detail = f"no simulated session from {request.start or SAMPLE_FIRST_SESSION} to {min(request.end, self._as_of)}"
+            start, end = request.start or SAMPLE_FIRST_SESSION, min(request.end, self._as_of)
+            detail = f"no simulated session from {start} to {end}"
             return FetchOutcome(request, FetchStatus.EMPTY, empty_raw(), instrument.currency, detail)
-        bars = raw_frame(
-            {str(name): rows[name].to_numpy() for name in rows.columns} | {"origin": SIMULATED_LABEL}
-        )
+        delivered = {str(name): rows[name].to_numpy() for name in rows.columns}
+        bars = raw_frame(delivered | {"origin": SIMULATED_LABEL})
         return FetchOutcome(request, FetchStatus.OK, bars, instrument.currency, f"{SIMULATED_LABEL} prices")
 
 
 def adjusted_close(close: pd.Series, dividend: pd.Series) -> pd.Series:
-    """Yahoo's adjusted close of split-adjusted prices: C_t times the product over s > t of (1 - D_s / C_{s-1})."""
+    """Yahoo's form on split-adjusted prices: C_t times the product over s > t of (1 - D_s / C_{s-1})."""
     factor = (1 - dividend / close.shift(1)).fillna(1.0).to_numpy()
     later = np.append(np.cumprod(factor[::-1])[::-1][1:], 1.0)
     return close * later

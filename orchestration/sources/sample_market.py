@@ -1,17 +1,20 @@
 """How the simulated market is made: log-price paths on one grid of days, and daily bars around them.
 
-Paths: every instrument follows its drivers with a beta and adds noise of its own, Student-t(4) distributed and scaled
-by one common stochastic volatility, so that calm and nervous times come in clusters and fall together. The sum is
-then bridged: the difference to each fixed point is spread over the days before it, in proportion to their volatility.
+Paths: every instrument follows its drivers with a beta and adds noise of its own, Student-t(4) distributed
+and scaled by one common stochastic volatility, so that calm and nervous times come in clusters and fall
+together. The sum is then bridged: the difference to each fixed point is spread over the days before it, in
+proportion to their volatility.
 
-Numbers are the same everywhere and for ever: each random stream has its own generator, seeded with the SHA-256 of the
-stream's name, and covers the whole grid whatever is asked for. Only uniform numbers are drawn, because numpy promises
-no stability for its other distributions; the rest is arithmetic. So no price depends on the as-of date, on the other
-instruments or on the order of requests. What the prices must tell stands in `sample_story`.
+Numbers are the same everywhere and for ever: each random stream has its own generator, seeded with the
+SHA-256 of the stream's name, and covers the whole grid whatever is asked for. Only uniform numbers are
+drawn, because numpy promises no stability for its other distributions; the rest is arithmetic. So no price
+depends on the as-of date, on the other instruments or on the order of requests. What the prices must tell
+stands in `sample_story`.
 """
 
 import datetime as dt
 import hashlib
+import itertools
 from decimal import Decimal
 from functools import lru_cache
 
@@ -37,8 +40,8 @@ from orchestration.sources.sample_story import (
 
 Floats = NDArray[np.float64]
 
-# Every day, not every weekday: some exchanges trade on Sundays. The day before the first session gives its open a
-# previous close.
+# Every day, not every weekday: some exchanges trade on Sundays. The day before the first session gives its
+# open a previous close.
 _GRID_START = SAMPLE_FIRST_SESSION - dt.timedelta(days=1)
 _DAYS = (SAMPLE_LAST_AS_OF - _GRID_START).days + 1
 _WEEKEND_WEIGHT = 0.2
@@ -81,7 +84,7 @@ def _day_number(day: dt.date) -> int:
 
 @lru_cache(maxsize=1)
 def _volatility() -> Floats:
-    """The common volatility of each day, 1 in an ordinary weekday: a log-normal AR(1) with nervous times added."""
+    """The common volatility by day, 1 on an ordinary weekday: a log-normal AR(1) plus nervous times."""
     shocks = _normals("world/volatility") * _VOLATILITY_SPREAD * np.sqrt(1 - _VOLATILITY_PERSISTENCE**2)
     level = np.zeros(_DAYS)
     for i in range(1, _DAYS):
@@ -128,7 +131,7 @@ def log_path(recipe: Recipe) -> Floats:
 
 
 def _fixed_points(symbol: str) -> dict[int, float]:
-    """Log prices by day number: facts, and waypoints blurred by up to 1 % so that no round figure looks like one."""
+    """Log prices by day number: facts, and waypoints blurred by up to 1 % so that none is a round figure."""
     blur = 0.02 * (_uniforms(f"{symbol}/waypoints") - 0.5)
     points = {}
     for day, price in WAYPOINTS.get(symbol, {}).items():
@@ -138,16 +141,15 @@ def _fixed_points(symbol: str) -> dict[int, float]:
     if points:
         return points
     # Somebody's own instrument: a price between 5 and 150 to begin with.
-    return {
-        _day_number(SAMPLE_FIRST_SESSION): float(np.log(5) + np.log(30) * _uniforms(f"{symbol}/start")[0])
-    }
+    start = float(np.log(5) + np.log(30) * _uniforms(f"{symbol}/start")[0])
+    return {_day_number(SAMPLE_FIRST_SESSION): start}
 
 
 def _bridged(increments: Floats, weights: Floats, fixed: dict[int, float]) -> Floats:
     """Increments whose sum between neighbouring fixed points is exactly what these demand."""
     days = sorted(fixed)
     result = increments.copy()
-    for a, b in zip(days, days[1:], strict=False):
+    for a, b in itertools.pairwise(days):
         between = slice(a + 1, b + 1)
         missing = fixed[b] - fixed[a] - result[between].sum()
         result[between] += missing * weights[between] / weights[between].sum()
@@ -156,10 +158,8 @@ def _bridged(increments: Floats, weights: Floats, fixed: dict[int, float]) -> Fl
 
 def _mirrored(values: Floats, bounds: Bounds) -> Floats:
     """Log prices thrown back at bounds (given as prices) that they would pass."""
-    low, high = (
-        -np.inf if bounds[0] is None else np.log(bounds[0]),
-        np.inf if bounds[1] is None else np.log(bounds[1]),
-    )
+    low = -np.inf if bounds[0] is None else np.log(bounds[0])
+    high = np.inf if bounds[1] is None else np.log(bounds[1])
     values = np.where(values > high, 2 * high - values, values)
     values = np.where(values < low, 2 * low - values, values)
     return np.clip(values, low, high)
@@ -170,8 +170,8 @@ def history(instrument: Instrument) -> pd.DataFrame:
     """All bars of an instrument up to the last as-of date.
 
     Returns:
-        session_date (datetime64[s]), open, high, low, close (split-adjusted, rounded to the tick, facts as they are),
-        volume, dividend (split-adjusted), split_ratio; ascending.
+        session_date (datetime64[s]); open, high, low, close (split-adjusted, in ticks, facts as they are);
+        volume, dividend (split-adjusted), split_ratio. Ascending; shared by its callers: never change it.
     """
     recipe = recipe_of(instrument)
     dates, days = _sessions_of(instrument)
@@ -193,18 +193,17 @@ def history(instrument: Instrument) -> pd.DataFrame:
 def _sessions_of(instrument: Instrument) -> tuple[pd.DatetimeIndex, NDArray[np.int64]]:
     """The instrument's sessions, and their numbers on the grid."""
     held = calendar.sessions(instrument.calendar, SAMPLE_FIRST_SESSION, SAMPLE_LAST_AS_OF)
-    held = held[
-        held["bar_expected"] & (held["session_date"] >= pd.Timestamp(instrument.active_from or _GRID_START))
-    ]
-    dates = pd.DatetimeIndex(held["session_date"])
+    first = max(instrument.active_from or SAMPLE_FIRST_SESSION, SAMPLE_FIRST_SESSION)
+    inside = held["session_date"].between(pd.Timestamp(first), pd.Timestamp(SAMPLE_LAST_AS_OF))
+    dates = pd.DatetimeIndex(held.loc[inside & held["bar_expected"], "session_date"])
     return dates, (dates - pd.Timestamp(_GRID_START)).days.to_numpy().astype(np.int64)
 
 
 def _ranges(recipe: Recipe, days: NDArray[np.int64], previous: Floats, close: Floats) -> pd.DataFrame:
     """Open, high and low around closes.
 
-    The open is a point of the Brownian bridge from one close to the next; high and low follow the exact distribution
-    of the extremes of the bridge from open to close, each by itself.
+    The open is a point of the Brownian bridge from one close to the next; high and low follow the exact
+    distribution of the extremes of the bridge from open to close, each by itself.
     """
     symbol, share = recipe.source_symbol, recipe.overnight
     change = np.log(close / previous)
@@ -212,9 +211,8 @@ def _ranges(recipe: Recipe, days: NDArray[np.int64], previous: Floats, close: Fl
     typical = 1.4826 * np.median(np.abs(change) / volatility) if len(change) else 0.0
     # A large move is made in a wild session, not in a straight line.
     spread = np.maximum(typical * volatility, 0.35 * np.abs(change))
-    step = share * change + np.sqrt(share * (1 - share)) * spread * np.clip(
-        _normals(f"{symbol}/open")[days], -2.5, 2.5
-    )
+    surprise = np.clip(_normals(f"{symbol}/open")[days], -2.5, 2.5)
+    step = share * change + np.sqrt(share * (1 - share)) * spread * surprise
     opened = previous * np.exp(step)
     rest, variance = change - step, (1 - share) * spread**2
     up = (rest + np.sqrt(rest**2 - 2 * variance * np.log(_uniforms(f"{symbol}/high")[days]))) / 2
@@ -229,7 +227,7 @@ def _ranges(recipe: Recipe, days: NDArray[np.int64], previous: Floats, close: Fl
 
 
 def _kept_inside(bars: pd.DataFrame, open_bounds: Bounds, range_bounds: Bounds) -> pd.DataFrame:
-    """Bars whose open, high and low respect bounds; what passes one is put half-way between it and the close."""
+    """Bars whose open, high and low respect bounds; what passes one is put half-way to the close."""
     bars = bars.copy()
     for bound, beyond in ((range_bounds[0], np.less), (range_bounds[1], np.greater)):
         if bound is not None:
@@ -243,9 +241,9 @@ def _kept_inside(bars: pd.DataFrame, open_bounds: Bounds, range_bounds: Bounds) 
 
 
 def _rounded(frame: pd.DataFrame, tick_size: float) -> pd.DataFrame:
-    """Prices on the tick grid, at least one tick high and one tick dear."""
+    """Prices in whole ticks; none below one tick, no bar without a range."""
     decimals = max(0, -int(Decimal(str(tick_size)).normalize().as_tuple().exponent))
-    ticks = np.maximum(np.rint(frame / tick_size), 1)
+    ticks = (frame / tick_size).round().clip(lower=1)
     flat = ticks["high"] == ticks["low"]
     ticks.loc[flat, "high"] += 1
     return (ticks * tick_size).round(decimals)

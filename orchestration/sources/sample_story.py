@@ -1,9 +1,9 @@
 """What the simulated market must tell: its fixed points, its corridors and the character of its instruments.
 
-Facts: `sample_anchors.csv` (closes and extremes of autumn 2025 to 3 February 2026) and the four falls of March 2020
-in `EVENT_RETURNS` that are marked so. Everything else here is invention in round figures, chosen so that the market
-resembles the one that people remember; no figure of it may be quoted. How paths and bars are made of these tables
-is the business of `sample_market`.
+Facts: `sample_anchors.csv` (closes and extremes of SIL in January 2025 and of all from autumn 2025 to 3
+February 2026) and those returns in `EVENT_RETURNS` that are called so. Everything else here is invention in
+round figures, chosen so that the market resembles the one that people remember; no figure of it may be
+quoted. How paths and bars are made of these tables is the business of `sample_market`.
 """
 
 import csv
@@ -42,7 +42,7 @@ class Corridor:
 
 @dataclass(frozen=True)
 class Payout:
-    """Dividends: months and day of month at or after which they go ex, and the fraction of the price per year."""
+    """Dividends: months, day of month from which they go ex, and the fraction of the price per year."""
 
     months: tuple[int, ...]
     day: int
@@ -57,7 +57,7 @@ class Recipe:
         source_symbol: names the random streams, the fixed points and the corridors.
         drivers: source symbols whose log returns it follows, each with its beta.
         noise: its own daily volatility in an ordinary market, a fraction.
-        nervousness: how far that volatility follows the market's (an exponent); a company's own news follows less.
+        nervousness: how far that volatility follows the market's, an exponent; less for company news.
         cap: largest daily log return outside facts and events.
         overnight: share of a day's variance that falls before the open.
         volume: median daily volume, in units.
@@ -81,8 +81,9 @@ class Recipe:
 _HALF_YEARLY, _QUARTERLY = (6, 12), (3, 6, 9, 12)
 _FUND_PAYOUT = Payout(_HALF_YEARLY, 16, 0.0125)
 
-# The instruments that others follow, and those with a character of their own. Caps keep every other day smaller than
-# the falls that the story calls the largest. Front-month futures hardly gap, and their volume means nothing.
+# The instruments that others follow, and those with a character of their own. Caps keep every other day
+# smaller than the falls that the story calls the largest. Front-month futures hardly gap; their volume means
+# nothing.
 RECIPES: Mapping[str, Recipe] = {
     recipe.source_symbol: recipe
     for recipe in (
@@ -129,14 +130,22 @@ WAYPOINTS: Mapping[str, Mapping[str, float]] = {
         "2022-10-12": 358, "2024-12-31": 586, "2025-04-08": 500, "2026-01-30": 690,
     },
     "SLV": {"2018-01-02": 16.2}, "GLD": {"2018-01-02": 125},
-    "SIL": {"2018-01-02": 33, "2020-02-24": 30, "2020-03-19": 18, "2020-08-10": 49, "2022-09-26": 24, "2024-02-28": 24,
-        "2026-03-06": 98},
-    "SILJ": {"2018-01-02": 11.3, "2020-03-19": 6.2, "2020-08-10": 16.5, "2022-09-26": 8.8, "2025-01-30": 11.2,
-        "2026-03-06": 33.5},
-    "GDX": {"2018-01-02": 23.4, "2020-02-24": 29, "2020-03-19": 20, "2020-08-10": 42, "2022-09-26": 23, "2025-01-30": 39.5,
-        "2026-03-06": 98},
-    "GDXJ": {"2018-01-02": 34, "2020-03-19": 23.5, "2020-08-10": 59, "2022-09-26": 29, "2025-01-30": 49,
-        "2026-03-06": 128},
+    "SIL": {
+        "2018-01-02": 33, "2020-02-24": 30, "2020-03-19": 18, "2020-08-10": 49, "2022-09-26": 24,
+        "2024-02-28": 24, "2026-03-06": 98,
+    },
+    "SILJ": {
+        "2018-01-02": 11.3, "2020-03-19": 6.2, "2020-08-10": 16.5, "2022-09-26": 8.8, "2025-01-30": 11.2,
+        "2026-03-06": 33.5,
+    },
+    "GDX": {
+        "2018-01-02": 23.4, "2020-02-24": 29, "2020-03-19": 20, "2020-08-10": 42, "2022-09-26": 23,
+        "2025-01-30": 39.5, "2026-03-06": 98,
+    },
+    "GDXJ": {
+        "2018-01-02": 34, "2020-03-19": 23.5, "2020-08-10": 59, "2022-09-26": 29, "2025-01-30": 49,
+        "2026-03-06": 128,
+    },
     "SLVP": {"2018-01-02": 11.6, "2025-12-31": 36}, "RING": {"2018-01-02": 18.6, "2025-12-31": 72},
     "PAAS": {"2018-01-02": 15.8, "2025-12-31": 52}, "HL": {"2018-01-02": 4.0, "2025-12-31": 19},
     "CDE": {"2018-01-02": 7.6, "2025-12-31": 18}, "FRES.L": {"2018-01-02": 1430, "2025-12-31": 3300},
@@ -149,8 +158,9 @@ WAYPOINTS: Mapping[str, Mapping[str, float]] = {
     "FNV": {"2018-01-02": 80, "2025-12-31": 208}, "RGLD": {"2018-01-02": 82, "2025-12-31": 223},
 }  # fmt: skip
 
-# One-day returns. Facts: the largest earlier falls of SIL, SILJ, GDX and GDXJ, and SLV on 2026-01-27, when it closed
-# three hours after the futures and rose on a day on which they fell. The others are the panic of 2020 in round figures.
+# One-day returns. Facts: the falls of SIL, SILJ, GDX and GDXJ in March 2020, and SLV on 2026-01-27, when it
+# closed three hours after the futures and rose on a day on which they fell. The others are that panic in
+# round figures.
 EVENT_RETURNS: Mapping[str, Mapping[str, float]] = {
     "SIL": {"2020-03-13": -0.1710},
     "SILJ": {"2020-03-12": -0.1821},
@@ -176,10 +186,10 @@ NERVOUS: tuple[tuple[dt.date, dt.date, float], ...] = (
 _SOON = dt.date(2018, 1, 1)
 _LATE = dt.date(2026, 3, 6)
 
-# The levels of the market note: the record of 50 first reached on 2025-10-13; 54 pierced and rejected on 2025-11-13,
-# crossed with 56 on 2025-11-28 and never revisited; 100 crossed on 2026-01-23, lost on 2026-01-30, not reclaimed.
-# Opens are bounded where a gap would turn a crossing into something else. The range keeps 1 % away from the support
-# zone, where a retest would begin.
+# The levels of the market note: the record of 50 first reached on 2025-10-13; 54 pierced and rejected on
+# 2025-11-13, crossed with 56 on 2025-11-28 and never revisited; 100 crossed on 2026-01-23, lost on 2026-01-30
+# and not reclaimed. Opens are bounded where a gap would turn a crossing into something else. The range keeps
+# 1 % away from the support zone, where a retest would begin.
 CORRIDORS: Mapping[str, tuple[Corridor, ...]] = {
     "SI=F": (
         Corridor(_SOON, dt.date(2025, 10, 12), close=(None, 49.2), range=(None, 49.95)),

@@ -90,7 +90,7 @@ def test_comex_settled_on_days_of_mourning(day: str) -> None:
     frame = between("CMES", day, day)
     assert days(frame) == [day]
     assert frame["bar_expected"].item()
-    assert close_of("CMES", day) == f"{day} 23:00:00+00:00"  # 18:00 in New York
+    assert close_of("CMES", day) == f"{day} 22:00:00+00:00"  # 17:00 in New York
     assert is_session("CMES", dt.date.fromisoformat(day))
     assert not is_session("XNYS", dt.date.fromisoformat(day))
 
@@ -191,3 +191,9 @@ def test_broken_calendars_are_still_broken(calendar: str) -> None:
     """When this fails, the library builds the calendar again: take it out of BROKEN_CALENDARS."""
     with pytest.raises((NotImplementedError, ValueError)):
         between(calendar, "2020-01-02", "2026-02-27")
+
+
+def test_metals_close_at_five_in_new_york_and_at_the_early_close_of_the_exchange() -> None:
+    assert close_of("CMES", "2026-01-30") == "2026-01-30 22:00:00+00:00"
+    assert close_of("CMES", "2026-07-06") == "2026-07-06 21:00:00+00:00"
+    assert close_of("CMES", "2025-11-28") == "2025-11-28 18:00:00+00:00"

@@ -1,4 +1,4 @@
-"""The evening schedule: one run per session of the New York exchanges, at 18:30 their time."""
+"""The evening schedule: one run per session of the New York exchanges, at 17:30 their time."""
 
 import datetime as dt
 
@@ -13,7 +13,7 @@ from orchestration.settings import NEW_YORK, Settings
 
 
 def tick(day: str) -> dt.datetime:
-    return dt.datetime.combine(dt.date.fromisoformat(day), dt.time(18, 30), tzinfo=NEW_YORK)
+    return dt.datetime.combine(dt.date.fromisoformat(day), dt.time(17, 30), tzinfo=NEW_YORK)
 
 
 @pytest.mark.parametrize(
@@ -65,14 +65,14 @@ def ticks(start: dt.datetime, count: int) -> list[str]:
     return [next(found).astimezone(NEW_YORK).strftime("%m-%d %H:%M %z") for _ in range(count)]
 
 
-def test_ticks_come_at_half_past_six_in_new_york_across_both_switches() -> None:
+def test_ticks_come_at_half_past_five_in_new_york_across_both_switches() -> None:
     assert ticks(dt.datetime(2026, 3, 6, tzinfo=NEW_YORK), 4) == [
-        "03-06 18:30 -0500",
-        "03-07 18:30 -0500",
-        "03-08 18:30 -0400",
-        "03-09 18:30 -0400",
+        "03-06 17:30 -0500",
+        "03-07 17:30 -0500",
+        "03-08 17:30 -0400",
+        "03-09 17:30 -0400",
     ]
-    assert ticks(dt.datetime(2025, 11, 1, tzinfo=NEW_YORK), 2) == ["11-01 18:30 -0400", "11-02 18:30 -0500"]
+    assert ticks(dt.datetime(2025, 11, 1, tzinfo=NEW_YORK), 2) == ["11-01 17:30 -0400", "11-02 17:30 -0500"]
 
 
 def test_the_sample_waits_to_be_switched_on_and_real_prices_do_not() -> None:

@@ -22,7 +22,7 @@ SEEDS = {
     ),
     "price_levels": (
         "level_id,symbol,lower,upper,kind,active_from,note\n"
-        "silver_54,SI=F,54,54,resistance,,\n"
+        "silver_54,SI=F,54,54,resistance,2025-10-01,\n"
         'silver_zone,SI=F,54,56,support,2025-11-28,"a zone, not a line"\n'
     ),
     "pairs": "pair_id,long_symbol,short_symbol,kind\nmetal,SIL,SI=F,miners_to_metal\n",

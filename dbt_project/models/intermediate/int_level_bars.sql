@@ -23,25 +23,19 @@ with edges as (
     where upper > lower
 ),
 
--- A level was named in the prices of its first day; splits after that day re-base it. Without a first day it is
--- in today's prices.
+-- A level is named in the prices of its first day; splits after that day re-base it.
 named_on as (
     select
         edges.level_id,
         edges.edge,
-        case
-            when edges.active_from is null then 1
-            else coalesce(
-                    max_by(bars.splits_to_come, bars.session_date) filter (
-                        where bars.session_date <= edges.active_from
-                    ),
-                    min_by(bars.splits_to_come, bars.session_date)
-                )
-        end as splits_to_come
+        coalesce(
+            max_by(bars.splits_to_come, bars.session_date) filter (where bars.session_date <= edges.active_from),
+            min_by(bars.splits_to_come, bars.session_date)
+        ) as splits_to_come
     from edges
     inner join {{ ref('int_bars') }} as bars
         on edges.symbol = bars.symbol
-    group by edges.level_id, edges.edge, edges.active_from
+    group by edges.level_id, edges.edge
 )
 
 select
@@ -51,7 +45,7 @@ select
     edges.kind,
     bars.symbol,
     bars.session_date,
-    edges.active_from is null or bars.session_date >= edges.active_from as is_active,
+    bars.session_date >= edges.active_from as is_active,
     {{ to_tick('edges.level_price / named_on.splits_to_come * bars.splits_to_come', 'bars.tick_size') }} as level_price,
     {{ to_tick('bars.open * bars.splits_to_come', 'bars.tick_size') }} as open,
     {{ to_tick('bars.high * bars.splits_to_come', 'bars.tick_size') }} as high,
