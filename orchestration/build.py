@@ -1,6 +1,8 @@
 """Assembles the Dagster definitions. Nothing is read from disk but settings, seeds and the prepared dbt manifest."""
 
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -19,9 +21,7 @@ from orchestration.resources import bar_source_resource, lock_resource, silent_p
 from orchestration.settings import DBT_PROJECT_DIR, Settings, load_settings
 
 
-def build_definitions(
-    settings: Settings | None = None, resources: Mapping[str, Any] | None = None
-) -> dg.Definitions:
+def build_definitions(settings: Settings | None = None, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
     """The code location.
 
     Args:
@@ -47,7 +47,12 @@ def build_definitions(
             "bar_source": bar_source_resource,
             "warehouse_lock": lock_resource,
             "progress": dg.ResourceDefinition.hardcoded_resource(silent_progress),
-            "dbt": DbtCliResource(project_dir=str(DBT_PROJECT_DIR), profiles_dir=str(DBT_PROJECT_DIR)),
+            "dbt": DbtCliResource(
+                project_dir=str(DBT_PROJECT_DIR),
+                profiles_dir=str(DBT_PROJECT_DIR),
+                # The one of this environment, whatever the caller's PATH says.
+                dbt_executable=str(Path(sys.executable).parent / "dbt"),
+            ),
             **(resources or {}),
         },
     )

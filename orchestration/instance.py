@@ -1,4 +1,4 @@
-"""The Dagster instance of a home: one folder for runs, events and schedules, shared by UI, schedule and command line."""
+"""The Dagster instance of a home: one folder for runs and schedules, shared by UI, schedule and command line."""
 
 import os
 import socket
@@ -38,9 +38,7 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     unfinished = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
     dead = [
         run
-        for run in instance.get_runs(
-            dg.RunsFilter(statuses=unfinished, tags={"orewatch/host": socket.gethostname()})
-        )
+        for run in instance.get_runs(dg.RunsFilter(statuses=unfinished, tags={"orewatch/host": socket.gethostname()}))
         if not _alive(int(run.tags["orewatch/pid"]))
     ]
     for run in dead:

@@ -46,7 +46,7 @@ def run_refresh(settings: Settings, config: RefreshConfig, console: Console | No
         fetched = _run(job, instance, INGESTED, {"ops": {"ingest": {"config": config.model_dump(exclude_none=True)}}})
         built = None
         if fetched.success and not is_current(settings):
-            rest = sorted(job.asset_layer.executable_asset_keys - set(INGESTED))
+            rest = sorted(set(job.asset_layer.executable_asset_keys) - set(INGESTED))
             built = _run(job, instance, rest, {})
     for result in filter(None, (fetched, built)):
         _print_outcome(console, result)
@@ -114,7 +114,11 @@ def _print_outcome(console: Console, result: dg.ExecuteInProcessResult) -> None:
     for evaluation in result.get_asset_check_evaluations():
         # Market checks have their own table at the end.
         if not evaluation.passed and evaluation.asset_key.path[-1] not in ("level_events", "large_moves"):
-            mark = "[bold red]stopped by[/]" if evaluation.severity is dg.AssetCheckSeverity.ERROR else "[yellow]warning[/]"
+            mark = (
+                "[bold red]stopped by[/]"
+                if evaluation.severity is dg.AssetCheckSeverity.ERROR
+                else "[yellow]warning[/]"
+            )
             console.print(f"{mark} {evaluation.check_name}: {escape(evaluation.description or '')}")
             _print_offenders(console, evaluation)
     if not result.success:
@@ -128,7 +132,9 @@ def _print_offenders(console: Console, evaluation: Any) -> None:
     for value in evaluation.metadata.values():
         if isinstance(value, dg.TableMetadataValue):
             for record in value.records[:5]:
-                console.print("  " + escape(", ".join(str(v) for v in record.data.values() if v is not None)), highlight=False)
+                console.print(
+                    "  " + escape(", ".join(str(v) for v in record.data.values() if v is not None)), highlight=False
+                )
             if len(value.records) > 5:
                 console.print(f"  and {len(value.records) - 5} more")
 

@@ -24,7 +24,9 @@ MOVES_SHOWN = 15
 def print_header(console: Console, settings: Settings) -> None:
     """Which source this is, and loudly so when its prices are made up."""
     if settings.simulated:
-        console.print(f"[black on yellow] SIMULATED [/] sample market as of {settings.as_of}; real prices: OREWATCH_SOURCE=yahoo")
+        console.print(
+            f"[black on yellow] SIMULATED [/] sample market as of {settings.as_of}; real prices: OREWATCH_SOURCE=yahoo"
+        )
     else:
         console.print(f"Source [bold]{settings.source}[/], data in {settings.root}")
 
@@ -36,7 +38,9 @@ def print_flags(console: Console, settings: Settings, rebuilt: bool) -> None:
         console.print("Nothing has been published yet.")
         return
     if rebuilt:
-        console.print(f"Published version {manifest.version}: {len(manifest.rows)} tables, {sum(manifest.rows.values()):,} rows")
+        console.print(
+            f"Published version {manifest.version}: {len(manifest.rows)} tables, {sum(manifest.rows.values()):,} rows"
+        )
     else:
         console.print(f"Nothing new: published version {manifest.version} stands")
     levels, moves = level_flags(settings), move_flags(settings)

@@ -82,7 +82,7 @@ def warehouse_lock(settings: Settings, say: Callable[[str], None]) -> Iterator[N
 
 def _lock_resource(context: dg.InitResourceContext) -> Iterator[None]:
     log = context.log
-    with warehouse_lock(context.resources.settings, log.info if log else print):  # noqa: T203
+    with warehouse_lock(context.resources.settings, log.info if log else print):
         yield
 
 

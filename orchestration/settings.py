@@ -5,6 +5,7 @@ Nothing else in the package reads the environment. Everything that belongs to on
 """
 
 import datetime as dt
+import os
 import re
 from pathlib import Path
 from typing import Literal, Self, get_args
@@ -152,12 +153,26 @@ class Settings(BaseSettings):
         }
 
 
+_SETTINGS = frozenset(f"OREWATCH_{name.upper()}" for name in Settings.model_fields)
+
+# Ours too, read elsewhere: what dbt is told, and what the acceptance tests are given.
+_KNOWN_VARIABLES = _SETTINGS | {
+    "OREWATCH_ROOT",
+    "OREWATCH_WAREHOUSE",
+    "OREWATCH_REAL_FILES",
+    "OREWATCH_YAHOO_REPLIES",
+}
+
+
 def load_settings() -> Settings:
     """Settings from the environment.
 
     Raises:
         SettingsError: one line naming the variable, its value and what is allowed.
     """
+    unknown = sorted(name for name in os.environ if name.startswith("OREWATCH_") and name not in _KNOWN_VARIABLES)
+    if unknown:
+        raise SettingsError(f"{unknown[0]}: there is no such setting; allowed: {', '.join(sorted(_SETTINGS))}")
     try:
         return Settings()  # type: ignore[call-arg]
     except ValidationError as error:
@@ -185,7 +200,9 @@ def _allowed(name: str) -> str:
         return ", ".join(get_args(SourceName))
     if name == "as_of":
         return _DATES_ALLOWED.removeprefix("allowed: ")
-    bounds = {key: f"{getattr(limit, key):g}" for limit in field.metadata for key in ("ge", "gt", "le") if hasattr(limit, key)}
+    bounds = {
+        key: f"{getattr(limit, key):g}" for limit in field.metadata for key in ("ge", "gt", "le") if hasattr(limit, key)
+    }
     number = "a whole number" if field.annotation is int else "a number"
     lower = f"above {bounds['gt']} and up" if "gt" in bounds else f"from {bounds['ge']}"
     return f"{number} {lower} to {bounds['le']}"

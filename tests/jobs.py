@@ -60,15 +60,14 @@ class ClockedSettings(Settings):
 
 
 INSTRUMENTS_HEADER = (
-    "symbol,source_symbol,name,asset_class,metal,tier,calendar,currency,tick_size,metal_symbol,sector_symbol,active_from\n"
+    "symbol,source_symbol,name,asset_class,metal,tier,calendar,currency,tick_size,metal_symbol,sector_symbol,"
+    "active_from\n"
 )
 
 
 def instrument_rows(*symbols: str) -> str:
     """An instruments.csv with plain New York funds of these symbols."""
-    return INSTRUMENTS_HEADER + "".join(
-        f"{s},{s},{s} fund,etf,silver,senior,XNYS,USD,0.01,,,\n" for s in symbols
-    )
+    return INSTRUMENTS_HEADER + "".join(f"{s},{s},{s} fund,etf,silver,senior,XNYS,USD,0.01,,,\n" for s in symbols)
 
 
 def small_seeds(folder: Path, *symbols: str, levels: str = "", rules: str | None = None) -> Path:

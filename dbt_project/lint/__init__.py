@@ -1,8 +1,8 @@
 """What sqlfluff needs to know of dbt to render the models without a database."""
 
 
-def env_var(name: str, default: str = "") -> str:
-    """dbt's env_var: the default."""
+def env_var(_name: str, default: str = "") -> str:
+    """Dbt's env_var: the default."""
     return default
 
 
@@ -10,7 +10,7 @@ class adapter:  # noqa: N801  (dbt's own name)
     """dbt's adapter: a dispatched macro renders as a call of a function of its name."""
 
     @staticmethod
-    def dispatch(name: str, package: str) -> object:
+    def dispatch(name: str, _package: str) -> object:
         """The macro `name`."""
         return lambda *arguments: f"{name}({', '.join(arguments)})"
 

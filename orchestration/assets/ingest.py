@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import dagster as dg
+from pydantic import Field
 
 from orchestration.settings import Settings
 
@@ -35,7 +36,7 @@ TABLE_ROWS = 50
 class RefreshConfig(dg.Config):
     """What to ask the source for, when it should not be what the fetch plan says."""
 
-    symbols: list[str] = []
+    symbols: list[str] = Field(default_factory=list)
     start: str | None = None
     end: str | None = None
     full: bool = False
@@ -208,7 +209,13 @@ def _newly_quarantined(report: "IngestReport") -> dg.AssetCheckResult:
             "rows": dg.MetadataValue.table(
                 [
                     dg.TableRecord(
-                        {"symbol": symbol, "session": str(day or ""), "rule": rule, "severity": severity, "detail": detail}
+                        {
+                            "symbol": symbol,
+                            "session": str(day or ""),
+                            "rule": rule,
+                            "severity": severity,
+                            "detail": detail,
+                        }
                     )
                     for symbol, day, rule, severity, detail in rows[-TABLE_ROWS:]
                 ]
@@ -239,7 +246,16 @@ def _symbols_table(report: "IngestReport") -> dg.TableMetadataValue:
         schema=dg.TableSchema(
             [
                 dg.TableColumn(name, "string" if name in ("symbol", "asked because", "status") else "int")
-                for name in ("symbol", "asked because", "status", "delivered", "new", "rejected", "demoted", "held back")
+                for name in (
+                    "symbol",
+                    "asked because",
+                    "status",
+                    "delivered",
+                    "new",
+                    "rejected",
+                    "demoted",
+                    "held back",
+                )
             ]
         ),
     )

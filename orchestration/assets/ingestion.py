@@ -8,6 +8,7 @@ import datetime as dt
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -53,7 +54,7 @@ class IngestReport:
     Attributes:
         batch_id: the batch; None when nothing had to be asked for.
         results: one per requested symbol.
-        new_rejections: quarantined rows that were not in the quarantine before: (symbol, session, rule, severity, detail).
+        new_rejections: rows that are new in the quarantine, as (symbol, session, rule, severity, detail).
     """
 
     batch_id: str | None
@@ -94,7 +95,9 @@ class _Batch:
         # Bars last: a fetch that is logged as whole history must not be believed before its rows are safe.
         if self.bars:
             self.lake.append("bars", pa.concat_tables(self.bars), self.batch_id, self.part)
-        self.lake.append("rejected_bars", pa.Table.from_pylist(self.rejected, schema=REJECTED), self.batch_id, self.part)
+        self.lake.append(
+            "rejected_bars", pa.Table.from_pylist(self.rejected, schema=REJECTED), self.batch_id, self.part
+        )
         self.lake.append("fetches", pa.Table.from_pylist(self.fetches, schema=FETCHES), self.batch_id, self.part)
         self.bars, self.rejected, self.fetches = [], [], []
         self.rows, self.part, self.flushed_at = 0, self.part + 1, time.monotonic()
@@ -107,7 +110,7 @@ def ingest(
     lake: Lake,
     now: dt.datetime,
     rules: PlanRules,
-    progress: Progress = lambda done, total, line: None,
+    progress: Progress,
 ) -> IngestReport:
     """Bring the lake up to date with what the source has.
 
@@ -206,7 +209,7 @@ class _Sorter:
             aligned = accepted[["session_date"]].merge(stored, on="session_date", how="left").set_index(accepted.index)
             accepted = accepted[bars.differs(accepted, aligned)]
         instrument = self.instruments[request.symbol]
-        stamp = {
+        stamp: dict[str, Any] = {
             "symbol": request.symbol,
             "source": self.batch.source,
             "observed_at": observed_at,
@@ -214,7 +217,9 @@ class _Sorter:
         }
         if len(accepted):
             rows = accepted.assign(currency=outcome.currency or instrument.currency, **stamp)
-            self.batch.bars.append(pa.Table.from_pandas(rows, schema=BARS, preserve_index=False).replace_schema_metadata())
+            self.batch.bars.append(
+                pa.Table.from_pandas(rows, schema=BARS, preserve_index=False).replace_schema_metadata()
+            )
         self._quarantine(request.symbol, sorted_rows.rejected, stamp)
         severities = sorted_rows.rejected["severity"]
         result = SymbolResult(
@@ -250,24 +255,21 @@ class _Sorter:
 
     def _quarantine(self, symbol: str, rejected: pd.DataFrame, stamp: dict) -> None:
         """Keep rejected rows, each fault once however often the source repeats it."""
-        for row in rejected.itertuples(index=False):
-            session = None if pd.isna(row.session_date) else row.session_date.date()
-            identity = bars.quarantine_id(symbol, session, row.rule, row.raw, row.detail)
+        for row in rejected.to_dict("records"):
+            session = None if pd.isna(row["session_date"]) else row["session_date"].date()
+            identity = bars.quarantine_id(symbol, session, row["rule"], row["raw"], row["detail"])
             if identity in self.batch.known_rejections:
                 continue
             self.batch.known_rejections.add(identity)
-            self.new_rejections.append((symbol, session, row.rule, row.severity, row.detail))
+            self.new_rejections.append((symbol, session, row["rule"], row["severity"], row["detail"]))
             self.batch.rejected.append(
                 {
                     **stamp,
                     "rejected_id": identity,
                     "session_date": session,
-                    "rule": row.rule,
-                    "severity": row.severity,
-                    "detail": row.detail,
-                    "raw": row.raw,
-                    "origin": row.origin if isinstance(row.origin, str) else None,
-                    "row_number": None if pd.isna(row.row_number) else int(row.row_number),
+                    **{name: row[name] for name in ("rule", "severity", "detail", "raw")},
+                    "origin": row["origin"] if isinstance(row["origin"], str) else None,
+                    "row_number": None if pd.isna(row["row_number"]) else int(row["row_number"]),
                 }
             )
 

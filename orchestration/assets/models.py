@@ -17,9 +17,7 @@ MANIFEST = DBT_PROJECT_DIR / "target" / "manifest.json"
 class OrewatchTranslator(DagsterDbtTranslator):
     """Adds owners and kinds to what dagster-dbt reads from the manifest; keeps everything that it already knows."""
 
-    def get_asset_spec(
-        self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
-    ) -> dg.AssetSpec:
+    def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
         """The asset of one dbt node."""
         spec = super().get_asset_spec(manifest, unique_id, project)
         description = manifest["nodes"].get(unique_id, {}).get("description") or spec.description

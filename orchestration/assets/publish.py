@@ -20,7 +20,7 @@ def build_publish(settings: Settings) -> dg.AssetsDefinition:
         kinds={"duckdb", "parquet"},
         owners=["team:orewatch"],
         tags={"source": settings.source},
-        description=f"{simulated}Read-only copy of the marts for BI tools, replaced as a whole after the audit has passed.",
+        description=f"{simulated}Read-only copy of the marts for BI, replaced as a whole after the audit has passed.",
         required_resource_keys={"settings", "warehouse_lock", "progress"},
     )
     def published_market(context: dg.AssetExecutionContext) -> dg.MaterializeResult:

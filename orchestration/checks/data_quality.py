@@ -55,22 +55,31 @@ def build_data_checks() -> dg.AssetChecksDefinition:
         name="data_checks",
         specs=[
             dg.AssetCheckSpec(
-                "one_source_only", asset=DAILY_BARS, blocking=True,
+                "one_source_only",
+                asset=DAILY_BARS,
+                blocking=True,
                 description="Every bar comes from the source of this warehouse; simulated and real prices never mix.",
             ),
             dg.AssetCheckSpec(
-                "no_session_lost", asset=COVERAGE, blocking=True,
+                "no_session_lost",
+                asset=COVERAGE,
+                blocking=True,
                 description="No instrument has fewer sessions than in the version that readers see now.",
             ),
             dg.AssetCheckSpec(
-                "fresh", asset=COVERAGE, blocking=True,
+                "fresh",
+                asset=COVERAGE,
+                blocking=True,
                 description="The latest closed session of each exchange is there.",
             ),
             dg.AssetCheckSpec(
-                "no_gaps", asset=COVERAGE, description="Every expected session between the first and the latest is there."
+                "no_gaps",
+                asset=COVERAGE,
+                description="Every expected session between the first and the latest is there.",
             ),
             dg.AssetCheckSpec(
-                "feeds_sound", asset=DAILY_BARS,
+                "feeds_sound",
+                asset=DAILY_BARS,
                 description="Open, high and low of each instrument have lately agreed with its closes.",
             ),
         ],
@@ -81,11 +90,17 @@ def build_data_checks() -> dg.AssetChecksDefinition:
 
         settings: Settings = context.resources.settings
         warehouse = settings.warehouse_path
-        yield _result(DAILY_BARS, "one_source_only", rows(warehouse, FOREIGN_ROWS, [settings.source]), "foreign sources")
+        yield _result(
+            DAILY_BARS, "one_source_only", rows(warehouse, FOREIGN_ROWS, [settings.source]), "foreign sources"
+        )
         yield _result(COVERAGE, "no_session_lost", _lost_sessions(settings), "instruments lost sessions")
         behind = rows(warehouse, FRESHEST)[0]["behind"]
         yield _result(
-            COVERAGE, "fresh", rows(warehouse, STALE), "instruments are behind", severity=freshness_severity(settings, behind)
+            COVERAGE,
+            "fresh",
+            rows(warehouse, STALE),
+            "instruments are behind",
+            severity=freshness_severity(settings, behind),
         )
         yield _result(COVERAGE, "no_gaps", rows(warehouse, GAPS), "instruments have gaps", dg.AssetCheckSeverity.WARN)
         yield _result(
@@ -100,7 +115,7 @@ def build_data_checks() -> dg.AssetChecksDefinition:
 
 
 def freshness_severity(settings: Settings, behind: int | None) -> dg.AssetCheckSeverity:
-    """ERROR where even the freshest instrument of a live source is well behind; a drop folder is as old as its files."""
+    """ERROR where even the freshest instrument of a live source is behind; a drop folder is as old as its files."""
     stale = behind is None or behind > STALE_SESSIONS
     return dg.AssetCheckSeverity.ERROR if stale and settings.source != "files" else dg.AssetCheckSeverity.WARN
 

@@ -65,4 +65,5 @@ def summary(events: list[dict]) -> str:
     latest = events[0]
     event = str(latest["event"]).replace("_", " ")
     more = f" and {len(events) - 1} more" if len(events) > 1 else ""
-    return f"{latest['session_date']}: {event} {latest['direction']} at {latest['level']:g}, close {latest['close']:g}{more}"
+    where = f"{latest['direction']} at {latest['level']:g}, close {latest['close']:g}"
+    return f"{latest['session_date']}: {event} {where}{more}"

@@ -53,7 +53,9 @@ def describe(rule: MoveRule) -> str:
     who = "every instrument" if rule.scope == "all" else f"{rule.scope.replace('_', ' ')} {rule.scope_value}"
     if rule.measure == "return_1d":
         return f"No daily total return of {rule.threshold:.1%} or more, up or down, in {who}."
-    return f"No return beyond {rule.threshold:g} standard deviations of the {rule.sessions} returns before it, in {who}."
+    return (
+        f"No return beyond {rule.threshold:g} standard deviations of the {rule.sessions} returns before it, in {who}."
+    )
 
 
 def summary(moves: list[dict]) -> str:

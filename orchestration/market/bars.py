@@ -155,9 +155,8 @@ def _judge_ranges(good: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     present = ohl.notna().sum(axis=1)
     top = good[["open", "close", "low"]].max(axis=1)
     bottom = good[["open", "close", "high"]].min(axis=1)
-    impossible = (
-        (present == len(RANGE_COLUMNS))
-        & ((good["high"] < top) | (good["low"] > bottom) | (ohl <= 0).any(axis=1) | ohl.isin([np.inf, -np.inf]).any(axis=1))
+    impossible = (present == len(RANGE_COLUMNS)) & (
+        (good["high"] < top) | (good["low"] > bottom) | (ohl <= 0).any(axis=1) | ohl.isin([np.inf, -np.inf]).any(axis=1)
     )
     incomplete = present.between(1, len(RANGE_COLUMNS) - 1)
     bad_volume = (good["volume"] < 0) | np.isinf(good["volume"])
@@ -173,7 +172,9 @@ def _judge_ranges(good: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     accepted = good[["session_date", *VALUE_COLUMNS]].copy()
     accepted.loc[impossible | incomplete, list(RANGE_COLUMNS)] = np.nan
     accepted.loc[bad_volume, "volume"] = np.nan
-    accepted["adj_close"] = accepted["adj_close"].where(np.isfinite(accepted["adj_close"]) & (accepted["adj_close"] > 0))
+    accepted["adj_close"] = accepted["adj_close"].where(
+        np.isfinite(accepted["adj_close"]) & (accepted["adj_close"] > 0)
+    )
     accepted["dividend"] = accepted["dividend"].fillna(0.0)
     # Yahoo writes 0 for "no split".
     accepted["split_ratio"] = accepted["split_ratio"].where(accepted["split_ratio"] > 0, 1.0)

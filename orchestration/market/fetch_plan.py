@@ -124,7 +124,9 @@ def needs_whole_history(delivered: pd.DataFrame, stored: pd.DataFrame) -> bool:
     )
 
 
-def expected_sessions(closed: pd.DatetimeIndex, first: pd.Timestamp | None, active_from: dt.date | None) -> pd.DatetimeIndex:
+def expected_sessions(
+    closed: pd.DatetimeIndex, first: pd.Timestamp | None, active_from: dt.date | None
+) -> pd.DatetimeIndex:
     """Closed sessions that a symbol ought to have: from active_from, else from its first stored session."""
     begin = pd.Timestamp(active_from) if active_from else first
     return closed[:0] if begin is None else closed[closed >= begin]

@@ -156,7 +156,9 @@ class MoveRule(SeedRow):
     def _window_exists(self) -> Self:
         allowed = {"return_1d": (1,), "z_score": (21, 63)}[self.measure]
         if self.sessions not in allowed:
-            raise ValueError(f"sessions: {self.sessions} is not computed for {self.measure}; allowed: {_listed(allowed)}")
+            raise ValueError(
+                f"sessions: {self.sessions} is not computed for {self.measure}; allowed: {_listed(allowed)}"
+            )
         return self
 
 
@@ -236,10 +238,15 @@ def _read(path: Path, model: type[RowT], key: str) -> list[tuple[int, RowT]]:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        raise SeedError(f"{path.name}: the file is missing in {path.parent}; allowed: a CSV with the columns {_listed(columns)}") from None
+        raise SeedError(
+            f"{path.name}: the file is missing in {path.parent}; allowed: a CSV with the columns {_listed(columns)}"
+        ) from None
     except UnicodeDecodeError as error:
         row = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise SeedError(f"{path.name}, row {row}: byte 0x{error.object[error.start]:02x} is not UTF-8; allowed: a CSV saved as UTF-8") from None
+        raise SeedError(
+            f"{path.name}, row {row}: byte 0x{error.object[error.start]:02x} is not UTF-8; "
+            "allowed: a CSV saved as UTF-8"
+        ) from None
     except OSError as error:
         raise SeedError(f"{path.name}: cannot be read ({error.strerror}); allowed: a readable CSV file") from None
     if not text.strip():
@@ -255,7 +262,10 @@ def _read(path: Path, model: type[RowT], key: str) -> list[tuple[int, RowT]]:
                 continue
             row = reader.line_num
             if len(cells) != len(header):
-                raise SeedError(f"{path.name}, row {row}: {len(cells)} cells where the header has {len(header)}; allowed: one cell per column (quote a text that holds a comma)")
+                raise SeedError(
+                    f"{path.name}, row {row}: {len(cells)} cells where the header has {len(header)}; "
+                    "allowed: one cell per column (quote a text that holds a comma)"
+                )
             record = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
             for name, cell in record.items():
                 if _CONTROL.search(cell):
@@ -266,7 +276,10 @@ def _read(path: Path, model: type[RowT], key: str) -> list[tuple[int, RowT]]:
             parsed = _parse(path.name, row, record, model)
             identity = str(getattr(parsed, key))
             if identity in first_seen:
-                raise SeedError(f"{path.name}, row {row}, column {key}: '{identity}' stands already in row {first_seen[identity]}; allowed: each {key} once")
+                raise SeedError(
+                    f"{path.name}, row {row}, column {key}: '{identity}' stands already in row "
+                    f"{first_seen[identity]}; allowed: each {key} once"
+                )
             first_seen[identity] = row
             rows.append((row, parsed))
     except csv.Error as error:
@@ -295,7 +308,9 @@ def _parse(file: str, row: int, record: dict[str, str], model: type[RowT]) -> Ro
             raise SeedError(f"{file}, row {row}, column {column}: {rest}") from None
         column = str(first["loc"][0])
         value = record.get(column, "")
-        raise SeedError(f"{file}, row {row}, column {column}: '{value}' is not allowed; allowed: {_allowed(first)}") from None
+        raise SeedError(
+            f"{file}, row {row}, column {column}: '{value}' is not allowed; allowed: {_allowed(first)}"
+        ) from None
 
 
 def _allowed(error: object) -> str:
@@ -341,7 +356,9 @@ def _check_symbols(file: str, rows: Iterable[tuple[int, SeedRow]], columns: Iter
         for column in columns:
             symbol = getattr(record, column)
             if symbol is not None and symbol not in symbols:
-                raise SeedError(f"{file}, row {row}, column {column}: '{symbol}' is unknown; allowed: a symbol of instruments.csv")
+                raise SeedError(
+                    f"{file}, row {row}, column {column}: '{symbol}' is unknown; allowed: a symbol of instruments.csv"
+                )
 
 
 def _check_scopes(rules: list[tuple[int, MoveRule]], universe: Universe) -> None:
@@ -380,7 +397,10 @@ def _check_claimed_number(row: int, claim: Claim) -> None:
     for column in ("claimed", "tolerance"):
         value = getattr(claim, column)
         if value is None or not math.isfinite(value) or (column == "tolerance" and value < 0):
-            raise SeedError(f"published_claims.csv, row {row}, column {column}: '{'' if value is None else value}' is not allowed; allowed: a number for the measure {claim.measure}")
+            raise SeedError(
+                f"published_claims.csv, row {row}, column {column}: '{'' if value is None else value}' "
+                f"is not allowed; allowed: a number for the measure {claim.measure}"
+            )
 
 
 def _listed(values: Iterable[object]) -> str:

@@ -66,9 +66,7 @@ class FilesSource:
     def _outcome(self, request: FetchRequest, names: list[str]) -> FetchOutcome:
         symbol = shown(request.source_symbol)
         if not names:
-            return _failure(
-                request, FetchStatus.ABSENT, f"no {symbol}.csv or {symbol}.parquet in {self.folder}"
-            )
+            return _failure(request, FetchStatus.ABSENT, f"no {symbol}.csv or {symbol}.parquet in {self.folder}")
         if len(names) > 1:
             detail = f"{' and '.join(names)} both hold {symbol}; allowed: one file per source symbol"
             return _failure(request, FetchStatus.MALFORMED, detail)

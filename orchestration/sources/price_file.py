@@ -67,9 +67,7 @@ def _assemble(file: str, table: Table) -> PriceFile:
             continue
         label, column = table.columns[name]
         read, what, allowed = (
-            (_dates, "a date", _DATES_ALLOWED)
-            if name == "session_date"
-            else (_numbers, "a number", _NUMBERS_ALLOWED)
+            (_dates, "a date", _DATES_ALLOWED) if name == "session_date" else (_numbers, "a number", _NUMBERS_ALLOWED)
         )
         try:
             values[name], bad = read(column)
@@ -107,12 +105,7 @@ def _numbers(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
         unknown = pc.is_in(pc.utf8_lower(text), value_set=_UNKNOWN)
         values = pc.if_else(good, text, pa.scalar(None, pa.string())).cast(pa.float64())
         return _numpy(values), ~_numpy(pc.or_(good, unknown)).astype(bool)
-    if (
-        pa.types.is_null(kind)
-        or pa.types.is_integer(kind)
-        or pa.types.is_floating(kind)
-        or pa.types.is_decimal(kind)
-    ):
+    if pa.types.is_null(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return _numpy(column.cast(pa.float64(), safe=False)), np.zeros(len(column), dtype=bool)
     raise TypeError
 

@@ -143,8 +143,7 @@ def _labels(file: str, source_symbol: str, head: Iterator[list[str]]) -> tuple[l
     for ticker in tickers[1:]:
         if ticker.casefold() != source_symbol.casefold():
             raise MalformedFileError(
-                f"{file}, row 2: holds '{shown(ticker)}'; allowed: {shown(source_symbol)}, "
-                "as the file's name says"
+                f"{file}, row 2: holds '{shown(ticker)}'; allowed: {shown(source_symbol)}, as the file's name says"
             )
     return [index[0], *labels[1:]], 3
 
@@ -228,8 +227,7 @@ def _choose_columns(file: str, row: int | None, labels: Sequence[str]) -> dict[s
         if field in chosen:
             first = labels[chosen[field]]
             raise MalformedFileError(
-                f"{where}, column {shown(label)}: means the same as column {shown(first)}; "
-                "allowed: each column once"
+                f"{where}, column {shown(label)}: means the same as column {shown(first)}; allowed: each column once"
             )
         if field is not None:
             chosen[field] = i
@@ -240,7 +238,5 @@ def _choose_columns(file: str, row: int | None, labels: Sequence[str]) -> dict[s
     for field, allowed in (("session_date", "Date, Datetime or session_date"), ("close", "Close")):
         if field not in chosen:
             there = ", ".join(shown(label) for label in labels[:12]) + (", ..." if len(labels) > 12 else "")
-            raise MalformedFileError(
-                f"{where}: no column {allowed.split(',')[0]} among {there}; allowed: {allowed}"
-            )
+            raise MalformedFileError(f"{where}: no column {allowed.split(',')[0]} among {there}; allowed: {allowed}")
     return chosen

@@ -58,9 +58,7 @@ class SampleSource:
     def _outcome(self, request: FetchRequest) -> FetchOutcome:
         instrument = self._instruments.get(request.source_symbol)
         if instrument is None:
-            detail = (
-                f"{request.source_symbol} is not in the simulated market; allowed: a row of instruments.csv"
-            )
+            detail = f"{request.source_symbol} is not in the simulated market; allowed: a row of instruments.csv"
             return FetchOutcome(request, FetchStatus.UNKNOWN_SYMBOL, empty_raw(), detail=detail)
         known = history(instrument)
         known = known[known["session_date"] <= pd.Timestamp(self._as_of)]

@@ -107,10 +107,7 @@ def log_path(recipe: Recipe) -> Floats:
         increments += beta * np.diff(log_path(RECIPES[driver]), prepend=0.0)
     increments[0] = 0.0
     weights = _volatility().copy()
-    events = {
-        _day_number(dt.date.fromisoformat(day)): np.log1p(r)
-        for day, r in EVENT_RETURNS.get(symbol, {}).items()
-    }
+    events = {_day_number(dt.date.fromisoformat(day)): np.log1p(r) for day, r in EVENT_RETURNS.get(symbol, {}).items()}
     fixed = _fixed_points(symbol)
 
     # Twice: spreading the differences may carry a few days over the cap again.
@@ -217,9 +214,7 @@ def _ranges(recipe: Recipe, days: NDArray[np.int64], previous: Floats, close: Fl
     rest, variance = change - step, (1 - share) * spread**2
     up = (rest + np.sqrt(rest**2 - 2 * variance * np.log(_uniforms(f"{symbol}/high")[days]))) / 2
     down = (rest - np.sqrt(rest**2 - 2 * variance * np.log(_uniforms(f"{symbol}/low")[days]))) / 2
-    frame = pd.DataFrame(
-        {"open": opened, "high": opened * np.exp(up), "low": opened * np.exp(down), "close": close}
-    )
+    frame = pd.DataFrame({"open": opened, "high": opened * np.exp(up), "low": opened * np.exp(down), "close": close})
     for corridor in CORRIDORS.get(symbol, ()):
         inside = (days >= _day_number(corridor.start)) & (days <= _day_number(corridor.end))
         frame.loc[inside] = _kept_inside(frame[inside], corridor.open, corridor.range)

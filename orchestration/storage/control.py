@@ -23,7 +23,10 @@ _TEXT, _DATE, _NUMBER = pa.string(), pa.date32(), pa.float64()
 
 SCHEMAS: dict[str, pa.Schema] = {
     "instruments": pa.schema(
-        [(name, _TEXT) for name in ("symbol", "source_symbol", "name", "asset_class", "metal", "tier", "calendar", "currency")]
+        [
+            (name, _TEXT)
+            for name in ("symbol", "source_symbol", "name", "asset_class", "metal", "tier", "calendar", "currency")
+        ]
         + [("tick_size", _NUMBER), ("metal_symbol", _TEXT), ("sector_symbol", _TEXT), ("active_from", _DATE)]
     ),
     "price_levels": pa.schema(
@@ -97,7 +100,9 @@ def control_tables(universe: Universe, sessions: "pd.DataFrame") -> dict[str, pa
     naive = sessions.assign(
         open_utc=sessions["open_utc"].dt.tz_localize(None), close_utc=sessions["close_utc"].dt.tz_localize(None)
     )
-    tables["sessions"] = pa.Table.from_pandas(naive, schema=SCHEMAS["sessions"], preserve_index=False).replace_schema_metadata()
+    tables["sessions"] = pa.Table.from_pandas(
+        naive, schema=SCHEMAS["sessions"], preserve_index=False
+    ).replace_schema_metadata()
     return tables
 
 
@@ -117,5 +122,7 @@ def store_control(folder: Path, tables: dict[str, pa.Table]) -> list[str]:
             write_parquet(path, table)
             changed.append(name)
     except OSError as error:
-        raise LakeError(f"{folder}: cannot be written ({error.strerror or error}); free it or set OREWATCH_HOME") from error
+        raise LakeError(
+            f"{folder}: cannot be written ({error.strerror or error}); free it or set OREWATCH_HOME"
+        ) from error
     return changed

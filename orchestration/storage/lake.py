@@ -107,7 +107,9 @@ class Lake:
                 if not (folder / "schema.parquet").exists():
                     self._write(folder / "schema.parquet", schema.empty_table())
         except OSError as error:
-            raise LakeError(f"{self.root}: cannot be written ({error.strerror or error}); free it or set OREWATCH_HOME") from error
+            raise LakeError(
+                f"{self.root}: cannot be written ({error.strerror or error}); free it or set OREWATCH_HOME"
+            ) from error
 
     def append(self, dataset: str, table: pa.Table, batch_id: str, part: int) -> None:
         """Add rows as one new immutable file; no rows, no file.
@@ -139,9 +141,7 @@ class Lake:
             LakeError: a file cannot be read; the message names it.
         """
         wanted = None if symbols is None else ds.field("symbol").isin(list(symbols))
-        parts = [
-            self._read_file(path, columns, wanted) for path in sorted((self.root / dataset).glob("*.parquet"))
-        ]
+        parts = [self._read_file(path, columns, wanted) for path in sorted((self.root / dataset).glob("*.parquet"))]
         schema = DATASETS[dataset]
         if columns is not None:
             schema = pa.schema([schema.field(name) for name in columns])

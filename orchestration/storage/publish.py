@@ -87,7 +87,9 @@ def publish(
     except Exception as error:
         shutil.rmtree(building, ignore_errors=True)
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise PublishError(f"{published}: version {number} could not be published ({text}); readers keep the last one") from error
+        raise PublishError(
+            f"{published}: version {number} could not be published ({text}); readers keep the last one"
+        ) from error
     _drop_old(versions, keep=number)
     return manifest
 
@@ -103,7 +105,9 @@ def _copy_tables(warehouse: Path, tables: Sequence[str], folder: Path) -> dict[s
         for name in tables:
             table = connection.table(f'warehouse.main."{name}"')
             # Sorted by the grain, so that readers who ask for a symbol or a range skip most of the file.
-            order = [c for c in ("symbol", "level_id", "session_date", "event", "field", "changed_at") if c in table.columns]
+            order = [
+                c for c in ("symbol", "level_id", "session_date", "event", "field", "changed_at") if c in table.columns
+            ]
             table.order(", ".join(order)).create(f'market.main."{name}"')
             copied = connection.table(f'market.main."{name}"')
             counts[name] = int(copied.count("*").fetchall()[0][0])

@@ -30,7 +30,9 @@ def table_facts(path: Path) -> dict[str, dict[str, Any]]:
     """Row count and, where there is one, the latest session of every table: Dagster metadata by table name."""
     with reading(path) as connection:
         facts = {}
-        for (name,) in connection.execute("select table_name from duckdb_tables() where schema_name = 'main'").fetchall():
+        for (name,) in connection.execute(
+            "select table_name from duckdb_tables() where schema_name = 'main'"
+        ).fetchall():
             table = connection.table(f'"{name}"')
             known: dict[str, Any] = {"dagster/row_count": int(table.count("*").fetchall()[0][0])}
             if "session_date" in table.columns:

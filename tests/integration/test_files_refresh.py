@@ -49,7 +49,9 @@ def settings(tmp_path: Path, folder: Path) -> ClockedSettings:
         source="files",
         home=tmp_path / "ho'me",
         files=folder,
-        seeds=small_seeds(tmp_path / "seeds", "AAA", "BBB", levels=f"a_100,AAA,100.9,100.9,resistance,{SESSIONS[0]},\n"),
+        seeds=small_seeds(
+            tmp_path / "seeds", "AAA", "BBB", levels=f"a_100,AAA,100.9,100.9,resistance,{SESSIONS[0]},\n"
+        ),
         moment=NOW,
     )
 
@@ -115,9 +117,9 @@ def test_what_a_drop_folder_goes_through(settings: ClockedSettings, folder: Path
     fourth = run_job(settings)
     assert fourth.success
     assert closes(settings, "CCC") == prices(10.0)["Close"].tolist()
-    assert {r["bar_quality"] for r in published(settings, "select bar_quality from daily_bars where symbol = 'CCC'")} == {
-        "close_only"
-    }
+    assert {
+        r["bar_quality"] for r in published(settings, "select bar_quality from daily_bars where symbol = 'CCC'")
+    } == {"close_only"}
     assert "a_100" not in evaluations(fourth)
     assert version(settings) == 4
 

@@ -48,9 +48,7 @@ class TestFirstRefresh:
         assert {symbol: found[symbol] for symbol in FALLS} == FALLS
 
     def test_year_to_date_of_sil_is_not_what_the_note_said(self, settings: Settings) -> None:
-        (row,) = published(
-            settings, "select * from returns where symbol = 'SIL' and session_date = '2026-01-30'"
-        )
+        (row,) = published(settings, "select * from returns where symbol = 'SIL' and session_date = '2026-01-30'")
         assert round(100 * row["price_return_ytd"], 2) == 12.91
         assert row["base_date_ytd"] == dt.date(2025, 12, 31)
 
@@ -72,16 +70,12 @@ class TestFirstRefresh:
         ]
 
     def test_largest_fall_of_sil_since_march_2020(self, settings: Settings) -> None:
-        (row,) = published(
-            settings, "select * from large_moves where symbol = 'SIL' and session_date = '2026-01-30'"
-        )
+        (row,) = published(settings, "select * from large_moves where symbol = 'SIL' and session_date = '2026-01-30'")
         assert (row["rank_since_inception"], row["largest_since"]) == (2, dt.date(2020, 3, 13))
         assert round(row["largest_since_return"], 3) == -0.171
 
     def test_young_funds_have_no_scores_that_they_cannot_have(self, settings: Settings) -> None:
-        (row,) = published(
-            settings, "select * from large_moves where symbol = 'AUAU' and session_date = '2026-01-30'"
-        )
+        (row,) = published(settings, "select * from large_moves where symbol = 'AUAU' and session_date = '2026-01-30'")
         assert row["z_63"] is None
         assert row["z_21"] is not None
         assert row["is_record"]
@@ -89,7 +83,9 @@ class TestFirstRefresh:
     def test_nothing_is_missing_stale_or_rejected(self, settings: Settings) -> None:
         rows = published(settings, "select * from data_coverage")
         assert len(rows) == 30
-        assert {(r["missing_sessions"], r["staleness_sessions"], r["last_fetch_status"]) for r in rows} == {(0, 0, "ok")}
+        assert {(r["missing_sessions"], r["staleness_sessions"], r["last_fetch_status"]) for r in rows} == {
+            (0, 0, "ok")
+        }
         assert published(settings, "select * from rejected_bars") == []
 
     def test_every_table_says_that_it_is_the_sample(self, settings: Settings) -> None:
@@ -125,11 +121,7 @@ class TestFirstRefresh:
         assert evaluations(first)["vendor_adjustment_agrees_daily_bars_"].passed
 
     def test_models_report_rows_and_latest_session(self, first: dg.ExecuteInProcessResult, settings: Settings) -> None:
-        (event,) = [
-            e
-            for e in first.get_asset_materialization_events()
-            if e.asset_key == dg.AssetKey("returns")
-        ]
+        (event,) = [e for e in first.get_asset_materialization_events() if e.asset_key == dg.AssetKey("returns")]
         metadata = event.materialization.metadata
         (count,) = published(settings, "select count(*) as n from returns")
         assert metadata["dagster/row_count"].value == count["n"]
@@ -139,7 +131,15 @@ class TestFirstRefresh:
         run = subprocess.run(
             [
                 Path(sys.executable).parent / "dbt",
-                *("test", "--select", "test_type:unit", "--project-dir", DBT_PROJECT_DIR, "--profiles-dir", DBT_PROJECT_DIR),
+                *(
+                    "test",
+                    "--select",
+                    "test_type:unit",
+                    "--project-dir",
+                    DBT_PROJECT_DIR,
+                    "--profiles-dir",
+                    DBT_PROJECT_DIR,
+                ),
                 *("--target-path", settings.root / "dbt-unit", "--log-path", settings.root / "dbt-unit"),
             ],
             env={**_environment(), **settings.dbt_environment()},
@@ -165,9 +165,9 @@ def test_later_sessions_arrive_and_only_they_are_flagged(first: dg.ExecuteInProc
     manifest = current_manifest(later.published_dir)
     assert manifest is not None
     assert manifest.version == 2
-    assert published(later, "select count(*) as n from price_revisions where field in ('open', 'high', 'low', 'close')") == [
-        {"n": 0}
-    ]
+    assert published(
+        later, "select count(*) as n from price_revisions where field in ('open', 'high', 'low', 'close')"
+    ) == [{"n": 0}]
     checks = evaluations(result)
     assert checks["silver_100_psychological"].passed
     for name, evaluation in checks.items():

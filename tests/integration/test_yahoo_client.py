@@ -194,9 +194,7 @@ def test_sessions_keep_the_date_of_their_exchange_across_the_change_of_clocks(
         assert paid.tolist() == [d for d in ex_dates if start <= d <= end]
 
 
-def test_both_ends_of_a_range_are_included(
-    loopback: YahooLoopback, fetch: Callable[..., FetchOutcome]
-) -> None:
+def test_both_ends_of_a_range_are_included(loopback: YahooLoopback, fetch: Callable[..., FetchOutcome]) -> None:
     symbol = fresh()
     loopback.market.add(symbol, SESSIONS)
     start, end = dt.date(2025, 6, 3), dt.date(2025, 6, 12)
@@ -260,9 +258,7 @@ def test_a_correction_shows_at_the_next_request_of_the_same_process(
     assert needs_whole_history(second.bars[columns], first.bars[columns])
 
 
-def test_noise_in_adj_close_is_not_a_change(
-    loopback: YahooLoopback, fetch: Callable[..., FetchOutcome]
-) -> None:
+def test_noise_in_adj_close_is_not_a_change(loopback: YahooLoopback, fetch: Callable[..., FetchOutcome]) -> None:
     symbol = fresh()
     loopback.market.add(symbol, SESSIONS).dividends[dt.date(2026, 1, 14)] = 0.3
     loopback.market.adj_close_noise = 2e-7
@@ -301,9 +297,7 @@ def test_a_dividend_without_a_price_stays_on_its_own_date(
     assert np.isnan(on(outcome, day)["close"])
     assert outcome.bars["dividend"].tolist() == [0, 0, 0.4, 0, 0]
     result = judged(outcome, SESSIONS)
-    assert result.rejected[["session_date", "rule"]].to_numpy().tolist() == [
-        [pd.Timestamp(day), "missing_close"]
-    ]
+    assert result.rejected[["session_date", "rule"]].to_numpy().tolist() == [[pd.Timestamp(day), "missing_close"]]
     assert '"dividend": 0.4' in result.rejected["raw"].iloc[0]
 
 
@@ -321,9 +315,7 @@ def test_an_event_at_the_edge_of_the_range_is_not_lost(
     assert (on(outcome, day)["dividend"], on(outcome, day)["split_ratio"]) == (0.4, 0.1)
 
 
-def test_what_a_bar_has_no_column_for_is_said(
-    loopback: YahooLoopback, fetch: Callable[..., FetchOutcome]
-) -> None:
+def test_what_a_bar_has_no_column_for_is_said(loopback: YahooLoopback, fetch: Callable[..., FetchOutcome]) -> None:
     symbol, day = fresh(), dt.date(2025, 7, 9)
     listing = loopback.market.add(symbol, SESSIONS, kind="ETF", dividend_currency="CAD")
     listing.dividends[day] = 0.4
@@ -331,8 +323,7 @@ def test_what_a_bar_has_no_column_for_is_said(
     outcome = fetch(symbol)
     assert on(outcome, day)["dividend"] == 0.4
     assert outcome.detail == (
-        f"{symbol}: 1 capital gain distributions are not among the dividends; "
-        "dividends are in CAD, prices in USD"
+        f"{symbol}: 1 capital gain distributions are not among the dividends; dividends are in CAD, prices in USD"
     )
 
 
@@ -428,16 +419,13 @@ def test_a_fault_that_passes_is_survived(
     assert outcome.attempts == ATTEMPTS
 
 
-def test_dead_symbols_are_unknown_however_yfinance_says_so(
-    loopback: YahooLoopback, source: YahooSource
-) -> None:
+def test_dead_symbols_are_unknown_however_yfinance_says_so(loopback: YahooLoopback, source: YahooSource) -> None:
     # It asks for a summary of the first two only, and then raises something else.
     outcomes = list(source.fetch([request(fresh("DEAD")) for _ in range(4)]))
     assert {o.status for o in outcomes} == {FetchStatus.UNKNOWN_SYMBOL}
     assert {o.attempts for o in outcomes} == {1}
     assert outcomes[0].detail == (
-        f"{outcomes[0].request.symbol}: Yahoo does not know it (HTTP 404): "
-        "No data found, symbol may be delisted"
+        f"{outcomes[0].request.symbol}: Yahoo does not know it (HTTP 404): No data found, symbol may be delisted"
     )
 
 
@@ -585,9 +573,7 @@ def recorded() -> Path:
     return Path(RECORDED)
 
 
-def test_a_recorded_split(
-    loopback: YahooLoopback, fetch: Callable[..., FetchOutcome], recorded: Path
-) -> None:
+def test_a_recorded_split(loopback: YahooLoopback, fetch: Callable[..., FetchOutcome], recorded: Path) -> None:
     symbol = loopback.replay(recorded / "chart-NVDA-2021-02-01-to-2022-01-31-split.json")
     outcome = fetch(symbol, dt.date(2021, 2, 1), dt.date(2022, 1, 31))
     assert (symbol, outcome.status, outcome.currency) == ("NVDA", FetchStatus.OK, "USD")
@@ -603,9 +589,7 @@ def test_a_recorded_split(
     assert (days[0], days[-1]) == (dt.date(2021, 2, 1), dt.date(2022, 1, 28))
 
 
-def test_recorded_dividends(
-    loopback: YahooLoopback, fetch: Callable[..., FetchOutcome], recorded: Path
-) -> None:
+def test_recorded_dividends(loopback: YahooLoopback, fetch: Callable[..., FetchOutcome], recorded: Path) -> None:
     symbol = loopback.replay(recorded / "chart-MSFT-2021-02-01-to-2022-01-31-dividends.json")
     outcome = fetch(symbol, dt.date(2021, 2, 1), dt.date(2022, 1, 31))
     paid = outcome.bars[outcome.bars["dividend"] != 0]

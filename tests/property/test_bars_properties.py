@@ -31,9 +31,7 @@ deliveries = st.lists(rows, max_size=12)
 
 def frame(delivered: list[dict[str, object]]) -> pd.DataFrame:
     columns: dict[str, object] = {
-        name: [row.get(name) for row in delivered]
-        for name in RAW_COLUMNS
-        if name not in ("origin", "row_number")
+        name: [row.get(name) for row in delivered] for name in RAW_COLUMNS if name not in ("origin", "row_number")
     }
     return raw_frame(columns | {"row_number": np.arange(len(delivered))})
 
@@ -93,9 +91,7 @@ def test_order_of_delivery_does_not_matter(
     pd.testing.assert_frame_equal(first.accepted, second.accepted)
     assert first.held_back == second.held_back
     columns = ["session_date", "rule", "severity", "detail", "raw"]
-    left, right = (
-        r.rejected[columns].astype(str).sort_values(columns, ignore_index=True) for r in (first, second)
-    )
+    left, right = (r.rejected[columns].astype(str).sort_values(columns, ignore_index=True) for r in (first, second))
     pd.testing.assert_frame_equal(left, right)
 
 
@@ -103,9 +99,7 @@ def test_order_of_delivery_does_not_matter(
 @given(deliveries)
 def test_validating_again_changes_nothing(delivered: list[dict[str, object]]) -> None:
     once = judge(delivered).accepted
-    again = validate(
-        raw_frame({name: once[name] for name in ("session_date", *VALUE_COLUMNS)}), CLOSED, KNOWN
-    )
+    again = validate(raw_frame({name: once[name] for name in ("session_date", *VALUE_COLUMNS)}), CLOSED, KNOWN)
     assert again.rejected.empty
     assert again.held_back == 0
     # A bar that lost its range is, looked at anew, one that never had it.

@@ -102,9 +102,7 @@ def test_a_request_covers_all_that_is_missing_and_begins_with_a_stored_session(
 
 @bounded
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=12), windows, st.data())
-def test_refreshes_at_any_pace_end_with_the_same_sessions(
-    steps: list[int], window: int, data: st.DataObject
-) -> None:
+def test_refreshes_at_any_pace_end_with_the_same_sessions(steps: list[int], window: int, data: st.DataObject) -> None:
     """Some refreshes fail altogether; the last one does not."""
     stored = Stored(CLOSED[:0], None)
     end = 0

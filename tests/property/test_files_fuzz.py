@@ -25,9 +25,7 @@ VALID = "\n".join([HEADER, *LINES]).encode()
 def _parquet() -> bytes:
     days = [dt.date(2026, 1, day) for day in range(1, 31)]
     stream = io.BytesIO()
-    pq.write_table(
-        pa.table({"Date": days, "Close": [float(day.day) for day in days], "Volume": ["1"] * 30}), stream
-    )
+    pq.write_table(pa.table({"Date": days, "Close": [float(day.day) for day in days], "Volume": ["1"] * 30}), stream)
     return stream.getvalue()
 
 
@@ -84,9 +82,7 @@ cells = st.one_of(
     st.dates().map(str),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
 )
-headers = st.sampled_from(
-    ["Date,Close", "date,close,volume", "Date,Open,High,Low,Close", "Close;Date", "Price,Close"]
-)
+headers = st.sampled_from(["Date,Close", "date,close,volume", "Date,Open,High,Low,Close", "Close;Date", "Price,Close"])
 
 
 @bounded
@@ -120,9 +116,7 @@ def test_random_cells_in_rows_of_the_right_width(rows: list[tuple[str, str, str]
     check(read(content, "X.csv"), data_lines(content))
 
 
-edits = st.lists(
-    st.tuples(st.integers(0, 2_000), st.integers(0, 3), st.binary(max_size=3)), min_size=1, max_size=5
-)
+edits = st.lists(st.tuples(st.integers(0, 2_000), st.integers(0, 3), st.binary(max_size=3)), min_size=1, max_size=5)
 
 
 def mutated(content: bytes, changes: list[tuple[int, int, bytes]]) -> bytes:
@@ -153,8 +147,6 @@ def test_random_symbols(symbol: str) -> None:
         inner = Path(folder) / "drop"
         inner.mkdir()
         (Path(folder) / "X.csv").write_bytes(VALID)
-        (outcome,) = FilesSource(inner).fetch(
-            [FetchRequest("X", symbol, None, dt.date(2026, 1, 30), "forced")]
-        )
+        (outcome,) = FilesSource(inner).fetch([FetchRequest("X", symbol, None, dt.date(2026, 1, 30), "forced")])
     assert outcome.status == FetchStatus.ABSENT
     assert outcome.detail.isprintable()

@@ -23,9 +23,7 @@ NAN = float("nan")
 INF = float("inf")
 # The week of 30 January 2026; the last session that has closed is Thursday's.
 CLOSED = pd.DatetimeIndex(["2026-01-26", "2026-01-27", "2026-01-28", "2026-01-29"])
-KNOWN = CLOSED.append(
-    pd.DatetimeIndex(["2026-01-30", "2026-02-02", "2026-02-03", "2026-02-04", "2026-02-05"])
-)
+KNOWN = CLOSED.append(pd.DatetimeIndex(["2026-01-30", "2026-02-02", "2026-02-03", "2026-02-04", "2026-02-05"]))
 GOOD = {
     "session_date": "2026-01-28", "open": 10.0, "high": 12.0, "low": 9.0, "close": 11.0, "adj_close": 10.9,
     "volume": 1000.0, "dividend": 0.0, "split_ratio": 1.0, "origin": "SIL.csv", "row_number": 7,
@@ -92,8 +90,7 @@ def test_nothing_has_closed_yet() -> None:
 def test_good_bar() -> None:
     result = judge({})
     assert result.accepted.to_dict("records") == [
-        {name: GOOD[name] for name in VALUE_COLUMNS}
-        | {"session_date": pd.Timestamp("2026-01-28"), "bar_quality": "ok"}
+        {name: GOOD[name] for name in VALUE_COLUMNS} | {"session_date": pd.Timestamp("2026-01-28"), "bar_quality": "ok"}
     ]
     assert result.rejected.empty
 
@@ -376,9 +373,7 @@ def test_a_session_that_is_not_stored_differs() -> None:
 
 
 def test_quarantine_id_is_stable() -> None:
-    key = quarantine_id(
-        "SIL", dt.date(2026, 1, 30), "missing_close", '{"close": null}', "the row has no close"
-    )
+    key = quarantine_id("SIL", dt.date(2026, 1, 30), "missing_close", '{"close": null}', "the row has no close")
     assert key == "7347a31b0d592e40945ea2554432bf28"
     assert quarantine_id("SIL", None, "missing_date", "{}", "").isalnum()
 

@@ -40,9 +40,7 @@ def instrument(symbol: str = "SIL", calendar: str = "XNYS", active_from: str | N
     )
 
 
-def stored(
-    *without: str, last: str = "2026-01-30", first: str = "2026-01-02", age_days: float | None = 1
-) -> Stored:
+def stored(*without: str, last: str = "2026-01-30", first: str = "2026-01-02", age_days: float | None = 1) -> Stored:
     """All sessions from first to last but some, whole history delivered some days ago."""
     days = [d for d in CLOSED if first <= str(d.date()) <= last and str(d.date()) not in without]
     at = None if age_days is None else NOW - dt.timedelta(days=age_days)

@@ -244,9 +244,7 @@ def test_the_three_header_lines_of_yfinance(tmp_path: Path) -> None:
 
 def test_yfinance_header_of_another_symbol(tmp_path: Path) -> None:
     text = "Price,Close\nTicker,SILJ\nDate,\n2026-01-30,31.8\n"
-    assert malformed(tmp_path, text) == (
-        "SIL.csv, row 2: holds 'SILJ'; allowed: SIL, as the file's name says"
-    )
+    assert malformed(tmp_path, text) == ("SIL.csv, row 2: holds 'SILJ'; allowed: SIL, as the file's name says")
 
 
 def test_currency(tmp_path: Path) -> None:
@@ -491,8 +489,7 @@ def test_too_many_unreadable_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(price_file, "MAX_UNREADABLE_ROWS", 2)
     text = "Date,Close\n2026-01-29,1\n" + "2026-01-30,x\n" * 3
     assert malformed(tmp_path, text) == (
-        f"SIL.csv, row 3, column Close: 'x' is not a number; allowed: {NUMBERS_ALLOWED} "
-        "(and more than 2 rows like it)"
+        f"SIL.csv, row 3, column Close: 'x' is not a number; allowed: {NUMBERS_ALLOWED} (and more than 2 rows like it)"
     )
 
 
@@ -571,9 +568,7 @@ def test_parquet_numbers(tmp_path: Path, kind: pa.DataType, expected: list[float
 
 def test_parquet_written_by_pandas_with_the_date_as_index(tmp_path: Path) -> None:
     index = pd.DatetimeIndex(THREE_DAYS, name="Date", tz="America/New_York")
-    frame = pd.DataFrame(
-        {"Open": [1.0, 2, 3], "Close": [1.0, 2, 3], "Stock Splits": [0.0, 0, 0]}, index=index
-    )
+    frame = pd.DataFrame({"Open": [1.0, 2, 3], "Close": [1.0, 2, 3], "Stock Splits": [0.0, 0, 0]}, index=index)
     frame.to_parquet(tmp_path / "SIL.parquet")
     (outcome,) = fetch(tmp_path)
     assert days(outcome) == THREE_DAYS
@@ -581,9 +576,7 @@ def test_parquet_written_by_pandas_with_the_date_as_index(tmp_path: Path) -> Non
 
 
 def test_parquet_rows_that_cannot_be_read(tmp_path: Path) -> None:
-    outcome = parquet(
-        tmp_path, {"Date": [THREE[0], None, THREE[2]], "Close": ["1", "2", "x"], "currency": ["USD"] * 3}
-    )
+    outcome = parquet(tmp_path, {"Date": [THREE[0], None, THREE[2]], "Close": ["1", "2", "x"], "currency": ["USD"] * 3})
     assert outcome.currency == "USD"
     assert outcome.bars["parse_error"].tolist() == [
         None,
@@ -631,9 +624,7 @@ def test_refused_parquet(tmp_path: Path, columns: dict[str, object], detail: str
     assert outcome.detail == detail
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"PAR1", b"Date,Close\n2026-01-30,1\n", b"PAR1" + b"\0" * 100 + b"PAR1"]
-)
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"Date,Close\n2026-01-30,1\n", b"PAR1" + b"\0" * 100 + b"PAR1"])
 def test_files_that_are_not_parquet(tmp_path: Path, content: bytes) -> None:
     outcome = read(tmp_path, content, "SIL.parquet")
     assert outcome.status == FetchStatus.MALFORMED

@@ -28,7 +28,7 @@ def bar(symbol: str, day: int, close: float, observed_hour: int, batch: str = "b
         "bar_quality": "close_only",
         "currency": "USD",
         "source": "files",
-        "observed_at": dt.datetime(2026, 1, 31, observed_hour),
+        "observed_at": dt.datetime(2026, 1, 31, observed_hour),  # noqa: DTZ001
         "batch_id": batch,
     }
 
@@ -47,7 +47,11 @@ def test_the_newest_version_of_each_bar_wins_whatever_the_order_of_files(lake: L
     lake.append("bars", table(bar("A", 5, 2.0, 9), bar("B", 5, 7.0, 8)), "z", 0)
     lake.append("bars", table(bar("A", 5, 1.0, 8), bar("A", 6, 3.0, 8)), "a", 0)
     newest = lake.newest_bars().to_pylist()
-    assert [(r["symbol"], r["session_date"].day, r["close"]) for r in newest] == [("A", 5, 2.0), ("A", 6, 3.0), ("B", 5, 7.0)]
+    assert [(r["symbol"], r["session_date"].day, r["close"]) for r in newest] == [
+        ("A", 5, 2.0),
+        ("A", 6, 3.0),
+        ("B", 5, 7.0),
+    ]
     assert lake.read("bars").num_rows == 4
 
 
@@ -75,7 +79,7 @@ def test_a_file_that_is_no_parquet_is_named(lake: Lake) -> None:
 
 def test_an_unwritable_root_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(LakeError, match="cannot be written .*set OREWATCH_HOME"):
+    with pytest.raises(LakeError, match=r"cannot be written .*set OREWATCH_HOME"):
         Lake(tmp_path / "file").prepare()
 
 
@@ -89,9 +93,19 @@ def test_appending_never_changes_what_was_there(lake: Lake) -> None:
 
 def test_whole_history_counts_only_when_it_was_delivered(lake: Lake) -> None:
     def fetch(symbol: str, whole: bool, status: str, hour: int) -> dict:
-        return {"symbol": symbol, "whole_history": whole, "status": status, "observed_at": dt.datetime(2026, 1, 31, hour)}
+        return {
+            "symbol": symbol,
+            "whole_history": whole,
+            "status": status,
+            "observed_at": dt.datetime(2026, 1, 31, hour),  # noqa: DTZ001
+        }
 
-    rows = [fetch("A", True, "ok", 8), fetch("A", True, "timeout", 9), fetch("B", False, "ok", 9), fetch("A", True, "ok", 7)]
+    rows = [
+        fetch("A", True, "ok", 8),
+        fetch("A", True, "timeout", 9),
+        fetch("B", False, "ok", 9),
+        fetch("A", True, "ok", 7),
+    ]
     lake.append("fetches", pa.Table.from_pylist(rows, schema=FETCHES), "a", 0)
     assert lake.whole_history_at() == {"A": dt.datetime(2026, 1, 31, 8, tzinfo=dt.UTC)}
     assert lake.latest_statuses() == {"A": "timeout", "B": "ok"}

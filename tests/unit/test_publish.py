@@ -14,7 +14,9 @@ from orchestration.storage.publish import current_manifest, publish
 def warehouse(tmp_path: Path) -> Path:
     path = tmp_path / "ware'house.duckdb"
     with duckdb.connect(str(path)) as connection:
-        connection.execute("create table daily_bars as select 'A' as symbol, date '2026-01-30' as session_date, 1.5 as close")
+        connection.execute(
+            "create table daily_bars as select 'A' as symbol, date '2026-01-30' as session_date, 1.5 as close"
+        )
         connection.execute("create view looks_like_a_table as select * from daily_bars")
         connection.execute("create table staging as select 1 as x")
     return path
@@ -75,7 +77,7 @@ def test_an_open_reader_keeps_its_version_and_the_next_open_sees_the_new_one(war
 def test_a_failed_publication_leaves_readers_where_they_were(warehouse: Path, tmp_path: Path) -> None:
     published = tmp_path / "published"
     publish_once(warehouse, published, mark="good")
-    with pytest.raises(PublishError, match="version 2 could not be published .*readers keep the last one"):
+    with pytest.raises(PublishError, match=r"version 2 could not be published .*readers keep the last one"):
         publish_once(warehouse, published, ("daily_bars", "no_such_table"), mark="bad")
     manifest = current_manifest(published)
     assert manifest is not None

@@ -56,14 +56,11 @@ def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_unrelated_variables_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OREWATCH_LAKE", "/elsewhere")
     monkeypatch.setenv("SOURCE", "yahoo")
     assert load_settings().source == "sample"
 
 
-def test_relative_paths_and_home_signs_become_absolute(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_relative_paths_and_home_signs_become_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert Settings(home=Path("here")).home == tmp_path / "here"
@@ -123,9 +120,7 @@ def test_files_needs_its_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.setenv("OREWATCH_FILES", str(tmp_path / "none"))
     with pytest.raises(SettingsError) as caught:
         load_settings()
-    assert str(caught.value) == (
-        f"OREWATCH_FILES={tmp_path / 'none'} is not a folder; allowed: an existing folder"
-    )
+    assert str(caught.value) == (f"OREWATCH_FILES={tmp_path / 'none'} is not a folder; allowed: an existing folder")
 
 
 def test_seeds_that_are_no_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -142,9 +137,7 @@ def test_home_that_is_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     monkeypatch.setenv("OREWATCH_HOME", str(tmp_path / "home"))
     with pytest.raises(SettingsError) as caught:
         load_settings()
-    assert str(caught.value) == (
-        f"OREWATCH_HOME={tmp_path / 'home'} is not a folder; allowed: a folder, or a new name"
-    )
+    assert str(caught.value) == (f"OREWATCH_HOME={tmp_path / 'home'} is not a folder; allowed: a folder, or a new name")
 
 
 def test_home_of_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,3 +180,11 @@ def test_quotes_in_a_path_are_doubled_for_dbt(tmp_path: Path) -> None:
     assert environment["OREWATCH_ROOT"] == f"{tmp_path}/o''reilly/sample"
     assert environment["OREWATCH_SOURCE"] == "sample"
     assert all(isinstance(value, str) for value in environment.values())
+
+
+def test_a_misspelt_variable_does_not_pass_for_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OREWATCH_SOURC", "yahoo")
+    with pytest.raises(
+        SettingsError, match=r"^OREWATCH_SOURC: there is no such setting; allowed: OREWATCH_AS_OF, .*OREWATCH_SOURCE"
+    ):
+        load_settings()

@@ -157,9 +157,7 @@ def test_blank_lines_and_spaces_around_cells(folder: Path) -> None:
 
 def test_columns_in_another_order(folder: Path) -> None:
     expected = load_universe(folder)
-    (folder / "pairs.csv").write_text(
-        "kind,short_symbol,long_symbol,pair_id\nminers_to_metal,SI=F,SIL,metal\n"
-    )
+    (folder / "pairs.csv").write_text("kind,short_symbol,long_symbol,pair_id\nminers_to_metal,SI=F,SIL,metal\n")
     assert load_universe(folder) == expected
 
 
@@ -213,24 +211,18 @@ def test_empty_file(folder: Path, content: bytes) -> None:
 def test_file_that_is_not_utf8(folder: Path) -> None:
     path = folder / "instruments.csv"
     path.write_bytes(path.read_bytes().replace(b"Fresnillo", "Peñoles".encode("latin-1")))
-    assert error_of(folder) == (
-        "instruments.csv, row 4: byte 0xf1 is not UTF-8; allowed: a CSV saved as UTF-8"
-    )
+    assert error_of(folder) == ("instruments.csv, row 4: byte 0xf1 is not UTF-8; allowed: a CSV saved as UTF-8")
 
 
 def test_missing_column(folder: Path) -> None:
     edit(folder, "instruments", "tick_size,", "")
-    assert error_of(folder) == (
-        f"instruments.csv, row 1: column 'tick_size' is missing; allowed: {INSTRUMENT_COLUMNS}"
-    )
+    assert error_of(folder) == (f"instruments.csv, row 1: column 'tick_size' is missing; allowed: {INSTRUMENT_COLUMNS}")
 
 
 def test_semicolons(folder: Path) -> None:
     path = folder / "instruments.csv"
     path.write_text(path.read_text().replace(",", ";"))
-    assert error_of(folder) == (
-        f"instruments.csv, row 1: column 'symbol' is missing; allowed: {INSTRUMENT_COLUMNS}"
-    )
+    assert error_of(folder) == (f"instruments.csv, row 1: column 'symbol' is missing; allowed: {INSTRUMENT_COLUMNS}")
 
 
 def test_unknown_column(folder: Path) -> None:

@@ -107,9 +107,7 @@ class Listing:
                 stamp = min(now, self.closes(session) + dt.timedelta(seconds=1))
             factor = self.split_factor(session, now)
             prices = [_float32(p / factor) for p in bar[:4]] if session not in self.nulls else [None] * 4
-            row = Row(
-                session, int(stamp.timestamp()), *prices, adj_close=None, volume=int(bar.volume * factor)
-            )
+            row = Row(session, int(stamp.timestamp()), *prices, adj_close=None, volume=int(bar.volume * factor))
             rows.append(row)
         return self._adjusted(rows, now)
 

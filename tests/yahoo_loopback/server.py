@@ -168,12 +168,8 @@ class YahooLoopback:
         if request.query.get("agreed"):
             return Reply(302, b"", location=done)
         action = f"https://consent.yahoo.com/v2/collectConsent?agreed=1&{urlencode({'done': done})}"
-        fields = (
-            '<input type="hidden" name="csrfToken" value="x"><input type="checkbox" name="agree" value="y">'
-        )
-        return Reply(
-            200, f'<form method="post" action="{escape(action)}">{fields}</form>'.encode(), "text/html"
-        )
+        fields = '<input type="hidden" name="csrfToken" value="x"><input type="checkbox" name="agree" value="y">'
+        return Reply(200, f'<form method="post" action="{escape(action)}">{fields}</form>'.encode(), "text/html")
 
     def broken_answer(self, request: Request, fault: Fault) -> Reply:
         """The answer of a fault that has one."""

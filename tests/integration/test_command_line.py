@@ -1,0 +1,120 @@
+"""The command as a person meets it: help, one-line errors, waiting, what a killed run leaves behind."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from orchestration.instance import fail_dead_runs
+from orchestration.resources import warehouse_lock
+from orchestration.settings import Settings
+from orchestration.storage.publish import current_manifest
+from tests.jobs import write_seeds
+
+pytestmark = pytest.mark.integration
+
+OREWATCH = Path(sys.executable).parent / "orewatch"
+
+
+def environment(home: Path, **variables: str) -> dict[str, str]:
+    return {**os.environ, "OREWATCH_HOME": str(home), "COLUMNS": "100", **variables}
+
+
+def orewatch(home: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [OREWATCH, *arguments], env=environment(home, **variables), capture_output=True, text=True, timeout=300
+    )
+
+
+def test_help_names_the_commands(tmp_path: Path) -> None:
+    run = orewatch(tmp_path, "--help")
+    assert run.returncode == 0
+    for command in ("refresh", "status", "dev"):
+        assert command in run.stdout
+    assert "--symbols" in orewatch(tmp_path, "refresh", "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "says"),
+    [
+        (("refresh",), {"OREWATCH_SOURCE": "bloomberg"}, "OREWATCH_SOURCE=bloomberg"),
+        (("refresh",), {"OREWATCH_SOURCE": "files"}, "OREWATCH_FILES"),
+        (("refresh", "--symbols", "SIL,NOPE"), {}, "symbols: 'NOPE' is unknown; allowed: SI=F"),
+        (("refresh", "--start", "30.01.2026"), {}, "start: '30.01.2026' is not allowed; allowed: a date as YYYY-MM-DD"),
+        (("refresh", "--end", "2026-01-30"), {}, "end: given without a start"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_on_standard_error(
+    arguments: tuple[str, ...], variables: dict[str, str], says: str, tmp_path: Path
+) -> None:
+    run = orewatch(tmp_path, *arguments, **variables)
+    assert run.returncode == 2
+    assert run.stdout == ""
+    assert len(run.stderr.strip().splitlines()) == 1
+    assert run.stderr.startswith("error: ")
+    assert says in run.stderr
+
+
+def test_a_bad_seed_is_one_line_and_nothing_is_started(tmp_path: Path) -> None:
+    seeds = write_seeds(tmp_path / "seeds")
+    levels = seeds / "price_levels.csv"
+    levels.write_text(levels.read_text("utf-8").replace("silver_54_56_zone,SI=F,54,56", "silver_54_56_zone,SI=F,56,54"))
+    run = orewatch(tmp_path / "home", "refresh", OREWATCH_SEEDS=str(seeds))
+    assert run.returncode == 2
+    assert run.stderr == (
+        "error: price_levels.csv, row 5, column upper: 54 is below lower 56; allowed: upper >= lower\n"
+    )
+    assert not (tmp_path / "home" / "sample").exists()
+
+
+def test_refresh_twice_and_status(tmp_path: Path) -> None:
+    """The second refresh waits for the lock, finds nothing new, and shows the same flags."""
+    first = orewatch(tmp_path, "refresh")
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "SIMULATED" in first.stdout.splitlines()[0]
+    assert "Published version 1" in first.stdout
+    assert "silver_100_psychological" in first.stdout
+    assert first.stderr == ""
+
+    settings = Settings(home=tmp_path)
+    with warehouse_lock(settings, print):
+        waiting = subprocess.Popen(
+            [OREWATCH, "refresh"], env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        time.sleep(12)
+        assert waiting.poll() is None
+    output, errors = waiting.communicate(timeout=120)
+    assert waiting.returncode == 0, output + errors
+    assert "Nothing new: published version 1 stands" in output
+    assert "0 bars stored" in output
+    assert "silver_100_psychological" in output
+
+    status = orewatch(tmp_path, "status")
+    assert status.returncode == 0
+    assert "SIMULATED coverage" in status.stdout
+    assert "SI=F" in status.stdout
+
+
+def test_a_killed_refresh_heals(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    running = subprocess.Popen(
+        [OREWATCH, "refresh"], env=environment(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while not (settings.lake_dir / "bars").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    running.kill()
+    running.wait(timeout=30)
+    assert current_manifest(settings.published_dir) is None
+    healed = orewatch(tmp_path, "refresh")
+    assert healed.returncode == 0, healed.stdout + healed.stderr
+    assert "Published version 1" in healed.stdout
+    with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
+        statuses = [run.status for run in instance.get_runs()]
+        assert statuses.count(dg.DagsterRunStatus.SUCCESS) == 2
+        assert set(statuses) <= {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE}
+        assert fail_dead_runs(instance) == []
