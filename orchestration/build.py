@@ -36,7 +36,7 @@ def build_definitions(settings: Settings | None = None, resources: Mapping[str, 
     job = build_refresh_job(settings)
     market_checks = (build_level_checks(universe, settings), build_move_checks(universe, settings))
     return dg.Definitions(
-        assets=[build_ingest(settings), build_models(), build_publish(settings)],
+        assets=[build_ingest(settings), build_models(settings), build_publish(settings)],
         asset_checks=[build_data_checks(), *(checks for checks in market_checks if checks is not None)],
         jobs=[job],
         schedules=[build_schedule(job, settings)],

@@ -43,11 +43,13 @@ def run_refresh(settings: Settings, config: RefreshConfig, console: Console | No
             settings, resources={"progress": dg.ResourceDefinition.hardcoded_resource(progress)}
         )
         job = definitions.resolve_job_def("refresh")
-        fetched = _run(job, instance, INGESTED, {"ops": {"ingest": {"config": config.model_dump(exclude_none=True)}}})
+        fetched = _run(
+            "fetch", job, instance, INGESTED, {"ops": {"ingest": {"config": config.model_dump(exclude_none=True)}}}
+        )
         built = None
         if fetched.success and not is_current(settings):
             rest = sorted(set(job.asset_layer.executable_asset_keys) - set(INGESTED))
-            built = _run(job, instance, rest, {})
+            built = _run("build and check", job, instance, rest, {})
     for result in filter(None, (fetched, built)):
         _print_outcome(console, result)
     success = fetched.success and (built is None or built.success)
@@ -68,14 +70,18 @@ def is_current(settings: Settings) -> bool:
 
 
 def _run(
-    job: dg.JobDefinition, instance: dg.DagsterInstance, keys: Sequence[dg.AssetKey], run_config: dict[str, Any]
+    part: str,
+    job: dg.JobDefinition,
+    instance: dg.DagsterInstance,
+    keys: Sequence[dg.AssetKey],
+    run_config: dict[str, Any],
 ) -> dg.ExecuteInProcessResult:
     return job.execute_in_process(
         instance=instance,
         raise_on_error=False,
         asset_selection=list(keys),
         run_config={**run_config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-        tags={"launched_by": "orewatch refresh", **process_tags()},
+        tags={"part": part, **process_tags()},
     )
 
 

@@ -6,7 +6,7 @@ report, and rows are appended to the lake in parts while the fetching goes on.
 
 import datetime as dt
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,15 +16,13 @@ import pyarrow as pa
 from orchestration.market import bars, calendar
 from orchestration.market.fetch_plan import FetchRequest, PlanRules, Stored, needs_whole_history, plan
 from orchestration.market.universe import Instrument, Universe
+from orchestration.resources import ProgressReporter, silent_progress
 from orchestration.sources.base import BarSource, FetchOutcome, FetchStatus
 from orchestration.storage.lake import BARS, FETCHES, REJECTED, Lake, new_batch_id
 
 # Rows are appended whenever this many have gathered or this much time has passed: a killed run loses little.
 FLUSH_ROWS = 250_000
 FLUSH_SECONDS = 30.0
-
-# Called with (symbols done, symbols asked for, one line about the latest).
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,7 @@ def ingest(
     lake: Lake,
     now: dt.datetime,
     rules: PlanRules,
-    progress: Progress,
+    progress: ProgressReporter = silent_progress,
 ) -> IngestReport:
     """Bring the lake up to date with what the source has.
 

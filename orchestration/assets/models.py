@@ -15,12 +15,22 @@ MANIFEST = DBT_PROJECT_DIR / "target" / "manifest.json"
 
 
 class OrewatchTranslator(DagsterDbtTranslator):
-    """Adds owners and kinds to what dagster-dbt reads from the manifest; keeps everything that it already knows."""
+    """Adds owners, and says where prices are simulated; keeps everything that dagster-dbt reads from the manifest.
+
+    Args:
+        simulated: whether every price of the source is made up.
+    """
+
+    def __init__(self, simulated: bool) -> None:
+        super().__init__()
+        self.simulated = simulated
 
     def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
-        """The asset of one dbt node."""
+        """The asset of one dbt node, described in the words of its yml rather than with its SQL."""
         spec = super().get_asset_spec(manifest, unique_id, project)
         description = manifest["nodes"].get(unique_id, {}).get("description") or spec.description
+        if self.simulated:
+            description = f"SIMULATED prices. {description}"
         return spec.replace_attributes(description=description).merge_attributes(owners=["team:orewatch"])
 
 
@@ -52,29 +62,29 @@ def prepared(manifest_path: Path = MANIFEST) -> Path:
     return manifest_path
 
 
-def build_models() -> dg.AssetsDefinition:
+def build_models(settings: Settings) -> dg.AssetsDefinition:
     """All dbt models and their tests, built in one step."""
 
     @dbt_assets(
         manifest=prepared(),
         project=DbtProject(DBT_PROJECT_DIR, profiles_dir=DBT_PROJECT_DIR),
-        dagster_dbt_translator=OrewatchTranslator(),
+        dagster_dbt_translator=OrewatchTranslator(settings.simulated),
         name="dbt_models",
         required_resource_keys={"settings", "warehouse_lock", "progress", "dbt"},
     )
     def dbt_models(context: dg.AssetExecutionContext) -> Iterator[Any]:
-        settings: Settings = context.resources.settings
+        current: Settings = context.resources.settings
         context.resources.progress(0, 0, "building the tables")
         events: list[Any] = []
-        with environment(settings.dbt_environment()):
+        with environment(current.dbt_environment()):
             invocation = context.resources.dbt.cli(
-                dbt_build_args(), context=context, target_path=settings.root / "dbt", raise_on_error=False
+                dbt_build_args(), context=context, target_path=current.root / "dbt", raise_on_error=False
             )
             # Held back until dbt has let go of the warehouse: the counts below open it.
             events.extend(invocation.stream())
         from orchestration.storage.warehouse import table_facts
 
-        facts = table_facts(settings.warehouse_path)
+        facts = table_facts(current.warehouse_path)
         for event in events:
             if isinstance(event, dg.Output):
                 yield event.with_metadata({**event.metadata, **facts.get(event.output_name.rpartition("__")[2], {})})

@@ -4,7 +4,7 @@ A failure with severity ERROR stops the publication and readers keep the last go
 instrument only is a warning: it must not withhold the others from the reader.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -151,13 +151,16 @@ def _result(
     )
 
 
-def offenders_table(offenders: list[dict[str, Any]]) -> dict[str, Any]:
-    """Offenders as a metadata table whose cells are readable as they stand."""
+def offenders_table(offenders: list[dict[str, Any]], without: Sequence[str] = ()) -> dict[str, Any]:
+    """Offenders as a metadata table whose cells are readable as they stand, less the columns `without`."""
     if not offenders:
         return {}
     return {
         "offenders": dg.MetadataValue.table(
-            [dg.TableRecord({name: _cell(value) for name, value in row.items()}) for row in offenders]
+            [
+                dg.TableRecord({name: _cell(value) for name, value in row.items() if name not in without})
+                for row in offenders
+            ]
         )
     }
 

@@ -34,8 +34,8 @@ LEVEL_EVENTS = """
 
 LARGE_MOVES = """
     select
-        session_date, symbol, return_1d, rules_hit, threshold, z_21, z_63, rank_since_inception,
-        returns_since_inception, largest_since, largest_since_return, is_record, history_start, bridges_gap
+        session_date, symbol, return_1d, z_21, z_63, rank_since_inception, returns_since_inception,
+        largest_since, largest_since_return, is_record, history_start, bridges_gap, rules_hit
     from large_moves order by session_date desc, abs(return_1d) desc
 """
 

@@ -44,7 +44,7 @@ def build_level_checks(universe: Universe, settings: Settings) -> dg.AssetChecks
                 passed=not events,
                 severity=dg.AssetCheckSeverity.WARN,
                 description=label + summary(events),
-                metadata={"simulated": current.simulated, **offenders_table(events)},
+                metadata={"simulated": current.simulated, **offenders_table(events, without=("level_id", "event_id"))},
             )
         remember(current, "levels", flags)
 

@@ -115,7 +115,9 @@ class TestFirstRefresh:
         assert silver.description == "SIMULATED prices. 2026-01-30: close cross down at 100, close 78.29"
         table = silver.metadata["offenders"]
         assert isinstance(table, dg.TableMetadataValue)
-        assert [record.data["level_id"] for record in table.records] == ["silver_100_psychological"]
+        assert [(r.data["symbol"], r.data["event"], r.data["close"]) for r in table.records] == [
+            ("SI=F", "close_cross", 78.29)
+        ]
 
     def test_our_adjustment_was_held_against_the_vendors(self, first: dg.ExecuteInProcessResult) -> None:
         assert evaluations(first)["vendor_adjustment_agrees_daily_bars_"].passed

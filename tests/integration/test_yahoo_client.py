@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -62,20 +62,12 @@ ASKED_TWICE = {
 }
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[YahooLoopback]:
-    with YahooLoopback(Market(EVENING)) as running, pytest.MonkeyPatch.context() as environment:
-        for name, value in running.environment.items():
-            environment.setenv(name, value)
-        yield running
-
-
 @pytest.fixture
-def loopback(server: YahooLoopback) -> YahooLoopback:
-    server.faults.clear()
-    server.log.clear()
-    server.market = Market(EVENING)
-    return server
+def loopback(yahoo_server: YahooLoopback) -> YahooLoopback:
+    yahoo_server.faults.clear()
+    yahoo_server.log.clear()
+    yahoo_server.market = Market(EVENING)
+    return yahoo_server
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import datetime as dt
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -49,20 +48,12 @@ def new_market(now: dt.datetime = THURSDAY) -> Market:
     return market
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[YahooLoopback]:
-    with YahooLoopback(new_market()) as running, pytest.MonkeyPatch.context() as environment:
-        for name, value in running.environment.items():
-            environment.setenv(name, value)
-        yield running
-
-
 @pytest.fixture
-def yahoo(server: YahooLoopback) -> YahooLoopback:
-    server.faults.clear()
-    server.log.clear()
-    server.market = new_market()
-    return server
+def yahoo(yahoo_server: YahooLoopback) -> YahooLoopback:
+    yahoo_server.faults.clear()
+    yahoo_server.log.clear()
+    yahoo_server.market = new_market()
+    return yahoo_server
 
 
 @pytest.fixture
