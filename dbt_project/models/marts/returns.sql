@@ -1,4 +1,5 @@
 -- Returns per session. The first return of an instrument is unknown, never 0.
+{% set horizons = [('1w', 'day', 7), ('1m', 'month', 1), ('3m', 'month', 3), ('6m', 'month', 6), ('1y', 'month', 12)] %}
 with bars as (
     select
         symbol,
@@ -15,6 +16,9 @@ with bars as (
         lag(total_return_index, 5) over in_order as index_5,
         lag(total_return_index, 21) over in_order as index_21,
         first_value(session_date) over in_order as first_date,
+        {%- for name, part, count in horizons %}
+        cast({{ dbt.dateadd(part, -count, 'session_date') }} as date) as day_{{ name }},
+        {%- endfor %}
         {{ dbt.date_trunc('month', 'session_date') }} as month_start,
         {{ dbt.date_trunc('year', 'session_date') }} as year_start
     from {{ ref('int_bars') }}
@@ -57,6 +61,10 @@ select
     bars.close / bars.open - 1 as intraday_return,
     bars.total_return_index / bars.index_5 - 1 as return_5d,
     bars.total_return_index / bars.index_21 - 1 as return_21d,
+    {%- for name, part, count in horizons %}
+    bars.total_return_index / base_{{ name }}.base_index - 1 as return_{{ name }},
+    base_{{ name }}.base_date as base_date_{{ name }},
+    {%- endfor %}
     bars.total_return_index / month_bases.base_index - 1 as return_mtd,
     month_bases.base_date as base_date_mtd,
     bars.total_return_index / year_bases.base_index - 1 as return_ytd,
@@ -74,3 +82,9 @@ left join usable_bases as year_bases
     on
         bars.symbol = year_bases.symbol
         and bars.year_start = year_bases.next_period
+{%- for name, part, count in horizons %}
+left join {{ ref('int_horizon_bases') }} as base_{{ name }}
+    on
+        bars.symbol = base_{{ name }}.symbol
+        and bars.day_{{ name }} = base_{{ name }}.day
+{%- endfor %}

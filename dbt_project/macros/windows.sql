@@ -1,0 +1,18 @@
+{# A statistic over a full window of n values, else NULL: half a window says nothing. #}
+{% macro full_window(expression, value, n, window) -%}
+    case when count({{ value }}) over {{ window }} = {{ n }} then {{ expression }} over {{ window }} end
+{%- endmacro %}
+
+{# The square root, NULL of a negative number instead of an error. #}
+{% macro root(value) -%}
+    sqrt(case when {{ value }} >= 0 then {{ value }} end)
+{%- endmacro %}
+
+{# The frame of the year that ends with the row: (date - 1 year, date]. #}
+{% macro past_year_frame(ends='current row') -%}
+    {{ adapter.dispatch('past_year_frame', 'orewatch')(ends) }}
+{%- endmacro %}
+
+{% macro default__past_year_frame(ends) -%}
+    range between interval 1 year - interval 1 day preceding and {{ ends }}
+{%- endmacro %}

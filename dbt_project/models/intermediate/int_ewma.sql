@@ -1,0 +1,78 @@
+-- RiskMetrics (1996): s2(t) = 0.94 s2(t-1) + 0.06 x(t-1)^2 on log returns, seeded with the mean of the first 21 squared
+-- returns, so that the value at t is known before t. The recursion is unrolled in blocks of 1,000 returns: a weight of
+-- 0.94^1000 is nothing, and the powers stay far from overflow.
+with squares as (
+    select
+        symbol,
+        session_date,
+        power(ln(1 + total_return), 2) as squared_return,
+        -- 0 for the first return
+        bar_number - 2 as position
+    from {{ ref('int_bars') }}
+    where bar_number >= 2
+),
+
+seeds as (
+    select
+        symbol,
+        avg(squared_return) as seed
+    from squares
+    where position < 21
+    group by symbol
+    having count(*) = 21
+),
+
+-- The recursion starts after the seed: its first step is at the 22nd return.
+weighted as (
+    select
+        squares.symbol,
+        squares.session_date,
+        squares.position - 21 as step,
+        cast(floor((squares.position - 21) / 1000.0) as bigint) as block,
+        0.06 * squares.squared_return * power(0.94, -cast((squares.position - 21) % 1000 as double)) as weighted_square,
+        seeds.seed
+    from squares
+    inner join seeds
+        on squares.symbol = seeds.symbol
+    where squares.position >= 21
+),
+
+within_blocks as (
+    select
+        symbol,
+        session_date,
+        step,
+        block,
+        seed,
+        coalesce(sum(weighted_square) over (
+            partition by symbol, block
+            order by session_date
+            rows between unbounded preceding and 1 preceding
+        ), 0) as sum_before
+    from weighted
+),
+
+blocks as (
+    select
+        symbol,
+        block,
+        sum(weighted_square) as block_sum
+    from weighted
+    group by symbol, block
+)
+
+select
+    within_blocks.symbol,
+    within_blocks.session_date,
+    power(0.94, cast(within_blocks.step % 1000 as double) - 1) * (
+        within_blocks.sum_before
+        + 0.94 * case
+            when within_blocks.block = 0 then within_blocks.seed
+            else power(0.94, 999) * blocks.block_sum
+        end
+    ) as variance
+from within_blocks
+left join blocks
+    on
+        within_blocks.symbol = blocks.symbol
+        and within_blocks.block = blocks.block + 1

@@ -1,0 +1,71 @@
+-- Each instrument against its metal and against its sector fund.
+{% set measures = [
+    'beta_63', 'beta_252', 'alpha_63', 'alpha_252', 'r_squared_63', 'r_squared_252', 'correlation_63',
+    'correlation_252', 'beta_up_252', 'beta_down_252', 'beta_252_without_largest', 'tracking_error_252',
+    'information_ratio_252'
+] %}
+with miners as (
+    select
+        returns.symbol,
+        returns.session_date,
+        instruments.metal,
+        returns.return_1d,
+        returns.return_21d
+    from {{ ref('returns') }} as returns
+    inner join {{ source('control', 'instruments') }} as instruments
+        on returns.symbol = instruments.symbol
+    where instruments.tier in ('senior', 'junior', 'royalty')
+),
+
+ranks as (
+    select
+        symbol,
+        session_date,
+        case when return_1d is not null then rank() over (
+            partition by metal, session_date
+            order by return_1d desc nulls last
+        ) end as rank_1d,
+        case when return_21d is not null then rank() over (
+            partition by metal, session_date
+            order by return_21d desc nulls last
+        ) end as rank_21d
+    from miners
+)
+
+select
+    returns.symbol,
+    returns.session_date,
+    instruments.metal_symbol,
+    instruments.sector_symbol,
+    metal.excess_return_1d as excess_return_metal_1d,
+    sector.excess_return_1d as excess_return_sector_1d,
+    metal.relative_strength_252,
+    {%- for measure in measures %}
+    metal.{{ measure }},
+    {%- endfor %}
+    sector.relative_strength_252 as sector_relative_strength_252,
+    {%- for measure in measures %}
+    sector.{{ measure }} as sector_{{ measure }},
+    {%- endfor %}
+    ranks.rank_1d,
+    ranks.rank_21d,
+    {{ source_name() }} as source
+from {{ ref('returns') }} as returns
+inner join {{ source('control', 'instruments') }} as instruments
+    on
+        returns.symbol = instruments.symbol
+        and (instruments.metal_symbol is not null or instruments.sector_symbol is not null)
+left join {{ ref('int_relative') }} as metal
+    on
+        returns.symbol = metal.symbol
+        and returns.session_date = metal.session_date
+        and metal.basis = 'metal'
+left join {{ ref('int_relative') }} as sector
+    on
+        returns.symbol = sector.symbol
+        and returns.session_date = sector.session_date
+        and sector.basis = 'sector'
+left join ranks
+    on
+        returns.symbol = ranks.symbol
+        and returns.session_date = ranks.session_date

@@ -1,0 +1,95 @@
+-- Where each instrument stands against its own past: drawdown on total return, extremes and averages on closes.
+with bars as (
+    select
+        symbol,
+        session_date,
+        bar_number,
+        close,
+        total_return_index,
+        max(total_return_index) over so_far as peak,
+        min(session_date) over so_far as first_date,
+        max(close) over past_year as highest_close,
+        min(close) over past_year as lowest_close,
+        max(close) over before_today as highest_before,
+        min(close) over before_today as lowest_before,
+        {{ full_window('avg(close)', 'close', 50, 'last_50') }} as sma_50,
+        {{ full_window('avg(close)', 'close', 200, 'last_200') }} as sma_200
+    from {{ ref('int_bars') }}
+    window
+        so_far as (
+            partition by symbol
+            order by session_date
+            rows between unbounded preceding and current row
+        ),
+        past_year as (
+            partition by symbol
+            order by session_date
+            {{ past_year_frame() }}
+        ),
+        before_today as (
+            partition by symbol
+            order by session_date
+            {{ past_year_frame('interval 1 day preceding') }}
+        ),
+        last_50 as (
+            partition by symbol
+            order by session_date
+            rows between 49 preceding and current row
+        ),
+        last_200 as (
+            partition by symbol
+            order by session_date
+            rows between 199 preceding and current row
+        )
+),
+
+placed as (
+    select
+        *,
+        total_return_index / peak - 1 as drawdown,
+        max(case when total_return_index = peak then session_date end) over so_far as peak_date,
+        max(case when total_return_index = peak then bar_number end) over so_far as peak_bar_number,
+        first_date <= session_date - interval 1 year as has_a_year,
+        case
+            when close > sma_200 * 1.01 and sma_50 > sma_200 * 1.01 then 'up'
+            when close < sma_200 * 0.99 and sma_50 < sma_200 * 0.99 then 'down'
+            when sma_200 is not null then 'mixed'
+        end as trend_state,
+        close < sma_200 and lag(close < sma_200) over in_order as two_closes_below,
+        sma_50 < lag(sma_50) over in_order as sma_50_falls
+    from bars
+    window
+        so_far as (
+            partition by symbol
+            order by session_date
+            rows between unbounded preceding and current row
+        ),
+        in_order as (
+            partition by symbol
+            order by session_date
+        )
+)
+
+select
+    symbol,
+    session_date,
+    drawdown,
+    peak_date,
+    bar_number - peak_bar_number as sessions_under_water,
+    {{ days_between('peak_date', 'session_date') }} as days_under_water,
+    case when has_a_year then highest_close end as high_52w,
+    case when has_a_year then lowest_close end as low_52w,
+    case when has_a_year then close / highest_close - 1 end as distance_from_52w_high,
+    case when has_a_year then close / lowest_close - 1 end as distance_from_52w_low,
+    case when has_a_year then close > highest_before end as is_52w_high,
+    case when has_a_year then close < lowest_before end as is_52w_low,
+    sma_50,
+    sma_200,
+    trend_state,
+    case
+        when trend_state = 'up' and drawdown > -0.2 and close > sma_200 then 'consolidation'
+        when two_closes_below and sma_50_falls then 'reversal'
+        when trend_state is not null then 'unresolved'
+    end as verdict,
+    {{ source_name() }} as source
+from placed
