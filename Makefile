@@ -10,7 +10,7 @@ DBT_FILES := $(shell find dbt_project -name target -prune -o \( -name '*.sql' -o
 export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help install manifest demo dev refresh status test lint format bench lock clean
+.PHONY: help install manifest demo dev refresh status test golden lint format bench lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
@@ -60,6 +60,9 @@ format: $(INSTALLED) ## let ruff and sqlfluff put the code in order
 	@$(BIN)/ruff check --fix --quiet .
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/sqlfluff fix --disable-progress-bar --quiet dbt_project/models
+
+golden: $(MANIFEST) ## hold every measure against trusted implementations
+	@$(BIN)/python -m tests.golden.compare 2>/dev/null || { echo "see: $(BIN)/python -m tests.golden.compare"; exit 1; }
 
 bench: $(MANIFEST) ## everyday waiting times, as ratios measured side by side
 	@$(BIN)/python benchmarks/everyday.py

@@ -16,3 +16,12 @@
 {% macro default__past_year_frame(ends) -%}
     range between interval 1 year - interval 1 day preceding and {{ ends }}
 {%- endmacro %}
+
+{# Median of the absolute distances from the median. #}
+{% macro median_absolute_deviation(value) -%}
+    {{ adapter.dispatch('median_absolute_deviation', 'orewatch')(value) }}
+{%- endmacro %}
+
+{% macro default__median_absolute_deviation(value) -%}
+    mad({{ value }})
+{%- endmacro %}

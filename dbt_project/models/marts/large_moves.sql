@@ -52,6 +52,9 @@ moves as (
         scores.return_1d,
         scores.z_21,
         scores.z_63,
+        scores.z_ewma,
+        scores.robust_z_252,
+        scores.percentile_252,
         bars.sessions_since_previous,
         rules.threshold
     from hits
@@ -115,6 +118,9 @@ select
     moves.threshold,
     moves.z_21,
     moves.z_63,
+    moves.z_ewma,
+    moves.robust_z_252,
+    moves.percentile_252,
     coalesce(history.as_large_before, 0) + 1 as rank_since_inception,
     coalesce(history.returns_before, 0) + 1 as returns_since_inception,
     history.largest_since,

@@ -1,0 +1,86 @@
+"""The market of the golden tests: the S&P 500 and Nasdaq series inside the PyPI package `arch`, and variants of them.
+
+| symbol | what |
+|---|---|
+| SPX, NDQ | the series as they are; NDQ is compared with SPX |
+| FLAT | SPX with some bars flat (open = high = low = close) |
+| CLOSES | SPX, closes alone |
+| HOLES | SPX without some sessions |
+| ACTIONS | SPX with made-up dividends and splits, on Yahoo's split-adjusted basis |
+| ONE | one bar |
+| NONE | a file with a header and no row |
+"""
+
+from pathlib import Path
+
+import arch.data.nasdaq
+import arch.data.sp500
+import pandas as pd
+
+from orchestration.settings import Settings
+from tests.jobs import INSTRUMENTS_HEADER, run_job, small_seeds
+
+SYMBOLS = ("SPX", "NDQ", "FLAT", "CLOSES", "HOLES", "ACTIONS", "ONE", "NONE")
+
+# Positions of the bars (0 is the first) in which a variant differs.
+FLAT_BARS = (40, 41, 700, 2500)
+HOLE = range(1000, 1030)
+DIVIDENDS = {100: 12.5, 350: 0.25, 2001: 30.0}
+SPLITS = {500: 2.0, 1500: 0.1, 3000: 1.5}
+
+
+def sp500() -> pd.DataFrame:
+    """Open, High, Low, Close, Volume by date."""
+    return arch.data.sp500.load()[["Open", "High", "Low", "Close", "Volume"]].astype(float).rename_axis("Date")
+
+
+def nasdaq() -> pd.DataFrame:
+    """The same for the Nasdaq Composite."""
+    return arch.data.nasdaq.load()[["Open", "High", "Low", "Close", "Volume"]].astype(float).rename_axis("Date")
+
+
+def actions() -> pd.DataFrame:
+    """SPX with dividends and splits, as Yahoo would deliver it: prices and dividends divided by the splits to come."""
+    frame = sp500()
+    frame["Dividends"] = 0.0
+    frame["Stock Splits"] = 0.0
+    for position, amount in DIVIDENDS.items():
+        frame.iloc[position, frame.columns.get_loc("Dividends")] = amount
+    for position, ratio in SPLITS.items():
+        frame.iloc[position, frame.columns.get_loc("Stock Splits")] = ratio
+    return frame
+
+
+def write_drop_folder(folder: Path) -> Path:
+    """One CSV per symbol."""
+    folder.mkdir(parents=True)
+    base = sp500()
+    flat = base.copy()
+    for position in FLAT_BARS:
+        flat.iloc[position, :3] = flat["Close"].iloc[position]
+    frames = {
+        "SPX": base,
+        "NDQ": nasdaq(),
+        "FLAT": flat,
+        "CLOSES": base[["Close"]],
+        "HOLES": base.drop(base.index[list(HOLE)]),
+        "ACTIONS": actions(),
+        "ONE": base.iloc[[0]],
+        "NONE": base.iloc[:0],
+    }
+    for symbol, frame in frames.items():
+        frame.to_csv(folder / f"{symbol}.csv", float_format="%.17g")
+    return folder
+
+
+def build(home: Path) -> Settings:
+    """Run the whole job on the golden market."""
+    # A threshold so low that nearly every return is a move: the scores are compared on all of them.
+    seeds = small_seeds(home / "seeds", *SYMBOLS, rules="any,all,,return_1d,1,0.000001,\n")
+    rows = [f"{s},{s},{s},index,,benchmark,XNYS,USD,0.01,{'SPX' if s == 'NDQ' else ''},,\n" for s in SYMBOLS]
+    (seeds / "instruments.csv").write_text(INSTRUMENTS_HEADER + "".join(rows))
+    settings = Settings(source="files", files=write_drop_folder(home / "drop"), home=home / "home", seeds=seeds)
+    result = run_job(settings)
+    if not result.success:
+        raise RuntimeError("the job failed on the golden market")
+    return settings
