@@ -21,7 +21,7 @@ from arch.univariate import EWMAVariance
 
 CALLS = {
     "drawdown": "ffn.core.to_drawdown_series(closes)",
-    "ewma_094": "arch EWMAVariance(0.94).compute_variance with backcast = mean of the first 21 squares, from the 22nd on",
+    "ewma_094": "arch EWMAVariance(0.94).compute_variance, backcast = mean of the first 21 squares, from the 22nd on",
     "beta_up_252, beta_down_252": "empyrical.beta on the sessions of the window with benchmark return > 0 / < 0",
     "tracking_error_252": "numpy std(r - b, ddof=1) * sqrt(252), PerformanceAnalytics' TrackingError",
     "information_ratio_252": "(empyrical.annual_return(r) - empyrical.annual_return(b)) / tracking error,"
