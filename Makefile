@@ -10,7 +10,7 @@ DBT_FILES := $(shell find dbt_project -name target -prune -o \( -name '*.sql' -o
 export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help install manifest demo dev refresh status test golden lint format bench lock clean
+.PHONY: help install manifest demo dev refresh status claims test golden lint format docs bench lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
@@ -47,6 +47,9 @@ refresh: $(MANIFEST) ## bring the source named by OREWATCH_SOURCE up to date
 status: $(MANIFEST) ## show what is stored and how fresh it is
 	@$(BIN)/orewatch status
 
+claims: $(MANIFEST) ## hold published claims against the tables
+	@$(BIN)/orewatch verify-claims
+
 test: $(MANIFEST) ## run the test suite
 	@$(BIN)/python -m pytest
 
@@ -63,6 +66,10 @@ format: $(INSTALLED) ## let ruff and sqlfluff put the code in order
 
 golden: $(MANIFEST) ## hold every measure against trusted implementations
 	@$(BIN)/python -m tests.golden.compare 2>/dev/null || { echo "see: $(BIN)/python -m tests.golden.compare"; exit 1; }
+
+docs: $(MANIFEST) ## build the documentation of the models into dbt_project/target/index.html
+	@OREWATCH_WAREHOUSE=:memory: $(BIN)/dbt --quiet docs generate --static --empty-catalog --project-dir dbt_project --profiles-dir dbt_project
+	@echo "Open dbt_project/target/static_index.html"
 
 bench: $(MANIFEST) ## everyday waiting times, as ratios measured side by side
 	@$(BIN)/python benchmarks/everyday.py

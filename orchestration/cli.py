@@ -60,9 +60,19 @@ def status() -> None:
         print_status(load_settings())
 
 
+@app.command(name="verify-claims")
+def verify_claims() -> None:
+    """Hold what publications claimed against the published tables: confirmed, refuted or not computable."""
+    with readable_errors():
+        from orchestration.report import print_claims
+        from orchestration.settings import load_settings
+
+        print_claims(load_settings())
+
+
 @app.command()
 def dev(
-    port: Annotated[int, typer.Option(help="Port of the web UI on 127.0.0.1.")] = 3000,
+    port: Annotated[int, typer.Option(help="Port of the web UI on 127.0.0.1.", min=1, max=65535)] = 3000,
 ) -> None:
     """Open the Dagster web UI, with schedules, on 127.0.0.1."""
     with readable_errors():
@@ -74,15 +84,40 @@ def dev(
         from orchestration.market.universe import load_universe
         from orchestration.settings import PROJECT_ROOT, load_settings
 
+        _require_free_port(port)
         settings = load_settings()
         load_universe(settings.seeds)
         prepared()
         prepare_instance(settings)
+        # Relative paths were meant from here; the web server and its code location start in the project's folder.
+        os.environ.update(settings.given_environment())
         os.chdir(PROJECT_ROOT)
         dg = shutil.which("dg", path=f"{os.path.dirname(sys.executable)}:{os.environ.get('PATH', '')}")  # noqa: PTH120
         if dg is None:
             raise OrewatchError("the command `dg` is missing; install the requirements again: make install")
-        os.execv(dg, [dg, "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)])  # noqa: S606
+        workspace = str(PROJECT_ROOT / "workspace.yaml")
+        os.execv(dg, [dg, "dev", "-w", workspace, "-h", "127.0.0.1", "-p", str(port)])  # noqa: S606
+
+
+def _require_free_port(port: int) -> None:
+    """Refuse a port that cannot be listened on, before anything is started.
+
+    Raises:
+        OrewatchError: it is taken or not allowed; one line says how to choose another.
+    """
+    import errno
+    import socket
+
+    with socket.socket() as probe:
+        # As the web server does: a port that was in use a moment ago is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            reason = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+            raise OrewatchError(
+                f"port {port} on 127.0.0.1 {reason}; choose another: orewatch dev --port NUMBER"
+            ) from None
 
 
 def _escaped(text: str) -> str:

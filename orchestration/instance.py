@@ -1,4 +1,4 @@
-"""The Dagster instance of a home: one folder for runs and schedules, shared by UI, schedule and command line."""
+"""The Dagster instance of a source: one folder for runs and schedules, shared by UI, schedule and command line."""
 
 import os
 import socket
@@ -16,7 +16,8 @@ def prepare_instance(settings: Settings) -> Path:
 
     A dagster.yaml that is already there is the user's own and stays. A DAGSTER_HOME that is already set wins.
     """
-    home = Path(os.environ.get("DAGSTER_HOME") or settings.dagster_home)
+    # Dagster takes an absolute path only, and `orewatch dev` changes the working directory.
+    home = Path(os.environ.get("DAGSTER_HOME") or settings.dagster_home).expanduser().resolve()
     home.mkdir(parents=True, exist_ok=True)
     config = home / "dagster.yaml"
     if not config.exists():

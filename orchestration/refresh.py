@@ -3,8 +3,10 @@
 import contextlib
 import io
 import logging
+import sys
+import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -19,8 +21,12 @@ from orchestration.instance import fail_dead_runs, prepare_instance, process_tag
 from orchestration.market.errors import OrewatchError
 from orchestration.market.universe import load_universe
 from orchestration.report import print_flags, print_header
+from orchestration.resources import ProgressReporter
 from orchestration.settings import DBT_PROJECT_DIR, Settings
 from orchestration.storage.publish import current_manifest
+
+# Where there is no terminal to draw a bar on.
+SECONDS_BETWEEN_LINES = 5.0
 
 
 def run_refresh(settings: Settings, config: RefreshConfig, console: Console | None = None) -> bool:
@@ -32,12 +38,13 @@ def run_refresh(settings: Settings, config: RefreshConfig, console: Console | No
     Raises:
         OrewatchError: a setting, a seed or the run config is wrong; nothing was started.
     """
-    console = console or Console()
+    # The file is named: what rich would look up later is the redirected one.
+    console = console or Console(file=sys.stdout)
     universe = load_universe(settings.seeds)
     plan_rules(config, settings, universe.symbols, local=False)  # a wrong option stops here, not inside a run
     print_header(console, settings)
     prepare_instance(settings)
-    with _progress_bar(console) as progress, _quiet(), dg.DagsterInstance.get() as instance:
+    with _progress(console) as progress, _quiet(), dg.DagsterInstance.get() as instance:
         fail_dead_runs(instance)
         definitions = build_definitions(
             settings, resources={"progress": dg.ResourceDefinition.hardcoded_resource(progress)}
@@ -86,20 +93,34 @@ def _run(
 
 
 @contextlib.contextmanager
-def _progress_bar(console: Console) -> Iterator[Callable[[int, int, str], None]]:
-    """A bar on the terminal, and the function that moves it."""
+def _progress(console: Console) -> Iterator[ProgressReporter]:
+    """Something that shows how far it is: a bar on a terminal, a line now and then where there is none."""
+    if not console.is_terminal:
+        yield _lines_now_and_then(console)
+        return
     with Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        TextColumn("{task.description}"),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
     ) as bar:
         task = bar.add_task("starting", total=None)
         yield lambda done, total, line: bar.update(task, description=line, completed=done, total=total or None)
+
+
+def _lines_now_and_then(console: Console) -> ProgressReporter:
+    shown_at = time.monotonic()
+
+    def report(done: int, total: int, line: str) -> None:
+        nonlocal shown_at
+        if time.monotonic() - shown_at >= SECONDS_BETWEEN_LINES:
+            shown_at = time.monotonic()
+            console.print(f"[{done}/{total}] {line}" if total else line, markup=False, highlight=False)
+
+    return report
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from orchestration.checks.flags import level_flags, move_flags, published_file
+from orchestration.checks.flags import Flags, flags, published_file
 from orchestration.settings import Settings
 from orchestration.storage.publish import current_manifest
 from orchestration.storage.warehouse import rows
@@ -18,7 +18,14 @@ COVERAGE = """
     from data_coverage order by symbol
 """
 
+CLAIMS = """
+    select claim_id, symbol, session_date, measure, argument, claimed, computed, verdict, base_date
+    from claim_checks order by session_date, claim_id
+"""
+
 MOVES_SHOWN = 15
+
+VERDICT_STYLES = {"confirmed": "green", "refuted": "bold red", "not computable": "yellow"}
 
 
 def print_header(console: Console, settings: Settings) -> None:
@@ -43,14 +50,14 @@ def print_flags(console: Console, settings: Settings, rebuilt: bool) -> None:
         )
     else:
         console.print(f"Nothing new: published version {manifest.version} stands")
-    levels, moves = level_flags(settings), move_flags(settings)
+    levels, moves = flags(settings, "levels"), flags(settings, "moves")
     label = "SIMULATED " if settings.simulated else ""
     if levels.rows:
         console.print(_level_table(f"{label}Levels", levels.rows))
     if moves.rows:
         console.print(_move_table(f"{label}Large moves", moves.rows))
     if not levels.rows and not moves.rows:
-        console.print("No level was met and no move broke a rule.")
+        console.print(f"No level was met and no move broke a rule in the latest sessions ({_latest(levels)}).")
     console.print(f"Tables for BI:  {published_file(settings)}")
     console.print("Web UI:         make dev, then http://127.0.0.1:3000")
 
@@ -79,11 +86,50 @@ def print_status(settings: Settings, console: Console | None = None) -> None:
     console.print(table)
 
 
+def print_claims(settings: Settings, console: Console | None = None) -> None:
+    """Every claim with our value and the verdict."""
+    console = console or Console()
+    print_header(console, settings)
+    manifest = current_manifest(settings.published_dir)
+    if manifest is None:
+        console.print("Nothing has been published yet; run: orewatch refresh")
+        return
+    table = _table(
+        "SIMULATED claims" if manifest.simulated else "Claims",
+        ("claim", "symbol", "session"),
+        ("claimed", "computed", "since", "verdict"),
+    )
+    for row in rows(published_file(settings), CLAIMS):
+        style = VERDICT_STYLES[row["verdict"]]
+        table.add_row(
+            escape(row["claim_id"]),
+            escape(row["symbol"]),
+            str(row["session_date"]),
+            _claim_value(row["measure"], row["claimed"]),
+            _claim_value(row["measure"], row["computed"]),
+            _text(row["base_date"]),
+            f"[{style}]{row['verdict']}[/]",
+        )
+    console.print(table)
+
+
+def _claim_value(measure: str, value: float | None) -> str:
+    """A return in percent, a statement as yes or no, anything else as a number."""
+    if value is None:
+        return ""
+    if measure.startswith("return_"):
+        return f"{value:+.2%}"
+    if measure in ("close", "largest_fall_rank"):
+        return f"{value:,g}"
+    return "yes" if value else "no"
+
+
 def _table(title: str, left: tuple[str, ...], right: tuple[str, ...]) -> Table:
-    """A table narrow enough for a terminal of 80 columns."""
+    """A table for a terminal of 80 columns: names may wrap, dates and numbers are never cut."""
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in (*left, *right):
-        table.add_column(name, justify="right" if name in right else "left", no_wrap=True)
+        wraps = name in ("level", "event", "claim")
+        table.add_column(name, justify="right" if name in right else "left", no_wrap=not wraps, overflow="fold")
     return table
 
 
@@ -121,6 +167,12 @@ def _move_table(title: str, moves: list[dict[str, Any]]) -> Table:
 
 def _since(day: dt.date | None, value: float | None) -> str:
     return "record" if day is None else f"{day} {value:+.2%}"
+
+
+def _latest(looked_at: Flags) -> str:
+    """The latest session, or from which to which where instruments end on different ones."""
+    ends = sorted({span.latest for span in looked_at.memory.spans.values()})
+    return "no bars" if not ends else str(ends[0]) if len(ends) == 1 else f"{ends[0]} to {ends[-1]}"
 
 
 def _price(value: float) -> str:

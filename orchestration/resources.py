@@ -17,7 +17,7 @@ from orchestration.sources.base import BarSource
 # Told about each symbol: (done, asked for, one line).
 ProgressReporter = Callable[[int, int, str], None]
 
-LOCK_PATIENCE_SECONDS = 10.0
+LOCK_PATIENCE_SECONDS = 6.0
 
 
 def make_source(settings: Settings, universe: Universe) -> BarSource:
@@ -42,21 +42,21 @@ def make_source(settings: Settings, universe: Universe) -> BarSource:
     return SampleSource(universe.instruments, settings.as_of)
 
 
-@dg.resource(description="The source of bars that OREWATCH_SOURCE names.")
-def bar_source(context: dg.InitResourceContext) -> BarSource:
-    """The source, made when the run starts."""
+def _bar_source(context: dg.InitResourceContext) -> BarSource:
     settings: Settings = context.resources.settings
     return make_source(settings, load_universe(settings.seeds))
 
 
 bar_source_resource = dg.ResourceDefinition(
-    bar_source.resource_fn, required_resource_keys={"settings"}, description=bar_source.description
+    _bar_source,
+    required_resource_keys={"settings"},
+    description="The source of bars that OREWATCH_SOURCE names, made when a run starts.",
 )
 
 
 @contextmanager
 def warehouse_lock(settings: Settings, say: Callable[[str], None]) -> Iterator[None]:
-    """Hold the right to write lake and warehouse; wait for whoever holds it.
+    """Hold the right to write lake and warehouse; wait for whoever holds it, saying so every few seconds.
 
     The operating system releases the lock when its process ends, however it ends, so a killed run never blocks the
     next. See docs/decisions/0004-one-writer.md.
@@ -65,15 +65,14 @@ def warehouse_lock(settings: Settings, say: Callable[[str], None]) -> Iterator[N
 
     settings.root.mkdir(parents=True, exist_ok=True)
     lock = FileLock(settings.lock_path)
-    waited = 0.0
+    patience = 0.1
     while True:
         try:
-            lock.acquire(timeout=LOCK_PATIENCE_SECONDS if waited else 0.1)
+            lock.acquire(timeout=patience)
             break
         except Timeout:
-            if not waited:
-                say(f"another run holds {settings.lock_path.name}; waiting for it to finish")
-            waited += LOCK_PATIENCE_SECONDS
+            say("another refresh is running; waiting for it to finish")
+            patience = LOCK_PATIENCE_SECONDS
     try:
         yield
     finally:
@@ -81,14 +80,18 @@ def warehouse_lock(settings: Settings, say: Callable[[str], None]) -> Iterator[N
 
 
 def _lock_resource(context: dg.InitResourceContext) -> Iterator[None]:
-    log = context.log
-    with warehouse_lock(context.resources.settings, log.info if log else print):
+    def say(text: str) -> None:
+        if context.log:
+            context.log.info(text)
+        context.resources.progress(0, 0, text)
+
+    with warehouse_lock(context.resources.settings, say):
         yield
 
 
 lock_resource = dg.ResourceDefinition(
     _lock_resource,
-    required_resource_keys={"settings"},
+    required_resource_keys={"settings", "progress"},
     description="One run at a time may write lake and warehouse; a second one waits here.",
 )
 

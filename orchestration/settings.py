@@ -26,6 +26,9 @@ SAMPLE_LAST_AS_OF = dt.date(2026, 3, 6)
 _DATES_ALLOWED = f"allowed: a date as YYYY-MM-DD from {SAMPLE_FIRST_SESSION} to {SAMPLE_LAST_AS_OF}"
 NEW_YORK = ZoneInfo("America/New_York")
 
+# The models read the lake through patterns below the home, put together with str.format.
+PATTERN_SIGNS = "*?[]{}"
+
 
 class Settings(BaseSettings):
     """What a user can set, with defaults that run the simulated market out of the box."""
@@ -79,6 +82,8 @@ class Settings(BaseSettings):
     def _folders_exist(self) -> Self:
         if self.home.exists() and not self.home.is_dir():
             raise ValueError(f"OREWATCH_HOME={self.home} is not a folder; allowed: a folder, or a new name")
+        if any(sign in str(self.home) for sign in PATTERN_SIGNS):
+            raise ValueError(f"OREWATCH_HOME={self.home}: allowed: a path without any of {' '.join(PATTERN_SIGNS)}")
         if self.source == "files" and self.files is None:
             raise ValueError(
                 "OREWATCH_FILES is not set; allowed: the folder that holds one CSV or Parquet per source symbol"
@@ -120,14 +125,29 @@ class Settings(BaseSettings):
         return self.root / "published"
 
     @property
+    def published_file(self) -> Path:
+        """The DuckDB file that readers see now."""
+        return self.published_dir / "current" / "market.duckdb"
+
+    @property
+    def build_record(self) -> Path:
+        """What the tables of the warehouse were built from; see `storage.records`."""
+        return self.root / "build.json"
+
+    @property
+    def audit_record(self) -> Path:
+        """Which build the data checks let pass; see `storage.records`."""
+        return self.root / "audit.json"
+
+    @property
     def lock_path(self) -> Path:
         """The file whose lock says who may write the lake and the warehouse."""
         return self.root / "refresh.lock"
 
     @property
     def dagster_home(self) -> Path:
-        """Dagster's own run, event and schedule storage."""
-        return self.home / "dagster"
+        """Dagster's own run, event and schedule storage: one per source, or the state of a check would be of both."""
+        return self.root / "dagster"
 
     def now(self) -> dt.datetime:
         """The moment the pipeline believes it is, in UTC.
@@ -138,6 +158,11 @@ class Settings(BaseSettings):
             evening = dt.datetime.combine(self.as_of, dt.time(20, 0), tzinfo=NEW_YORK)
             return evening.astimezone(dt.UTC)
         return dt.datetime.now(dt.UTC)
+
+    def given_environment(self) -> dict[str, str]:
+        """The settings that were given, as variables that mean the same in any working directory."""
+        given = {name: getattr(self, name) for name in sorted(self.model_fields_set)}
+        return {f"OREWATCH_{name.upper()}": str(value) for name, value in given.items() if value is not None}
 
     def dbt_environment(self) -> dict[str, str]:
         """Environment variables that the dbt project reads.

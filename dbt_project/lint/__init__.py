@@ -12,6 +12,8 @@ class adapter:  # noqa: N801  (dbt's own name)
     @staticmethod
     def dispatch(name: str, _package: str) -> object:
         """The macro `name`."""
+        if name == "past_year_frame":  # a frame is not an expression
+            return lambda ends: f"range between interval 1 year preceding and {ends}"
         return lambda *arguments: f"{name}({', '.join(arguments)})"
 
 

@@ -89,6 +89,11 @@ def build_ingest(settings: Settings) -> dg.AssetsDefinition:
                 description="Every symbol was delivered. Some failing is a warning; nothing arriving stops the run.",
             ),
             dg.AssetCheckSpec(
+                "delivered_as_declared",
+                asset=BARS,
+                description="The source names the currency of instruments.csv and has no note about what it brought.",
+            ),
+            dg.AssetCheckSpec(
                 "newly_quarantined",
                 asset=REJECTED_BARS,
                 description="No row of this batch had to be rejected or stripped of its range.",
@@ -137,6 +142,7 @@ def build_ingest(settings: Settings) -> dg.AssetsDefinition:
         yield dg.MaterializeResult(asset_key=REJECTED_BARS, metadata={"new_rows": len(report.new_rejections)})
         yield dg.MaterializeResult(asset_key=FETCHES, metadata={"new_rows": len(report.results)})
         yield _fetch_outcome(report)
+        yield _delivered_as_declared(report, {i.symbol: i.currency for i in universe.instruments}, current.simulated)
         yield _newly_quarantined(report)
 
     return ingest_step
@@ -164,6 +170,12 @@ def plan_rules(config: RefreshConfig, settings: Settings, symbols: tuple[str, ..
             raise SettingsError(f"{name}: '{value}' is not allowed; allowed: a date as YYYY-MM-DD") from None
     if days["end"] and not days["start"]:
         raise SettingsError("end: given without a start; allowed: both, or a start alone")
+    if days["start"] and days["end"] and days["end"] < days["start"]:
+        raise SettingsError(f"end: '{config.end}' is before start '{config.start}'; allowed: start <= end")
+    if days["start"] and days["start"] > settings.now().date():
+        raise SettingsError(f"start: '{config.start}' lies in the future; allowed: a date up to today")
+    if config.full and days["start"]:
+        raise SettingsError("full: given with a start; allowed: one of them")
     return PlanRules(
         restatement_sessions=None if local else settings.restatement_sessions,
         whole_history_days=settings.whole_history_days,
@@ -193,6 +205,39 @@ def _fetch_outcome(report: "IngestReport") -> dg.AssetCheckResult:
             )
         }
         if failures
+        else {},
+    )
+
+
+def _delivered_as_declared(report: "IngestReport", declared: dict[str, str], simulated: bool) -> dg.AssetCheckResult:
+    """Symbols in another currency than instruments.csv says, and what the source noted about those it delivered."""
+    # The simulated source labels every delivery; that it is simulated is no news.
+    rows = [(r, "" if simulated else r.note) for r in report.results if r.status == "ok"]
+    other = [r.symbol for r, _ in rows if r.currency not in (None, declared[r.symbol])]
+    offenders = [(r, note) for r, note in rows if note or r.symbol in other]
+    return dg.AssetCheckResult(
+        check_name="delivered_as_declared",
+        asset_key=BARS,
+        passed=not offenders,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{len(other)} symbols in another currency than instruments.csv says,"
+        f" {sum(bool(note) for _, note in offenders)} with a note",
+        metadata={
+            "symbols": dg.MetadataValue.table(
+                [
+                    dg.TableRecord(
+                        {
+                            "symbol": r.symbol,
+                            "delivered currency": r.currency or "",
+                            "declared currency": declared[r.symbol],
+                            "note": note,
+                        }
+                    )
+                    for r, note in offenders
+                ]
+            )
+        }
+        if offenders
         else {},
     )
 
@@ -236,6 +281,7 @@ def _symbols_table(report: "IngestReport") -> dg.TableMetadataValue:
                     "status": str(r.status),
                     "delivered": r.delivered,
                     "new": r.new,
+                    "rebased": r.rebased,
                     "rejected": r.rejected,
                     "demoted": r.demoted,
                     "held back": r.held_back,
@@ -252,6 +298,7 @@ def _symbols_table(report: "IngestReport") -> dg.TableMetadataValue:
                     "status",
                     "delivered",
                     "new",
+                    "rebased",
                     "rejected",
                     "demoted",
                     "held back",

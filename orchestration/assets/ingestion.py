@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from orchestration.market import bars, calendar
-from orchestration.market.fetch_plan import FetchRequest, PlanRules, Stored, needs_whole_history, plan
+from orchestration.market.fetch_plan import Asked, FetchRequest, PlanRules, Stored, needs_whole_history, plan
 from orchestration.market.universe import Instrument, Universe
 from orchestration.resources import ProgressReporter, silent_progress
 from orchestration.sources.base import BarSource, FetchOutcome, FetchStatus
@@ -27,22 +27,30 @@ FLUSH_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class SymbolResult:
-    """What one symbol's request brought."""
+    """What one symbol's request brought.
+
+    Attributes:
+        symbol, reason, status, detail: of the request and how it ended.
+        note: what is noteworthy about rows that were delivered; empty if nothing is.
+        currency: as the source says; None where it does not.
+        delivered: rows.
+        new: bars that were stored, the rebased ones included.
+        rebased: stored bars that were not delivered again and were put on the new basis.
+        rejected, demoted, held_back: delivered rows that were not stored, or not as they came.
+    """
 
     symbol: str
     reason: str
     status: FetchStatus
     detail: str
+    note: str = ""
+    currency: str | None = None
     delivered: int = 0
     new: int = 0
+    rebased: int = 0
     rejected: int = 0
     demoted: int = 0
     held_back: int = 0
-
-    @property
-    def failed(self) -> bool:
-        """Whether the source did not deliver what it should have."""
-        return self.status not in (FetchStatus.OK, FetchStatus.ABSENT)
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,7 @@ class IngestReport:
     @property
     def failures(self) -> tuple[SymbolResult, ...]:
         """Symbols that failed."""
-        return tuple(r for r in self.results if r.failed)
+        return tuple(r for r in self.results if r.status.failed)
 
 
 @dataclass
@@ -90,7 +98,8 @@ class _Batch:
             self.flush()
 
     def flush(self) -> None:
-        # Bars last: a fetch that is logged as whole history must not be believed before its rows are safe.
+        # The log of fetches last: a fetch that is logged as whole history must not be believed before its rows are
+        # safe.
         if self.bars:
             self.lake.append("bars", pa.concat_tables(self.bars), self.batch_id, self.part)
         self.lake.append(
@@ -129,8 +138,13 @@ def ingest(
     expected = {name: pd.DatetimeIndex(f.loc[f["bar_expected"], "session_date"]) for name, f in closed.items()}
     newest = {str(symbol): rows for symbol, rows in _newest_bars(lake).groupby("symbol", sort=False)}
     whole_history_at = lake.whole_history_at()
+    answered = lake.answered_ranges()
     stored = {
-        symbol: Stored(pd.DatetimeIndex(rows["session_date"]), whole_history_at.get(symbol))
+        symbol: Stored(
+            pd.DatetimeIndex(rows["session_date"]),
+            whole_history_at.get(symbol),
+            Asked.of(answered.get(symbol, ())),
+        )
         for symbol, rows in newest.items()
     }
     requests = plan(universe.instruments, expected, stored, now, rules)
@@ -186,8 +200,9 @@ class _Sorter:
     new_rejections: list[tuple[str, dt.date | None, str, str, str]] = field(default_factory=list)
 
     def validated(self, outcome: FetchOutcome) -> bars.Validated:
-        exchange = self.instruments[outcome.request.symbol].calendar
-        return bars.validate(outcome.bars, self.closed[exchange], self.known[exchange])
+        symbol = outcome.request.symbol
+        exchange = self.instruments[symbol].calendar
+        return bars.validate(outcome.bars, self.closed[exchange], self.known[exchange], self.newest.get(symbol))
 
     def put_on_new_basis(self, outcome: FetchOutcome) -> bool:
         """Whether a partial delivery tells that the prices before it have changed too."""
@@ -199,25 +214,23 @@ class _Sorter:
     def take(self, outcome: FetchOutcome) -> SymbolResult:
         """Put what is new into the batch."""
         request = outcome.request
-        observed_at = dt.datetime.now(dt.UTC).replace(tzinfo=None)
-        sorted_rows = self.validated(outcome)
-        accepted = sorted_rows.accepted
         stored = self.newest.get(request.symbol)
+        sorted_rows = self.validated(outcome)
+        accepted, rebased = sorted_rows.accepted, None
         if stored is not None and len(accepted):
+            if request.whole_history:
+                rebased = bars.rebased(accepted, stored)
             aligned = accepted[["session_date"]].merge(stored, on="session_date", how="left").set_index(accepted.index)
             accepted = accepted[bars.differs(accepted, aligned)]
-        instrument = self.instruments[request.symbol]
         stamp: dict[str, Any] = {
             "symbol": request.symbol,
             "source": self.batch.source,
-            "observed_at": observed_at,
+            "observed_at": _observed_at(stored),
             "batch_id": self.batch.batch_id,
         }
-        if len(accepted):
-            rows = accepted.assign(currency=outcome.currency or instrument.currency, **stamp)
-            self.batch.bars.append(
-                pa.Table.from_pandas(rows, schema=BARS, preserve_index=False).replace_schema_metadata()
-            )
+        currency = outcome.currency or self.instruments[request.symbol].currency
+        new = self._keep(accepted.assign(currency=currency), stamp)
+        new_on_new_basis = 0 if rebased is None else self._keep(rebased, stamp)
         self._quarantine(request.symbol, sorted_rows.rejected, stamp)
         severities = sorted_rows.rejected["severity"]
         result = SymbolResult(
@@ -225,8 +238,11 @@ class _Sorter:
             reason=request.reason,
             status=outcome.status,
             detail=outcome.detail,
+            note=outcome.detail if outcome.status is FetchStatus.OK else "",
+            currency=outcome.currency,
             delivered=len(outcome.bars),
-            new=len(accepted),
+            new=new + new_on_new_basis,
+            rebased=new_on_new_basis,
             rejected=int((severities == "rejected").sum()),
             demoted=int((severities == "demoted").sum()),
             held_back=sorted_rows.held_back,
@@ -247,9 +263,16 @@ class _Sorter:
                 "held_back_rows": result.held_back,
             }
         )
-        self.batch.rows += len(accepted) + len(sorted_rows.rejected)
+        self.batch.rows += result.new + len(sorted_rows.rejected)
         self.batch.flush_if_due()
         return result
+
+    def _keep(self, rows: pd.DataFrame, stamp: dict) -> int:
+        """Put bars into the batch; how many."""
+        if len(rows):
+            table = pa.Table.from_pandas(rows.assign(**stamp), schema=BARS, preserve_index=False)
+            self.batch.bars.append(table.replace_schema_metadata())
+        return len(rows)
 
     def _quarantine(self, symbol: str, rejected: pd.DataFrame, stamp: dict) -> None:
         """Keep rejected rows, each fault once however often the source repeats it."""
@@ -272,6 +295,15 @@ class _Sorter:
             )
 
 
+def _observed_at(stored: pd.DataFrame | None) -> dt.datetime:
+    """Now, but after every stored version of the symbol: a clock that was set back must not put a new one behind."""
+    now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
+    if stored is None or stored.empty:
+        return now
+    newest: dt.datetime = pd.Timestamp(stored["observed_at"].max()).to_pydatetime()
+    return max(now, newest + dt.timedelta(microseconds=1))
+
+
 def _newest_bars(lake: Lake) -> pd.DataFrame:
     frame = lake.newest_bars().to_pandas()
     frame["session_date"] = pd.to_datetime(frame["session_date"]).astype("datetime64[s]")
@@ -290,7 +322,12 @@ def _line(result: SymbolResult) -> str:
     if result.status is FetchStatus.OK:
         parts: Iterable[str] = (
             f"{count} {what}"
-            for count, what in ((result.new, "new"), (result.rejected, "rejected"), (result.demoted, "demoted"))
+            for count, what in (
+                (result.new, "new"),
+                (result.rebased, "of them rebased"),
+                (result.rejected, "rejected"),
+                (result.demoted, "demoted"),
+            )
             if count
         )
         return f"{result.symbol}: {', '.join(parts) or 'nothing new'}"

@@ -34,21 +34,31 @@ class OrewatchTranslator(DagsterDbtTranslator):
         return spec.replace_attributes(description=description).merge_attributes(owners=["team:orewatch"])
 
 
-def dbt_build_args(full_refresh: bool = False) -> list[str]:
-    """Arguments of the production build: models and data tests; unit tests belong to development and CI."""
-    return ["build", "--exclude-resource-type", "unit_test", *(["--full-refresh"] if full_refresh else [])]
+# Arguments of the production build: models and data tests; unit tests belong to development and CI.
+DBT_BUILD_ARGS = ["build", "--exclude-resource-type", "unit_test"]
 
 
-def mart_names(manifest_path: Path = MANIFEST) -> list[str]:
-    """The tables that readers get, from the manifest.
+def mart_grains(manifest_path: Path = MANIFEST) -> dict[str, tuple[str, ...]]:
+    """The tables that readers get, each with the columns of its `grain` test, from the manifest.
+
+    A table with several grains has the one of most columns, which says most about what lies together; one without a
+    grain test has no columns.
 
     Raises:
         SettingsError: the manifest has not been prepared.
     """
     import orjson
 
-    nodes = orjson.loads(prepared(manifest_path).read_bytes())["nodes"].values()
-    return sorted(n["name"] for n in nodes if n["resource_type"] == "model" and "marts" in n["fqn"])
+    nodes = orjson.loads(prepared(manifest_path).read_bytes())["nodes"]
+    grains: dict[str, tuple[str, ...]] = {
+        id_: () for id_, n in nodes.items() if n["resource_type"] == "model" and "marts" in n["fqn"]
+    }
+    for node in nodes.values():
+        test = node.get("test_metadata") or {}
+        model = node.get("attached_node")
+        if test.get("name") == "grain" and model in grains:
+            grains[model] = max(grains[model], tuple(test["kwargs"]["columns"]), key=len)
+    return {nodes[id_]["name"]: columns for id_, columns in sorted(grains.items())}
 
 
 def prepared(manifest_path: Path = MANIFEST) -> Path:
@@ -73,18 +83,29 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
         required_resource_keys={"settings", "warehouse_lock", "progress", "dbt"},
     )
     def dbt_models(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        from orchestration.storage.fingerprint import fingerprint
+        from orchestration.storage.lake import Lake
+        from orchestration.storage.records import remove_records, write_record
+        from orchestration.storage.warehouse import table_facts
+
         current: Settings = context.resources.settings
         context.resources.progress(0, 0, "building the tables")
+        target = current.root / "dbt"
+        remove_records(current.audit_record, current.build_record)
+        # dbt writes it only once it has run something; an old one would answer for this run.
+        (target / "run_results.json").unlink(missing_ok=True)
+        # Taken before dbt reads anything: what arrives meanwhile is not part of this build.
+        built_from = fingerprint(Lake(current.lake_dir), current.control_dir, DBT_PROJECT_DIR)
         events: list[Any] = []
         with environment(current.dbt_environment()):
             invocation = context.resources.dbt.cli(
-                dbt_build_args(), context=context, target_path=current.root / "dbt", raise_on_error=False
+                DBT_BUILD_ARGS, context=context, target_path=target, raise_on_error=False
             )
             # Held back until dbt has let go of the warehouse: the counts below open it.
             events.extend(invocation.stream())
-        from orchestration.storage.warehouse import table_facts
-
-        facts = table_facts(current.warehouse_path)
+        # Without an output nothing was built, and what dbt could not open cannot be counted either.
+        built_any = any(isinstance(event, dg.Output) for event in events)
+        facts = table_facts(current.warehouse_path) if built_any and current.warehouse_path.is_file() else {}
         for event in events:
             if isinstance(event, dg.Output):
                 yield event.with_metadata({**event.metadata, **facts.get(event.output_name.rpartition("__")[2], {})})
@@ -93,18 +114,35 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
         if not invocation.is_successful():
             raise dg.Failure(
                 description="a model or a blocking data test failed; readers keep the last published version: "
-                + dbt_failures(invocation.get_artifact("run_results.json")),
+                + (dbt_failures(target / "run_results.json") or dbt_complaint(invocation.get_error())),
                 allow_retries=False,
             )
+        # Part of the models, built alone, leaves the others on older rows: no record, so nothing is published from it.
+        if not context.is_subset:
+            write_record(current.build_record, built_from)
 
     return dbt_models
 
 
-def dbt_failures(run_results: Mapping[str, Any]) -> str:
-    """The failed nodes of a dbt run in one line, each with dbt's own message."""
+def dbt_failures(run_results_path: Path) -> str:
+    """The failed nodes of a dbt run in one line, each with dbt's own message; empty if dbt named none."""
+    import orjson
+
+    try:
+        run_results = orjson.loads(run_results_path.read_bytes())
+    except FileNotFoundError:
+        return ""
     failed = [
         f"{r['unique_id'].split('.')[2]}: {(r.get('message') or r['status']).strip().splitlines()[0]}"
         for r in run_results["results"]
         if r["status"] in ("error", "fail")
     ]
-    return "; ".join(failed) or "dbt stopped before it ran anything"
+    return "; ".join(failed)
+
+
+def dbt_complaint(error: Exception | None) -> str:
+    """What dbt logged as errors, in one line: all there is if it stopped before it ran anything."""
+    text = str(getattr(error, "description", None) or error or "dbt did not say why it stopped")
+    # Before its own words stand the command and advice for people at a terminal.
+    before, _, own = text.partition("Errors parsed from dbt logs:")
+    return " ".join((own.strip() or before).split())

@@ -2,15 +2,16 @@
 
 import dagster as dg
 
-from orchestration.assets.models import mart_names
-from orchestration.settings import DBT_PROJECT_DIR, Settings
+from orchestration.assets.models import mart_grains
+from orchestration.market.errors import PublishError
+from orchestration.settings import Settings
 
 PUBLISHED = dg.AssetKey(["published", "market"])
 
 
 def build_publish(settings: Settings) -> dg.AssetsDefinition:
     """The publication step: after every data check, one atomic flip."""
-    marts = mart_names()
+    marts = mart_grains()
     simulated = "SIMULATED prices. " if settings.simulated else ""
 
     @dg.asset(
@@ -24,8 +25,6 @@ def build_publish(settings: Settings) -> dg.AssetsDefinition:
         required_resource_keys={"settings", "warehouse_lock", "progress"},
     )
     def published_market(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        from orchestration.storage.fingerprint import fingerprint
-        from orchestration.storage.lake import Lake
         from orchestration.storage.publish import publish
 
         current: Settings = context.resources.settings
@@ -34,7 +33,7 @@ def build_publish(settings: Settings) -> dg.AssetsDefinition:
             current.warehouse_path,
             marts,
             current.published_dir,
-            fingerprint(Lake(current.lake_dir), current.control_dir, DBT_PROJECT_DIR),
+            audited_fingerprint(current),
             current.source,
             current.simulated,
         )
@@ -42,7 +41,7 @@ def build_publish(settings: Settings) -> dg.AssetsDefinition:
             metadata={
                 "version": manifest.version,
                 "simulated": manifest.simulated,
-                "path": dg.MetadataValue.path(current.published_dir / "current" / "market.duckdb"),
+                "path": dg.MetadataValue.path(current.published_file),
                 "tables": dg.MetadataValue.table(
                     [dg.TableRecord({"table": name, "rows": count}) for name, count in manifest.rows.items()]
                 ),
@@ -50,3 +49,22 @@ def build_publish(settings: Settings) -> dg.AssetsDefinition:
         )
 
     return published_market
+
+
+def audited_fingerprint(settings: Settings) -> str:
+    """What the tables of the warehouse were built from, if the data checks let exactly this build pass.
+
+    It goes into the published manifest as it is. If newer bars have arrived since, the version is honest about its age:
+    the next refresh finds another fingerprint and builds again.
+
+    Raises:
+        PublishError: there is no such build.
+    """
+    from orchestration.storage.records import read_record
+
+    built = read_record(settings.build_record)
+    if built is None or built != read_record(settings.audit_record):
+        raise PublishError(
+            "the tables have not been built and audited since the last fetch; materialize all, or run orewatch refresh"
+        )
+    return built

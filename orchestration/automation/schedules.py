@@ -18,6 +18,17 @@ if TYPE_CHECKING:
 
 EXCHANGE = "XNYS"
 
+# The second tick is for an evening on which the first run failed.
+TICKS = ["30 17 * * *", "0 21 * * *"]
+
+UNFINISHED_OR_GOOD = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.SUCCESS,
+]
+
 
 def build_schedule(job: "UnresolvedAssetJobDefinition", settings: Settings) -> dg.ScheduleDefinition:
     """The evening refresh; it runs by itself for real sources, and waits to be switched on for the sample."""
@@ -25,20 +36,32 @@ def build_schedule(job: "UnresolvedAssetJobDefinition", settings: Settings) -> d
     @dg.schedule(
         name="refresh_after_close",
         job=job,
-        cron_schedule="30 17 * * *",
+        cron_schedule=TICKS,
         execution_timezone=str(NEW_YORK),
         default_status=dg.DefaultScheduleStatus.STOPPED if settings.simulated else dg.DefaultScheduleStatus.RUNNING,
-        description="Every evening at 17:30 New York after an exchange session; skips holidays and weekends.",
+        description="At 17:30 New York after an exchange session, and at 21:00 if that failed; not on holidays.",
     )
     def refresh_after_close(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        return evening(context.scheduled_execution_time)
+        day = context.scheduled_execution_time.astimezone(NEW_YORK).date()
+        done = context.instance.get_runs(
+            dg.RunsFilter(tags={"session_date": day.isoformat()}, statuses=UNFINISHED_OR_GOOD), limit=1
+        )
+        return evening(context.scheduled_execution_time, done=bool(done))
 
     return refresh_after_close
 
 
-def evening(tick: dt.datetime) -> dg.RunRequest | dg.SkipReason:
-    """What to do at a tick of the schedule: one run per session, none on a day without one."""
-    day = tick.astimezone(NEW_YORK).date()
+def evening(tick: dt.datetime, done: bool = False) -> dg.RunRequest | dg.SkipReason:
+    """What to do at a tick of the schedule: one good run per session, none on a day without one.
+
+    Args:
+        tick: the scheduled moment.
+        done: whether a run for that day has succeeded or is on its way.
+    """
+    local = tick.astimezone(NEW_YORK)
+    day = local.date()
     if not is_session(EXCHANGE, day):
         return dg.SkipReason(f"{day}: {EXCHANGE} holds no session")
-    return dg.RunRequest(run_key=f"refresh-{day}", tags={"session_date": day.isoformat()})
+    if done:
+        return dg.SkipReason(f"{day}: the session has been refreshed")
+    return dg.RunRequest(run_key=f"refresh-{day}-{local:%H%M}", tags={"session_date": day.isoformat()})

@@ -18,12 +18,40 @@ COVERAGE = dg.AssetKey("data_coverage")
 BROKEN_FEED_SESSIONS = 63
 BROKEN_FEED_SHARE = 0.2
 
-# A real feed that is this many sessions behind for every instrument is not a feed any more.
-STALE_SESSIONS = 3
+# A live exchange whose every instrument is this many expected sessions behind has no feed any more. One session may
+# merely be late.
+STALE_SESSIONS = 2
 
 FOREIGN_ROWS = "select source, count(*) as rows from daily_bars where source <> ? group by source"
 
-LOST_SESSIONS = "select symbol, stored_sessions from data_coverage"
+# Only what the control tables of now still ask for can be lost: an earlier as-of date, another exchange calendar or
+# source symbol, a later active_from and a removed instrument are decisions, not losses.
+LOST_SESSIONS = """
+    select
+        seen.symbol,
+        count(*) as lost_sessions,
+        min(seen.session_date) as first_lost,
+        max(seen.session_date) as last_lost
+    from published.daily_bars as seen
+    inner join published.instruments as seen_as
+        on seen.symbol = seen_as.symbol
+    inner join instruments as now
+        on
+            seen.symbol = now.symbol
+            and seen_as.calendar = now.calendar
+            and seen_as.source_symbol = now.source_symbol
+            and seen.session_date >= coalesce(now.active_from, seen.session_date)
+    inner join stg_sessions as closed
+        on
+            now.calendar = closed.calendar
+            and seen.session_date = closed.session_date
+    anti join daily_bars as stored
+        on
+            seen.symbol = stored.symbol
+            and seen.session_date = stored.session_date
+    group by seen.symbol
+    order by seen.symbol
+"""
 
 GAPS = """
     select symbol, missing_sessions, first_missing, last_missing
@@ -31,11 +59,22 @@ GAPS = """
 """
 
 STALE = """
-    select symbol, last_session, staleness_sessions, last_fetch_status
-    from data_coverage where staleness_sessions > 0 order by staleness_sessions desc
+    select coverage.symbol, calendar, coverage.last_session, coverage.staleness_sessions, last_fetch_status
+    from data_coverage as coverage
+    inner join instruments on coverage.symbol = instruments.symbol
+    where coverage.staleness_sessions > 0
+    order by coverage.staleness_sessions desc, coverage.symbol
 """
 
-FRESHEST = "select min(staleness_sessions) as behind from data_coverage"
+# How far the freshest instrument of each exchange is behind, over those that have bars at all.
+FRESHEST = """
+    select calendar, min(coverage.staleness_sessions) as behind
+    from data_coverage as coverage
+    inner join instruments on coverage.symbol = instruments.symbol
+    where stored_sessions > 0
+    group by calendar
+    order by calendar
+"""
 
 BROKEN_FEEDS = """
     with recent as (
@@ -64,13 +103,16 @@ def build_data_checks() -> dg.AssetChecksDefinition:
                 "no_session_lost",
                 asset=COVERAGE,
                 blocking=True,
-                description="No instrument has fewer sessions than in the version that readers see now.",
+                description="No session that readers see now is gone, of those that its exchange calendar, source"
+                " symbol and active_from of today still ask for.",
             ),
             dg.AssetCheckSpec(
                 "fresh",
                 asset=COVERAGE,
                 blocking=True,
-                description="The latest closed session of each exchange is there.",
+                description="Every instrument has the latest closed session that its exchange expects a bar for; else a"
+                f" warning. An error when every instrument of an exchange that has bars is {STALE_SESSIONS} or more"
+                " such sessions behind and the source is live (sample, yahoo), or when nothing at all is stored.",
             ),
             dg.AssetCheckSpec(
                 "no_gaps",
@@ -90,48 +132,79 @@ def build_data_checks() -> dg.AssetChecksDefinition:
 
         settings: Settings = context.resources.settings
         warehouse = settings.warehouse_path
-        yield _result(
-            DAILY_BARS, "one_source_only", rows(warehouse, FOREIGN_ROWS, [settings.source]), "foreign sources"
-        )
-        yield _result(COVERAGE, "no_session_lost", _lost_sessions(settings), "instruments lost sessions")
-        behind = rows(warehouse, FRESHEST)[0]["behind"]
-        yield _result(
-            COVERAGE,
-            "fresh",
-            rows(warehouse, STALE),
-            "instruments are behind",
-            severity=freshness_severity(settings, behind),
-        )
-        yield _result(COVERAGE, "no_gaps", rows(warehouse, GAPS), "instruments have gaps", dg.AssetCheckSeverity.WARN)
-        yield _result(
-            DAILY_BARS,
-            "feeds_sound",
-            rows(warehouse, BROKEN_FEEDS, [BROKEN_FEED_SESSIONS, BROKEN_FEED_SHARE]),
-            "feeds are broken",
-            dg.AssetCheckSeverity.WARN,
-        )
+        results = [
+            _result(DAILY_BARS, "one_source_only", rows(warehouse, FOREIGN_ROWS, [settings.source]), "foreign sources"),
+            _result(COVERAGE, "no_session_lost", _lost_sessions(settings), "instruments lost sessions"),
+            _freshness(settings, rows(warehouse, FRESHEST), rows(warehouse, STALE)),
+            _result(COVERAGE, "no_gaps", rows(warehouse, GAPS), "instruments have gaps", dg.AssetCheckSeverity.WARN),
+            _result(
+                DAILY_BARS,
+                "feeds_sound",
+                rows(warehouse, BROKEN_FEEDS, [BROKEN_FEED_SESSIONS, BROKEN_FEED_SHARE]),
+                "feeds are broken",
+                dg.AssetCheckSeverity.WARN,
+            ),
+        ]
+        # Before Dagster hears of it: the publication that it then starts reads the record.
+        record_audit(settings, results)
+        yield from results
 
     return data_checks
 
 
-def freshness_severity(settings: Settings, behind: int | None) -> dg.AssetCheckSeverity:
-    """ERROR where even the freshest instrument of a live source is behind; a drop folder is as old as its files."""
-    stale = behind is None or behind > STALE_SESSIONS
-    return dg.AssetCheckSeverity.ERROR if stale and settings.source != "files" else dg.AssetCheckSeverity.WARN
+def record_audit(settings: Settings, results: Sequence[dg.AssetCheckResult]) -> None:
+    """Note which build passed; no error, and a whole build, or no note."""
+    from orchestration.storage.records import read_record, remove_records, write_record
+
+    built = read_record(settings.build_record)
+    stopped = any(not r.passed and r.severity is dg.AssetCheckSeverity.ERROR for r in results)
+    if stopped or built is None:
+        remove_records(settings.audit_record)
+    else:
+        write_record(settings.audit_record, built)
+
+
+def dead_exchanges(settings: Settings, freshest: Sequence[dict[str, Any]]) -> list[str]:
+    """Exchanges of a live source whose every instrument is behind; a drop folder is as old as its files.
+
+    Args:
+        settings: name the source.
+        freshest: rows of `FRESHEST`.
+    """
+    if settings.source == "files":
+        return []
+    return [row["calendar"] for row in freshest if (row["behind"] or 0) >= STALE_SESSIONS]
+
+
+def _freshness(
+    settings: Settings, freshest: Sequence[dict[str, Any]], stale: list[dict[str, Any]]
+) -> dg.AssetCheckResult:
+    """The check `fresh`; what it does is in its specification."""
+    dead = dead_exchanges(settings, freshest)
+    if not freshest:
+        description = "nothing at all is stored"
+    elif not stale:
+        description = "no instruments are behind"
+    else:
+        description = f"{len(stale)} instruments are behind"
+    if dead:
+        description += f"; every one of {', '.join(dead)} by {STALE_SESSIONS} sessions or more"
+    return dg.AssetCheckResult(
+        asset_key=COVERAGE,
+        check_name="fresh",
+        passed=bool(freshest) and not stale,
+        severity=dg.AssetCheckSeverity.ERROR if dead or not freshest else dg.AssetCheckSeverity.WARN,
+        description=description,
+        metadata=offenders_table(stale),
+    )
 
 
 def _lost_sessions(settings: Settings) -> list[dict[str, Any]]:
     from orchestration.storage.warehouse import rows
 
-    published = settings.published_dir / "current" / "market.duckdb"
-    if not published.exists():
+    if not settings.published_file.exists():
         return []
-    before = {row["symbol"]: row["stored_sessions"] for row in rows(published, LOST_SESSIONS)}
-    return [
-        {**row, "published_sessions": before[row["symbol"]]}
-        for row in rows(settings.warehouse_path, LOST_SESSIONS)
-        if row["stored_sessions"] < before.get(row["symbol"], 0)
-    ]
+    return rows(settings.warehouse_path, LOST_SESSIONS, attached={"published": settings.published_file})
 
 
 def _result(

@@ -1,13 +1,15 @@
-"""What happened in the market since it was last looked at: the rows that market checks, command line and brief show.
+"""What happened in the market and was not seen before: the rows that market checks and the command line show.
 
-Each check group remembers, per instrument, up to which session it has looked. The sessions after that are its window;
-looking again without new sessions shows the same window again, so a flag does not vanish because somebody refreshed
-twice, and a skipped day is never missed.
+Each check remembers the events that it has seen, by key. An event that appears later is flagged, whatever its session:
+a skipped day, a bar that came late, a correction. A flag stays until its instrument has a further session, so that
+it does not vanish because somebody refreshed twice. What is seen for the first time (a new level, a new rule, a new
+instrument) flags its latest session only: history is not news.
 """
 
 import datetime as dt
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +17,7 @@ from orchestration.settings import Settings
 from orchestration.storage.publish import current_manifest
 from orchestration.storage.warehouse import rows
 
-# Check groups; each remembers for itself what it has looked at.
-GROUPS = ("levels", "moves")
-
-LATEST_SESSIONS = """
-    select symbol, max(session_date) as latest, max(session_date) filter (where bars_back = 2) as before_latest
-    from (
-        select symbol, session_date, row_number() over (partition by symbol order by session_date desc) as bars_back
-        from daily_bars
-    )
-    group by symbol
-"""
+SPANS = "select symbol, min(session_date) as first, max(session_date) as latest from daily_bars group by symbol"
 
 LEVEL_EVENTS = """
     select session_date, symbol, level_id, event, direction, level, prev_close, open, high, low, close, event_id
@@ -39,100 +31,155 @@ LARGE_MOVES = """
     from large_moves order by session_date desc, abs(return_1d) desc
 """
 
+GROUPS = {"levels": LEVEL_EVENTS, "moves": LARGE_MOVES}
+
 
 @dataclass(frozen=True)
-class Window:
-    """Sessions of one instrument that are looked at: after `after`, up to and including `through`."""
+class Event:
+    """One thing that one check could flag."""
 
-    after: dt.date | None
-    through: dt.date
+    check: str
+    key: str
+    symbol: str
+    session: dt.date
 
-    def holds(self, session: dt.date) -> bool:
-        """Whether the session is looked at."""
-        return session <= self.through and (self.after is None or session > self.after)
+
+@dataclass(frozen=True)
+class Span:
+    """First and latest session of an instrument."""
+
+    first: dt.date
+    latest: dt.date
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a group of checks knows.
+
+    Attributes:
+        seen: keys of all events that were there at the last evaluation, by check.
+        flagged: keys that were flagged then, by check.
+        spans: first and latest session of each instrument then.
+    """
+
+    seen: dict[str, set[str]] = field(default_factory=dict)
+    flagged: dict[str, set[str]] = field(default_factory=dict)
+    spans: dict[str, Span] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Flags:
-    """Rows of one mart that lie in the windows."""
+    """Rows of one mart that are flagged, by check, and what to remember once they have been shown."""
 
-    rows: list[dict[str, Any]]
-    windows: dict[str, Window]
+    by_check: dict[str, list[dict[str, Any]]]
+    memory: Memory
     version: int
 
-
-def published_file(settings: Settings) -> Path:
-    """The DuckDB file that readers see now."""
-    return settings.published_dir / "current" / "market.duckdb"
-
-
-def level_flags(settings: Settings) -> Flags:
-    """Level events since they were last evaluated."""
-    return _flags(settings, "levels", LEVEL_EVENTS)
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The flagged rows of all checks, each once."""
+        unique = {id(row): row for found in self.by_check.values() for row in found}
+        return list(unique.values())
 
 
-def move_flags(settings: Settings) -> Flags:
-    """Large moves since they were last evaluated."""
-    return _flags(settings, "moves", LARGE_MOVES)
+def evaluate(events: Iterable[Event], spans: dict[str, Span], memory: Memory) -> Memory:
+    """What is flagged now, and known from now on.
+
+    Args:
+        events: everything that is in the published mart.
+        spans: first and latest session of each published instrument.
+        memory: what was known before.
+    """
+    seen: dict[str, set[str]] = {}
+    flagged: dict[str, set[str]] = {}
+    for event in events:
+        seen.setdefault(event.check, set()).add(event.key)
+        if _is_news(event, spans[event.symbol], memory):
+            flagged.setdefault(event.check, set()).add(event.key)
+    # A check without any event is known all the same: its first event is news, not history.
+    for check in memory.seen:
+        seen.setdefault(check, set())
+    return Memory(seen, flagged, spans)
 
 
-def remember(settings: Settings, group: str, flags: Flags) -> None:
-    """Note that a check group has looked at its windows."""
+def _is_news(event: Event, span: Span, memory: Memory) -> bool:
+    before = memory.spans.get(event.symbol)
+    if before is None or event.check not in memory.seen:
+        return event.session == span.latest
+    if event.key in memory.seen[event.check]:
+        return event.key in memory.flagged.get(event.check, ()) and span.latest == before.latest
+    # History that was added in front of what was known is not news.
+    return event.session >= before.first
+
+
+def flags(settings: Settings, group: str, checks: Iterable[str] = ()) -> Flags:
+    """The flagged rows of a group, `levels` or `moves`, as of the version that readers see now.
+
+    Args:
+        settings: where the published version and the memory lie.
+        group: which mart.
+        checks: names of checks that exist even if no event belongs to them yet.
+    """
+    manifest = current_manifest(settings.published_dir)
+    if manifest is None:
+        return Flags({}, Memory(), 0)
+    # The version's own folder, not the link: all queries see one version, whatever is published meanwhile.
+    published = settings.published_dir / "versions" / str(manifest.version) / "market.duckdb"
+    spans = {row["symbol"]: Span(row["first"], row["latest"]) for row in rows(published, SPANS)}
+    found = [(row, event) for row in rows(published, GROUPS[group]) for event in _events(group, row)]
+    memory = evaluate((event for _, event in found), spans, _recall(settings, group))
+    for check in checks:
+        memory.seen.setdefault(check, set())
+    by_check: dict[str, list[dict[str, Any]]] = {}
+    for row, event in found:
+        if event.key in memory.flagged.get(event.check, ()):
+            by_check.setdefault(event.check, []).append(row)
+    return Flags(by_check, memory, manifest.version)
+
+
+def remember(settings: Settings, group: str, shown: Flags) -> None:
+    """Note what a group of checks has shown."""
     state = _state(settings)
     state[group] = {
-        "version": flags.version,
-        "windows": {
-            symbol: {"after": w.after.isoformat() if w.after else None, "through": w.through.isoformat()}
-            for symbol, w in sorted(flags.windows.items())
-        },
+        "version": shown.version,
+        "seen": {check: sorted(keys) for check, keys in shown.memory.seen.items()},
+        "flagged": {check: sorted(keys) for check, keys in shown.memory.flagged.items()},
+        "spans": {s: [span.first.isoformat(), span.latest.isoformat()] for s, span in shown.memory.spans.items()},
     }
     path = _state_path(settings)
     temporary = path.with_suffix(".next")
-    temporary.write_text(json.dumps(state, indent=1), "utf-8")
+    temporary.write_text(json.dumps(state), "utf-8")
     temporary.replace(path)
-
-
-def next_window(seen: Window | None, latest: dt.date, before_latest: dt.date | None) -> Window:
-    """The window to look at now.
-
-    Args:
-        seen: the window that was looked at last; None if the instrument is new.
-        latest: its latest session.
-        before_latest: the session before that.
-    """
-    if seen is None:
-        return Window(before_latest, latest)
-    if latest > seen.through:
-        return Window(seen.through, latest)
-    return Window(seen.after, latest)
 
 
 def evaluated_version(settings: Settings) -> int:
     """The published version that every check group has looked at; 0 before the first."""
     state = _state(settings)
-    return min((int(state.get(group, {}).get("version", 0)) for group in GROUPS), default=0)
+    return min(int(state.get(group, {}).get("version", 0)) for group in GROUPS)
 
 
-def _flags(settings: Settings, group: str, sql: str) -> Flags:
-    manifest = current_manifest(settings.published_dir)
-    if manifest is None:
-        return Flags([], {}, 0)
-    # The version's own folder, not the link: all queries see one version, whatever is published meanwhile.
-    published = settings.published_dir / "versions" / str(manifest.version) / "market.duckdb"
-    seen = _state(settings).get(group, {}).get("windows", {})
-    windows = {
-        row["symbol"]: next_window(_window(seen.get(row["symbol"])), row["latest"], row["before_latest"])
-        for row in rows(published, LATEST_SESSIONS)
-    }
-    flagged = [row for row in rows(published, sql) if windows[row["symbol"]].holds(row["session_date"])]
-    return Flags(flagged, windows, manifest.version)
+def _events(group: str, row: dict[str, Any]) -> list[Event]:
+    """The events of a mart's row: one per check that it concerns."""
+    if group == "levels":
+        return [Event(row["level_id"], row["event_id"], row["symbol"], row["session_date"])]
+    return [
+        Event(rule, f"{row['symbol']}|{row['session_date']}|{rule}", row["symbol"], row["session_date"])
+        for rule in row["rules_hit"].split(", ")
+    ]
 
 
-def _window(stored: dict[str, str | None] | None) -> Window | None:
-    if stored is None or stored["through"] is None:
-        return None
-    after = stored["after"]
-    return Window(dt.date.fromisoformat(after) if after else None, dt.date.fromisoformat(stored["through"]))
+def _recall(settings: Settings, group: str) -> Memory:
+    stored = _state(settings).get(group)
+    if stored is None:
+        return Memory()
+    return Memory(
+        {check: set(keys) for check, keys in stored["seen"].items()},
+        {check: set(keys) for check, keys in stored["flagged"].items()},
+        {
+            symbol: Span(dt.date.fromisoformat(first), dt.date.fromisoformat(latest))
+            for symbol, (first, latest) in stored["spans"].items()
+        },
+    )
 
 
 def _state(settings: Settings) -> dict[str, dict[str, Any]]:
@@ -144,3 +191,8 @@ def _state(settings: Settings) -> dict[str, dict[str, Any]]:
 
 def _state_path(settings: Settings) -> Path:
     return settings.root / "market_checks.json"
+
+
+def published_file(settings: Settings) -> Path:
+    """The DuckDB file that readers see now."""
+    return settings.published_dir / "current" / "market.duckdb"

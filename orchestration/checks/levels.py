@@ -32,12 +32,12 @@ def build_level_checks(universe: Universe, settings: Settings) -> dg.AssetChecks
         required_resource_keys={"settings", "warehouse_lock"},
     )
     def level_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-        from orchestration.checks.flags import level_flags, remember
+        from orchestration.checks.flags import flags, remember
 
         current: Settings = context.resources.settings
-        flags = level_flags(current)
+        shown = flags(current, "levels", [level.level_id for level in universe.levels])
         for level in universe.levels:
-            events = [row for row in flags.rows if row["level_id"] == level.level_id]
+            events = shown.by_check.get(level.level_id, [])
             yield dg.AssetCheckResult(
                 asset_key=LEVEL_EVENTS,
                 check_name=level.level_id,
@@ -46,7 +46,7 @@ def build_level_checks(universe: Universe, settings: Settings) -> dg.AssetChecks
                 description=label + summary(events),
                 metadata={"simulated": current.simulated, **offenders_table(events, without=("level_id", "event_id"))},
             )
-        remember(current, "levels", flags)
+        remember(current, "levels", shown)
 
     return level_checks
 
@@ -61,7 +61,7 @@ def describe(level: PriceLevel) -> str:
 def summary(events: list[dict]) -> str:
     """The latest event in words."""
     if not events:
-        return "no event"
+        return "No event"
     latest = events[0]
     event = str(latest["event"]).replace("_", " ")
     more = f" and {len(events) - 1} more" if len(events) > 1 else ""

@@ -29,12 +29,12 @@ def build_move_checks(universe: Universe, settings: Settings) -> dg.AssetChecksD
         required_resource_keys={"settings", "warehouse_lock"},
     )
     def move_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-        from orchestration.checks.flags import move_flags, remember
+        from orchestration.checks.flags import flags, remember
 
         current: Settings = context.resources.settings
-        flags = move_flags(current)
+        shown = flags(current, "moves", [rule.rule_id for rule in universe.move_rules])
         for rule in universe.move_rules:
-            moves = [row for row in flags.rows if rule.rule_id in row["rules_hit"].split(", ")]
+            moves = shown.by_check.get(rule.rule_id, [])
             yield dg.AssetCheckResult(
                 asset_key=LARGE_MOVES,
                 check_name=rule.rule_id,
@@ -43,7 +43,7 @@ def build_move_checks(universe: Universe, settings: Settings) -> dg.AssetChecksD
                 description=label + summary(moves),
                 metadata={"simulated": current.simulated, **offenders_table(moves)},
             )
-        remember(current, "moves", flags)
+        remember(current, "moves", shown)
 
     return move_checks
 
@@ -61,7 +61,7 @@ def describe(rule: MoveRule) -> str:
 def summary(moves: list[dict]) -> str:
     """The largest moves in words."""
     if not moves:
-        return "no move broke the rule"
+        return "No move broke the rule"
     largest = sorted(moves, key=lambda row: -abs(row["return_1d"]))
     named = ", ".join(f"{row['symbol']} {row['return_1d']:+.2%}" for row in largest[:5])
     more = f" and {len(moves) - 5} more" if len(moves) > 5 else ""

@@ -2,7 +2,10 @@
 
 A bar is valid when high >= max(open, close, low), low <= min(open, close, high), every price is positive, and its
 session is one of its exchange and has closed. A bar whose range contradicts its close keeps the close and loses the
-range (demoted); a close that is missing, not finite or not positive rejects the bar: nothing is ever repaired.
+range (demoted); a close that is missing, not finite or not positive rejects the bar: no price is ever repaired.
+
+A dividend or split of a row without a close is not lost with the row: it is carried to the next accepted bar, over
+which its holder receives it. To the bar before it would be paid to those who had it too early.
 """
 
 import datetime as dt
@@ -74,15 +77,19 @@ def raw_frame(columns: dict[str, object]) -> pd.DataFrame:
     return frame[list(RAW_COLUMNS)].reset_index(drop=True)
 
 
-def validate(raw: pd.DataFrame, closed: pd.DatetimeIndex, known: pd.DatetimeIndex) -> Validated:
+def validate(
+    raw: pd.DataFrame, closed: pd.DatetimeIndex, known: pd.DatetimeIndex, stored: pd.DataFrame | None = None
+) -> Validated:
     """Sort one symbol's delivery into accepted, rejected and held-back rows.
 
     Args:
         raw: `RAW_COLUMNS`, in the order of delivery.
         closed: the exchange's sessions that have ended, ascending.
         known: the exchange's sessions including those still to come within a week.
+        stored: session_date, dividend and split_ratio of the stored bars. An action that a stored bar has already is
+            not carried to another one when the vendor loses the price of its session.
     """
-    frame = raw.copy()
+    frame = raw.assign(detail=raw["parse_error"])
     day = frame["session_date"]
     open_session = day.isin(known) & ~day.isin(closed)
     frame = frame[~open_session].reset_index(drop=True)
@@ -91,11 +98,12 @@ def validate(raw: pd.DataFrame, closed: pd.DatetimeIndex, known: pd.DatetimeInde
 
     # In order: the first rule that a row breaks names it.
     reasons = pd.Series(None, index=frame.index, dtype=object)
-    last_closed = closed[-1] if len(closed) else pd.Timestamp.min
+    first_closed, last_closed = (closed[0], closed[-1]) if len(closed) else (pd.Timestamp.min, pd.Timestamp.min)
     for rule, broken in (
         ("malformed_value", frame["parse_error"].notna()),
         ("missing_date", day.isna()),
         ("future_session", day > last_closed),
+        ("before_calendar", day < first_closed),
         ("not_a_session", ~day.isin(closed)),
         ("missing_close", close.isna()),
         ("non_finite_close", np.isinf(close)),
@@ -111,8 +119,11 @@ def validate(raw: pd.DataFrame, closed: pd.DatetimeIndex, known: pd.DatetimeInde
     conflicting = _conflicting_duplicates(frame[reasons.isna()])
     reasons[conflicting] = "duplicate_session"
 
-    bad = frame[reasons.notna()]
     good = frame[reasons.isna()].drop_duplicates("session_date", keep="last").sort_values("session_date")
+    good, carried = _carry_actions(frame[_has_action_alone(frame, last_closed)], good, stored)
+    frame.loc[list(carried), "detail"] = list(carried.values())
+    reasons[list(carried)] = "missing_close"
+    bad = frame[reasons.notna()]
     accepted, demoted = _judge_ranges(good)
     rejected = pd.concat(
         [
@@ -138,6 +149,108 @@ def differs(new: pd.DataFrame, stored: pd.DataFrame) -> pd.Series:
             same |= (a - b).abs() <= ADJ_CLOSE_TOLERANCE * b.abs()
         changed |= ~same.fillna(False).astype(bool)
     return changed
+
+
+def rebased(delivered: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame:
+    """Stored bars that a whole history leaves out, put on the basis that its new splits have given the others.
+
+    Where the vendor's history has become shorter, the sessions that it no longer holds would stay on the old basis
+    beside neighbours on the new one. A split counts if it is not stored yet; a stored one that has become another, or
+    has moved to another session, counts by what changed. See docs/decisions/0007-rebased-bars.md.
+
+    Args:
+        delivered: accepted rows of a whole history.
+        stored: the newest stored version of every bar of the symbol, with whatever other columns.
+
+    Returns:
+        New versions of stored rows, with the columns of `stored`; none if the basis has not changed.
+    """
+    both = delivered.merge(stored, on="session_date", how="left", suffixes=("", "_stored"))
+    change = both["split_ratio"] / both["split_ratio_stored"].fillna(1.0)
+    newly_seen = (change != 1) & (both["split_ratio"] != 1)
+    left_out = stored[~stored["session_date"].isin(delivered["session_date"])]
+    if left_out.empty or not newly_seen.any():
+        return stored.iloc[:0]
+    if not _prices_have_moved(both, _splits_after(both["session_date"], both["session_date"], change)):
+        return stored.iloc[:0]
+    factor = _splits_after(left_out["session_date"], both["session_date"], change)
+    left_out, factor = left_out[factor != 1], factor[factor != 1]
+    changed = {name: left_out[name] / factor for name in (*PRICE_COLUMNS, "dividend")}
+    # The vendor's adjusted close of a session that it no longer delivers is not ours to guess.
+    return left_out.assign(**changed, volume=left_out["volume"] * factor, adj_close=np.nan)
+
+
+def _splits_after(sessions: pd.Series, split_days: pd.Series, ratios: pd.Series) -> np.ndarray:
+    """The product of the ratios that lie after each session; `split_days` ascending."""
+    to_come = np.append(np.cumprod(ratios.to_numpy()[::-1])[::-1], 1.0)
+    return to_come[np.searchsorted(split_days.to_numpy(), sessions.to_numpy(), side="right")]
+
+
+def _prices_have_moved(both: pd.DataFrame, factor: np.ndarray) -> bool:
+    """Whether the closes that are stored and delivered changed as the splits after them say.
+
+    A vendor may name a split long after it has adjusted its prices for it, and a close may change for another reason:
+    so most of the closes have to be nearer to the stored one divided by the splits than to the stored one. Where no
+    common session lies before the splits nothing speaks against them.
+    """
+    witness = both["close_stored"].notna() & (factor != 1)
+    if not witness.any():
+        return True
+    moved = np.log(both.loc[witness, "close_stored"] / both.loc[witness, "close"])
+    return bool(((moved - np.log(factor[witness])).abs() < moved.abs()).mean() > 0.5)
+
+
+def _has_action_alone(frame: pd.DataFrame, last_closed: pd.Timestamp) -> pd.Series:
+    """Rows that can be read, lie in the past and have a sound dividend or split, but no close."""
+    dividend, split = frame["dividend"].fillna(0.0), frame["split_ratio"].fillna(0.0)
+    sound = (dividend >= 0) & np.isfinite(dividend) & (split >= 0) & np.isfinite(split)
+    something = (dividend > 0) | ((split > 0) & (split != 1))
+    # A date that is none compares as False.
+    past = frame["session_date"] <= last_closed
+    return frame["parse_error"].isna() & past & frame["close"].isna() & sound & something
+
+
+def _carry_actions(
+    alone: pd.DataFrame, good: pd.DataFrame, stored: pd.DataFrame | None
+) -> tuple[pd.DataFrame, dict[int, str]]:
+    """The good rows with the actions of rows without a close, and for each row that was carried where it went.
+
+    A row stays where it is, its action with it, if there is no later good row; if its session has a good row, which
+    then speaks for the session; or if the session stands more than once with different actions.
+    """
+    if alone.empty or good.empty:
+        return good, {}
+    days = good["session_date"].to_numpy()
+    dividends = good["dividend"].fillna(0.0).to_numpy().copy()
+    splits = _split_ratio(good).to_numpy().copy()
+    paid, had_split = _days_with_actions(stored)
+    alone = alone.assign(dividend=alone["dividend"].fillna(0.0), split_ratio=_split_ratio(alone))
+    carried: dict[int, str] = {}
+    for day in np.sort(alone["session_date"].unique()):
+        rows = alone[alone["session_date"] == day]
+        actions = rows[["dividend", "split_ratio"]].drop_duplicates()
+        place = int(np.searchsorted(days, day))
+        if len(actions) > 1 or place == len(days) or days[place] == day:
+            continue
+        dividend = 0.0 if pd.Timestamp(day) in paid else float(actions["dividend"].iloc[0])
+        split = 1.0 if pd.Timestamp(day) in had_split else float(actions["split_ratio"].iloc[0])
+        total, product = dividends[place] + dividend, splits[place] * split
+        # What a float cannot hold is not carried; neither is what the stored bar of that day has already.
+        if (dividend == 0 and split == 1) or not np.isfinite([total, product]).all() or product <= 0:
+            continue
+        dividends[place], splits[place] = total, product
+        what = [f"dividend of {dividend:g}"] * (dividend > 0) + [f"split of {split:g}"] * (split != 1)
+        went = f"the row has no close; its {' and its '.join(what)} went to {pd.Timestamp(days[place]).date()}"
+        carried |= dict.fromkeys(rows.index, went)
+    return (good.assign(dividend=dividends, split_ratio=splits), carried) if carried else (good, {})
+
+
+def _days_with_actions(stored: pd.DataFrame | None) -> tuple[set[pd.Timestamp], set[pd.Timestamp]]:
+    """Sessions whose stored bar has a dividend, and those whose stored bar has a split."""
+    if stored is None:
+        return set(), set()
+    split = stored["split_ratio"].fillna(1.0) != 1
+    return set(stored.loc[stored["dividend"] > 0, "session_date"]), set(stored.loc[split, "session_date"])
 
 
 def _conflicting_duplicates(frame: pd.DataFrame) -> pd.Index:
@@ -176,12 +289,16 @@ def _judge_ranges(good: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         np.isfinite(accepted["adj_close"]) & (accepted["adj_close"] > 0)
     )
     accepted["dividend"] = accepted["dividend"].fillna(0.0)
-    # Yahoo writes 0 for "no split".
-    accepted["split_ratio"] = accepted["split_ratio"].where(accepted["split_ratio"] > 0, 1.0)
+    accepted["split_ratio"] = _split_ratio(accepted)
     accepted["bar_quality"] = np.select(
         [impossible | incomplete, flat, present == 0], ["range_rejected", "flat", "close_only"], "ok"
     )
     return accepted, demoted
+
+
+def _split_ratio(frame: pd.DataFrame) -> pd.Series:
+    """The split ratio, 1 where there is none; Yahoo writes 0 for "no split"."""
+    return frame["split_ratio"].where(frame["split_ratio"] > 0, 1.0)
 
 
 def _quarantine(rows: pd.DataFrame, rules: "Sequence[str]", severity: str) -> pd.DataFrame:
@@ -197,7 +314,7 @@ def _quarantine(rows: pd.DataFrame, rules: "Sequence[str]", severity: str) -> pd
             "severity": severity,
             "detail": [
                 error if isinstance(error, str) else _DETAILS[rule]
-                for error, rule in zip(rows["parse_error"], rules, strict=True)
+                for error, rule in zip(rows["detail"], rules, strict=True)
             ],
             "raw": pd.Series(raw, dtype=object).to_numpy(),
             "origin": rows["origin"].to_numpy(),
@@ -221,6 +338,7 @@ _DETAILS = {
     "malformed_value": "a cell could not be read",
     "missing_date": "the row has no date",
     "future_session": "the session lies in the future",
+    "before_calendar": "the session lies before the first one that the calendar of its exchange knows",
     "not_a_session": "the exchange held no session on that day",
     "missing_close": "the row has no close",
     "non_finite_close": "the close is not finite",

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from exchange_calendars import ExchangeCalendar
 
-# Far enough back for every series that Yahoo carries of these markets.
-CALENDAR_START = dt.date(1990, 1, 2)
+# Yahoo's oldest daily bars are of this day. A calendar that begins later begins where it can, and older rows are
+# rejected as `before_calendar`, not as if the exchange had been closed.
+CALENDAR_START = dt.date(1962, 1, 2)
 
 COMEX_DAYS_OF_MOURNING = (dt.date(2007, 1, 2), dt.date(2025, 1, 9))
 

@@ -1,8 +1,10 @@
 """What to ask a source for: a pure function of what is expected, what is stored and what was seen before.
 
 For each instrument the plan is the sessions its exchange held, minus the sessions stored, plus a trailing window in
-which vendors still restate. Whatever went wrong before (a gap, a killed run, a new instrument, a vendor correction)
-is therefore asked for again by the next refresh, and nobody has to do anything.
+which vendors still restate. Whatever went wrong before (a failed or missed fetch, a killed run, a new instrument, a
+vendor correction) is therefore asked for again by the next refresh, and nobody has to do anything. A hole that the
+vendor itself has, because it answered a request for that session without it, is left to the next whole history:
+otherwise it would drag every request back to before it.
 """
 
 import datetime as dt
@@ -35,16 +37,47 @@ class FetchRequest:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What a source was asked for and did answer; a session in here that is not stored is absent at the vendor.
+
+    Attributes:
+        whole_to: last day of the latest whole history; None if there was none.
+        since: first and last day of the other ranges that reach beyond it.
+    """
+
+    whole_to: dt.date | None = None
+    since: tuple[tuple[dt.date, dt.date], ...] = ()
+
+    @classmethod
+    def of(cls, ranges: Iterable[tuple[dt.date | None, dt.date]]) -> "Asked":
+        """From ranges of first and last day; those from None are whole histories."""
+        every = list(ranges)
+        whole_to = max((end for start, end in every if start is None), default=None)
+        beyond = [(s, e) for s, e in every if s is not None and (whole_to is None or e > whole_to)]
+        return cls(whole_to, tuple(sorted(beyond)))
+
+    def without(self, sessions: pd.DatetimeIndex) -> pd.DatetimeIndex:
+        """The sessions that no answered request covered."""
+        if self.whole_to is not None:
+            sessions = sessions[sessions > pd.Timestamp(self.whole_to)]
+        for start, end in self.since:
+            sessions = sessions[(sessions < pd.Timestamp(start)) | (sessions > pd.Timestamp(end))]
+        return sessions
+
+
+@dataclass(frozen=True)
 class Stored:
     """What the lake holds of one symbol.
 
     Attributes:
         sessions: session dates with an accepted bar, ascending, datetime64.
         whole_history_at: when its whole history was last delivered (UTC); None if never.
+        asked: what the log of fetches says was asked for and answered.
     """
 
     sessions: pd.DatetimeIndex
     whole_history_at: dt.datetime | None
+    asked: Asked = Asked()
 
 
 @dataclass(frozen=True)
@@ -156,15 +189,37 @@ def _request(
     if rules.restatement_sessions is None or age is None or age >= dt.timedelta(days=rules.whole_history_days):
         return ask(None, last, "whole_history")
 
-    missing = expected_sessions(closed, stored.sessions[0], instrument.active_from).difference(stored.sessions)
+    missing = _worth_asking(closed, stored, instrument.active_from)
     window = closed[-rules.restatement_sessions :] if rules.restatement_sessions else closed[:0]
-    # One session before whatever is asked for: its stored close tells whether the basis has changed.
     wanted = missing.union(window)
     if wanted.empty:
         return None
-    before = stored.sessions[stored.sessions < wanted[0]]
-    start = (before[-1] if len(before) else wanted[0]).date()
+    start = _session_before(wanted[0], closed, stored.sessions).date()
     reason: Reason = "restatement"
     if len(missing):
         reason = "gap" if missing[0] < stored.sessions[-1] else "new_sessions"
     return ask(start, last, reason)
+
+
+def _worth_asking(closed: pd.DatetimeIndex, stored: Stored, active_from: dt.date | None) -> pd.DatetimeIndex:
+    """Missing sessions but for the holes that the vendor is known to have.
+
+    What is missing after the last stored session is asked for in any case: a vendor is often late with the newest.
+    """
+    missing = expected_sessions(closed, stored.sessions[0], active_from).difference(stored.sessions)
+    inside = missing < stored.sessions[-1]
+    return stored.asked.without(missing[inside]).union(missing[~inside])
+
+
+def _session_before(first: pd.Timestamp, closed: pd.DatetimeIndex, stored: pd.DatetimeIndex) -> pd.Timestamp:
+    """The stored session to begin with: its stored close tells whether the basis has changed.
+
+    Right after a hole it is the one before the hole. A dividend of the hole may have been carried to the session after
+    it; without the hole's row that session would come without the dividend, as if the vendor had taken it back.
+    """
+    before = stored[stored < first]
+    if before.empty:
+        return first
+    expected = closed[closed < before[-1]]
+    after_hole = len(before) > 1 and len(expected) > 0 and expected[-1] > before[-2]
+    return before[-2] if after_hole else before[-1]

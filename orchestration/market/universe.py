@@ -159,6 +159,8 @@ class MoveRule(SeedRow):
             raise ValueError(
                 f"sessions: {self.sessions} is not computed for {self.measure}; allowed: {_listed(allowed)}"
             )
+        if self.measure == "return_1d" and self.threshold > 1:
+            raise ValueError(f"threshold: {self.threshold:g} is not allowed; allowed: a fraction up to 1 for return_1d")
         return self
 
 

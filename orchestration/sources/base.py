@@ -29,6 +29,11 @@ class FetchStatus(StrEnum):
     UNREACHABLE = "unreachable"
     ABSENT = "absent"  # the drop folder has no file for the symbol: nothing is wrong, nothing is known
 
+    @property
+    def failed(self) -> bool:
+        """Whether the source was asked for something it should have had and did not deliver it."""
+        return self not in (FetchStatus.OK, FetchStatus.ABSENT)
+
 
 @dataclass(frozen=True)
 class FetchOutcome:
@@ -39,7 +44,7 @@ class FetchOutcome:
         status: OK, or the class of the failure.
         bars: `bars.RAW_COLUMNS`, in order of delivery; empty unless OK.
         currency: as the source says; None where it does not.
-        detail: one line for a person: the cause, or what was noteworthy.
+        detail: one line for a person: the cause, or of what was delivered what is noteworthy.
         attempts: how many tries it took.
     """
 
@@ -52,8 +57,8 @@ class FetchOutcome:
 
     @property
     def failed(self) -> bool:
-        """Whether the source was asked for something it should have had and did not deliver it."""
-        return self.status not in (FetchStatus.OK, FetchStatus.ABSENT)
+        """Whether the status is a failure."""
+        return self.status.failed
 
 
 class BarSource(Protocol):

@@ -1,9 +1,10 @@
-"""The lake: append-only Parquet, one file per batch and part, never updated and never deleted from.
+"""The lake: append-only Parquet, one file per batch and part. No stored version is ever changed or dropped.
 
-Each dataset is a folder of immutable files. A file is written under a temporary name, flushed to the disk and then
-renamed, so a reader that lists `*.parquet` sees whole files only, and a killed run leaves nothing but a temporary
-file that the next run removes. Every dataset holds one empty file with its schema, so that a scan of an empty lake
-finds columns instead of an error.
+Each dataset is a folder of immutable files. Compaction may merge many of them into one and remove those it has merged,
+but the merged file holds every row and every version of them. A file is written under a temporary name, flushed to the
+disk and then renamed, so a reader that lists `*.parquet` sees whole files only, and a killed run leaves nothing but a
+temporary file that the next run removes. Every dataset holds one empty file with its schema, so that a scan of an empty
+lake finds columns instead of an error.
 """
 
 import datetime as dt
@@ -127,7 +128,10 @@ class Lake:
             self._write(self.root / dataset / f"{batch_id}-{part:04d}.parquet", table.cast(DATASETS[dataset]))
 
     def files(self) -> list[tuple[str, int]]:
-        """Name and size of every data file, sorted: since files never change, this identifies the content."""
+        """Name and size of every data file, sorted: since a file never changes, this identifies the content.
+
+        The reverse does not hold: compaction merges files, and the same rows stand under other names.
+        """
         return sorted(
             (str(path.relative_to(self.root)), path.stat().st_size)
             for dataset in DATASETS
@@ -166,6 +170,15 @@ class Lake:
         latest = log.group_by("symbol").aggregate([("observed_at", "max")])
         moments = (moment.replace(tzinfo=dt.UTC) for moment in latest["observed_at_max"].to_pylist())
         return dict(zip(latest["symbol"].to_pylist(), moments, strict=True))
+
+    def answered_ranges(self) -> dict[str, set[tuple[dt.date | None, dt.date]]]:
+        """The ranges, first and last day, that the source was asked for by symbol and did answer; from None: all."""
+        log = self.read("fetches", ["symbol", "requested_from", "requested_to", "status"])
+        log = log.filter(pc.and_(pc.equal(log["status"], "ok"), pc.is_valid(log["requested_to"])))
+        ranges: dict[str, set[tuple[dt.date | None, dt.date]]] = {}
+        for symbol, start, end in zip(*(log[name].to_pylist() for name in log.column_names[:3]), strict=True):
+            ranges.setdefault(symbol, set()).add((start, end))
+        return ranges
 
     def latest_statuses(self) -> dict[str, str]:
         """How the latest request for each symbol ended."""

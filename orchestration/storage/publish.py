@@ -9,7 +9,7 @@ import datetime as dt
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -51,13 +51,21 @@ def current_manifest(published: Path) -> PublishedManifest | None:
 
 def publish(
     warehouse: Path,
-    tables: Sequence[str],
+    tables: Mapping[str, Sequence[str]],
     published: Path,
     fingerprint: str,
     source: str,
     simulated: bool,
 ) -> PublishedManifest:
     """Copy the tables of the warehouse into a new version and make it the current one.
+
+    Args:
+        warehouse: the DuckDB file with the tables.
+        tables: for each table the columns that order it, its grain; none means all of its columns.
+        published: the folder of versions.
+        fingerprint: what the tables were built from.
+        source: sample, yahoo or files.
+        simulated: whether every price is made up.
 
     Raises:
         PublishError: the version could not be built; readers stay on the last good one.
@@ -94,21 +102,22 @@ def publish(
     return manifest
 
 
-def _copy_tables(warehouse: Path, tables: Sequence[str], folder: Path) -> dict[str, int]:
+def _copy_tables(warehouse: Path, tables: Mapping[str, Sequence[str]], folder: Path) -> dict[str, int]:
     """Write the tables into market.duckdb and one Parquet file each; returns their row counts."""
     import duckdb
 
+    from orchestration.storage.warehouse import literal
+
     counts: dict[str, int] = {}
     with duckdb.connect() as connection:
-        connection.execute(f"attach {_literal(warehouse)} as warehouse (read_only)")
-        connection.execute(f"attach {_literal(folder / 'market.duckdb')} as market (storage_version 'v1.0.0')")
-        for name in tables:
+        connection.execute(f"attach {literal(warehouse)} as warehouse (read_only)")
+        connection.execute(f"attach {literal(folder / 'market.duckdb')} as market (storage_version 'v1.0.0')")
+        for name, grain in tables.items():
             table = connection.table(f'warehouse.main."{name}"')
-            # Sorted by the grain, so that readers who ask for a symbol or a range skip most of the file.
-            order = [
-                c for c in ("symbol", "level_id", "session_date", "event", "field", "changed_at") if c in table.columns
-            ]
-            table.order(", ".join(order)).create(f'market.main."{name}"')
+            # Sorted by the grain, so that readers who ask for a symbol or a range skip most of the file, and so that
+            # the same rows always stand in the same order.
+            order = ", ".join(f'"{column}"' for column in (grain or table.columns))
+            table.order(order).create(f'market.main."{name}"')
             copied = connection.table(f'market.main."{name}"')
             counts[name] = int(copied.count("*").fetchall()[0][0])
             copied.to_parquet(str(folder / f"{name}.parquet"), compression="zstd")
@@ -136,8 +145,3 @@ def _sync_file(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _literal(path: Path) -> str:
-    """A path as an SQL string literal; ATTACH takes no parameters."""
-    return "'" + str(path).replace("'", "''") + "'"

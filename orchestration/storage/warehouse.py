@@ -1,6 +1,6 @@
 """Read-only queries on the warehouse and on published versions, for checks and reports."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,18 +9,34 @@ import duckdb
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A read-only connection to a DuckDB file."""
+def reading(path: Path, attached: Mapping[str, Path] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A read-only connection to a DuckDB file, with others beside it under the names given."""
     connection = duckdb.connect(str(path), read_only=True)
     try:
+        for name, other in (attached or {}).items():
+            connection.execute(f"attach {literal(other)} as {name} (read_only)")
         yield connection
     finally:
         connection.close()
 
 
-def rows(path: Path, sql: str, parameters: list[Any] | None = None) -> list[dict[str, Any]]:
-    """The rows of one query as dictionaries."""
-    with reading(path) as connection:
+def literal(path: Path) -> str:
+    """A path as an SQL string literal; ATTACH takes no parameters."""
+    return "'" + str(path).replace("'", "''") + "'"
+
+
+def rows(
+    path: Path, sql: str, parameters: list[Any] | None = None, attached: Mapping[str, Path] | None = None
+) -> list[dict[str, Any]]:
+    """The rows of one query as dictionaries.
+
+    Args:
+        path: the DuckDB file that the query is about.
+        sql: the query.
+        parameters: values of its question marks.
+        attached: other DuckDB files that it reads, by the name that it calls them.
+    """
+    with reading(path, attached) as connection:
         result = connection.execute(sql, parameters or [])
         names = [column[0] for column in result.description]
         return [dict(zip(names, values, strict=True)) for values in result.fetchall()]

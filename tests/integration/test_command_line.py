@@ -33,7 +33,7 @@ def orewatch(home: Path, *arguments: str, **variables: str) -> subprocess.Comple
 def test_help_names_the_commands(tmp_path: Path) -> None:
     run = orewatch(tmp_path, "--help")
     assert run.returncode == 0
-    for command in ("refresh", "status", "dev"):
+    for command in ("refresh", "status", "verify-claims", "dev"):
         assert command in run.stdout
     assert "--symbols" in orewatch(tmp_path, "refresh", "--help").stdout
 
@@ -46,6 +46,13 @@ def test_help_names_the_commands(tmp_path: Path) -> None:
         (("refresh", "--symbols", "SIL,NOPE"), {}, "symbols: 'NOPE' is unknown; allowed: SI=F"),
         (("refresh", "--start", "30.01.2026"), {}, "start: '30.01.2026' is not allowed; allowed: a date as YYYY-MM-DD"),
         (("refresh", "--end", "2026-01-30"), {}, "end: given without a start"),
+        (
+            ("refresh", "--start", "2026-01-25", "--end", "2026-01-20"),
+            {},
+            "end: '2026-01-20' is before start '2026-01-25'",
+        ),
+        (("refresh", "--start", "2027-01-01"), {}, "start: '2027-01-01' lies in the future"),
+        (("refresh", "--full", "--start", "2026-01-05"), {}, "full: given with a start"),
     ],
 )
 def test_a_wrong_setting_is_one_line_on_standard_error(
@@ -85,7 +92,12 @@ def test_refresh_twice_and_status(tmp_path: Path) -> None:
         waiting = subprocess.Popen(
             [OREWATCH, "refresh"], env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
-        time.sleep(12)
+        deadline = time.monotonic() + 90
+        said = ""
+        assert waiting.stdout is not None
+        while "waiting for it to finish" not in said and time.monotonic() < deadline:
+            said += waiting.stdout.readline()
+        assert "another refresh is running; waiting for it to finish" in said
         assert waiting.poll() is None
     output, errors = waiting.communicate(timeout=120)
     assert waiting.returncode == 0, output + errors

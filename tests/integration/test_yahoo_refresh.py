@@ -166,7 +166,7 @@ def test_a_hole_is_filled_when_the_vendor_fills_it(yahoo: YahooLoopback, setting
     assert hole not in stored(settings)["BBB"]
     yahoo.market.listings["BBB"].holes.clear()
     report = refresh_lake(settings)
-    assert {r.symbol: r.reason for r in report.results}["BBB"] == "gap"
+    assert {r.symbol: r.reason for r in report.results}["BBB"] == "restatement"
     assert report.new_rows == 1
     assert stored(settings)["BBB"] == delivered(yahoo, "BBB")
 

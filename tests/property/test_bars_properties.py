@@ -27,6 +27,14 @@ rows = st.fixed_dictionaries(
     | dict.fromkeys(VALUE_COLUMNS, numbers)
 )
 deliveries = st.lists(rows, max_size=12)
+rows_with_small_actions = st.fixed_dictionaries(
+    {
+        "session_date": st.sampled_from([day.date() for day in pd.date_range("2026-01-12", "2026-01-30")]),
+        "close": st.sampled_from([float("nan"), 10.0]),
+        "dividend": st.sampled_from([float("nan"), 0.0, 0.25, 0.5]),
+        "split_ratio": st.sampled_from([float("nan"), 0.0, 1.0, 2.0, 0.25]),
+    }
+)
 
 
 def frame(delivered: list[dict[str, object]]) -> pd.DataFrame:
@@ -34,6 +42,13 @@ def frame(delivered: list[dict[str, object]]) -> pd.DataFrame:
         name: [row.get(name) for row in delivered] for name in RAW_COLUMNS if name not in ("origin", "row_number")
     }
     return raw_frame(columns | {"row_number": np.arange(len(delivered))})
+
+
+def actions_alone(delivered: list[dict[str, object]]) -> pd.DataFrame:
+    """Rows that were quarantined because they have no close, with the dividend and split that they had."""
+    raw, rejected = frame(delivered), judge(delivered).rejected
+    carried = [n for n, detail in zip(rejected["row_number"], rejected["detail"], strict=True) if " went to " in detail]
+    return raw[raw["row_number"].isin(carried)]
 
 
 def judge(delivered: list[dict[str, object]]) -> Validated:
@@ -93,6 +108,24 @@ def test_order_of_delivery_does_not_matter(
     columns = ["session_date", "rule", "severity", "detail", "raw"]
     left, right = (r.rejected[columns].astype(str).sort_values(columns, ignore_index=True) for r in (first, second))
     pd.testing.assert_frame_equal(left, right)
+
+
+@bounded
+@given(st.lists(rows_with_small_actions, max_size=12))
+def test_actions_go_to_the_next_bar_and_to_no_other(delivered: list[dict[str, object]]) -> None:
+    result = judge(delivered)
+    alone = actions_alone(delivered)
+    assert alone["close"].isna().all()
+    # Rows that were not carried: the same delivery without the rows that were.
+    rest = judge([row for place, row in enumerate(delivered) if place not in set(alone["row_number"])])
+    bars = result.accepted.set_index("session_date")
+    want = rest.accepted.set_index("session_date")
+    assert bars.index.equals(want.index)
+    for day, row in alone.drop_duplicates("session_date").set_index("session_date").iterrows():
+        target = want.index[want.index > day][0]
+        want.loc[target, "dividend"] += row["dividend"] if row["dividend"] > 0 else 0.0
+        want.loc[target, "split_ratio"] *= row["split_ratio"] if row["split_ratio"] > 0 else 1.0
+    pd.testing.assert_frame_equal(bars, want)
 
 
 @bounded

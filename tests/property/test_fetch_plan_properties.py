@@ -6,7 +6,7 @@ import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestration.market.fetch_plan import FetchRequest, PlanRules, Stored, expected_sessions, plan
+from orchestration.market.fetch_plan import Asked, FetchRequest, PlanRules, Stored, expected_sessions, plan
 from orchestration.market.universe import Instrument
 
 bounded = settings(max_examples=150, deadline=None)
@@ -49,7 +49,13 @@ def delivered(request: FetchRequest, closed: pd.DatetimeIndex, listed: pd.Timest
 
 
 def after(stored: Stored, request: FetchRequest, brought: pd.DatetimeIndex) -> Stored:
-    return Stored(stored.sessions.union(brought), NOW if request.whole_history else stored.whole_history_at)
+    asked = stored.asked
+    known: list[tuple[dt.date | None, dt.date]] = [] if asked.whole_to is None else [(None, asked.whole_to)]
+    return Stored(
+        stored.sessions.union(brought),
+        NOW if request.whole_history else stored.whole_history_at,
+        Asked.of([*known, *asked.since, (request.start, request.end)]),
+    )
 
 
 @bounded
@@ -114,3 +120,32 @@ def test_refreshes_at_any_pace_end_with_the_same_sessions(steps: list[int], wind
             if not fails:
                 stored = after(stored, request, delivered(request, closed, CLOSED[0]))
     assert stored.sessions.equals(CLOSED[:end])
+
+
+@bounded
+@given(
+    st.sets(st.integers(1, len(CLOSED) - 2)),
+    st.lists(st.integers(1, 6), min_size=1, max_size=12),
+    windows,
+    st.data(),
+)
+def test_holes_of_the_vendor_drag_no_request_back(
+    holes: set[int], steps: list[int], window: int, data: st.DataObject
+) -> None:
+    """Some refreshes fail; whatever the vendor has is stored, and what it has not is not asked for again."""
+    has = CLOSED.delete(sorted(holes))
+    stored = Stored(CLOSED[:0], None)
+    end = 0
+    for step in [*steps, len(CLOSED)]:
+        end = min(end + step, len(CLOSED))
+        closed = CLOSED[:end]
+        fails = end < len(CLOSED) and data.draw(st.booleans())
+        for request in plan([instrument(None)], {"XNYS": closed}, {"SIL": stored}, NOW, PlanRules(window)):
+            if not fails:
+                stored = after(stored, request, delivered(request, has, CLOSED[0]))
+    assert stored.sessions.equals(has)
+    for request in plan([instrument(None)], {"XNYS": CLOSED}, {"SIL": stored}, NOW, PlanRules(window)):
+        assert window > 0
+        assert request.reason == "restatement"
+        # The window, one stored session before it and, right after a hole, one more.
+        assert len(delivered(request, has, CLOSED[0])) <= window + 2

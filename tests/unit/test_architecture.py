@@ -21,7 +21,7 @@ ALLOWED = {
     "definitions": {"build"},
     "instance": {"settings"},
     "report": {"settings", "storage", "checks"},
-    "refresh": {"market", "settings", "storage", "assets", "checks", "build", "instance", "report"},
+    "refresh": {"market", "settings", "storage", "assets", "checks", "build", "instance", "report", "resources"},
     "cli": {"market", "settings", "assets", "instance", "refresh", "report"},
 }
 

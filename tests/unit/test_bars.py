@@ -16,13 +16,14 @@ from orchestration.market.bars import (
     empty_raw,
     quarantine_id,
     raw_frame,
+    rebased,
     validate,
 )
 
 NAN = float("nan")
 INF = float("inf")
-# The week of 30 January 2026; the last session that has closed is Thursday's.
-CLOSED = pd.DatetimeIndex(["2026-01-26", "2026-01-27", "2026-01-28", "2026-01-29"])
+# The week of 30 January 2026 and the Friday before; the last session that has closed is Thursday's.
+CLOSED = pd.DatetimeIndex(["2026-01-23", "2026-01-26", "2026-01-27", "2026-01-28", "2026-01-29"])
 KNOWN = CLOSED.append(pd.DatetimeIndex(["2026-01-30", "2026-02-02", "2026-02-03", "2026-02-04", "2026-02-05"]))
 GOOD = {
     "session_date": "2026-01-28", "open": 10.0, "high": 12.0, "low": 9.0, "close": 11.0, "adj_close": 10.9,
@@ -227,7 +228,14 @@ def test_quarantined_row_as_delivered() -> None:
         ({"split_ratio": -2.0}, "invalid_split", "the split ratio is negative or not finite"),
         ({"split_ratio": INF}, "invalid_split", "the split ratio is negative or not finite"),
         ({"session_date": "2026-01-25"}, "not_a_session", "the exchange held no session on that day"),
-        ({"session_date": "1900-01-01"}, "not_a_session", "the exchange held no session on that day"),
+        (
+            {"session_date": "2026-01-22"},
+            "before_calendar", "the session lies before the first one that the calendar of its exchange knows",
+        ),
+        (
+            {"session_date": "1900-01-01"},
+            "before_calendar", "the session lies before the first one that the calendar of its exchange knows",
+        ),
         ({"session_date": "2026-01-31"}, "future_session", "the session lies in the future"),
         ({"session_date": "2062-01-28"}, "future_session", "the session lies in the future"),
         ({"session_date": None}, "missing_date", "the row has no date"),
@@ -330,6 +338,196 @@ def test_nothing_is_lost() -> None:
     collapsed, silent = 1, 1
     assert (len(result.accepted), rejected, result.held_back) == (3, 5, 1)
     assert len(result.accepted) + rejected + result.held_back + silent + collapsed == len(rows)
+
+
+# ---- actions without a price
+
+
+MONDAY, TUESDAY, WEDNESDAY, THURSDAY = (f"2026-01-{day}" for day in (26, 27, 28, 29))
+
+
+def action(day: str, dividend: float = 0.0, split: float = 0.0) -> dict[str, object]:
+    """A row of a vendor that knows of an action and has no price."""
+    alone = dict.fromkeys(VALUE_COLUMNS, NAN)
+    return alone | {"session_date": day, "dividend": dividend, "split_ratio": split}
+
+
+def actions(result: Validated) -> dict[str, tuple[float, float]]:
+    """Dividend and split by session."""
+    rows = result.accepted[["session_date", "dividend", "split_ratio"]].itertuples(index=False)
+    return {str(day.date()): (dividend, split) for day, dividend, split in rows}
+
+
+@pytest.mark.parametrize(
+    ("lost", "found", "what"),
+    [
+        (action(TUESDAY, dividend=0.4), (0.4, 1.0), "dividend of 0.4"),
+        (action(TUESDAY, split=4.0), (0.0, 4.0), "split of 4"),
+        (action(TUESDAY, dividend=0.4, split=0.1), (0.4, 0.1), "dividend of 0.4 and its split of 0.1"),
+    ],
+)
+def test_an_action_without_a_close_goes_to_the_next_bar(
+    lost: dict[str, object], found: tuple[float, float], what: str
+) -> None:
+    result = judge({"session_date": MONDAY}, lost, {"session_date": THURSDAY}, {"session_date": WEDNESDAY})
+    assert actions(result) == {MONDAY: (0.0, 1.0), WEDNESDAY: found, THURSDAY: (0.0, 1.0)}
+    assert rules(result) == [("missing_close", "rejected")]
+    assert result.rejected["detail"].tolist() == [f"the row has no close; its {what} went to {WEDNESDAY}"]
+
+
+def test_carried_actions_accumulate() -> None:
+    result = judge(
+        action(MONDAY, dividend=0.25, split=2.0),
+        action(TUESDAY, dividend=0.5, split=3.0),
+        {"session_date": WEDNESDAY, "dividend": 1.0, "split_ratio": 5.0},
+        {"session_date": THURSDAY},
+    )
+    assert actions(result) == {WEDNESDAY: (1.75, 30.0), THURSDAY: (0.0, 1.0)}
+    assert rules(result) == [("missing_close", "rejected")] * 2
+
+
+@pytest.mark.parametrize("day", ["2026-01-25", "2026-01-24", "1950-06-01"])
+def test_an_action_on_a_day_without_a_session_is_carried_too(day: str) -> None:
+    result = judge({"session_date": "2026-01-23"}, action(day, split=2.0), {"session_date": MONDAY})
+    assert actions(result)["2026-01-23" if day.startswith("1950") else MONDAY] == (0.0, 2.0)
+    assert rules(result) == [("missing_close", "rejected")]
+
+
+def test_an_action_skips_a_bar_that_is_rejected() -> None:
+    result = judge(action(TUESDAY, dividend=0.4), {"close": -1.0}, {"session_date": THURSDAY})
+    assert actions(result) == {THURSDAY: (0.4, 1.0)}
+
+
+def test_an_action_is_never_carried_back() -> None:
+    result = judge({"session_date": MONDAY}, {"session_date": WEDNESDAY}, action(THURSDAY, dividend=0.4))
+    assert set(actions(result).values()) == {(0.0, 1.0)}
+    assert result.rejected["detail"].tolist() == ["the row has no close"]
+
+
+@pytest.mark.parametrize("day", ["2026-01-30", "2026-02-05"])
+def test_an_action_of_a_session_to_come_is_held_back(day: str) -> None:
+    result = judge({}, action(day, dividend=0.4))
+    assert (set(actions(result).values()), result.held_back) == ({(0.0, 1.0)}, 1)
+
+
+def test_an_action_in_the_future_is_not_carried() -> None:
+    result = judge({}, action("2026-01-31", dividend=0.4))
+    assert set(actions(result).values()) == {(0.0, 1.0)}
+    assert rules(result) == [("future_session", "rejected")]
+
+
+def test_a_bar_of_the_same_session_speaks_for_it() -> None:
+    result = judge({"dividend": 0.4}, action(WEDNESDAY, dividend=0.4), {"session_date": THURSDAY})
+    assert actions(result) == {WEDNESDAY: (0.4, 1.0), THURSDAY: (0.0, 1.0)}
+    assert result.rejected["detail"].tolist() == ["the row has no close"]
+
+
+def test_equal_rows_carry_their_action_once() -> None:
+    result = judge(action(TUESDAY, 0.4, 0.0), action(TUESDAY, 0.4, 1.0), {})
+    assert actions(result) == {WEDNESDAY: (0.4, 1.0)}
+    assert rules(result) == [("missing_close", "rejected")] * 2
+
+
+def test_rows_that_contradict_each_other_carry_nothing() -> None:
+    result = judge(action(TUESDAY, 0.4), action(TUESDAY, 0.5), {})
+    assert actions(result) == {WEDNESDAY: (0.0, 1.0)}
+    assert result.rejected["detail"].tolist() == ["the row has no close"] * 2
+
+
+@pytest.mark.parametrize("wrong", [{"dividend": INF}, {"split_ratio": -2.0}, {"split_ratio": INF}])
+def test_an_unsound_action_is_not_carried(wrong: dict[str, object]) -> None:
+    result = judge(action(TUESDAY, 0.4) | wrong, {})
+    assert actions(result) == {WEDNESDAY: (0.0, 1.0)}
+    assert rules(result) == [("missing_close", "rejected")]
+
+
+def test_what_a_float_cannot_hold_is_not_carried() -> None:
+    result = judge(action(MONDAY, split=1e-300), action(TUESDAY, split=1e-300), {})
+    assert actions(result) == {WEDNESDAY: (0.0, 1e-300)}
+    assert result.rejected["detail"].tolist()[1] == "the row has no close"
+
+
+def test_an_action_that_its_stored_bar_has_already_is_not_carried() -> None:
+    # The vendor has lost the price of a session since; the stored bar keeps its dividend, whatever its basis.
+    stored = pd.DataFrame({"session_date": pd.to_datetime([TUESDAY]), "dividend": [0.8], "split_ratio": [NAN]})
+    rows = delivery(action(TUESDAY, dividend=0.4), {})
+    result = validate(rows, CLOSED, KNOWN, stored)
+    assert actions(result) == {WEDNESDAY: (0.0, 1.0)}
+    assert result.rejected["detail"].tolist() == ["the row has no close"]
+    both = validate(delivery(action(TUESDAY, dividend=0.4, split=2.0), {}), CLOSED, KNOWN, stored)
+    assert actions(both) == {WEDNESDAY: (0.0, 2.0)}
+    assert both.rejected["detail"].tolist() == [f"the row has no close; its split of 2 went to {WEDNESDAY}"]
+
+
+# ---- a history that has become shorter
+
+
+def history(*rows: tuple[str, float, float], dividend: float = 0.0) -> pd.DataFrame:
+    """Session, close, split ratio."""
+    frame = pd.DataFrame(rows, columns=["session_date", "close", "split_ratio"])
+    close = frame["close"]
+    return frame.assign(
+        session_date=pd.to_datetime(frame["session_date"]), open=close, high=close + 4, low=close - 4,
+        adj_close=close, volume=1000.0, dividend=dividend, bar_quality="ok", currency="USD",
+    )  # fmt: skip
+
+
+BEFORE = history((MONDAY, 100.0, 1.0), (TUESDAY, 104.0, 1.0), (WEDNESDAY, 108.0, 1.0), dividend=0.5)
+
+
+def test_stored_bars_that_a_shorter_history_leaves_out_are_rebased() -> None:
+    found = rebased(history((WEDNESDAY, 27.0, 1.0), (THURSDAY, 28.0, 4.0)), BEFORE)
+    assert found["session_date"].dt.strftime("%Y-%m-%d").tolist() == [MONDAY, TUESDAY]
+    assert list(found.columns) == list(BEFORE.columns)
+    assert found[["open", "high", "low", "close"]].to_numpy().tolist() == [[25, 26, 24, 25], [26, 27, 25, 26]]
+    assert found["volume"].tolist() == [4000.0, 4000.0]
+    assert found["dividend"].tolist() == [0.125, 0.125]
+    assert found["adj_close"].isna().all()
+    assert found["split_ratio"].tolist() == [1.0, 1.0]
+    assert found["bar_quality"].tolist() == ["ok", "ok"]
+
+
+def test_several_new_splits_multiply_for_the_sessions_before_them() -> None:
+    # Wednesday's bar is no longer delivered and lies between the two.
+    found = rebased(history((MONDAY, 100 / 6, 1.0), (TUESDAY, 104 / 3, 2.0), (THURSDAY, 36.0, 3.0)), BEFORE)
+    assert found["close"].tolist() == [36.0]
+    earlier = pd.concat([history(("2026-01-23", 96.0, 1.0)), BEFORE], ignore_index=True)
+    found = rebased(history((MONDAY, 100 / 6, 1.0), (TUESDAY, 104 / 3, 2.0), (THURSDAY, 36.0, 3.0)), earlier)
+    assert found["close"].tolist() == [16.0, 36.0]
+
+
+def test_a_history_that_begins_with_the_split_has_no_witness_and_is_believed() -> None:
+    assert rebased(history((THURSDAY, 28.0, 4.0)), BEFORE)["close"].tolist() == [25.0, 26.0, 27.0]
+    late = rebased(history((WEDNESDAY, 108.0, 4.0)), BEFORE)  # a split that came late, on a session that is stored
+    assert late["close"].tolist() == [25.0, 26.0]
+
+
+@pytest.mark.parametrize(
+    "delivered",
+    [
+        history((WEDNESDAY, 108.0, 1.0), (THURSDAY, 110.0, 1.0)),  # no split
+        history((WEDNESDAY, 27.0, 1.0), (THURSDAY, 28.0, 1.0)),  # a new basis without a split: nothing says how much
+        history((TUESDAY, 104.0, 1.0), (WEDNESDAY, 108.0, 1.0), (THURSDAY, 28.0, 4.0)),  # named, not applied
+        history((WEDNESDAY, 108.5, 1.0), (THURSDAY, 28.0, 4.0)),  # a correction is no split
+        history((MONDAY, 25.0, 1.0), (TUESDAY, 26.0, 1.0), (WEDNESDAY, 27.0, 1.0), (THURSDAY, 28.0, 4.0)),  # complete
+        history(),
+    ],
+)
+def test_nothing_is_rebased(delivered: pd.DataFrame) -> None:
+    assert rebased(delivered, BEFORE).empty
+
+
+def test_a_split_that_is_stored_is_not_applied_again() -> None:
+    stored = history((MONDAY, 25.0, 1.0), (TUESDAY, 26.0, 1.0), (WEDNESDAY, 27.0, 4.0))
+    assert rebased(history((WEDNESDAY, 27.0, 4.0), (THURSDAY, 28.0, 1.0)), stored).empty
+    again = rebased(history((WEDNESDAY, 13.5, 4.0), (THURSDAY, 14.0, 2.0)), stored)
+    assert again["close"].tolist() == [12.5, 13.0]
+
+
+def test_a_split_that_has_only_moved_changes_no_basis() -> None:
+    # It was carried to Wednesday while Tuesday had no close.
+    stored = history((MONDAY, 25.0, 1.0), (WEDNESDAY, 27.0, 4.0))
+    assert rebased(history((TUESDAY, 26.0, 4.0), (WEDNESDAY, 27.0, 1.0)), stored).empty
 
 
 # ---- comparing with what is stored

@@ -133,7 +133,7 @@ def test_a_session_is_closed_from_its_close_on(now: str, last: str) -> None:
 
 def test_closed_sessions_begin_at_the_start() -> None:
     frame = closed_sessions("XNYS", utc("2026-01-30T22:00"))
-    assert days(frame)[0] == "1990-01-02"
+    assert days(frame)[0] == "1962-01-02"
     assert len(closed_sessions("XNYS", utc("2026-01-30T22:00"), dt.date(2026, 1, 27))) == 4
 
 
@@ -184,6 +184,17 @@ def test_every_calendar_over_all_years(calendar: str) -> None:
     assert days(frame)[-1] in ("2026-01-29", "2026-01-30")
     assert frame["session_date"].is_monotonic_increasing
     assert frame["session_date"].is_unique
+
+
+@pytest.mark.parametrize("calendar", ["XNYS", "XLON", "CMES"])
+def test_the_oldest_bars_of_yahoo_lie_in_the_calendar(calendar: str) -> None:
+    frame = closed_sessions(calendar, utc("2026-01-30T23:00"))
+    assert days(frame)[0] == "1962-01-02"
+    assert frame["session_date"].diff().max() < pd.Timedelta(days=8)
+
+
+def test_new_york_closed_on_wednesdays_in_the_paperwork_crisis() -> None:
+    assert days(between("XNYS", "1968-07-15", "1968-07-19")) == ["1968-07-15", "1968-07-16", "1968-07-18", "1968-07-19"]
 
 
 @pytest.mark.parametrize("calendar", sorted(BROKEN_CALENDARS))

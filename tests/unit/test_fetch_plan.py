@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from orchestration.market.fetch_plan import (
+    Asked,
     FetchRequest,
     PlanRules,
     Stored,
@@ -99,6 +100,67 @@ def test_sessions_before_the_first_stored_one_are_not_missing() -> None:
 def test_active_from_says_where_history_ought_to_begin() -> None:
     assert ask(stored(first="2026-01-13"), active_from="2026-01-08") == wanted("2026-01-08", "gap")
     assert ask(stored("2026-01-07"), active_from="2026-01-08") == wanted("2026-01-27", "restatement")
+
+
+# ---- holes of the vendor
+
+
+def answered(held: Stored, *ranges: tuple[str | None, str]) -> Stored:
+    """With a log of requests that were answered."""
+    days = [(None if s is None else dt.date.fromisoformat(s), dt.date.fromisoformat(e)) for s, e in ranges]
+    return Stored(held.sessions, held.whole_history_at, Asked.of(days))
+
+
+def test_a_hole_that_the_vendor_has_is_left_to_the_whole_history() -> None:
+    held = stored("2026-01-07")
+    assert ask(answered(held, (None, "2026-01-29"))) == wanted("2026-01-27", "restatement")
+    assert ask(answered(held, ("2026-01-07", "2026-01-07"))) == wanted("2026-01-27", "restatement")
+    assert ask(answered(held, (None, "2026-01-29")), PlanRules(0)) is None
+    old = answered(stored("2026-01-07", age_days=7), (None, "2026-01-29"))
+    assert ask(old) == wanted(None, "whole_history")
+
+
+def test_a_hole_that_nothing_was_asked_about_is_a_gap() -> None:
+    held = stored("2026-01-07", "2026-01-21")
+    assert ask(answered(held)) == wanted("2026-01-06", "gap")
+    assert ask(answered(held, (None, "2026-01-06"))) == wanted("2026-01-06", "gap")
+    assert ask(answered(held, (None, "2026-01-09"))) == wanted("2026-01-20", "gap")
+    assert ask(answered(held, (None, "2026-01-09"), ("2026-01-22", "2026-01-29"))) == wanted("2026-01-20", "gap")
+    assert ask(answered(held, ("2026-01-20", "2026-01-22"))) == wanted("2026-01-06", "gap")
+
+
+def test_a_hole_in_the_window_is_asked_for_with_the_window() -> None:
+    held = answered(stored("2026-01-28"), (None, "2026-01-30"))
+    assert ask(held) == wanted("2026-01-27", "restatement")
+
+
+def test_the_newest_sessions_are_asked_for_until_they_come() -> None:
+    # A vendor that is late has answered without them.
+    held = answered(stored(last="2026-01-29"), (None, "2026-01-29"), ("2026-01-29", "2026-01-30"))
+    assert ask(held, PlanRules(0)) == wanted("2026-01-29", "new_sessions")
+
+
+def test_years_before_the_listing_are_not_asked_for_over_and_over() -> None:
+    held = answered(stored(first="2026-01-13"), (None, "2026-01-30"))
+    assert ask(held, active_from="2026-01-08") == wanted("2026-01-27", "restatement")
+
+
+def test_a_request_does_not_begin_right_after_a_hole() -> None:
+    # A dividend of the 26th may have been carried to the 27th.
+    held = answered(stored("2026-01-23", "2026-01-26"), (None, "2026-01-30"))
+    assert ask(held) == wanted("2026-01-22", "restatement")
+    alone = answered(stored("2026-01-26", first="2026-01-27"), (None, "2026-01-30"))
+    assert ask(alone, active_from="2026-01-26") == wanted("2026-01-27", "restatement")
+
+
+def test_what_was_asked() -> None:
+    day = dt.date
+    assert Asked.of([]) == Asked()
+    ranges = [(None, day(2026, 1, 9)), (None, day(2026, 1, 16)), (day(2026, 1, 5), day(2026, 1, 16))]
+    assert Asked.of(ranges) == Asked(day(2026, 1, 16))
+    later = (day(2026, 1, 5), day(2026, 1, 17))
+    assert Asked.of([*ranges, later]) == Asked(day(2026, 1, 16), (later,))
+    assert Asked.of([later]) == Asked(None, (later,))
 
 
 def test_a_window_longer_than_history() -> None:

@@ -1,32 +1,77 @@
-"""Which sessions a market check looks at."""
+"""What a market check flags: events that it has not seen, and no history."""
 
 import datetime as dt
 
-from orchestration.checks.flags import Window, next_window
+import pytest
+
+from orchestration.checks.flags import Event, Memory, Span, evaluate
 
 MON, TUE, WED, THU = (dt.date(2026, 1, d) for d in (26, 27, 28, 29))
 
 
-def test_a_new_instrument_is_looked_at_from_its_latest_session() -> None:
-    window = next_window(None, TUE, MON)
-    assert window == Window(MON, TUE)
-    assert window.holds(TUE)
-    assert not window.holds(MON)
+def event(day: dt.date, check: str = "level", symbol: str = "A") -> Event:
+    return Event(check, f"{symbol}|{day}|{check}", symbol, day)
 
 
-def test_a_skipped_day_is_not_missed() -> None:
-    window = next_window(Window(None, MON), THU, WED)
-    assert [d for d in (MON, TUE, WED, THU) if window.holds(d)] == [TUE, WED, THU]
+def flagged(memory: Memory, check: str = "level") -> list[str]:
+    return sorted(key.split("|")[1] for key in memory.flagged.get(check, ()))
 
 
-def test_looking_again_without_a_new_session_shows_the_same() -> None:
-    window = next_window(Window(MON, TUE), TUE, MON)
-    assert window == Window(MON, TUE)
+def after(*days: dt.date, latest: dt.date, first: dt.date = MON, memory: Memory | None = None) -> Memory:
+    return evaluate([event(d) for d in days], {"A": Span(first, latest)}, memory or Memory({"level": set()}))
 
 
-def test_an_instrument_with_one_session_is_looked_at() -> None:
-    assert next_window(None, MON, None).holds(MON)
+@pytest.fixture
+def tuesday() -> Memory:
+    """Monday and Tuesday had an event; Tuesday's was flagged at first sight."""
+    return after(MON, TUE, latest=TUE)
 
 
-def test_sessions_after_the_window_wait_for_the_next() -> None:
-    assert not Window(MON, TUE).holds(WED)
+def test_at_first_sight_only_the_latest_session_is_news(tuesday: Memory) -> None:
+    assert flagged(tuesday) == ["2026-01-27"]
+
+
+def test_looking_again_shows_the_same(tuesday: Memory) -> None:
+    again = after(MON, TUE, latest=TUE, memory=tuesday)
+    assert flagged(again) == ["2026-01-27"]
+    assert again == tuesday
+
+
+def test_a_further_session_ends_the_flag(tuesday: Memory) -> None:
+    assert flagged(after(MON, TUE, latest=WED, memory=tuesday)) == []
+
+
+def test_skipped_sessions_are_not_missed(tuesday: Memory) -> None:
+    assert flagged(after(MON, TUE, WED, THU, latest=THU, memory=tuesday)) == ["2026-01-28", "2026-01-29"]
+
+
+def test_a_bar_that_came_late_is_flagged(tuesday: Memory) -> None:
+    thursday = after(MON, TUE, THU, latest=THU, memory=tuesday)
+    assert flagged(thursday) == ["2026-01-29"]
+    late = after(MON, TUE, WED, THU, latest=THU, memory=thursday)
+    assert flagged(late) == ["2026-01-28", "2026-01-29"]
+
+
+def test_an_event_that_a_correction_took_away_is_no_longer_flagged(tuesday: Memory) -> None:
+    assert flagged(after(MON, latest=TUE, memory=tuesday)) == []
+
+
+def test_history_in_front_of_what_was_known_is_not_news(tuesday: Memory) -> None:
+    earlier = dt.date(2020, 3, 13)
+    assert flagged(after(earlier, MON, TUE, latest=TUE, first=earlier, memory=tuesday)) == ["2026-01-27"]
+
+
+def test_a_new_level_flags_its_latest_session_only(tuesday: Memory) -> None:
+    events = [event(d, check="new") for d in (MON, TUE)] + [event(MON), event(TUE)]
+    assert flagged(evaluate(events, {"A": Span(MON, TUE)}, tuesday), "new") == ["2026-01-27"]
+
+
+def test_a_new_instrument_flags_its_latest_session_only(tuesday: Memory) -> None:
+    events = [event(MON), event(TUE)] + [event(d, symbol="B") for d in (MON, TUE)]
+    memory = evaluate(events, {"A": Span(MON, TUE), "B": Span(MON, TUE)}, tuesday)
+    assert sorted(memory.flagged["level"]) == ["A|2026-01-27|level", "B|2026-01-27|level"]
+
+
+def test_the_first_event_of_a_quiet_level_is_news_however_late_it_is_seen() -> None:
+    quiet = evaluate([], {"A": Span(MON, TUE)}, Memory({"level": set()}, {}, {"A": Span(MON, MON)}))
+    assert flagged(after(WED, latest=THU, memory=quiet)) == ["2026-01-28"]

@@ -111,6 +111,30 @@ def test_whole_history_counts_only_when_it_was_delivered(lake: Lake) -> None:
     assert lake.latest_statuses() == {"A": "timeout", "B": "ok"}
 
 
+def test_ranges_that_were_answered(lake: Lake) -> None:
+    def fetch(symbol: str, start: dt.date | None, end: dt.date | None, status: str) -> dict:
+        return {
+            "symbol": symbol,
+            "requested_from": start,
+            "requested_to": end,
+            "whole_history": start is None,
+            "status": status,
+        }
+
+    early, late = dt.date(2026, 1, 5), dt.date(2026, 1, 9)
+    rows = [
+        fetch("A", None, early, "ok"),
+        fetch("A", early, late, "ok"),
+        fetch("A", early, late, "ok"),
+        fetch("A", None, late, "timeout"),
+        fetch("B", None, late, "empty"),
+        fetch("C", None, None, "ok"),
+    ]
+    assert lake.answered_ranges() == {}
+    lake.append("fetches", pa.Table.from_pylist(rows, schema=FETCHES), "a", 0)
+    assert lake.answered_ranges() == {"A": {(None, early), (early, late)}}
+
+
 def test_batch_ids_sort_by_time_and_differ() -> None:
     early, late = dt.datetime(2026, 1, 30, tzinfo=dt.UTC), dt.datetime(2026, 1, 30, 0, 0, 1, tzinfo=dt.UTC)
     assert new_batch_id(early) < new_batch_id(late)

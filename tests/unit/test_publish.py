@@ -1,13 +1,18 @@
 """Published versions: whole or absent, three kept, readable with the plain client."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import duckdb
 import pytest
 
+from orchestration.assets.models import dbt_complaint, dbt_failures, mart_grains
+from orchestration.assets.publish import audited_fingerprint
 from orchestration.market.errors import PublishError
+from orchestration.settings import Settings
 from orchestration.storage.publish import current_manifest, publish
+from orchestration.storage.records import read_record, remove_records, write_record
 
 
 @pytest.fixture
@@ -22,14 +27,22 @@ def warehouse(tmp_path: Path) -> Path:
     return path
 
 
-def publish_once(warehouse: Path, published: Path, tables: tuple[str, ...] = ("daily_bars",), mark: str = "f") -> int:
+GRAIN = ("symbol", "session_date")
+
+
+def publish_once(
+    warehouse: Path,
+    published: Path,
+    tables: Mapping[str, tuple[str, ...]] = {"daily_bars": GRAIN},
+    mark: str = "f",
+) -> int:
     return publish(warehouse, tables, published, mark, "files", False).version
 
 
 def test_a_version_holds_tables_parquet_and_manifest(warehouse: Path, tmp_path: Path) -> None:
     published = tmp_path / "published"
     assert current_manifest(published) is None
-    publish_once(warehouse, published, ("daily_bars", "looks_like_a_table"))
+    publish_once(warehouse, published, {"daily_bars": GRAIN, "looks_like_a_table": ()})
     current = published / "current"
     assert sorted(p.name for p in current.iterdir()) == [
         "daily_bars.parquet",
@@ -78,7 +91,7 @@ def test_a_failed_publication_leaves_readers_where_they_were(warehouse: Path, tm
     published = tmp_path / "published"
     publish_once(warehouse, published, mark="good")
     with pytest.raises(PublishError, match=r"version 2 could not be published .*readers keep the last one"):
-        publish_once(warehouse, published, ("daily_bars", "no_such_table"), mark="bad")
+        publish_once(warehouse, published, {"daily_bars": GRAIN, "no_such_table": ()}, mark="bad")
     manifest = current_manifest(published)
     assert manifest is not None
     assert (manifest.version, manifest.fingerprint) == (1, "good")
@@ -94,3 +107,83 @@ def test_what_a_killed_publication_left_goes_away(warehouse: Path, tmp_path: Pat
     assert publish_once(warehouse, published) == 1
     assert not leftover.exists()
     assert current_manifest(published) is not None
+
+
+def test_tables_are_ordered_by_their_grain_whatever_its_columns_are(warehouse: Path, tmp_path: Path) -> None:
+    with duckdb.connect(str(warehouse)) as connection:
+        connection.execute("create table claims as select * from (values ('b', 1), ('a', 2)) as t(claim_id, n)")
+        connection.execute('create table no_grain as select * from (values (2, 1), (1, 2), (1, 1)) as t(x, "order")')
+    published = tmp_path / "published"
+    publish_once(warehouse, published, {"claims": ("claim_id",), "no_grain": ()})
+    for name, expected in (("claims", [("a", 2), ("b", 1)]), ("no_grain", [(1, 1), (1, 2), (2, 1)])):
+        with duckdb.connect(str(published / "current" / "market.duckdb"), read_only=True) as connection:
+            assert connection.sql(f"from {name}").fetchall() == expected
+        assert duckdb.sql(f"from '{published}/current/{name}.parquet'").fetchall() == expected
+
+
+def test_grains_come_from_the_manifest(tmp_path: Path) -> None:
+    def grain(model: str, *columns: str) -> dict:
+        metadata = {"name": "grain", "kwargs": {"columns": list(columns)}}
+        return {"resource_type": "test", "name": "t", "attached_node": model, "test_metadata": metadata}
+
+    def model(name: str, folder: str) -> dict:
+        return {"resource_type": "model", "name": name, "fqn": ["orewatch", folder, name]}
+
+    nodes = {
+        "m.events": model("events", "marts"),
+        "m.bare": model("bare", "marts"),
+        "m.stg": model("stg", "staging"),
+        "t.1": grain("m.events", "event_id"),
+        "t.2": grain("m.events", "level_id", "session_date"),
+        "t.3": grain("m.stg", "symbol"),
+        "t.4": {"resource_type": "test", "name": "singular", "attached_node": None},
+    }
+    (tmp_path / "manifest.json").write_text(json.dumps({"nodes": nodes}))
+    assert mart_grains(tmp_path / "manifest.json") == {"bare": (), "events": ("level_id", "session_date")}
+    assert mart_grains()["claim_checks"] == ("claim_id",)
+    assert all(mart_grains().values())
+
+
+def test_a_record_is_whole_or_absent(tmp_path: Path) -> None:
+    record = tmp_path / "sample" / "build.json"
+    assert read_record(record) is None
+    remove_records(record)
+    write_record(record, "abc")
+    write_record(record, "def")
+    assert read_record(record) == "def"
+    assert [p.name for p in record.parent.iterdir()] == ["build.json"]
+    for torn in ("", "{", "[]", "{}", '{"fingerprint": null}', '{"fingerprint": ""}'):
+        record.write_text(torn)
+        assert read_record(record) is None
+    remove_records(record)
+    assert not record.exists()
+
+
+def test_only_a_build_that_was_audited_is_published(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    one_line = (
+        "^the tables have not been built and audited since the last fetch; materialize all, or run orewatch refresh$"
+    )
+    for built, audited in ((None, None), ("a", None), (None, "a"), ("a", "b")):
+        remove_records(settings.build_record, settings.audit_record)
+        for path, mark in ((settings.build_record, built), (settings.audit_record, audited)):
+            if mark:
+                write_record(path, mark)
+        with pytest.raises(PublishError, match=one_line):
+            audited_fingerprint(settings)
+    write_record(settings.build_record, "b")
+    assert audited_fingerprint(settings) == "b"
+
+
+def test_what_dbt_says_when_it_stops(tmp_path: Path) -> None:
+    assert dbt_failures(tmp_path / "run_results.json") == ""
+    (tmp_path / "run_results.json").write_text(
+        json.dumps(
+            {"results": [{"unique_id": "model.orewatch.returns", "status": "error", "message": " Bad\n  line 2"}]}
+        )
+    )
+    assert dbt_failures(tmp_path / "run_results.json") == "returns: Bad"
+    logged = Exception("The dbt CLI process failed.\n\nErrors parsed from dbt logs:\n\nIO Error\n  no lock")
+    assert dbt_complaint(logged) == "IO Error no lock"
+    assert dbt_complaint(Exception("failed with exit code `1`.")) == "failed with exit code `1`."
+    assert dbt_complaint(None) == "dbt did not say why it stopped"

@@ -152,7 +152,15 @@ def test_simulated_and_real_prices_never_share_a_path(tmp_path: Path) -> None:
     sample = Settings(source="sample", home=tmp_path)
     yahoo = Settings(source="yahoo", home=tmp_path)
     files = Settings(source="files", home=tmp_path, files=tmp_path)
-    for attribute in ("root", "lake_dir", "warehouse_path", "published_dir", "lock_path"):
+    for attribute in (
+        "root",
+        "lake_dir",
+        "warehouse_path",
+        "published_dir",
+        "lock_path",
+        "published_file",
+        "dagster_home",
+    ):
         paths = [getattr(settings, attribute) for settings in (sample, yahoo, files)]
         assert len(set(paths)) == 3, attribute
         for settings, path in zip((sample, yahoo, files), paths, strict=True):
@@ -188,3 +196,39 @@ def test_a_misspelt_variable_does_not_pass_for_the_default(monkeypatch: pytest.M
         SettingsError, match=r"^OREWATCH_SOURC: there is no such setting; allowed: OREWATCH_AS_OF, .*OREWATCH_SOURCE"
     ):
         load_settings()
+
+
+@pytest.mark.parametrize("sign", list("*?[]{}"))
+def test_a_home_that_reads_as_a_pattern_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sign: str) -> None:
+    home = tmp_path / f"a{sign}b" / "data"
+    monkeypatch.setenv("OREWATCH_HOME", str(home))
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert str(caught.value) == f"OREWATCH_HOME={home}: allowed: a path without any of * ? [ ] {{ }}"
+
+
+def test_quotes_and_spaces_in_a_home_are_fine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    home = tmp_path / 'it\'s "my" data'
+    monkeypatch.setenv("OREWATCH_HOME", str(home))
+    assert load_settings().home == home
+
+
+def test_given_settings_mean_the_same_in_another_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "drop").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OREWATCH_SOURCE", "files")
+    monkeypatch.setenv("OREWATCH_FILES", "drop")
+    monkeypatch.setenv("OREWATCH_HOME", "../home")
+    monkeypatch.setenv("OREWATCH_AS_OF", "2026-02-03")
+    monkeypatch.setenv("OREWATCH_SEEDS", "")
+    settings = load_settings()
+    assert settings.given_environment() == {
+        "OREWATCH_SOURCE": "files",
+        "OREWATCH_FILES": str(tmp_path / "drop"),
+        "OREWATCH_HOME": str(tmp_path.parent / "home"),
+        "OREWATCH_AS_OF": "2026-02-03",
+    }
+    monkeypatch.chdir("/")
+    for name, value in settings.given_environment().items():
+        monkeypatch.setenv(name, value)
+    assert load_settings() == settings

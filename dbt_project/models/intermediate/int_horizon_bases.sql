@@ -14,10 +14,10 @@ with spans as (
 
 offsets as (
     {%- for days in range(8) %}
-    select {{ days }} as days
-    {%- if not loop.last %}
-    union all
-    {%- endif %}
+        select {{ days }} as days
+        {%- if not loop.last %}
+            union all
+        {%- endif %}
     {%- endfor %}
 )
 

@@ -13,13 +13,13 @@ with returns_before as (
         {{ full_window(median_absolute_deviation('total_return'), 'total_return', 252, 'last_252') }} as mad_252
     from {{ ref('int_bars') }}
     window
-        {%- for n in [21, 63, 252] %}
-        last_{{ n }} as (
-            partition by symbol
-            order by session_date
-            rows between {{ n }} preceding and 1 preceding
-        ){{ "," if not loop.last }}
-        {%- endfor %}
+    {%- for n in [21, 63, 252] %}
+            last_{{ n }} as (
+                partition by symbol
+                order by session_date
+                rows between {{ n }} preceding and 1 preceding
+            ){{ "," if not loop.last }}
+    {%- endfor %}
 ),
 
 -- Place among the 252 returns before; ties count half.

@@ -23,41 +23,43 @@ with terms as (
 rolled as (
     select
         symbol,
-        session_date
-        {%- for n in windows %},
-        {{ full_window('stddev_samp(log_return)', 'log_return', n, 'last_' ~ n) }} as sd_{{ n }},
-        {{ full_window('avg(parkinson_term)', 'parkinson_term', n, 'last_' ~ n) }} as parkinson_{{ n }},
-        {{ full_window('avg(garman_klass_term)', 'garman_klass_term', n, 'last_' ~ n) }} as garman_klass_{{ n }},
-        {{ full_window('avg(rogers_satchell_term)', 'rogers_satchell_term', n, 'last_' ~ n) }} as rogers_satchell_{{ n }},
-        {{ full_window('avg(power(overnight, 2))', 'overnight', n, 'last_' ~ n) }} as overnight_square_{{ n }},
-        {{ full_window('var_samp(overnight)', 'overnight', n, 'last_' ~ n) }} as overnight_variance_{{ n }},
-        {{ full_window('var_samp(open_to_close)', 'open_to_close', n, 'last_' ~ n) }} as open_to_close_variance_{{ n }}
+        {%- for n in windows %}
+            {{ full_window('stddev_samp(log_return)', 'log_return', n, 'last_' ~ n) }} as sd_{{ n }},
+            {{ full_window('avg(parkinson_term)', 'parkinson_term', n, 'last_' ~ n) }} as parkinson_{{ n }},
+            {{ full_window('avg(garman_klass_term)', 'garman_klass_term', n, 'last_' ~ n) }} as garman_klass_{{ n }},
+            {{ full_window('avg(rogers_satchell_term)', 'rogers_satchell_term', n, 'last_' ~ n) }}
+                as rogers_satchell_{{ n }},
+            {{ full_window('avg(power(overnight, 2))', 'overnight', n, 'last_' ~ n) }} as overnight_square_{{ n }},
+            {{ full_window('var_samp(overnight)', 'overnight', n, 'last_' ~ n) }} as overnight_variance_{{ n }},
+            {{ full_window('var_samp(open_to_close)', 'open_to_close', n, 'last_' ~ n) }}
+                as open_to_close_variance_{{ n }},
         {%- endfor %}
+        session_date
     from terms
     window
-        {%- for n in windows %}
-        last_{{ n }} as (
-            partition by symbol
-            order by session_date
-            rows between {{ n - 1 }} preceding and current row
-        ){{ "," if not loop.last }}
-        {%- endfor %}
+    {%- for n in windows %}
+            last_{{ n }} as (
+                partition by symbol
+                order by session_date
+                rows between {{ n - 1 }} preceding and current row
+            ){{ "," if not loop.last }}
+    {%- endfor %}
 )
 
 select
     symbol,
-    session_date
-    {%- for n in windows %},
-    sd_{{ n }} * sqrt(252.0) as close_to_close_{{ n }},
-    {{ root('252.0 / (4 * ln(2.0)) * parkinson_' ~ n) }} as parkinson_{{ n }},
-    {{ root('252.0 * garman_klass_' ~ n) }} as garman_klass_{{ n }},
-    {{ root('252.0 * rogers_satchell_' ~ n) }} as rogers_satchell_{{ n }},
-    {{ root('252.0 * (overnight_square_' ~ n ~ ' + garman_klass_' ~ n ~ ')') }} as gk_yz_{{ n }},
-    -- k of Yang and Zhang (2000)
+    {%- for n in windows %}
+        {#- k of Yang and Zhang (2000) #}
+        {%- set k = 0.34 / (1.34 + (n + 1) / (n - 1)) %}
+        sd_{{ n }} * sqrt(252.0) as close_to_close_{{ n }},
+        {{ root('252.0 / (4 * ln(2.0)) * parkinson_' ~ n) }} as parkinson_{{ n }},
+        {{ root('252.0 * garman_klass_' ~ n) }} as garman_klass_{{ n }},
+        {{ root('252.0 * rogers_satchell_' ~ n) }} as rogers_satchell_{{ n }},
+        {{ root('252.0 * (overnight_square_' ~ n ~ ' + garman_klass_' ~ n ~ ')') }} as gk_yz_{{ n }},
     {{ root(
-        '252.0 * (overnight_variance_' ~ n
-        ~ ' + ' ~ (0.34 / (1.34 + (n + 1) / (n - 1))) ~ ' * open_to_close_variance_' ~ n
-        ~ ' + ' ~ (1 - 0.34 / (1.34 + (n + 1) / (n - 1))) ~ ' * rogers_satchell_' ~ n ~ ')'
-    ) }} as yang_zhang_{{ n }}
+        '252.0 * (overnight_variance_' ~ n ~ ' + ' ~ k ~ ' * open_to_close_variance_' ~ n
+        ~ ' + ' ~ (1 - k) ~ ' * rogers_satchell_' ~ n ~ ')'
+    ) }} as yang_zhang_{{ n }},
     {%- endfor %}
+    session_date
 from rolled

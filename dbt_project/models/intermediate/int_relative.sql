@@ -35,11 +35,11 @@ rolled as (
         b,
         ratio / lag(ratio, 252) over in_order as relative_strength_252,
         {%- for n in windows %}
-        {{ full_window('covar_samp(r, b)', 'r', n, 'last_' ~ n) }} as covariance_{{ n }},
-        {{ full_window('var_samp(b)', 'b', n, 'last_' ~ n) }} as variance_b_{{ n }},
-        {{ full_window('var_samp(r)', 'r', n, 'last_' ~ n) }} as variance_r_{{ n }},
-        {{ full_window('avg(r)', 'r', n, 'last_' ~ n) }} as mean_r_{{ n }},
-        {{ full_window('avg(b)', 'b', n, 'last_' ~ n) }} as mean_b_{{ n }},
+            {{ full_window('covar_samp(r, b)', 'r', n, 'last_' ~ n) }} as covariance_{{ n }},
+            {{ full_window('var_samp(b)', 'b', n, 'last_' ~ n) }} as variance_b_{{ n }},
+            {{ full_window('var_samp(r)', 'r', n, 'last_' ~ n) }} as variance_r_{{ n }},
+            {{ full_window('avg(r)', 'r', n, 'last_' ~ n) }} as mean_r_{{ n }},
+            {{ full_window('avg(b)', 'b', n, 'last_' ~ n) }} as mean_b_{{ n }},
         {%- endfor %}
         {{ full_window('stddev_samp(r - b)', 'r', 252, 'last_252') }} as sd_excess_252,
         {{ full_window('sum(ln(1 + r))', 'r', 252, 'last_252') }} as log_growth_r_252,
@@ -59,13 +59,13 @@ rolled as (
             partition by symbol, basis
             order by session_date
         ),
-        {%- for n in windows %}
+    {%- for n in windows %}
         last_{{ n }} as (
             partition by symbol, basis
             order by session_date
             rows between {{ n - 1 }} preceding and current row
         ){{ "," if not loop.last }}
-        {%- endfor %}
+    {%- endfor %}
 )
 
 select
@@ -76,12 +76,13 @@ select
     r - b as excess_return_1d,
     relative_strength_252,
     {%- for n in windows %}
-    covariance_{{ n }} / nullif(variance_b_{{ n }}, 0) as beta_{{ n }},
-    mean_r_{{ n }} - covariance_{{ n }} / nullif(variance_b_{{ n }}, 0) * mean_b_{{ n }} as alpha_{{ n }},
-    power(covariance_{{ n }}, 2) / nullif(variance_b_{{ n }} * variance_r_{{ n }}, 0) as r_squared_{{ n }},
-    covariance_{{ n }} / nullif(sqrt(variance_b_{{ n }}) * sqrt(variance_r_{{ n }}), 0) as correlation_{{ n }},
+        covariance_{{ n }} / nullif(variance_b_{{ n }}, 0) as beta_{{ n }},
+        mean_r_{{ n }} - covariance_{{ n }} / nullif(variance_b_{{ n }}, 0) * mean_b_{{ n }} as alpha_{{ n }},
+        power(covariance_{{ n }}, 2) / nullif(variance_b_{{ n }} * variance_r_{{ n }}, 0) as r_squared_{{ n }},
+        covariance_{{ n }} / nullif(sqrt(variance_b_{{ n }}) * sqrt(variance_r_{{ n }}), 0) as correlation_{{ n }},
     {%- endfor %}
-    case when pairs_252 = 252 and pairs_up_252 >= 20 then covariance_up_252 / nullif(variance_up_252, 0) end as beta_up_252,
+    case when pairs_252 = 252 and pairs_up_252 >= 20 then covariance_up_252 / nullif(variance_up_252, 0) end
+        as beta_up_252,
     case when pairs_252 = 252 and pairs_down_252 >= 20 then covariance_down_252 / nullif(variance_down_252, 0) end
         as beta_down_252,
     -- one pair less: its share leaves covariance and variance (Welford, backwards)

@@ -1,4 +1,4 @@
--- Which move rule holds for which instrument: per measure and window the most specific scope wins.
+-- Which move rules hold for which instrument: per measure and window those of the most specific scope, all of them.
 with matches as (
     select
         instruments.symbol,
@@ -28,7 +28,7 @@ select
     sessions,
     threshold
 from matches
-qualify row_number() over (
+qualify rank() over (
         partition by symbol, measure, sessions
-        order by specificity, rule_id
+        order by specificity
     ) = 1

@@ -83,7 +83,7 @@ months as (
     inner join {{ ref('int_level_bars') }} as levels
         on
             claims.argument = levels.level_id
-            and levels.session_date <= claims.session_date
+            and claims.session_date >= levels.session_date
             and levels.session_date >= {{ dbt.date_trunc('month', 'claims.session_date') }}
     group by claims.claim_id
 ),
@@ -98,7 +98,7 @@ crossings as (
             claims.argument = events.level_id
             and events.direction = 'up'
             and events.event in ('close_cross', 'gap_through', 'zone_exited', 'zone_crossed_through')
-            and events.session_date <= claims.session_date
+            and claims.session_date >= events.session_date
             and events.session_date >= {{ dbt.date_trunc('month', 'claims.session_date') }}
     group by claims.claim_id
 ),
@@ -114,24 +114,24 @@ computed as (
             when 'largest_fall_rank' then falls.rank_of_fall
             when 'broke_level_up'
                 then case
-                    when crossings.crossed_on is not null then 1.0
-                    when months.claim_id is not null then 0.0
-                end
+                        when crossings.crossed_on is not null then 1.0
+                        when months.claim_id is not null then 0.0
+                    end
             when 'stayed_above_level'
                 then case
-                    when months.lowest > months.upper_price then 1.0
-                    when months.lowest is not null then 0.0
-                end
+                        when months.lowest > months.upper_price then 1.0
+                        when months.lowest is not null then 0.0
+                    end
             when 'beta_252_above'
                 then case
-                    when days.beta_252 > days.other_beta_252 then 1.0
-                    when days.beta_252 is not null and days.other_beta_252 is not null then 0.0
-                end
+                        when days.beta_252 > days.other_beta_252 then 1.0
+                        when days.beta_252 is not null and days.other_beta_252 is not null then 0.0
+                    end
             when 'volatility_spike_in_uptrend'
                 then case
-                    when days.is_volatility_spike and days.trend_state = 'up' then 1.0
-                    when days.is_volatility_spike is not null and days.trend_state is not null then 0.0
-                end
+                        when days.is_volatility_spike and days.trend_state = 'up' then 1.0
+                        when days.is_volatility_spike is not null and days.trend_state is not null then 0.0
+                    end
         end as computed_value,
         case claims.measure
             when 'return_1d' then days.previous_date

@@ -32,8 +32,7 @@ hits as (
     select
         scores.symbol,
         scores.session_date,
-        {{ joined_texts('rules.rule_id') }} as rules_hit,
-        max(case when rules.measure = 'return_1d' then rules.threshold end) as threshold_hit
+        {{ joined_texts('rules.rule_id') }} as rules_hit
     from scores
     inner join {{ ref('int_rule_members') }} as rules
         on
@@ -42,6 +41,15 @@ hits as (
             and scores.sessions = rules.sessions
     where abs(scores.score) >= rules.threshold
     group by scores.symbol, scores.session_date
+),
+
+daily_thresholds as (
+    select
+        symbol,
+        min(threshold) as threshold
+    from {{ ref('int_rule_members') }}
+    where measure = 'return_1d'
+    group by symbol
 ),
 
 moves as (
@@ -55,8 +63,9 @@ moves as (
         scores.z_ewma,
         scores.robust_z_252,
         scores.percentile_252,
+        bars.bar_number,
         bars.sessions_since_previous,
-        rules.threshold
+        daily_thresholds.threshold
     from hits
     inner join {{ ref('int_move_scores') }} as scores
         on
@@ -66,13 +75,12 @@ moves as (
         on
             hits.symbol = bars.symbol
             and hits.session_date = bars.session_date
-    left join {{ ref('int_rule_members') }} as rules
-        on
-            hits.symbol = rules.symbol
-            and rules.measure = 'return_1d'
+    left join daily_thresholds
+        on hits.symbol = daily_thresholds.symbol
 ),
 
--- Each move beside everything that was known before it: falls are compared with falls, rises with rises.
+-- Each move beside everything that was known before it: falls are compared with falls, rises with rises. A return
+-- across a gap is no daily return: it counts among those that are known, and is never the one to compare with.
 earlier_returns as (
     select
         moves.symbol,
@@ -80,7 +88,8 @@ earlier_returns as (
         earlier.session_date as earlier_date,
         earlier.bar_number as earlier_bar_number,
         earlier.total_return as earlier_return,
-        earlier.total_return * sign(moves.return_1d) >= abs(moves.return_1d) as is_as_large
+        earlier.sessions_since_previous = 1
+        and earlier.total_return * sign(moves.return_1d) >= abs(moves.return_1d) as is_as_large
     from moves
     inner join {{ ref('int_bars') }} as earlier
         on
@@ -125,7 +134,7 @@ select
     coalesce(history.returns_before, 0) + 1 as returns_since_inception,
     history.largest_since,
     history.largest_since_return,
-    bars.bar_number - history.largest_since_bar_number as sessions_since_largest,
+    moves.bar_number - history.largest_since_bar_number as sessions_since_largest,
     history.largest_since is null as is_record,
     first_bars.history_start,
     moves.sessions_since_previous,
@@ -134,10 +143,6 @@ select
 from moves
 inner join first_bars
     on moves.symbol = first_bars.symbol
-inner join {{ ref('int_bars') }} as bars
-    on
-        moves.symbol = bars.symbol
-        and moves.session_date = bars.session_date
 left join history
     on
         moves.symbol = history.symbol

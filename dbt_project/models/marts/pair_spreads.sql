@@ -59,14 +59,15 @@ scored as (
         )
 ),
 
+-- Rounded: what differs in the last digits only, by the way a window was summed, is a tie.
 percentiles as (
     select
         today.pair_id,
         today.position,
         sum(
             case
-                when earlier.spread_21d < today.spread_21d then 1.0
-                when earlier.spread_21d = today.spread_21d then 0.5
+                when round(earlier.spread_21d, 12) < round(today.spread_21d, 12) then 1.0
+                when round(earlier.spread_21d, 12) = round(today.spread_21d, 12) then 0.5
                 else 0.0
             end
         ) / 252 as percentile_252

@@ -17,7 +17,7 @@ with bars as (
         lag(total_return_index, 21) over in_order as index_21,
         first_value(session_date) over in_order as first_date,
         {%- for name, part, count in horizons %}
-        cast({{ dbt.dateadd(part, -count, 'session_date') }} as date) as day_{{ name }},
+            cast({{ dbt.dateadd(part, -count, 'session_date') }} as date) as day_{{ name }},
         {%- endfor %}
         {{ dbt.date_trunc('month', 'session_date') }} as month_start,
         {{ dbt.date_trunc('year', 'session_date') }} as year_start
@@ -62,8 +62,8 @@ select
     bars.total_return_index / bars.index_5 - 1 as return_5d,
     bars.total_return_index / bars.index_21 - 1 as return_21d,
     {%- for name, part, count in horizons %}
-    bars.total_return_index / base_{{ name }}.base_index - 1 as return_{{ name }},
-    base_{{ name }}.base_date as base_date_{{ name }},
+        bars.total_return_index / base_{{ name }}.base_index - 1 as return_{{ name }},
+        base_{{ name }}.base_date as base_date_{{ name }},
     {%- endfor %}
     bars.total_return_index / month_bases.base_index - 1 as return_mtd,
     month_bases.base_date as base_date_mtd,
@@ -83,8 +83,8 @@ left join usable_bases as year_bases
         bars.symbol = year_bases.symbol
         and bars.year_start = year_bases.next_period
 {%- for name, part, count in horizons %}
-left join {{ ref('int_horizon_bases') }} as base_{{ name }}
-    on
-        bars.symbol = base_{{ name }}.symbol
-        and bars.day_{{ name }} = base_{{ name }}.day
+    left join {{ ref('int_horizon_bases') }} as base_{{ name }}
+        on
+            bars.symbol = base_{{ name }}.symbol
+            and bars.day_{{ name }} = base_{{ name }}.day
 {%- endfor %}

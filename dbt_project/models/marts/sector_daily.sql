@@ -15,6 +15,22 @@ with members as (
     where asset_class = 'stock' and tier in ('senior', 'junior', 'royalty')
 ),
 
+spans as (
+    select
+        symbol,
+        min(session_date) as first_date,
+        max(session_date) as last_date
+    from {{ ref('returns') }}
+    where return_1d is not null
+    group by symbol
+),
+
+days as (
+    select distinct session_date
+    from {{ ref('returns') }}
+    where return_1d is not null
+),
+
 -- Members that existed on the day, whether they have a bar or not.
 listed as (
     select
@@ -22,21 +38,9 @@ listed as (
         days.session_date,
         count(*) as listed_members
     from members
-    inner join (
-        select
-            symbol,
-            min(session_date) as first_date,
-            max(session_date) as last_date
-        from {{ ref('returns') }}
-        where return_1d is not null
-        group by symbol
-    ) as spans
+    inner join spans
         on members.symbol = spans.symbol
-    inner join (
-        select distinct session_date
-        from {{ ref('returns') }}
-        where return_1d is not null
-    ) as days
+    inner join days
         on days.session_date between spans.first_date and spans.last_date
     group by members.sector, days.session_date
 ),
@@ -48,7 +52,8 @@ grouped as (
         count(returns.return_1d) as members_with_return,
         avg(returns.return_1d) as mean_return,
         avg(case when returns.return_1d > 0 then 1.0 when returns.return_1d <= 0 then 0.0 end) as breadth_advancing,
-        avg(case when bars.close > trend.sma_50 then 1.0 when bars.close <= trend.sma_50 then 0.0 end) as breadth_above_sma_50,
+        avg(case when bars.close > trend.sma_50 then 1.0 when bars.close <= trend.sma_50 then 0.0 end)
+            as breadth_above_sma_50,
         avg(case when bars.close > trend.sma_200 then 1.0 when bars.close <= trend.sma_200 then 0.0 end)
             as breadth_above_sma_200,
         count(case when trend.is_52w_high then 1 end) as new_highs_52w,

@@ -17,18 +17,21 @@ with miners as (
     where instruments.tier in ('senior', 'junior', 'royalty')
 ),
 
+-- Rounded: what differs in the last digits only is a tie.
 ranks as (
     select
         symbol,
         session_date,
         case when return_1d is not null then rank() over (
-            partition by metal, session_date
-            order by return_1d desc nulls last
-        ) end as rank_1d,
+                    partition by metal, session_date
+                    order by round(return_1d, 12) desc nulls last
+                )
+        end as rank_1d,
         case when return_21d is not null then rank() over (
-            partition by metal, session_date
-            order by return_21d desc nulls last
-        ) end as rank_21d
+                    partition by metal, session_date
+                    order by round(return_21d, 12) desc nulls last
+                )
+        end as rank_21d
     from miners
 )
 
@@ -41,11 +44,11 @@ select
     sector.excess_return_1d as excess_return_sector_1d,
     metal.relative_strength_252,
     {%- for measure in measures %}
-    metal.{{ measure }},
+        metal.{{ measure }},
     {%- endfor %}
     sector.relative_strength_252 as sector_relative_strength_252,
     {%- for measure in measures %}
-    sector.{{ measure }} as sector_{{ measure }},
+        sector.{{ measure }} as sector_{{ measure }},
     {%- endfor %}
     ranks.rank_1d,
     ranks.rank_21d,

@@ -43,12 +43,20 @@ with bars as (
         )
 ),
 
+-- At a peak again means: but for the last digits, which depend on how the index was summed.
+peaks as (
+    select
+        *,
+        total_return_index >= peak * (1 - 1e-12) as is_peak
+    from bars
+),
+
 placed as (
     select
         *,
-        total_return_index / peak - 1 as drawdown,
-        max(case when total_return_index = peak then session_date end) over so_far as peak_date,
-        max(case when total_return_index = peak then bar_number end) over so_far as peak_bar_number,
+        case when is_peak then 0 else total_return_index / peak - 1 end as drawdown,
+        max(case when is_peak then session_date end) over so_far as peak_date,
+        max(case when is_peak then bar_number end) over so_far as peak_bar_number,
         first_date <= session_date - interval 1 year as has_a_year,
         case
             when close > sma_200 * 1.01 and sma_50 > sma_200 * 1.01 then 'up'
@@ -56,8 +64,9 @@ placed as (
             when sma_200 is not null then 'mixed'
         end as trend_state,
         close < sma_200 and lag(close < sma_200) over in_order as two_closes_below,
-        sma_50 < lag(sma_50) over in_order as sma_50_falls
-    from bars
+        -- by more than the last digits, which depend on how the window was summed
+        sma_50 < lag(sma_50) over in_order * (1 - 1e-12) as sma_50_falls
+    from peaks
     window
         so_far as (
             partition by symbol

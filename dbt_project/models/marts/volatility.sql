@@ -11,11 +11,12 @@ with changes as (
     )
 ),
 
+-- Rounded: what differs in the last digits only, by the way a window was summed, is a tie.
 known as (
     select
         symbol,
         position,
-        close_to_close_21
+        round(close_to_close_21, 12) as close_to_close_21
     from changes
     where close_to_close_21 is not null
 ),
@@ -45,7 +46,8 @@ measured as (
     select
         changes.*,
         percentiles.percentile_252,
-        {{ full_window('stddev_samp(changes.log_change)', 'changes.log_change', 63, 'last_63') }} as volatility_of_volatility_63,
+        {{ full_window('stddev_samp(changes.log_change)', 'changes.log_change', 63, 'last_63') }}
+            as volatility_of_volatility_63,
         changes.close_to_close_21 / changes.close_to_close_252 as volatility_ratio_21_252
     from changes
     left join percentiles
@@ -63,13 +65,13 @@ select
     measured.symbol,
     measured.session_date,
     {%- for n in [21, 63, 252] %}
-    measured.close_to_close_{{ n }},
+        measured.close_to_close_{{ n }},
     {%- endfor %}
     sqrt(252.0 * ewma.variance) as ewma_094,
     {%- for estimator in ['parkinson', 'garman_klass', 'rogers_satchell', 'gk_yz', 'yang_zhang'] %}
-    {%- for n in [21, 63, 252] %}
-    measured.{{ estimator }}_{{ n }},
-    {%- endfor %}
+        {%- for n in [21, 63, 252] %}
+            measured.{{ estimator }}_{{ n }},
+        {%- endfor %}
     {%- endfor %}
     measured.percentile_252 as volatility_percentile_252,
     measured.volatility_of_volatility_63,

@@ -1,0 +1,40 @@
+"""Records of how far the warehouse has come: a file with one fingerprint each, whole or absent.
+
+`build.json` says what the tables were built from, `audit.json` which build the data checks let pass. A publication
+needs both, and the same; see docs/decisions/0005-refresh-that-finds-nothing.md.
+"""
+
+import json
+import os
+from pathlib import Path
+
+from orchestration.storage.lake import sync_folder
+
+
+def write_record(path: Path, fingerprint: str) -> None:
+    """Replace a record in one rename, so that a killed run leaves the old one, the new one or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".next")
+    with temporary.open("w", encoding="utf-8") as sink:
+        json.dump({"fingerprint": fingerprint}, sink)
+        sink.flush()
+        os.fsync(sink.fileno())
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def read_record(path: Path) -> str | None:
+    """The fingerprint of a record; None where there is none, or none that can be read."""
+    try:
+        fingerprint = json.loads(path.read_text("utf-8"))["fingerprint"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+    return fingerprint if isinstance(fingerprint, str) and fingerprint else None
+
+
+def remove_records(*paths: Path) -> None:
+    """Take records back, before what they vouch for changes."""
+    for path in paths:
+        path.unlink(missing_ok=True)
+        if path.parent.is_dir():
+            sync_folder(path.parent)

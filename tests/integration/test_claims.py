@@ -1,0 +1,80 @@
+"""Claims of a market note against the tables, and a claim of one's own."""
+
+import datetime as dt
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from orchestration.settings import DBT_PROJECT_DIR, Settings
+from tests.jobs import published, run_job, write_seeds
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    folder = tmp_path_factory.mktemp("claims")
+    shipped = (DBT_PROJECT_DIR / "seeds" / "published_claims.csv").read_text("utf-8")
+    own = (
+        "own_auau_year,2026-02-01,me,AUAU,return_1y,,2026-01-30,0.5,0.01,it is not a year old\n"
+        "own_zone_reached,2026-02-01,me,SI=F,broke_level_up,silver_54_56_zone,2026-01-30,,,it was left in November\n"
+    )
+    settings = Settings(home=folder / "home", seeds=write_seeds(folder / "seeds", published_claims=shipped + own))
+    assert run_job(settings).success
+    return settings
+
+
+def test_every_claim_has_its_verdict(settings: Settings) -> None:
+    verdicts = {r["claim_id"]: r["verdict"] for r in published(settings, "select * from claim_checks")}
+    assert verdicts == {
+        "note_sil_fall": "confirmed",
+        "note_sil_close": "confirmed",
+        "note_auau_fall": "confirmed",
+        "note_auau_close": "confirmed",
+        "note_sil_year_to_date": "refuted",
+        "note_silver_above_100": "confirmed",
+        "note_silver_above_54": "confirmed",
+        "note_silver_above_zone": "confirmed",
+        "note_juniors_beta": "confirmed",
+        "note_spike_in_uptrend": "confirmed",
+        "note_silver_record_fall": "confirmed",
+        "own_auau_year": "not computable",
+        "own_zone_reached": "refuted",
+    }
+
+
+def test_the_year_to_date_figure_of_the_note(settings: Settings) -> None:
+    (row,) = published(settings, "select * from claim_checks where claim_id = 'note_sil_year_to_date'")
+    assert (row["claimed"], round(row["computed"], 3), row["base_date"]) == (1.8045, 0.129, dt.date(2025, 12, 31))
+
+
+def test_a_young_fund_has_no_figure_that_it_cannot_have(settings: Settings) -> None:
+    question = "select * from {} where symbol = 'AUAU' and session_date = '2026-01-30'"
+    (volatility,) = published(settings, question.format("volatility"))
+    assert volatility["close_to_close_21"] is not None
+    assert {volatility[n] for n in volatility if n.endswith(("_63", "_252")) or n == "is_volatility_spike"} == {None}
+    (returns,) = published(settings, question.format("returns"))
+    assert {returns[n] for n in ("return_3m", "return_6m", "return_1y", "base_date_1y")} == {None}
+    (relative,) = published(settings, question.format("sector_relative"))
+    assert {relative[n] for n in ("beta_63", "beta_252", "relative_strength_252", "sector_beta_63")} == {None}
+    (trend,) = published(settings, question.format("trend"))
+    assert {trend[n] for n in ("high_52w", "is_52w_low", "sma_50", "sma_200", "trend_state", "verdict")} == {None}
+
+
+def test_the_command_prints_them(settings: Settings) -> None:
+    import os
+
+    run = subprocess.run(
+        [Path(sys.executable).parent / "orewatch", "verify-claims"],
+        env={**os.environ, "OREWATCH_HOME": str(settings.home), "OREWATCH_SEEDS": str(settings.seeds)},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0
+    (line,) = [line for line in run.stdout.splitlines() if "note_sil_year_to_date" in line]
+    assert "+180.45%" in line
+    assert "+12.91%" in line
+    assert "refuted" in line
+    assert "SIMULATED" in run.stdout

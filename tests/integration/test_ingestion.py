@@ -1,0 +1,219 @@
+"""The ingestion on a lake of its own with a source under the test's hand: versions, bases, holes and notes."""
+
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from orchestration.assets.ingest import _delivered_as_declared
+from orchestration.assets.ingestion import IngestReport, ingest
+from orchestration.market.bars import empty_raw, raw_frame
+from orchestration.market.calendar import sessions
+from orchestration.market.fetch_plan import FetchRequest, PlanRules
+from orchestration.market.universe import load_universe
+from orchestration.sources.base import FetchOutcome, FetchStatus
+from orchestration.storage.lake import BARS, Lake
+from tests.jobs import small_seeds
+
+pytestmark = pytest.mark.integration
+
+DAYS = [d.date() for d in sessions("XNYS", dt.date(2026, 1, 5), dt.date(2026, 2, 27))["session_date"]]
+FRIDAY = dt.datetime(2026, 2, 20, 23, 0, tzinfo=dt.UTC)
+MONDAY = dt.datetime(2026, 2, 23, 23, 0, tzinfo=dt.UTC)
+RULES = PlanRules(3, whole_history_days=10_000)  # the machine's clock stamps the log
+
+
+@dataclass
+class Vendor:
+    """A remote source that has these rows: by day close, dividend, split and volume."""
+
+    rows: dict[dt.date, dict[str, float]]
+    currency: str | None = "USD"
+    detail: str = ""
+    status: FetchStatus = FetchStatus.OK
+    asked: list[FetchRequest] = field(default_factory=list)
+    local: bool = False
+
+    def fetch(self, requests: Sequence[FetchRequest]) -> Iterator[FetchOutcome]:
+        """Everything in the range."""
+        for request in requests:
+            self.asked.append(request)
+            if self.status is not FetchStatus.OK:
+                yield FetchOutcome(request, self.status, empty_raw(), detail=self.detail)
+                continue
+            start = request.start or dt.date.min
+            rows = {day: row for day, row in sorted(self.rows.items()) if start <= day <= request.end}
+            names = ("close", "adj_close", "volume", "dividend", "split_ratio")
+            columns = {name: [row.get(name, float("nan")) for row in rows.values()] for name in names}
+            bars = raw_frame({"session_date": pd.to_datetime(list(rows)), **columns})
+            yield FetchOutcome(request, FetchStatus.OK, bars, self.currency, self.detail)
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    lake = Lake(tmp_path / "lake")
+    lake.prepare()
+    return lake
+
+
+@pytest.fixture
+def vendor() -> Vendor:
+    return Vendor({day: {"close": 100.0 + i, "volume": 50.0, "dividend": 0.0} for i, day in enumerate(DAYS)})
+
+
+def refresh(vendor: Vendor, lake: Lake, tmp_path: Path, now: dt.datetime = FRIDAY) -> IngestReport:
+    return ingest(load_universe(small_seeds(tmp_path / "seeds", "AAA")), vendor, "yahoo", lake, now, RULES)
+
+
+def stored(lake: Lake) -> dict[dt.date, Mapping]:
+    return {row["session_date"]: row for row in lake.newest_bars().to_pylist()}
+
+
+def split(vendor: Vendor, day: dt.date, ratio: float) -> None:
+    for each, row in vendor.rows.items():
+        if each < day:
+            row["close"] /= ratio
+            row["volume"] *= ratio
+    vendor.rows[day]["split_ratio"] = ratio
+
+
+def test_a_dividend_without_a_close_reaches_the_next_bar(vendor: Vendor, lake: Lake, tmp_path: Path) -> None:
+    last, before = DAYS.index(dt.date(2026, 2, 20)), dt.date(2026, 2, 19)
+    vendor.rows[before] = {"dividend": 0.5}
+    refresh(vendor, lake, tmp_path)
+    assert before not in stored(lake)
+    assert stored(lake)[DAYS[last]]["dividend"] == 0.5
+    (row,) = lake.read("rejected_bars").to_pylist()
+    assert (row["rule"], row["detail"]) == (
+        "missing_close",
+        "the row has no close; its dividend of 0.5 went to 2026-02-20",
+    )
+    # However often it is asked again, also when the window has left the hole behind, nothing comes of it.
+    for day in range(21, 28):
+        report = refresh(vendor, lake, tmp_path, dt.datetime(2026, 2, day, 23, 0, tzinfo=dt.UTC))
+        assert {r.reason for r in report.results} <= {"restatement", "new_sessions"}
+        assert report.new_rows <= 1
+    assert stored(lake)[DAYS[last]]["dividend"] == 0.5
+    # The vendor finds the close: the dividend moves to where it belongs.
+    vendor.rows[before] |= {"close": 90.0, "volume": 50.0}
+    whole = PlanRules(3, full=True)
+    ingest(load_universe(tmp_path / "seeds"), vendor, "yahoo", lake, MONDAY, whole)
+    assert (stored(lake)[before]["dividend"], stored(lake)[DAYS[last]]["dividend"]) == (0.5, 0.0)
+
+
+def test_a_stored_dividend_stays_when_the_vendor_loses_the_close(vendor: Vendor, lake: Lake, tmp_path: Path) -> None:
+    day = dt.date(2026, 2, 19)
+    vendor.rows[day]["dividend"] = 0.5
+    refresh(vendor, lake, tmp_path)
+    vendor.rows[day] = {"dividend": 0.5}
+    refresh(vendor, lake, tmp_path)
+    assert {d: row["dividend"] for d, row in stored(lake).items() if row["dividend"]} == {day: 0.5}
+
+
+def test_a_shorter_history_after_a_split_leaves_one_basis(vendor: Vendor, lake: Lake, tmp_path: Path) -> None:
+    vendor.rows[DAYS[2]]["dividend"] = 0.4
+    refresh(vendor, lake, tmp_path)
+    before = stored(lake)
+    split(vendor, dt.date(2026, 2, 23), 4)
+    for day in DAYS[:5]:
+        del vendor.rows[day]
+    report = refresh(vendor, lake, tmp_path, MONDAY)
+    (result,) = report.results
+    assert (result.reason, result.rebased, result.new) == ("new_action", 5, len(before) + 1)
+    after = stored(lake)
+    assert {day: row["close"] * 4 for day, row in after.items() if day in before} == {
+        day: row["close"] for day, row in before.items()
+    }
+    oldest = after[DAYS[2]]
+    assert (oldest["volume"], oldest["dividend"], oldest["adj_close"]) == (200.0, 0.1, None)
+    assert (oldest["batch_id"], oldest["bar_quality"]) == (report.batch_id, "close_only")
+    assert oldest["observed_at"] > before[DAYS[2]]["observed_at"]
+
+    ingest(load_universe(tmp_path / "seeds"), vendor, "yahoo", lake, MONDAY, PlanRules(3, full=True))
+    assert stored(lake) == after  # the split is known now
+
+
+def test_a_version_is_newer_than_the_one_before_whatever_the_clock_says(
+    vendor: Vendor, lake: Lake, tmp_path: Path
+) -> None:
+    refresh(vendor, lake, tmp_path)
+    ahead = dt.datetime(2100, 1, 1)  # noqa: DTZ001
+    rows = [row | {"observed_at": ahead, "batch_id": "z"} for row in lake.newest_bars().to_pylist()]
+    lake.append("bars", pa.Table.from_pylist(rows, schema=BARS), "z", 0)
+    day = dt.date(2026, 2, 19)
+    vendor.rows[day]["close"] = 77.0
+    refresh(vendor, lake, tmp_path)
+    assert (stored(lake)[day]["close"], stored(lake)[day]["observed_at"]) == (77.0, ahead.replace(microsecond=1))
+
+
+def test_a_hole_of_the_vendor_drags_no_request_back(vendor: Vendor, lake: Lake, tmp_path: Path) -> None:
+    hole = DAYS[10]
+    lost = vendor.rows.pop(hole)
+    refresh(vendor, lake, tmp_path)
+    vendor.asked.clear()
+    refresh(vendor, lake, tmp_path, MONDAY)
+    assert [(r.reason, r.start) for r in vendor.asked] == [("new_sessions", dt.date(2026, 2, 18))]
+    vendor.rows[hole] = lost
+    refresh(vendor, lake, tmp_path, MONDAY)
+    assert hole not in stored(lake)
+    # A week after the machine's clock, which stamps the log.
+    later = dt.datetime.now(dt.UTC) + dt.timedelta(days=7)
+    ingest(load_universe(tmp_path / "seeds"), vendor, "yahoo", lake, later, PlanRules(3))
+    assert hole in stored(lake)
+
+
+def test_a_gap_that_nobody_was_asked_about_is_filled_at_once(vendor: Vendor, lake: Lake, tmp_path: Path) -> None:
+    early = dt.datetime(2026, 1, 9, 23, 0, tzinfo=dt.UTC)
+    refresh(vendor, lake, tmp_path, early)
+    vendor.status = FetchStatus.TIMEOUT
+    refresh(vendor, lake, tmp_path)
+    vendor.status = FetchStatus.OK
+    only = PlanRules(3, start=dt.date(2026, 2, 19))
+    ingest(load_universe(tmp_path / "seeds"), vendor, "yahoo", lake, FRIDAY, only)
+    vendor.asked.clear()
+    refresh(vendor, lake, tmp_path)
+    assert [(r.reason, r.start) for r in vendor.asked] == [("gap", dt.date(2026, 1, 9))]
+    assert set(stored(lake)) == {day for day in DAYS if day <= FRIDAY.date()}
+
+
+@pytest.mark.parametrize(
+    ("currency", "detail", "simulated", "passed", "words"),
+    [
+        ("USD", "", False, True, "0 symbols in another currency than instruments.csv says, 0 with a note"),
+        (None, "", False, True, "0 symbols in another currency than instruments.csv says, 0 with a note"),
+        ("CAD", "", False, False, "1 symbols in another currency than instruments.csv says, 0 with a note"),
+        ("USD", "why", False, False, "0 symbols in another currency than instruments.csv says, 1 with a note"),
+        (
+            "USD",
+            "SIMULATED prices",
+            True,
+            True,
+            "0 symbols in another currency than instruments.csv says, 0 with a note",
+        ),
+    ],
+)
+def test_notes_and_currencies_are_told(
+    currency: str | None, detail: str, simulated: bool, passed: bool, words: str,
+    vendor: Vendor, lake: Lake, tmp_path: Path,
+) -> None:  # fmt: skip
+    vendor.currency, vendor.detail = currency, detail
+    report = refresh(vendor, lake, tmp_path)
+    assert [(r.note, r.currency) for r in report.results] == [(detail, currency)]
+    check = _delivered_as_declared(report, {"AAA": "USD"}, simulated)
+    assert (check.passed, check.description) == (passed, words)
+    if not passed:
+        (row,) = check.metadata["symbols"].records  # type: ignore[union-attr]
+        assert row.data == {
+            "symbol": "AAA", "delivered currency": currency, "declared currency": "USD", "note": detail,
+        }  # fmt: skip
+
+
+def test_the_cause_of_a_failure_is_no_note(vendor: Vendor, lake: Lake, tmp_path: Path) -> None:
+    vendor.status, vendor.detail = FetchStatus.TIMEOUT, "no answer"
+    report = refresh(vendor, lake, tmp_path)
+    assert [r.note for r in report.failures] == [""]
+    assert _delivered_as_declared(report, {"AAA": "USD"}, False).passed

@@ -1,0 +1,73 @@
+"""No figure of a session knows what came later: cut the history anywhere and every earlier row stays as it was."""
+
+import datetime as dt
+import math
+from typing import Any
+
+import pytest
+
+from orchestration.settings import Settings
+from tests.jobs import published, run_job
+
+pytestmark = pytest.mark.integration
+
+# Mart -> key of its rows beside the session. What a vendor restates (adj_close) or when it was seen is not a figure.
+MARTS = {
+    "daily_bars": "symbol",
+    "returns": "symbol",
+    "volatility": "symbol",
+    "trend": "symbol",
+    "sector_relative": "symbol",
+    "sector_daily": "sector",
+    "pair_spreads": "pair_id",
+    "large_moves": "symbol",
+    "level_events": "event_id",
+}
+NOT_FIGURES = {"adj_close", "observed_at"}
+
+# A quiet day, the eve of the crash, the crash itself.
+CUTS = [dt.date(2023, 5, 17), dt.date(2026, 1, 29), dt.date(2026, 1, 30)]
+
+
+def snapshot(settings: Settings, through: dt.date) -> dict[str, dict[Any, dict[str, Any]]]:
+    """Every mart's rows up to a session, by key."""
+    return {
+        mart: {
+            (row[key], row["session_date"]): {k: v for k, v in row.items() if k not in NOT_FIGURES}
+            for row in published(settings, f"select * from {mart} where session_date <= ?", through)  # noqa: S608
+        }
+        for mart, key in MARTS.items()
+    }
+
+
+def differing(early: dict[str, Any], late: dict[str, Any]) -> list[str]:
+    """Columns that are not the same; floats may differ in their last digits."""
+    return [
+        name
+        for name, value in early.items()
+        if value != late[name]
+        and not (
+            isinstance(value, float)
+            and isinstance(late[name], float)
+            and math.isclose(value, late[name], rel_tol=1e-12, abs_tol=1e-13)
+        )
+    ]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    settings = Settings(home=tmp_path_factory.mktemp("whole"), as_of=dt.date(2026, 3, 6))
+    assert run_job(settings).success
+    return settings
+
+
+@pytest.mark.parametrize("cut", CUTS, ids=str)
+def test_earlier_rows_do_not_change(cut: dt.date, whole: Settings, tmp_path_factory: pytest.TempPathFactory) -> None:
+    settings = Settings(home=tmp_path_factory.mktemp("cut"), as_of=cut)
+    assert run_job(settings).success
+    early, late = snapshot(settings, cut), snapshot(whole, cut)
+    for mart in MARTS:
+        assert early[mart].keys() == late[mart].keys(), mart
+        changed = {key: names for key, row in early[mart].items() if (names := differing(row, late[mart][key]))}
+        assert changed == {}, mart
+    assert sum(len(found) for found in early.values()) > 100_000

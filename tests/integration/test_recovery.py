@@ -1,0 +1,338 @@
+"""What is refused, what recovers, and what legitimate changes must get through: builds, audits and publications."""
+
+import datetime as dt
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from orchestration.assets.publish import PUBLISHED
+from orchestration.build import build_definitions
+from orchestration.checks import data_quality
+from orchestration.cli import app
+from orchestration.market.calendar import closed_sessions
+from orchestration.market.fetch_plan import FetchRequest
+from orchestration.market.universe import load_universe
+from orchestration.refresh import is_current
+from orchestration.settings import PROJECT_ROOT, Settings
+from orchestration.sources.base import FetchOutcome
+from orchestration.sources.sample import SampleSource
+from orchestration.storage.publish import current_manifest, publish
+from orchestration.storage.records import read_record, write_record
+from tests.jobs import ClockedSettings, evaluations, instrument_rows, published, run_job, small_seeds, write_seeds
+
+pytestmark = pytest.mark.integration
+
+NOW = dt.datetime(2026, 1, 31, 1, 0, tzinfo=dt.UTC)
+SESSIONS = [d.date() for d in closed_sessions("XNYS", NOW)["session_date"]][-30:]
+REFUSED = "the tables have not been built and audited since the last fetch; materialize all, or run orewatch refresh"
+
+
+def drop(folder: Path, symbol: str, sessions: list[dt.date] = SESSIONS) -> None:
+    closes = [100.0 + (i % 7) * 0.25 for i in range(len(sessions))]
+    pd.DataFrame({"Date": [d.isoformat() for d in sessions], "Close": closes}).to_csv(
+        folder / f"{symbol}.csv", index=False
+    )
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> ClockedSettings:
+    folder = tmp_path / "drop"
+    folder.mkdir()
+    for symbol in ("AAA", "BBB"):
+        drop(folder, symbol)
+    seeds = small_seeds(tmp_path / "seeds", "AAA", "BBB")
+    return ClockedSettings(source="files", home=tmp_path / "home", files=folder, seeds=seeds, moment=NOW)
+
+
+def materialize(settings: Settings, *keys: str | dg.AssetKey) -> dg.ExecuteInProcessResult:
+    """Some assets alone, as a click on them in the web UI does."""
+    wanted = [key if isinstance(key, dg.AssetKey) else dg.AssetKey(key.split("/")) for key in keys]
+    with dg.DagsterInstance.ephemeral() as instance:
+        return (
+            build_definitions(settings)
+            .resolve_job_def("refresh")
+            .execute_in_process(
+                instance=instance,
+                raise_on_error=False,
+                asset_selection=wanted,
+                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            )
+        )
+
+
+def why(result: dg.ExecuteInProcessResult) -> str:
+    """What the failed step said, its own words and those of its causes."""
+    said = []
+    for event in result.all_events:
+        if event.is_step_failure:
+            data = event.step_failure_data
+            if data.user_failure_data and data.user_failure_data.description:
+                said.append(data.user_failure_data.description)
+            error = data.error
+            while error is not None:
+                said.append(error.message)
+                error = error.cause
+    return "\n".join(said)
+
+
+def version(settings: Settings) -> int:
+    manifest = current_manifest(settings.published_dir)
+    return manifest.version if manifest else 0
+
+
+def test_only_what_was_built_and_audited_is_published(settings: ClockedSettings) -> None:
+    assert run_job(settings).success
+    built = read_record(settings.build_record)
+    manifest = current_manifest(settings.published_dir)
+    assert manifest is not None
+    assert built == read_record(settings.audit_record) == manifest.fingerprint
+
+    # Newer bars arrive, and somebody publishes the older tables: the version says what it was made from.
+    assert settings.files is not None
+    drop(settings.files, "AAA", SESSIONS[:-1])
+    small_seeds(settings.seeds, "AAA", "BBB", "CCC")
+    drop(settings.files, "CCC")
+    raw = [k for k in build_definitions(settings).resolve_all_asset_keys() if k.path[0] in ("raw", "control")]
+    assert materialize(settings, *raw).success
+    assert materialize(settings, PUBLISHED).success
+    manifest = current_manifest(settings.published_dir)
+    assert manifest is not None
+    assert (manifest.version, manifest.fingerprint) == (2, built)
+    assert not is_current(settings)
+
+    # One model built alone is no build of the tables.
+    assert materialize(settings, "returns").success
+    refused = materialize(settings, PUBLISHED)
+    assert not refused.success
+    assert REFUSED in why(refused)
+    assert version(settings) == 2
+
+    # A build that nobody has audited is not enough either.
+    write_record(settings.build_record, "abc")
+    refused = materialize(settings, PUBLISHED)
+    assert REFUSED in why(refused)
+    assert run_job(settings).success
+    assert version(settings) == 3
+
+
+def test_what_dbt_said_is_in_the_failure_and_no_build_is_on_record(settings: ClockedSettings) -> None:
+    assert run_job(settings).success
+    # A file of another kind in the warehouse's place: dbt stops before it runs anything.
+    settings.warehouse_path.write_bytes(b"this is no database" * 1000)
+    result = run_job(settings)
+    assert not result.success
+    said = why(result)
+    assert "readers keep the last published version" in said
+    assert "not a valid DuckDB database file" in said
+    assert "FileNotFoundError" not in said
+    assert read_record(settings.build_record) is None
+    assert read_record(settings.audit_record) is None
+    assert version(settings) == 1
+    assert REFUSED in why(materialize(settings, PUBLISHED))
+
+    # And where there is no warehouse at all: its folder cannot be written to, so to say.
+    settings.warehouse_path.unlink()
+    settings.warehouse_path.mkdir()
+    result = run_job(settings)
+    assert not result.success
+    assert "readers keep the last published version" in why(result)
+    settings.warehouse_path.rmdir()
+    assert run_job(settings).success
+    assert version(settings) == 2
+
+
+def test_a_failed_audit_leaves_no_record(settings: ClockedSettings) -> None:
+    write_record(settings.build_record, "abc")
+    bad = dg.AssetCheckResult(asset_key=data_quality.COVERAGE, check_name="fresh", passed=False)
+    warning = dg.AssetCheckResult(
+        asset_key=data_quality.COVERAGE, check_name="no_gaps", passed=False, severity=dg.AssetCheckSeverity.WARN
+    )
+    data_quality.record_audit(settings, [warning])
+    assert read_record(settings.audit_record) == "abc"
+    data_quality.record_audit(settings, [warning, bad])
+    assert read_record(settings.audit_record) is None
+
+
+def test_an_earlier_as_of_date_is_published(tmp_path: Path) -> None:
+    """The lake keeps the later bars; readers see the market as of the date that they asked for."""
+    earlier = Settings(home=tmp_path)
+    later = earlier.model_copy(update={"as_of": dt.date(2026, 2, 3)})
+    latest = "select max(session_date) as day from daily_bars"
+    assert run_job(later).success
+    assert published(later, latest) == [{"day": dt.date(2026, 2, 3)}]
+    back = run_job(earlier)
+    assert back.success
+    assert evaluations(back)["no_session_lost"].passed
+    assert published(earlier, latest) == [{"day": dt.date(2026, 1, 30)}]
+    assert version(earlier) == 2
+    assert run_job(later).success
+    assert published(later, latest) == [{"day": dt.date(2026, 2, 3)}]
+
+
+def test_changed_and_removed_instruments_are_no_loss(settings: ClockedSettings) -> None:
+    assert run_job(settings).success
+    holiday_in_london = dt.date(2025, 12, 26)
+    assert holiday_in_london in SESSIONS
+    rows = instrument_rows("AAA", "BBB").splitlines(keepends=True)
+    moved = rows[1].replace("XNYS", "XLON")
+    write_seeds(
+        settings.seeds,
+        **{path.stem: path.read_text("utf-8") for path in settings.seeds.glob("*.csv")}
+        | {"instruments": rows[0] + moved},
+    )
+    result = run_job(settings)
+    assert result.success, why(result)
+    assert evaluations(result)["no_session_lost"].passed
+    assert published(settings, "select distinct symbol from daily_bars") == [{"symbol": "AAA"}]
+    assert published(settings, "select 1 as n from daily_bars where session_date = ?", holiday_in_london) == []
+
+
+@pytest.fixture
+def tables(settings: ClockedSettings) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A warehouse of just what the data checks read, published once with every session."""
+    settings.root.mkdir(parents=True)
+    days = [dt.date(2026, 1, day) for day in (28, 29, 30)]
+    with duckdb.connect(str(settings.warehouse_path)) as connection:
+        connection.execute("create table stg_sessions as select 'XNYS' as calendar, unnest(?) as session_date", [days])
+        connection.execute("create table daily_bars as select 'AAA' as symbol, unnest(?) as session_date", [days])
+        connection.execute(
+            "create table instruments as select 'AAA' as symbol, 'AAA' as source_symbol, 'XNYS' as calendar,"
+            " null::date as active_from"
+        )
+    publish(settings.warehouse_path, {"daily_bars": (), "instruments": ()}, settings.published_dir, "f", "files", False)
+    with duckdb.connect(str(settings.warehouse_path)) as connection:
+        connection.execute("delete from daily_bars where session_date = '2026-01-29'")
+        yield connection
+
+
+@pytest.mark.parametrize(
+    ("change", "lost"),
+    [
+        ("select 1", [1]),
+        ("insert into daily_bars values ('AAA', '2026-02-02')", [1]),
+        ("update instruments set calendar = 'XLON'", []),
+        ("update instruments set source_symbol = 'OTHER'", []),
+        ("update instruments set active_from = '2026-01-30'", []),
+        ("update instruments set active_from = '2026-01-29'", [1]),
+        ("delete from instruments", []),
+        ("delete from stg_sessions where session_date > '2026-01-28'", []),
+    ],
+)
+def test_what_counts_as_a_lost_session(
+    settings: ClockedSettings, tables: duckdb.DuckDBPyConnection, change: str, lost: list[int]
+) -> None:
+    tables.execute(change)
+    tables.close()
+    assert [row["lost_sessions"] for row in data_quality._lost_sessions(settings)] == lost
+
+
+def coverage(calendar: str, behind: int | None) -> dict:
+    return {"calendar": calendar, "behind": behind}
+
+
+@pytest.mark.parametrize(
+    ("source", "freshest", "stale", "passed", "severity"),
+    [
+        ("yahoo", [("XNYS", 0), ("CMES", 0)], 0, True, "WARN"),
+        ("yahoo", [("XNYS", 0), ("CMES", 1)], 2, False, "WARN"),
+        ("yahoo", [("XNYS", 0), ("CMES", 2)], 2, False, "ERROR"),
+        ("sample", [("XNYS", 2)], 30, False, "ERROR"),
+        ("files", [("XNYS", 200)], 30, False, "WARN"),
+        ("files", [], 0, False, "ERROR"),
+        ("yahoo", [], 0, False, "ERROR"),
+    ],
+)
+def test_freshness_is_judged_per_exchange(
+    tmp_path: Path, source: str, freshest: list[tuple[str, int]], stale: int, passed: bool, severity: str
+) -> None:
+    settings = Settings(source=source, home=tmp_path, files=tmp_path)  # type: ignore[arg-type]
+    found = data_quality._freshness(settings, [coverage(*f) for f in freshest], [{"symbol": "X"}] * stale)
+    assert (found.passed, found.severity.value) == (passed, severity)
+    if severity == "ERROR" and freshest:
+        assert (
+            found.description == f"{stale} instruments are behind; every one of {freshest[-1][0]} by 2 sessions or more"
+        )
+
+
+class MetalsStopped:
+    """The simulated market, with metals that end on 28 January while New York goes on."""
+
+    local = True
+
+    def __init__(self, settings: Settings) -> None:
+        instruments = load_universe(settings.seeds).instruments
+        self.going_on = SampleSource(instruments, settings.as_of)
+        self.stopped = SampleSource(instruments, dt.date(2026, 1, 28))
+
+    def fetch(self, requests: Sequence[FetchRequest]) -> Iterator[FetchOutcome]:
+        for request in requests:
+            source = self.stopped if request.source_symbol.endswith("=F") else self.going_on
+            yield from source.fetch([request])
+
+
+def test_a_dead_exchange_withholds_the_publication(tmp_path: Path) -> None:
+    """The freshest instrument of all says nothing about another exchange."""
+    settings = Settings(home=tmp_path)
+    result = run_job(settings, {"bar_source": MetalsStopped(settings)})
+    assert not result.success
+    fresh = evaluations(result)["fresh"]
+    assert (fresh.passed, fresh.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert str(fresh.description).endswith("instruments are behind; every one of CMES by 2 sessions or more")
+    assert read_record(settings.build_record) is not None
+    assert read_record(settings.audit_record) is None
+    assert version(settings) == 0
+
+
+def test_dev_keeps_relative_settings_and_its_workspace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    called: dict[str, object] = {}
+
+    def instead_of_execv(program: str, arguments: list[str]) -> None:
+        called.update(arguments=arguments, cwd=Path.cwd(), environment=dict(os.environ))
+
+    monkeypatch.setattr(os, "execv", instead_of_execv)
+    monkeypatch.chdir(tmp_path)
+    for name in ("DAGSTER_HOME", "OREWATCH_HOME", "OREWATCH_SEEDS"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("OREWATCH_HOME", "mine")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    result = CliRunner().invoke(app, ["dev", "--port", str(port)])
+    assert result.exit_code == 0, result.output
+    arguments, environment = called["arguments"], called["environment"]
+    assert isinstance(arguments, list)
+    assert isinstance(environment, dict)
+    assert arguments[1:] == ["dev", "-w", str(PROJECT_ROOT / "workspace.yaml"), "-h", "127.0.0.1", "-p", str(port)]
+    assert environment["OREWATCH_HOME"] == str(tmp_path / "mine")
+    assert environment["DAGSTER_HOME"] == str(tmp_path / "mine" / "sample" / "dagster")
+
+
+def test_dev_on_a_taken_port_says_so(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        run = subprocess.run(
+            [sys.executable, "-m", "orchestration.cli", "dev", "--port", str(port)],
+            env={**os.environ, "OREWATCH_HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert run.returncode == 2
+    assert run.stderr == f"error: port {port} on 127.0.0.1 is taken; choose another: orewatch dev --port NUMBER\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_each_source_has_an_instance_of_its_own(tmp_path: Path) -> None:
+    """The state of a check on simulated prices is none of a real source's business."""
+    assert Settings(home=tmp_path).dagster_home != Settings(home=tmp_path, source="yahoo").dagster_home

@@ -1,0 +1,86 @@
+"""Columns, contracts, documentation and exposures of the marts stay together."""
+
+import json
+from typing import Any
+
+import pytest
+
+from orchestration.settings import DBT_PROJECT_DIR
+
+
+@pytest.fixture(scope="module")
+def manifest() -> dict[str, Any]:
+    return json.loads((DBT_PROJECT_DIR / "target" / "manifest.json").read_text("utf-8"))
+
+
+def marts(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {n["name"]: n for n in manifest["nodes"].values() if n["resource_type"] == "model" and "marts" in n["fqn"]}
+
+
+def test_every_mart_has_an_enforced_contract_and_a_grain(manifest: dict[str, Any]) -> None:
+    tested = {
+        node["attached_node"]
+        for node in manifest["nodes"].values()
+        if node["resource_type"] == "test" and (node.get("test_metadata") or {}).get("name") == "grain"
+    }
+    for name, node in marts(manifest).items():
+        assert node["config"]["contract"]["enforced"], name
+        assert node["unique_id"] in tested, name
+        assert "one row per" in node["description"], name
+
+
+def test_every_column_is_described(manifest: dict[str, Any]) -> None:
+    for name, node in marts(manifest).items():
+        assert node["columns"], name
+        for column, facts in node["columns"].items():
+            assert facts["data_type"], f"{name}.{column}"
+            assert len(facts["description"]) > 8, f"{name}.{column}"
+
+
+def test_every_mart_says_where_its_figures_come_from(manifest: dict[str, Any]) -> None:
+    for name, node in marts(manifest).items():
+        assert "source" in node["columns"], name
+
+
+def test_every_mart_stands_beside_its_documentation() -> None:
+    folder = DBT_PROJECT_DIR / "models" / "marts"
+    assert {p.stem for p in folder.glob("*.sql")} == {p.stem for p in folder.glob("*.yml")}
+
+
+def test_every_mart_has_a_reader(manifest: dict[str, Any]) -> None:
+    read = {name for exposure in manifest["exposures"].values() for name in exposure["depends_on"]["nodes"]}
+    assert {node["unique_id"] for node in marts(manifest).values()} <= read
+
+
+def test_names_that_readers_rely_on(manifest: dict[str, Any]) -> None:
+    promised = {
+        "daily_bars": "open high low close close_as_traded volume dividend split_ratio total_return_index bar_quality"
+        " sessions_since_previous source observed_at",
+        "returns": "return_1d price_return_1d log_return_1d overnight_return intraday_return return_5d return_21d"
+        " return_1w return_1m return_3m return_6m return_1y return_mtd return_ytd return_since_inception base_date_1y"
+        " base_date_ytd",
+        "volatility": "close_to_close_21 close_to_close_63 close_to_close_252 ewma_094 parkinson_21 garman_klass_63"
+        " rogers_satchell_252 gk_yz_21 yang_zhang_21 volatility_percentile_252 volatility_of_volatility_63"
+        " volatility_ratio_21_252 is_volatility_spike",
+        "trend": "drawdown peak_date sessions_under_water high_52w low_52w distance_from_52w_high"
+        " distance_from_52w_low is_52w_high is_52w_low sma_50 sma_200 trend_state verdict",
+        "sector_relative": "metal_symbol sector_symbol excess_return_metal_1d excess_return_sector_1d"
+        " relative_strength_252 beta_63 beta_252 alpha_63 alpha_252 r_squared_63 r_squared_252 correlation_63"
+        " correlation_252 beta_up_252 beta_down_252 beta_252_without_largest tracking_error_252"
+        " information_ratio_252 rank_1d rank_21d sector_beta_63",
+        "sector_daily": "sector equal_weight_return index_level breadth_advancing breadth_above_sma_50"
+        " breadth_above_sma_200 new_highs_52w new_lows_52w",
+        "pair_spreads": "pair_id value spread_1d spread_21d z_252 percentile_252 state",
+        "level_events": "event_id level_id symbol session_date event direction level prev_close open high low close"
+        " price_basis",
+        "large_moves": "symbol session_date return_1d rules_hit threshold z_21 z_63 z_ewma robust_z_252"
+        " percentile_252 rank_since_inception largest_since is_record history_start",
+        "market_summary": "symbol name session_date close return_1d return_ytd return_1y drawdown close_to_close_21"
+        " volatility_ratio_21_252 beta_252 trend_state verdict largest_since",
+        "claim_checks": "claim_id measure claimed computed difference verdict",
+        "price_revisions": "field old_value new_value first_observed_at changed_at relative_change",
+        "data_coverage": "expected_sessions stored_sessions missing_sessions first_missing staleness_sessions",
+    }
+    found = marts(manifest)
+    for mart, names in promised.items():
+        assert set(names.split()) <= set(found[mart]["columns"]), mart
