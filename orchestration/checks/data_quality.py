@@ -66,9 +66,10 @@ STALE = """
     order by coverage.staleness_sessions desc, coverage.symbol
 """
 
-# How far the freshest instrument of each exchange is behind, over those that have bars at all.
+# How far the freshest instrument of each exchange is behind, over those that have bars at all. One instrument alone
+# cannot tell a dead exchange from its own delisting, and one instrument must not withhold the others.
 FRESHEST = """
-    select calendar, min(coverage.staleness_sessions) as behind
+    select calendar, min(coverage.staleness_sessions) as behind, count(*) as instruments
     from data_coverage as coverage
     inner join instruments on coverage.symbol = instruments.symbol
     where stored_sessions > 0
@@ -110,9 +111,9 @@ def build_data_checks() -> dg.AssetChecksDefinition:
                 "fresh",
                 asset=COVERAGE,
                 blocking=True,
-                description="Every instrument has the latest closed session that its exchange expects a bar for; else a"
-                f" warning. An error when every instrument of an exchange that has bars is {STALE_SESSIONS} or more"
-                " such sessions behind and the source is live (sample, yahoo), or when nothing at all is stored.",
+                description="Every instrument has the latest closed session that its exchange expects a bar for; else"
+                " a warning. An error when every one of two or more instruments of an exchange is"
+                f" {STALE_SESSIONS} or more such sessions behind and the source is live (sample, yahoo), or when nothing at all is stored.",
             ),
             dg.AssetCheckSpec(
                 "no_gaps",
@@ -125,6 +126,7 @@ def build_data_checks() -> dg.AssetChecksDefinition:
                 description="Open, high and low of each instrument have lately agreed with its closes.",
             ),
         ],
+        can_subset=True,
         required_resource_keys={"settings", "warehouse_lock"},
     )
     def data_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
@@ -147,9 +149,17 @@ def build_data_checks() -> dg.AssetChecksDefinition:
         ]
         # Before Dagster hears of it: the publication that it then starts reads the record.
         record_audit(settings, results)
-        yield from results
+        for result in results:
+            if _key(result) in context.selected_asset_check_keys:
+                yield result
 
     return data_checks
+
+
+def _key(result: dg.AssetCheckResult) -> dg.AssetCheckKey:
+    assert result.asset_key is not None  # noqa: S101  (all of ours name their asset)
+    assert result.check_name is not None  # noqa: S101
+    return dg.AssetCheckKey(result.asset_key, result.check_name)
 
 
 def record_audit(settings: Settings, results: Sequence[dg.AssetCheckResult]) -> None:
@@ -173,7 +183,7 @@ def dead_exchanges(settings: Settings, freshest: Sequence[dict[str, Any]]) -> li
     """
     if settings.source == "files":
         return []
-    return [row["calendar"] for row in freshest if (row["behind"] or 0) >= STALE_SESSIONS]
+    return [row["calendar"] for row in freshest if row["instruments"] > 1 and (row["behind"] or 0) >= STALE_SESSIONS]
 
 
 def _freshness(

@@ -68,7 +68,12 @@ def test_the_command_prints_them(settings: Settings) -> None:
 
     run = subprocess.run(
         [Path(sys.executable).parent / "orewatch", "verify-claims"],
-        env={**os.environ, "OREWATCH_HOME": str(settings.home), "OREWATCH_SEEDS": str(settings.seeds)},
+        env={
+            **os.environ,
+            "COLUMNS": "120",
+            "OREWATCH_HOME": str(settings.home),
+            "OREWATCH_SEEDS": str(settings.seeds),
+        },
         capture_output=True,
         text=True,
     )

@@ -235,8 +235,8 @@ def test_what_counts_as_a_lost_session(
     assert [row["lost_sessions"] for row in data_quality._lost_sessions(settings)] == lost
 
 
-def coverage(calendar: str, behind: int | None) -> dict:
-    return {"calendar": calendar, "behind": behind}
+def coverage(calendar: str, behind: int | None, instruments: int = 2) -> dict:
+    return {"calendar": calendar, "behind": behind, "instruments": instruments}
 
 
 @pytest.mark.parametrize(
@@ -246,13 +246,14 @@ def coverage(calendar: str, behind: int | None) -> dict:
         ("yahoo", [("XNYS", 0), ("CMES", 1)], 2, False, "WARN"),
         ("yahoo", [("XNYS", 0), ("CMES", 2)], 2, False, "ERROR"),
         ("sample", [("XNYS", 2)], 30, False, "ERROR"),
+        ("yahoo", [("XNYS", 0), ("XLON", 9, 1)], 1, False, "WARN"),
         ("files", [("XNYS", 200)], 30, False, "WARN"),
         ("files", [], 0, False, "ERROR"),
         ("yahoo", [], 0, False, "ERROR"),
     ],
 )
 def test_freshness_is_judged_per_exchange(
-    tmp_path: Path, source: str, freshest: list[tuple[str, int]], stale: int, passed: bool, severity: str
+    tmp_path: Path, source: str, freshest: list[tuple], stale: int, passed: bool, severity: str
 ) -> None:
     settings = Settings(source=source, home=tmp_path, files=tmp_path)  # type: ignore[arg-type]
     found = data_quality._freshness(settings, [coverage(*f) for f in freshest], [{"symbol": "X"}] * stale)
