@@ -113,7 +113,8 @@ def build_data_checks() -> dg.AssetChecksDefinition:
                 blocking=True,
                 description="Every instrument has the latest closed session that its exchange expects a bar for; else"
                 " a warning. An error when every one of two or more instruments of an exchange is"
-                f" {STALE_SESSIONS} or more such sessions behind and the source is live (sample, yahoo), or when nothing at all is stored.",
+                f" {STALE_SESSIONS} or more such sessions behind and the source is live (sample, yahoo), or when"
+                " nothing at all is stored.",
             ),
             dg.AssetCheckSpec(
                 "no_gaps",
