@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from orchestration.checks.flags import Flags, flags, published_file
+from orchestration.checks.flags import Flags, flags
 from orchestration.settings import Settings
 from orchestration.storage.publish import current_manifest
 from orchestration.storage.warehouse import rows
@@ -58,7 +58,7 @@ def print_flags(console: Console, settings: Settings, rebuilt: bool) -> None:
         console.print(_move_table(f"{label}Large moves", moves.rows))
     if not levels.rows and not moves.rows:
         console.print(f"No level was met and no move broke a rule in the latest sessions ({_latest(levels)}).")
-    console.print(f"Tables for BI:  {published_file(settings)}")
+    console.print(f"Tables for BI:  {settings.published_file}")
     console.print("Web UI:         make dev, then http://127.0.0.1:3000")
 
 
@@ -73,7 +73,7 @@ def print_status(settings: Settings, console: Console | None = None) -> None:
     console.print(f"Published version {manifest.version} of {manifest.published_at}")
     title = "SIMULATED coverage" if manifest.simulated else "Coverage"
     table = _table(title, ("symbol", "first", "latest"), ("bars", "missing", "behind", "last request"))
-    for row in rows(published_file(settings), COVERAGE):
+    for row in rows(settings.published_file, COVERAGE):
         table.add_row(
             row["symbol"],
             _text(row["first_session"]),
@@ -99,7 +99,7 @@ def print_claims(settings: Settings, console: Console | None = None) -> None:
         ("claim", "symbol", "session"),
         ("claimed", "computed", "since", "verdict"),
     )
-    for row in rows(published_file(settings), CLAIMS):
+    for row in rows(settings.published_file, CLAIMS):
         style = VERDICT_STYLES[row["verdict"]]
         table.add_row(
             escape(row["claim_id"]),

@@ -27,7 +27,7 @@ def run_job(settings: Settings, resources: dict[str, Any] | None = None, **confi
 
 def published(settings: Settings, sql: str, *parameters: Any) -> list[dict[str, Any]]:
     """Rows of the version that readers see now."""
-    return rows(settings.published_dir / "current" / "market.duckdb", sql, list(parameters))
+    return rows(settings.published_file, sql, list(parameters))
 
 
 def evaluations(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:

@@ -191,8 +191,3 @@ def _state(settings: Settings) -> dict[str, dict[str, Any]]:
 
 def _state_path(settings: Settings) -> Path:
     return settings.root / "market_checks.json"
-
-
-def published_file(settings: Settings) -> Path:
-    """The DuckDB file that readers see now."""
-    return settings.published_dir / "current" / "market.duckdb"
