@@ -14,7 +14,7 @@ class adapter:  # noqa: N801  (dbt's own name)
         """The macro `name`."""
         if name == "past_year_frame":  # a frame is not an expression
             return lambda ends: f"range between interval 1 year preceding and {ends}"
-        return lambda *arguments: f"{name}({', '.join(arguments)})"
+        return lambda *arguments: f"{name}({', '.join(map(str, arguments))})"
 
 
 class dbt:  # noqa: N801  (dbt's own name)

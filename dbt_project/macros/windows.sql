@@ -25,3 +25,20 @@
 {% macro default__median_absolute_deviation(value) -%}
     mad({{ value }})
 {%- endmacro %}
+
+{# Place of a value among the n before it, ties count half: a fraction. The window ends with the row and holds n + 1 rows;
+   with (#below + 1) and (#above + 1) for the two ranks, (#below + half #equal) / n is (n + one - the other) / 2n. #}
+{% macro percentile_among_previous(value, n, window) -%}
+    {{ adapter.dispatch('percentile_among_previous', 'orewatch')(value, n, window) }}
+{%- endmacro %}
+
+{% macro default__percentile_among_previous(value, n, window) -%}
+    case
+        when {{ value }} is not null and count({{ value }}) over {{ window }} = {{ n + 1 }}
+            then (
+                {{ n }}
+                + rank(order by {{ value }} nulls last) over {{ window }}
+                - rank(order by {{ value }} desc nulls last) over {{ window }}
+            ) / {{ 2.0 * n }}
+    end
+{%- endmacro %}

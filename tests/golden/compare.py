@@ -18,17 +18,21 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestration.settings import Settings
+from orchestration.storage.warehouse import rows
 from tests.golden import market
 from tests.jobs import published
 
 HERE = Path(__file__).parent
 RELATIVE, ABSOLUTE = 1e-9, 1e-12
 
+# Columns of the volatility mart that need closes alone.
+CLOSE_BASED = ("close_to_close", "volatility_")
+
 # Golden file -> (peer, symbol, mart). The file's columns are the mart's.
 FILES = {
-    "ttr_volatility_sp500": ("TTR::volatility", "SPX", "volatility"),
+    "ttr_volatility_sp500": ("TTR::volatility, runPercentRank, runSD", "SPX", "volatility"),
     "ttr_regression_nasdaq_on_sp500": ("TTR::rollSFM, runCor", "NDQ", "sector_relative"),
-    "python_peers_nasdaq_on_sp500": ("empyrical", "NDQ", "sector_relative"),
+    "python_peers_nasdaq_on_sp500": ("empyrical, statsmodels", "NDQ", "sector_relative"),
 }
 
 
@@ -108,17 +112,34 @@ def comparisons(settings: Settings) -> Iterator[Comparison]:
     yield compared("volatility.ewma_094", "arch EWMAVariance", volatility["ewma_094"], peers["ewma_094"])
 
     scores = golden("ttr_scores_sp500")
-    for column in ("sma_50", "sma_200"):
-        yield compared(f"trend.{column}", "TTR::SMA", trend[column], scores[column])
+    for column, peer in (("sma_50", "SMA"), ("sma_200", "SMA"), ("high_52w", "runMax"), ("low_52w", "runMin")):
+        yield compared(f"trend.{column}", f"TTR::{peer}", trend[column], scores[column])
+    closes = ours(settings, "daily_bars", "SPX")["close"]
+    yield compared("trend.drawdown", "TTR::runMax, cumulative", trend["drawdown"], closes / scores["peak"] - 1)
     yield from _moves(settings, scores)
+    yield from _pairs(settings)
     yield from _variants(settings)
 
 
 def _moves(settings: Settings, scores: pd.DataFrame) -> Iterator[Comparison]:
     """Scores of the moves that broke a rule: large_moves holds no others."""
     moves = ours(settings, "large_moves", "SPX")
-    for column, peer in (("z_21", "TTR::runSD"), ("z_63", "TTR::runSD"), ("robust_z_252", "TTR::runMedian, runMAD")):
+    peers = {
+        "z_21": "TTR::runSD",
+        "z_63": "TTR::runSD",
+        "robust_z_252": "TTR::runMedian, runMAD",
+        "percentile_252": "TTR::runPercentRank",
+    }
+    for column, peer in peers.items():
         yield compared(f"large_moves.{column}", f"{peer}, lagged", moves[column], scores[column].reindex(moves.index))
+
+
+def _pairs(settings: Settings) -> Iterator[Comparison]:
+    """The Nasdaq against the S&P 500."""
+    rows = pd.DataFrame(published(settings, "select * from pair_spreads order by session_date"))
+    rows.index = pd.DatetimeIndex(rows["session_date"])
+    for column, values in golden("ttr_pair_nasdaq_sp500").items():
+        yield compared(f"pair_spreads.{column}", "TTR::runSum, runMean, runSD, runPercentRank", rows[column], values)
 
 
 def _variants(settings: Settings) -> Iterator[Comparison]:
@@ -127,14 +148,14 @@ def _variants(settings: Settings) -> Iterator[Comparison]:
     flat, closes = ours(settings, "volatility", "FLAT"), ours(settings, "volatility", "CLOSES")
     for column, values in answers.items():
         window = int(str(column).rsplit("_", 1)[1])
-        if str(column).startswith("close_to_close"):
+        if str(column).startswith(CLOSE_BASED):
             expected_flat = expected_closes = values
         else:
             hit = [i for p in market.FLAT_BARS for i in range(p, min(p + window, len(values)))]
             expected_flat, expected_closes = values.copy(), values * float("nan")
             expected_flat.iloc[hit] = float("nan")
         yield compared(f"volatility.{column} with flat bars", "TTR::volatility", flat[column], expected_flat)
-        if str(column).startswith("close_to_close"):
+        if str(column).startswith(CLOSE_BASED):
             yield compared(f"volatility.{column}, closes alone", "TTR::volatility", closes[column], expected_closes)
 
     holes = market.sp500()["Close"].drop(market.sp500().index[list(market.HOLE)])
@@ -152,6 +173,16 @@ def _variants(settings: Settings) -> Iterator[Comparison]:
     yield compared("daily_bars.close_as_traded", "pandas", bars["close_as_traded"], as_traded)
     yield compared(
         "returns.return_1d with actions", "CRSP's formula", ours(settings, "returns", "ACTIONS")["return_1d"], crsp
+    )
+    adjusted = pd.DataFrame(
+        rows(
+            settings.warehouse_path,
+            "select session_date, adj_close from int_adjusted_close where symbol = 'ACTIONS' order by session_date",
+        )
+    ).set_index("session_date")["adj_close"]
+    adjusted.index = pd.DatetimeIndex(adjusted.index)
+    yield compared(
+        "int_adjusted_close.adj_close", "TTR::adjRatios", adjusted, golden("ttr_adjusted_close_actions")["adj_close"]
     )
     index = (1 + crsp.fillna(0.0)).cumprod()
     yield compared("daily_bars.total_return_index", "pandas cumprod", bars["total_return_index"], index)
@@ -171,7 +202,7 @@ def main() -> int:
         table.add_row(
             c.measure, c.peer, f"{c.rows:,}", f"{c.compared:,}", f"{c.largest:.1e}", str(c.unknown_mismatches), verdict
         )
-    Console(width=140).print(table)
+    Console(width=170).print(table)
     return 0 if all(c.agrees for c in results) else 1
 
 

@@ -2,7 +2,8 @@
 
 | symbol | what |
 |---|---|
-| SPX, NDQ | the series as they are; NDQ is compared with SPX |
+| SPX, NDQ | the series as they are; NDQ is compared with SPX, alone and as a pair |
+| FUT | SPX as if it were the future of a metal and NDQ belonged to that metal, for Dimson's lags |
 | FLAT | SPX with some bars flat (open = high = low = close) |
 | CLOSES | SPX, closes alone |
 | HOLES | SPX without some sessions |
@@ -20,7 +21,7 @@ import pandas as pd
 from orchestration.settings import Settings
 from tests.jobs import INSTRUMENTS_HEADER, run_job, small_seeds
 
-SYMBOLS = ("SPX", "NDQ", "FLAT", "CLOSES", "HOLES", "ACTIONS", "ONE", "NONE")
+SYMBOLS = ("SPX", "NDQ", "FUT", "FLAT", "CLOSES", "HOLES", "ACTIONS", "ONE", "NONE")
 
 # Positions of the bars (0 is the first) in which a variant differs.
 FLAT_BARS = (40, 41, 700, 2500)
@@ -61,6 +62,7 @@ def write_drop_folder(folder: Path) -> Path:
     frames = {
         "SPX": base,
         "NDQ": nasdaq(),
+        "FUT": base,
         "FLAT": flat,
         "CLOSES": base[["Close"]],
         "HOLES": base.drop(base.index[list(HOLE)]),
@@ -77,8 +79,11 @@ def build(home: Path) -> Settings:
     """Run the whole job on the golden market."""
     # A threshold so low that nearly every return is a move: the scores are compared on all of them.
     seeds = small_seeds(home / "seeds", *SYMBOLS, rules="any,all,,return_1d,1,0.000001,\n")
-    rows = [f"{s},{s},{s},index,,benchmark,XNYS,USD,0.01,{'SPX' if s == 'NDQ' else ''},,\n" for s in SYMBOLS]
+    rows = [f"{s},{s},{s},index,,benchmark,XNYS,USD,0.01,,,\n" for s in SYMBOLS if s not in ("FUT", "NDQ")]
+    rows.append("FUT,FUT,FUT,metal,silver,metal,XNYS,USD,0.01,,,\n")
+    rows.append("NDQ,NDQ,NDQ,index,silver,benchmark,XNYS,USD,0.01,SPX,,\n")
     (seeds / "instruments.csv").write_text(INSTRUMENTS_HEADER + "".join(rows))
+    (seeds / "pairs.csv").write_text("pair_id,long_symbol,short_symbol,kind\nndq_spx,NDQ,SPX,junior_senior\n")
     settings = Settings(source="files", files=write_drop_folder(home / "drop"), home=home / "home", seeds=seeds)
     result = run_job(settings)
     if not result.success:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from orchestration.settings import Settings
+from orchestration.storage.warehouse import rows
 from tests.jobs import published, run_job
 
 FOLDER = os.environ.get("OREWATCH_REAL_FILES")
@@ -108,3 +109,13 @@ def test_the_hole_of_sil_shows(settings: Settings) -> None:
         dt.date(2025, 2, 4),
         dt.date(2025, 9, 30),
     )
+
+
+@pytest.mark.parametrize("symbol", ["GDX", "GDXJ", "SLV", "GLD"])
+def test_adjusted_closes_equal_the_vendors(symbol: str, settings: Settings) -> None:
+    """With every dividend of the history, to the vendor's float32 precision; later dividends move all closes alike."""
+    bars = rows(settings.warehouse_path, "select * from int_adjusted_close where symbol = ? order by 2", [symbol])
+    ours, theirs = bars[-1]["adj_close"], bars[-1]["vendor_adj_close"]
+    worst = max(abs(bar["adj_close"] / ours / (bar["vendor_adj_close"] / theirs) - 1) for bar in bars)
+    assert len(bars) > 4000
+    assert worst < 1e-6

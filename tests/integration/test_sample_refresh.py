@@ -120,7 +120,7 @@ class TestFirstRefresh:
         ]
 
     def test_our_adjustment_was_held_against_the_vendors(self, first: dg.ExecuteInProcessResult) -> None:
-        assert evaluations(first)["vendor_adjustment_agrees_daily_bars_"].passed
+        assert evaluations(first)["vendor_adjustment_agrees_int_adjusted_close_"].passed
 
     def test_models_report_rows_and_latest_session(self, first: dg.ExecuteInProcessResult, settings: Settings) -> None:
         (event,) = [e for e in first.get_asset_materialization_events() if e.asset_key == dg.AssetKey("returns")]

@@ -10,39 +10,30 @@ with returns_before as (
         {{ full_window('stddev_samp(total_return)', 'total_return', 21, 'last_21') }} as sd_21,
         {{ full_window('stddev_samp(total_return)', 'total_return', 63, 'last_63') }} as sd_63,
         {{ full_window('median(total_return)', 'total_return', 252, 'last_252') }} as median_252,
-        {{ full_window(median_absolute_deviation('total_return'), 'total_return', 252, 'last_252') }} as mad_252
+        {{ full_window(median_absolute_deviation('total_return'), 'total_return', 252, 'last_252') }} as mad_252,
+        {{ percentile_among_previous('total_return', 252, 'last_253') }} as percentile_252
     from {{ ref('int_bars') }}
     window
-    {%- for n in [21, 63, 252] %}
-            last_{{ n }} as (
-                partition by symbol
-                order by session_date
-                rows between {{ n }} preceding and 1 preceding
-            ){{ "," if not loop.last }}
-    {%- endfor %}
-),
-
--- Place among the 252 returns before; ties count half.
-percentiles as (
-    select
-        today.symbol,
-        today.session_date,
-        sum(
-            case
-                when earlier.total_return < today.total_return then 1.0
-                when earlier.total_return = today.total_return then 0.5
-                else 0.0
-            end
-        ) / 252 as percentile_252
-    from returns_before as today
-    inner join returns_before as earlier
-        on
-            today.symbol = earlier.symbol
-            and earlier.bar_number between today.bar_number - 252 and today.bar_number - 1
-            and earlier.total_return is not null
-            and today.total_return is not null
-    group by today.symbol, today.session_date
-    having count(*) = 252
+        last_21 as (
+            partition by symbol
+            order by session_date
+            rows between 21 preceding and 1 preceding
+        ),
+        last_63 as (
+            partition by symbol
+            order by session_date
+            rows between 63 preceding and 1 preceding
+        ),
+        last_252 as (
+            partition by symbol
+            order by session_date
+            rows between 252 preceding and 1 preceding
+        ),
+        last_253 as (
+            partition by symbol
+            order by session_date
+            rows between 252 preceding and current row
+        )
 )
 
 select
@@ -54,14 +45,10 @@ select
     ln(1 + scores.total_return) / nullif(sqrt(ewma.variance), 0) as z_ewma,
     -- Iglewicz and Hoaglin (1993)
     (scores.total_return - scores.median_252) / nullif(1.4826 * scores.mad_252, 0) as robust_z_252,
-    percentiles.percentile_252
+    scores.percentile_252
 from returns_before as scores
 left join {{ ref('int_ewma') }} as ewma
     on
         scores.symbol = ewma.symbol
         and scores.session_date = ewma.session_date
-left join percentiles
-    on
-        scores.symbol = percentiles.symbol
-        and scores.session_date = percentiles.session_date
 where scores.total_return is not null

@@ -25,19 +25,13 @@ with paired as (
 spreads as (
     select
         *,
-        {{ full_window('sum(spread_1d)', 'spread_1d', 21, 'last_21') }} as spread_21d,
-        row_number() over in_order as position
+        {{ full_window('sum(spread_1d)', 'spread_1d', 21, 'last_21') }} as spread_21d
     from paired
-    window
-        in_order as (
-            partition by pair_id
-            order by session_date
-        ),
-        last_21 as (
-            partition by pair_id
-            order by session_date
-            rows between 20 preceding and current row
-        )
+    window last_21 as (
+        partition by pair_id
+        order by session_date
+        rows between 20 preceding and current row
+    )
 ),
 
 scored as (
@@ -45,7 +39,9 @@ scored as (
         *,
         {{ full_window('avg(spread_21d)', 'spread_21d', 252, 'before_today') }} as mean_before,
         {{ full_window('stddev_samp(spread_21d)', 'spread_21d', 252, 'before_today') }} as sd_before,
-        lag(spread_21d, 5) over in_order as spread_5_before
+        lag(spread_21d, 5) over in_order as spread_5_before,
+        -- rounded: what differs in the last digits only, by the way a window was summed, is a tie
+        {{ percentile_among_previous('round(spread_21d, 12)', 252, 'last_253') }} as percentile_252
     from spreads
     window
         in_order as (
@@ -56,50 +52,28 @@ scored as (
             partition by pair_id
             order by session_date
             rows between 252 preceding and 1 preceding
+        ),
+        last_253 as (
+            partition by pair_id
+            order by session_date
+            rows between 252 preceding and current row
         )
-),
-
--- Rounded: what differs in the last digits only, by the way a window was summed, is a tie.
-percentiles as (
-    select
-        today.pair_id,
-        today.position,
-        sum(
-            case
-                when round(earlier.spread_21d, 12) < round(today.spread_21d, 12) then 1.0
-                when round(earlier.spread_21d, 12) = round(today.spread_21d, 12) then 0.5
-                else 0.0
-            end
-        ) / 252 as percentile_252
-    from spreads as today
-    inner join spreads as earlier
-        on
-            today.pair_id = earlier.pair_id
-            and earlier.position between today.position - 252 and today.position - 1
-            and earlier.spread_21d is not null
-            and today.spread_21d is not null
-    group by today.pair_id, today.position
-    having count(*) = 252
 )
 
 select
-    scored.pair_id,
-    scored.session_date,
-    scored.value,
-    scored.spread_1d,
-    scored.spread_21d,
-    (scored.spread_21d - scored.mean_before) / nullif(scored.sd_before, 0) as z_252,
-    percentiles.percentile_252,
+    pair_id,
+    session_date,
+    value,
+    spread_1d,
+    spread_21d,
+    (spread_21d - mean_before) / nullif(sd_before, 0) as z_252,
+    percentile_252,
     case
         when
-            abs(scored.spread_21d) > abs(scored.spread_5_before)
-            and sign(scored.spread_21d) = sign(scored.spread_5_before)
+            abs(spread_21d) > abs(spread_5_before)
+            and sign(spread_21d) = sign(spread_5_before)
             then 'widening'
-        when scored.spread_21d is not null and scored.spread_5_before is not null then 'narrowing'
+        when spread_21d is not null and spread_5_before is not null then 'narrowing'
     end as state,
     {{ source_name() }} as source
 from scored
-left join percentiles
-    on
-        scored.pair_id = percentiles.pair_id
-        and scored.position = percentiles.position

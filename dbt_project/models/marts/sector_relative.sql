@@ -50,6 +50,9 @@ select
     {%- for measure in measures %}
         sector.{{ measure }} as sector_{{ measure }},
     {%- endfor %}
+    dimson.futures_symbol,
+    dimson.same_day_beta_252 as futures_beta_252,
+    dimson.dimson_beta_252 as futures_dimson_beta_252,
     ranks.rank_1d,
     ranks.rank_21d,
     {{ source_name() }} as source
@@ -68,6 +71,10 @@ left join {{ ref('int_relative') }} as sector
         returns.symbol = sector.symbol
         and returns.session_date = sector.session_date
         and sector.basis = 'sector'
+left join {{ ref('int_dimson') }} as dimson
+    on
+        returns.symbol = dimson.symbol
+        and returns.session_date = dimson.session_date
 left join ranks
     on
         returns.symbol = ranks.symbol

@@ -3,7 +3,8 @@ with changes as (
     select
         *,
         ln(close_to_close_21 / lag(close_to_close_21) over in_order) as log_change,
-        row_number() over in_order as position
+        -- what differs in the last digits only, by the way a window was summed, is a tie
+        round(close_to_close_21, 12) as comparable_21
     from {{ ref('int_range_volatility') }}
     window in_order as (
         partition by symbol
@@ -11,54 +12,24 @@ with changes as (
     )
 ),
 
--- Rounded: what differs in the last digits only, by the way a window was summed, is a tie.
-known as (
-    select
-        symbol,
-        position,
-        round(close_to_close_21, 12) as close_to_close_21
-    from changes
-    where close_to_close_21 is not null
-),
-
--- Place of today's value among the 252 before it; ties count half.
-percentiles as (
-    select
-        today.symbol,
-        today.position,
-        sum(
-            case
-                when earlier.close_to_close_21 < today.close_to_close_21 then 1.0
-                when earlier.close_to_close_21 = today.close_to_close_21 then 0.5
-                else 0.0
-            end
-        ) / 252 as percentile_252
-    from known as today
-    inner join known as earlier
-        on
-            today.symbol = earlier.symbol
-            and earlier.position between today.position - 252 and today.position - 1
-    group by today.symbol, today.position
-    having count(*) = 252
-),
-
 measured as (
     select
-        changes.*,
-        percentiles.percentile_252,
-        {{ full_window('stddev_samp(changes.log_change)', 'changes.log_change', 63, 'last_63') }}
-            as volatility_of_volatility_63,
-        changes.close_to_close_21 / changes.close_to_close_252 as volatility_ratio_21_252
+        *,
+        {{ percentile_among_previous('comparable_21', 252, 'last_253') }} as percentile_252,
+        {{ full_window('stddev_samp(log_change)', 'log_change', 63, 'last_63') }} as volatility_of_volatility_63,
+        close_to_close_21 / close_to_close_252 as volatility_ratio_21_252
     from changes
-    left join percentiles
-        on
-            changes.symbol = percentiles.symbol
-            and changes.position = percentiles.position
-    window last_63 as (
-        partition by changes.symbol
-        order by changes.session_date
-        rows between 62 preceding and current row
-    )
+    window
+        last_63 as (
+            partition by symbol
+            order by session_date
+            rows between 62 preceding and current row
+        ),
+        last_253 as (
+            partition by symbol
+            order by session_date
+            rows between 252 preceding and current row
+        )
 )
 
 select

@@ -1,17 +1,19 @@
-"""Write the S&P 500 and Nasdaq series of the Python package `arch` as CSV files for the R producer."""
+"""Write the series of the golden market as CSV files for the R producer: SPX, NDQ, and SPX with dividends and splits.
+
+python -m tests.golden.producers.dump_series FOLDER
+"""
 
 import sys
 from pathlib import Path
 
-import arch.data.nasdaq
-import arch.data.sp500
+from tests.golden import market
 
 
 def main(folder: Path) -> None:
-    """SPX.csv and NDQ.csv in `folder`."""
+    """SPX.csv, NDQ.csv and ACTIONS.csv in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, module in (("SPX", arch.data.sp500), ("NDQ", arch.data.nasdaq)):
-        module.load().rename_axis("Date").to_csv(folder / f"{name}.csv")
+    for name, frame in (("SPX", market.sp500()), ("NDQ", market.nasdaq()), ("ACTIONS", market.actions())):
+        frame.to_csv(folder / f"{name}.csv", float_format="%.17g")
 
 
 if __name__ == "__main__":

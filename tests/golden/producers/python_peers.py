@@ -1,6 +1,6 @@
-"""Golden answers of Python's peers on the same series: empyrical, ffn, arch, pandas.
+"""Golden answers of Python's peers on the same series: empyrical, ffn, arch, statsmodels, pandas.
 
-    pip install arch empyrical-reloaded ffn
+    pip install arch empyrical-reloaded ffn statsmodels
     python tests/golden/producers/python_peers.py tests/golden
 
 Each column names its producer and call in `python_versions.txt`.
@@ -18,6 +18,9 @@ import ffn
 import numpy as np
 import pandas as pd
 from arch.univariate import EWMAVariance
+from statsmodels.regression.linear_model import OLS
+from statsmodels.regression.rolling import RollingOLS
+from statsmodels.tools import add_constant
 
 CALLS = {
     "drawdown": "ffn.core.to_drawdown_series(closes)",
@@ -26,6 +29,11 @@ CALLS = {
     "tracking_error_252": "numpy std(r - b, ddof=1) * sqrt(252), PerformanceAnalytics' TrackingError",
     "information_ratio_252": "(empyrical.annual_return(r) - empyrical.annual_return(b)) / tracking error,"
     " PerformanceAnalytics' InformationRatio",
+    "relative_strength_252": "pandas: growth of r over growth of b since 252 sessions ago, PerformanceAnalytics'"
+    " Return.relative rebased at the start of the window",
+    "beta_252_without_largest": "statsmodels OLS on the window without the session of the largest |b|",
+    "futures_beta_252, futures_dimson_beta_252": "statsmodels RollingOLS(window=252) of r(t) on b(t), and the sum of"
+    " its slopes of r(t-1) on b(t-2), b(t-1), b(t)",
     "return_1w ... return_1y, mtd, ytd": "pandas: closes.asof(date - DateOffset), calendar periods",
 }
 
@@ -61,13 +69,23 @@ def relative(r: pd.Series, b: pd.Series, n: int = 252) -> pd.DataFrame:
         up, down = bw > 0, bw < 0
         error = np.std(rw.to_numpy() - bw.to_numpy(), ddof=1) * np.sqrt(252)
         premium = empyrical.annual_return(rw, annualization=252) - empyrical.annual_return(bw, annualization=252)
+        largest = bw.abs().idxmax()
+        rest = OLS(rw.drop(largest), add_constant(bw.drop(largest))).fit()
         rows[r.index[i]] = {
+            "beta_252_without_largest": rest.params.iloc[1],
             "beta_up_252": empyrical.beta(rw[up], bw[up]),
             "beta_down_252": empyrical.beta(rw[down], bw[down]),
             "tracking_error_252": error,
             "information_ratio_252": premium / error,
         }
-    return pd.DataFrame.from_dict(rows, orient="index").reindex(r.index)
+    table = pd.DataFrame.from_dict(rows, orient="index").reindex(r.index)
+    growth = (1 + r).cumprod() / (1 + b).cumprod()
+    table["relative_strength_252"] = growth / growth.shift(n)
+    table["futures_beta_252"] = RollingOLS(r, add_constant(b), window=n).fit().params.iloc[:, 1]
+    lags = pd.DataFrame({"before": b.shift(2), "same": b.shift(1), "next": b}).iloc[2:]
+    fit = RollingOLS(r.shift(1).iloc[2:], add_constant(lags), window=n).fit()
+    table["futures_dimson_beta_252"] = fit.params[["before", "same", "next"]].sum(axis=1, skipna=False)
+    return table
 
 
 def ewma(closes: pd.Series) -> pd.Series:
@@ -90,7 +108,7 @@ def main(folder: Path) -> None:
     for name, frame in (("python_peers_sp500", table), ("python_peers_nasdaq_on_sp500", relative(r, b))):
         with gzip.GzipFile(folder / f"{name}.csv.gz", "wb", mtime=0) as target:
             target.write(frame.rename_axis("date").to_csv(float_format="%.17g").encode())
-    packages = ("arch", "empyrical-reloaded", "ffn", "pandas", "numpy")
+    packages = ("arch", "empyrical-reloaded", "ffn", "statsmodels", "pandas", "numpy")
     lines = [f"{name} {version(name)}" for name in packages] + [f"{k}: {v}" for k, v in CALLS.items()]
     (folder / "python_versions.txt").write_text("\n".join(lines) + "\n")
 

@@ -1,0 +1,14 @@
+-- The adjusted close in Yahoo's form beside the vendor's own, for reconciliation only: each close times
+-- (1 - dividend / previous close) of every dividend still to come. It changes with every further dividend, so nothing
+-- is measured on it.
+select
+    symbol,
+    session_date,
+    close * exp(coalesce(sum(ln(case when dividend < previous_close then 1 - dividend / previous_close end)) over (
+        partition by symbol
+        order by session_date
+        rows between 1 following and unbounded following
+    ), 0)) as adj_close,
+    adj_close as vendor_adj_close,
+    sessions_since_previous
+from {{ ref('int_bars') }}
