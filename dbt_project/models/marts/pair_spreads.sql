@@ -1,65 +1,4 @@
 -- The gap between two instruments: who has been gaining on whom, and how unusually fast.
-with paired as (
-    select
-        pairs.pair_id,
-        long_bars.session_date,
-        long_bars.close_as_traded / short_bars.close_as_traded as value,
-        long_returns.log_return_1d - short_returns.log_return_1d as spread_1d
-    from {{ source('control', 'pairs') }} as pairs
-    inner join {{ ref('daily_bars') }} as long_bars
-        on pairs.long_symbol = long_bars.symbol
-    inner join {{ ref('daily_bars') }} as short_bars
-        on
-            pairs.short_symbol = short_bars.symbol
-            and long_bars.session_date = short_bars.session_date
-    inner join {{ ref('returns') }} as long_returns
-        on
-            pairs.long_symbol = long_returns.symbol
-            and long_bars.session_date = long_returns.session_date
-    inner join {{ ref('returns') }} as short_returns
-        on
-            pairs.short_symbol = short_returns.symbol
-            and long_bars.session_date = short_returns.session_date
-),
-
-spreads as (
-    select
-        *,
-        {{ full_window('sum(spread_1d)', 'spread_1d', 21, 'last_21') }} as spread_21d
-    from paired
-    window last_21 as (
-        partition by pair_id
-        order by session_date
-        rows between 20 preceding and current row
-    )
-),
-
-scored as (
-    select
-        *,
-        {{ full_window('avg(spread_21d)', 'spread_21d', 252, 'before_today') }} as mean_before,
-        {{ full_window('stddev_samp(spread_21d)', 'spread_21d', 252, 'before_today') }} as sd_before,
-        lag(spread_21d, 5) over in_order as spread_5_before,
-        -- rounded: what differs in the last digits only, by the way a window was summed, is a tie
-        {{ percentile_among_previous('round(spread_21d, 12)', 252, 'last_253') }} as percentile_252
-    from spreads
-    window
-        in_order as (
-            partition by pair_id
-            order by session_date
-        ),
-        before_today as (
-            partition by pair_id
-            order by session_date
-            rows between 252 preceding and 1 preceding
-        ),
-        last_253 as (
-            partition by pair_id
-            order by session_date
-            rows between 252 preceding and current row
-        )
-)
-
 select
     pair_id,
     session_date,
@@ -69,11 +8,9 @@ select
     (spread_21d - mean_before) / nullif(sd_before, 0) as z_252,
     percentile_252,
     case
-        when
-            abs(spread_21d) > abs(spread_5_before)
-            and sign(spread_21d) = sign(spread_5_before)
-            then 'widening'
+        when sign(spread_21d) <> sign(spread_5_before) then 'turned'
+        when abs(spread_21d) > abs(spread_5_before) then 'widening'
         when spread_21d is not null and spread_5_before is not null then 'narrowing'
     end as state,
     {{ source_name() }} as source
-from scored
+from {{ ref('int_pair_spreads') }}
