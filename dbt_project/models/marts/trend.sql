@@ -51,7 +51,8 @@ select
     sma_200,
     trend_state,
     case
-        when trend_state = 'up' and drawdown > -0.2 and close > sma_200 then 'consolidation'
+        -- rounded: in floats 4 / 5 - 1 is above -0.2
+        when trend_state = 'up' and round(drawdown, 12) > -0.2 and close > sma_200 then 'consolidation'
         when two_closes_below and sma_50_falls then 'reversal'
         when trend_state is not null then 'unresolved'
     end as verdict,
