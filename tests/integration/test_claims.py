@@ -1,14 +1,16 @@
 """Claims of a market note against the tables, and a claim of one's own."""
 
 import datetime as dt
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from orchestration.refresh import is_current
 from orchestration.settings import DBT_PROJECT_DIR, Settings
-from tests.jobs import published, run_job, write_seeds
+from tests.jobs import published, run_job, small_seeds, write_seeds
 
 pytestmark = pytest.mark.integration
 
@@ -24,6 +26,21 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     settings = Settings(home=folder / "home", seeds=write_seeds(folder / "seeds", published_claims=shipped + own))
     assert run_job(settings).success
     return settings
+
+
+def orewatch(settings: Settings, command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [Path(sys.executable).parent / "orewatch", command],
+        env={
+            **os.environ,
+            "COLUMNS": "120",
+            "OREWATCH_HOME": str(settings.home),
+            "OREWATCH_SEEDS": str(settings.seeds),
+        },
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
 
 
 def test_every_claim_has_its_verdict(settings: Settings) -> None:
@@ -64,22 +81,26 @@ def test_a_young_fund_has_no_figure_that_it_cannot_have(settings: Settings) -> N
 
 
 def test_the_command_prints_them(settings: Settings) -> None:
-    import os
-
-    run = subprocess.run(
-        [Path(sys.executable).parent / "orewatch", "verify-claims"],
-        env={
-            **os.environ,
-            "COLUMNS": "120",
-            "OREWATCH_HOME": str(settings.home),
-            "OREWATCH_SEEDS": str(settings.seeds),
-        },
-        capture_output=True,
-        text=True,
-    )
+    run = orewatch(settings, "verify-claims")
     assert run.returncode == 0
     (line,) = [line for line in run.stdout.splitlines() if "note_sil_year_to_date" in line]
     assert "+180.45%" in line
     assert "+12.91%" in line
     assert "refuted" in line
     assert "SIMULATED" in run.stdout
+
+
+def test_a_claim_that_is_added_has_its_verdict_after_the_next_refresh(tmp_path: Path) -> None:
+    """The prices are the same, yet the command must not stop at "nothing new"."""
+    level = "slv_100,SLV,100,100,psychological,2026-01-01,\n"
+    settings = Settings(home=tmp_path / "home", seeds=small_seeds(tmp_path / "seeds", "SIL", "SLV", levels=level))
+    assert run_job(settings).success
+    assert published(settings, "select * from claim_checks") == []
+    assert is_current(settings)
+    with (settings.seeds / "published_claims.csv").open("a", encoding="utf-8") as stream:
+        stream.write("own_sil_close,2026-02-01,me,SIL,close,,2026-01-30,94.3,0.005,\n")
+        stream.write("own_slv_up,2026-02-01,me,SLV,return_1d,,2026-01-30,0.01,0.005,\n")
+    run = orewatch(settings, "refresh")
+    assert run.returncode == 0, run.stderr
+    verdicts = {row["claim_id"]: row["verdict"] for row in published(settings, "select * from claim_checks")}
+    assert verdicts == {"own_sil_close": "confirmed", "own_slv_up": "refuted"}

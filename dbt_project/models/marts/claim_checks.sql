@@ -72,17 +72,18 @@ falls as (
     group by claims.claim_id
 ),
 
--- What the price did with the level in the month of the claim, up to its session.
+-- What the price did with the level in the month of the claim, up to its session, from the level's first day on.
+-- Above both edges of a zone is above its upper one; a split moves the level with the price, so each bar has its own.
 months as (
     select
         claims.claim_id,
-        max(levels.level_price) as upper_price,
-        min(coalesce(levels.low, levels.close)) as lowest,
+        min(case when coalesce(levels.low, levels.close) > levels.level_price then 1.0 else 0.0 end) as stayed_above,
         min(levels.session_date) as first_date
     from claims
     inner join {{ ref('int_level_bars') }} as levels
         on
             claims.argument = levels.level_id
+            and levels.is_active
             and claims.session_date >= levels.session_date
             and levels.session_date >= {{ dbt.date_trunc('month', 'claims.session_date') }}
     group by claims.claim_id
@@ -117,11 +118,7 @@ computed as (
                         when crossings.crossed_on is not null then 1.0
                         when months.claim_id is not null then 0.0
                     end
-            when 'stayed_above_level'
-                then case
-                        when months.lowest > months.upper_price then 1.0
-                        when months.lowest is not null then 0.0
-                    end
+            when 'stayed_above_level' then months.stayed_above
             when 'beta_252_above'
                 then case
                         when days.beta_252 > days.other_beta_252 then 1.0
@@ -166,7 +163,11 @@ select
     coalesce(tolerance, 0.0) as tolerance,
     case
         when computed_value is null then 'not computable'
-        when abs(computed_value - coalesce(claimed, 1.0)) <= coalesce(tolerance, 0.0) then 'confirmed'
+        -- within the tolerance but for the last digits: 40.595 - 40.6 is -0.005000000000002558 in floats
+        when
+            abs(computed_value - coalesce(claimed, 1.0))
+            <= coalesce(tolerance, 0.0) + 1e-12 * abs(coalesce(claimed, 1.0))
+            then 'confirmed'
         else 'refuted'
     end as verdict,
     base_date,

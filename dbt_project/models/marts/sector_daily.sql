@@ -1,48 +1,69 @@
 -- The listed companies of each metal and tier as a group; funds are left out, they hold these companies.
-with members as (
+with companies as (
     select
         symbol,
-        calendar,
-        metal || '_' || tier as sector
+        metal,
+        tier
     from {{ source('control', 'instruments') }}
-    where asset_class = 'stock' and tier in ('senior', 'junior', 'royalty')
+    where asset_class = 'stock' and tier in ('senior', 'junior', 'royalty') and metal is not null
+),
+
+members as (
+    select
+        symbol,
+        metal || '_' || tier as sector
+    from companies
     union all
     select
         symbol,
-        calendar,
         metal || '_miners' as sector
-    from {{ source('control', 'instruments') }}
-    where asset_class = 'stock' and tier in ('senior', 'junior', 'royalty')
+    from companies
 ),
 
-spans as (
+known_returns as (
     select
-        symbol,
-        min(session_date) as first_date,
-        max(session_date) as last_date
-    from {{ ref('returns') }}
-    where return_1d is not null
-    group by symbol
+        companies.symbol,
+        returns.session_date
+    from companies
+    inner join {{ ref('returns') }} as returns
+        on companies.symbol = returns.symbol
+    where returns.return_1d is not null
 ),
 
 days as (
     select distinct session_date
-    from {{ ref('returns') }}
-    where return_1d is not null
+    from known_returns
 ),
 
--- Members that existed on the day, whether they have a bar or not.
+-- The latest return of each company as known on each day: whether it will have another is not known on the day.
+latest_returns as (
+    select
+        companies.symbol,
+        days.session_date,
+        max(known_returns.session_date) over (
+            partition by companies.symbol
+            order by days.session_date
+            rows between unbounded preceding and current row
+        ) as latest_date
+    from companies
+    cross join days
+    left join known_returns
+        on
+            companies.symbol = known_returns.symbol
+            and days.session_date = known_returns.session_date
+),
+
+-- Members that existed on the day, whether they have a bar or not; after 30 days of silence a company has left.
 listed as (
     select
         members.sector,
-        days.session_date,
+        latest_returns.session_date,
         count(*) as listed_members
     from members
-    inner join spans
-        on members.symbol = spans.symbol
-    inner join days
-        on days.session_date between spans.first_date and spans.last_date
-    group by members.sector, days.session_date
+    inner join latest_returns
+        on members.symbol = latest_returns.symbol
+    where {{ days_between('latest_returns.latest_date', 'latest_returns.session_date') }} <= 30
+    group by members.sector, latest_returns.session_date
 ),
 
 grouped as (

@@ -1,54 +1,10 @@
 -- Where each instrument stands against its own past: drawdown on total return, extremes and averages on closes.
-with bars as (
-    select
-        symbol,
-        session_date,
-        bar_number,
-        close,
-        total_return_index,
-        max(total_return_index) over so_far as peak,
-        min(session_date) over so_far as first_date,
-        max(close) over past_year as highest_close,
-        min(close) over past_year as lowest_close,
-        max(close) over before_today as highest_before,
-        min(close) over before_today as lowest_before,
-        {{ full_window('avg(close)', 'close', 50, 'last_50') }} as sma_50,
-        {{ full_window('avg(close)', 'close', 200, 'last_200') }} as sma_200
-    from {{ ref('int_bars') }}
-    window
-        so_far as (
-            partition by symbol
-            order by session_date
-            rows between unbounded preceding and current row
-        ),
-        past_year as (
-            partition by symbol
-            order by session_date
-            {{ past_year_frame() }}
-        ),
-        before_today as (
-            partition by symbol
-            order by session_date
-            {{ past_year_frame('interval 1 day preceding') }}
-        ),
-        last_50 as (
-            partition by symbol
-            order by session_date
-            rows between 49 preceding and current row
-        ),
-        last_200 as (
-            partition by symbol
-            order by session_date
-            rows between 199 preceding and current row
-        )
-),
-
--- At a peak again means: but for the last digits, which depend on how the index was summed.
-peaks as (
+with peaks as (
     select
         *,
+        -- at a peak again means: but for the last digits, which depend on how the index was summed
         total_return_index >= peak * (1 - 1e-12) as is_peak
-    from bars
+    from {{ ref('int_trend') }}
 ),
 
 placed as (
@@ -57,7 +13,6 @@ placed as (
         case when is_peak then 0 else total_return_index / peak - 1 end as drawdown,
         max(case when is_peak then session_date end) over so_far as peak_date,
         max(case when is_peak then bar_number end) over so_far as peak_bar_number,
-        first_date <= session_date - interval 1 year as has_a_year,
         case
             when close > sma_200 * 1.01 and sma_50 > sma_200 * 1.01 then 'up'
             when close < sma_200 * 0.99 and sma_50 < sma_200 * 0.99 then 'down'
@@ -96,7 +51,8 @@ select
     sma_200,
     trend_state,
     case
-        when trend_state = 'up' and drawdown > -0.2 and close > sma_200 then 'consolidation'
+        -- rounded: in floats 4 / 5 - 1 is above -0.2
+        when trend_state = 'up' and round(drawdown, 12) > -0.2 and close > sma_200 then 'consolidation'
         when two_closes_below and sma_50_falls then 'reversal'
         when trend_state is not null then 'unresolved'
     end as verdict,
