@@ -52,6 +52,11 @@ def test_every_mart_has_a_reader(manifest: dict[str, Any]) -> None:
     assert {node["unique_id"] for node in marts(manifest).values()} <= read
 
 
+def test_every_mart_has_a_unit_test(manifest: dict[str, Any]) -> None:
+    tested = {test["model"] for test in manifest["unit_tests"].values()}
+    assert set(marts(manifest)) <= tested
+
+
 def test_names_that_readers_rely_on(manifest: dict[str, Any]) -> None:
     promised = {
         "daily_bars": "open high low close close_as_traded volume dividend split_ratio total_return_index bar_quality"
