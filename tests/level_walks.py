@@ -59,7 +59,9 @@ def _levels(symbol: str, bars: Sequence[Bar], rng: random.Random) -> list[Level]
         at = rng.randrange(len(bars))
         # in the prices of the day that the level is named on
         named = max(i for i, bar in enumerate(bars) if bar.day <= active_from)
-        factor = math.prod(b.split for b in bars[named + 1 : at + 1]) / math.prod(b.split for b in bars[at + 1 : named + 1])
+        factor = math.prod(b.split for b in bars[named + 1 : at + 1]) / math.prod(
+            b.split for b in bars[at + 1 : named + 1]
+        )
         lower = bars[at].close * factor + rng.choice([0, 0, 0, 0.25])
         upper = lower + rng.choice([0.5, 1.0, 4.0]) * factor if number >= 4 else lower
         levels.append(Level(f"{symbol.lower()}_{number}", lower, upper, active_from))

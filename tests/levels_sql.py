@@ -49,6 +49,7 @@ class LevelModels:
                 "OREWATCH_WAREHOUSE": str(folder / "warehouse.duckdb"),
             },
             check=True,
+            stdout=subprocess.DEVNULL,
         )
         compiled = {path.stem: path for path in (folder / "target" / "compiled").rglob("*.sql")}
         self.statements = [

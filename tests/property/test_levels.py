@@ -64,9 +64,7 @@ class Homes:
 
 
 @pytest.fixture(scope="module")
-def homes(
-    tmp_path_factory: pytest.TempPathFactory, market: list[Watched], earlier: list[Watched]
-) -> Homes:
+def homes(tmp_path_factory: pytest.TempPathFactory, market: list[Watched], earlier: list[Watched]) -> Homes:
     return Homes(tmp_path_factory.mktemp("levels"), market, earlier)
 
 

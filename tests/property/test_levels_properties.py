@@ -92,7 +92,8 @@ def test_sql_and_loop_agree_and_neither_looks_ahead(models: LevelModels, watched
     expected = [
         e
         for e in events
-        if e.day <= early.bars[-1].day and e.level_id in {":".join(("W", "round_numbers")), *(n.level_id for n in still_named)}
+        if e.day <= early.bars[-1].day
+        and e.level_id in {":".join(("W", "round_numbers")), *(n.level_id for n in still_named)}
     ]
     assert models.events(early) == expected
 
