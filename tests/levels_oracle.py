@@ -76,15 +76,12 @@ def stands_off(distance: float, level: float, atr: float | None) -> bool:
 def prices_of_level(price: float, active_from: dt.date, bars: Sequence[Bar], tick: float) -> list[float]:
     """The level at each bar: named in the prices of its first day, re-based by splits."""
     named = max([i for i, bar in enumerate(bars) if bar.day <= active_from], default=0)
-    answers = []
-    for i in range(len(bars)):
-        factor = 1.0
-        for bar in bars[named + 1 : i + 1]:
-            factor /= bar.split
-        for bar in bars[i + 1 : named + 1]:
-            factor *= bar.split
-        answers.append(ticked(price * factor, tick))
-    return answers
+    answers = [price] * len(bars)
+    for i in range(named + 1, len(bars)):
+        answers[i] = answers[i - 1] / bars[i].split
+    for i in range(named - 1, -1, -1):
+        answers[i] = answers[i + 1] * bars[i + 1].split
+    return [ticked(answer, tick) for answer in answers]
 
 
 @dataclass

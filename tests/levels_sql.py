@@ -91,7 +91,7 @@ class LevelModels:
         }
         for name, table in tables.items():
             connection.register("given", table)
-            connection.execute(f"create table warehouse.main.{name} as select * from given")
+            connection.execute(f"create table warehouse.main.{name} as select * from given")  # noqa: S608
         for statement in self.statements:
             connection.execute(statement)
         return connection

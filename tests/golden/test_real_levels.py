@@ -18,15 +18,17 @@ pytestmark = [
 
 # Beside those that are shipped: 50, 54, 56, 100 and the zone 54-56 of SI=F.
 MORE_LEVELS = "".join(
-    f"{symbol.lower().replace('=', '_')}_{lower:g}_{upper:g},{symbol},{lower},{upper},support,{since},\n"
-    for symbol, lower, upper, since in [
-        *(("SI=F", price, price, "2000-01-01") for price in (5, 10, 15, 20, 25, 30, 35, 40)),
-        ("SI=F", 28, 30, "2000-01-01"),
-        ("SI=F", 17.5, 17.6, "2010-01-04"),
-        *(("SLV", price, price, "2000-01-01") for price in (15, 20, 30, 100)),
-        ("SLV", 15, 17, "2020-01-02"),
-        ("GDX", 30, 30, "2006-06-01"),
-    ]
+    f"level_{number},{symbol},{lower},{upper},support,{since},\n"
+    for number, (symbol, lower, upper, since) in enumerate(
+        [
+            *(("SI=F", price, price, "2000-01-01") for price in (5, 10, 15, 20, 25, 30, 35, 40)),
+            ("SI=F", 28, 30, "2000-01-01"),
+            ("SI=F", 17.5, 17.6, "2010-01-04"),
+            *(("SLV", price, price, "2000-01-01") for price in (15, 20, 30, 100)),
+            ("SLV", 15, 17, "2020-01-02"),
+            ("GDX", 30, 30, "2006-06-01"),
+        ]
+    )
 )
 
 
@@ -82,7 +84,8 @@ def test_silver_at_its_levels(settings: Settings) -> None:
     rows = published(
         settings,
         "select session_date, level_id, event, direction, role_after from level_events where symbol = 'SI=F'"
-        " and level_id in ('silver_54_resistance', 'silver_54_56_zone', 'silver_100_psychological')"
+        " and level_id in"
+        " ('silver_54_resistance', 'silver_56_resistance', 'silver_54_56_zone', 'silver_100_psychological')"
         " and session_date between '2025-08-01' and '2026-03-31' order by session_date, level_id, event",
     )
     found = [(str(r["session_date"]), r["level_id"].split("_", 1)[1], *list(r.values())[2:]) for r in rows]
@@ -91,10 +94,14 @@ def test_silver_at_its_levels(settings: Settings) -> None:
         ("2025-11-13", "54_resistance", "pierce_rejected", "up", "resistance"),
         ("2025-11-28", "54_56_zone", "zone_crossed_through", "up", "resistance"),
         ("2025-11-28", "54_resistance", "close_cross", "up", "resistance"),
+        ("2025-11-28", "56_resistance", "close_cross", "up", "resistance"),
         ("2025-12-01", "54_56_zone", "confirmed", "up", "resistance"),
         ("2025-12-01", "54_56_zone", "role_flip", "up", "support"),
         ("2025-12-01", "54_resistance", "confirmed", "up", "resistance"),
         ("2025-12-01", "54_resistance", "role_flip", "up", "support"),
+        ("2025-12-01", "56_resistance", "confirmed", "up", "resistance"),
+        ("2025-12-01", "56_resistance", "role_flip", "up", "support"),
+        ("2025-12-04", "56_resistance", "retest_held", "up", "support"),
         ("2026-01-23", "100_psychological", "close_cross", "up", "resistance"),
         ("2026-01-26", "100_psychological", "confirmed", "up", "resistance"),
         ("2026-01-26", "100_psychological", "role_flip", "up", "support"),

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ def test_no_event_without_a_crossing_and_no_crossing_without_an_event(homes: Hom
                 closes[bar.day] = bar.close * factor
                 factor /= bar.split
             off_the_line = [(day, close > level.lower) for day, close in sorted(closes.items()) if close != level.lower]
-            for (_, before), (day, after) in zip(off_the_line, off_the_line[1:], strict=False):
+            for (_, before), (day, after) in pairwise(off_the_line):
                 if before != after and day >= level.active_from:
                     expected.add((level.level_id, day))
     assert events == expected

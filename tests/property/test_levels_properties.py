@@ -60,7 +60,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> LevelModels:
 CROSSINGS = {"close_cross", "gap_through", "zone_entered", "zone_exited", "zone_crossed_through"}
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(watched=histories(), cut=st.integers(1, 59))
 def test_sql_and_loop_agree_and_neither_looks_ahead(models: LevelModels, watched: Watched, cut: int) -> None:
     events = models.events(watched)
