@@ -53,22 +53,6 @@ def test_year_to_date_of_sil_on_price(settings: Settings) -> None:
     assert row["base_date_ytd"] == dt.date(2025, 12, 31)
 
 
-def test_levels_of_silver(settings: Settings) -> None:
-    rows = published(
-        settings,
-        "select session_date, level, event, direction from level_events where symbol = 'SI=F'"
-        " and level_id in ('silver_54_resistance', 'silver_56_resistance', 'silver_100_psychological')"
-        " and session_date between '2025-11-01' and '2026-01-31' order by all",
-    )
-    assert [(str(r["session_date"]), r["level"], r["event"], r["direction"]) for r in rows] == [
-        ("2025-11-13", 54, "pierce_rejected", "up"),
-        ("2025-11-28", 54, "close_cross", "up"),
-        ("2025-11-28", 56, "close_cross", "up"),
-        ("2026-01-23", 100, "close_cross", "up"),
-        ("2026-01-30", 100, "close_cross", "down"),
-    ]
-
-
 @pytest.mark.parametrize(
     ("symbol", "rank", "of", "since"),
     [

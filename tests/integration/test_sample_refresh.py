@@ -65,8 +65,17 @@ class TestFirstRefresh:
             ("2025-11-28", "silver_54_56_zone", "zone_crossed_through", "up"),
             ("2025-11-28", "silver_54_resistance", "close_cross", "up"),
             ("2025-11-28", "silver_56_resistance", "close_cross", "up"),
+            ("2025-12-01", "silver_54_56_zone", "confirmed", "up"),
+            ("2025-12-01", "silver_54_56_zone", "role_flip", "up"),
+            ("2025-12-01", "silver_54_resistance", "confirmed", "up"),
+            ("2025-12-01", "silver_54_resistance", "role_flip", "up"),
+            ("2025-12-01", "silver_56_resistance", "confirmed", "up"),
+            ("2025-12-01", "silver_56_resistance", "role_flip", "up"),
             ("2026-01-23", "silver_100_psychological", "close_cross", "up"),
+            ("2026-01-26", "silver_100_psychological", "confirmed", "up"),
+            ("2026-01-26", "silver_100_psychological", "role_flip", "up"),
             ("2026-01-30", "silver_100_psychological", "close_cross", "down"),
+            ("2026-01-30", "silver_100_psychological", "retest_failed", "down"),
         ]
 
     def test_largest_fall_of_sil_since_march_2020(self, settings: Settings) -> None:
@@ -92,7 +101,7 @@ class TestFirstRefresh:
         manifest = current_manifest(settings.published_dir)
         assert manifest is not None
         assert manifest.simulated
-        assert len(manifest.rows) == 15
+        assert len(manifest.rows) == 16
         for table, count in manifest.rows.items():
             sources = {row["source"] for row in published(settings, f"select distinct source from {table}")}  # noqa: S608
             assert sources == ({"sample"} if count else set())
@@ -112,11 +121,12 @@ class TestFirstRefresh:
         }
         assert all(checks[name].severity is dg.AssetCheckSeverity.WARN for name in failed)
         silver = checks["silver_100_psychological"]
-        assert silver.description == "SIMULATED prices. 2026-01-30: close cross down at 100, close 78.29"
+        assert silver.description == "SIMULATED prices. 2026-01-30: close cross down at 100, close 78.29 and 1 more"
         table = silver.metadata["offenders"]
         assert isinstance(table, dg.TableMetadataValue)
         assert [(r.data["symbol"], r.data["event"], r.data["close"]) for r in table.records] == [
-            ("SI=F", "close_cross", 78.29)
+            ("SI=F", "close_cross", 78.29),
+            ("SI=F", "retest_failed", 78.29),
         ]
 
     def test_our_adjustment_was_held_against_the_vendors(self, first: dg.ExecuteInProcessResult) -> None:
@@ -171,7 +181,11 @@ def test_later_sessions_arrive_and_only_they_are_flagged(first: dg.ExecuteInProc
         later, "select count(*) as n from price_revisions where field in ('open', 'high', 'low', 'close')"
     ) == [{"n": 0}]
     checks = evaluations(result)
-    assert checks["silver_100_psychological"].passed
+    offenders = checks["silver_100_psychological"].metadata["offenders"].records  # type: ignore[union-attr]
+    assert [(str(r.data["session_date"]), r.data["event"], r.data["role_after"]) for r in offenders] == [
+        ("2026-02-02", "confirmed", "support"),
+        ("2026-02-02", "role_flip", "resistance"),
+    ]
     for name, evaluation in checks.items():
         if "offenders" in evaluation.metadata:
             sessions = {str(r.data["session_date"]) for r in evaluation.metadata["offenders"].records}  # type: ignore[union-attr]

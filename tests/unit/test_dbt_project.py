@@ -77,7 +77,8 @@ def test_names_that_readers_rely_on(manifest: dict[str, Any]) -> None:
         " breadth_above_sma_200 new_highs_52w new_lows_52w",
         "pair_spreads": "pair_id value spread_1d spread_21d z_252 percentile_252 state",
         "level_events": "event_id level_id symbol session_date event direction level prev_close open high low close"
-        " price_basis",
+        " role_before role_after is_repeat price_basis price_source",
+        "level_status": "level_id symbol side role distance last_event last_event_date sessions_since price_source",
         "large_moves": "symbol session_date return_1d rules_hit threshold z_21 z_63 z_ewma robust_z_252"
         " percentile_252 rank_since_inception largest_since is_record history_start",
         "market_summary": "symbol name session_date close return_1d return_ytd return_1y drawdown close_to_close_21"
