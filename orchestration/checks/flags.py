@@ -19,9 +19,14 @@ from orchestration.storage.warehouse import rows
 
 SPANS = "select symbol, min(session_date) as first, max(session_date) as latest from daily_bars group by symbol"
 
+# Of the levels in price_levels.csv, and no fluttering.
 LEVEL_EVENTS = """
-    select session_date, symbol, level_id, event, direction, level, prev_close, open, high, low, close, event_id
-    from level_events order by session_date desc, symbol, level_id
+    select
+        session_date, symbol, level_id, event, direction, level, prev_close, open, high, low, close, role_after,
+        price_source, event_id
+    from level_events
+    where not is_repeat and kind not in ('extreme', 'round_number')
+    order by session_date desc, symbol, level_id, event
 """
 
 LARGE_MOVES = """

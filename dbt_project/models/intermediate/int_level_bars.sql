@@ -1,5 +1,5 @@
 -- Every line that is watched beside every bar of its instrument, as traded and rounded to the tick.
--- A zone is watched as its two edges; the mart puts them together again.
+-- A zone is watched as its two edges; int_zone_states puts them together again.
 with edges as (
     select
         level_id,
@@ -33,30 +33,53 @@ named_on as (
             min_by(bars.splits_to_come, bars.session_date)
         ) as splits_to_come
     from edges
-    inner join {{ ref('int_bars') }} as bars
+    inner join {{ ref('int_traded_bars') }} as bars
         on edges.symbol = bars.symbol
     group by edges.level_id, edges.edge
+),
+
+beside_bars as (
+    select
+        edges.level_id,
+        edges.edge,
+        edges.is_zone,
+        edges.kind,
+        bars.symbol,
+        bars.session_date,
+        bars.bar_number,
+        bars.session_position,
+        bars.session_date >= edges.active_from as is_active,
+        {{ to_tick('edges.level_price / named_on.splits_to_come * bars.splits_to_come', 'bars.tick_size') }}
+            as level_price,
+        bars.open,
+        bars.high,
+        bars.low,
+        bars.close,
+        bars.atr_14
+    from edges
+    inner join named_on
+        on
+            edges.level_id = named_on.level_id
+            and edges.edge = named_on.edge
+    inner join {{ ref('int_traded_bars') }} as bars
+        on edges.symbol = bars.symbol
 )
 
 select
-    edges.level_id,
-    edges.edge,
-    edges.is_zone,
-    edges.kind,
-    bars.symbol,
-    bars.session_date,
-    bars.session_date >= edges.active_from as is_active,
-    {{ to_tick('edges.level_price / named_on.splits_to_come * bars.splits_to_come', 'bars.tick_size') }} as level_price,
-    {{ to_tick('bars.open * bars.splits_to_come', 'bars.tick_size') }} as open,
-    {{ to_tick('bars.high * bars.splits_to_come', 'bars.tick_size') }} as high,
-    {{ to_tick('bars.low * bars.splits_to_come', 'bars.tick_size') }} as low,
-    {{ to_tick('bars.close * bars.splits_to_come', 'bars.tick_size') }} as close,
-    {{ to_tick('bars.previous_close * bars.splits_to_come', 'bars.tick_size') }} as previous_close,
-    bars.source
-from edges
-inner join named_on
-    on
-        edges.level_id = named_on.level_id
-        and edges.edge = named_on.edge
-inner join {{ ref('int_bars') }} as bars
-    on edges.symbol = bars.symbol
+    level_id,
+    edge,
+    is_zone,
+    kind,
+    symbol,
+    session_date,
+    bar_number,
+    session_position,
+    is_active,
+    level_price,
+    open,
+    high,
+    low,
+    close,
+    -- the close has left the level: what comes next is no repetition
+    round(abs(close - level_price), 6) >= {{ stand_off('level_price', 'atr_14') }} as is_away
+from beside_bars

@@ -1,158 +1,193 @@
--- What the bars did to the watched levels, one row per event.
-with sides as (
-    select
-        *,
-        -- which side of the line the close is on; 0 on the line itself
-        sign(close - level_price) as touching_side,
-        sum(abs(sign(close - level_price))) over in_order as closes_off_the_line
-    from {{ ref('int_level_bars') }}
-    window in_order as (
-        partition by level_id, edge
-        order by session_date
-        rows between unbounded preceding and current row
-    )
+-- What the bars did to the watched levels, to the extremes and to the round numbers, one row per event.
+{% set extremes = ['52w_high', '52w_low', 'all_time_high', 'all_time_low'] %}
+with line_events as (
+    {%- for event, heading, condition in [
+        ('meeting', 'heading', 'meeting is not null'),
+        ("'confirmed'", 'side', 'is_confirmation'),
+        ("'role_flip'", 'side', 'is_role_flip'),
+        ('retest', 'side', 'retest is not null'),
+    ] %}
+        select
+            level_id,
+            symbol,
+            kind,
+            'line' as edge,
+            session_date,
+            bar_number,
+            {{ event }} as event,
+            {{ heading }} as heading,
+            level_price,
+            confirmed_side_before as role_side_before,
+            {{ 'confirmed_side' if event == "'role_flip'" else 'confirmed_side_before' }} as role_side_after,
+            is_away,
+            last_away_number
+        from {{ ref('int_line_states') }}
+        where is_active and {{ condition }}
+        {%- if not loop.last %}
+            union all
+        {%- endif %}
+    {%- endfor %}
 ),
 
--- A close on the line keeps the side of the last close off it: the only other side in its group.
-carried as (
+zone_events as (
+    {%- for event, heading, edge, condition in [
+        ('meeting', 'heading', 'edge', 'meeting is not null'),
+        ("'confirmed'", 'place', "case when place > 0 then 'upper' else 'lower' end", 'is_confirmation'),
+        ("'role_flip'", 'place', "case when place > 0 then 'upper' else 'lower' end", 'is_role_flip'),
+    ] %}
+        select
+            level_id,
+            symbol,
+            kind,
+            {{ edge }} as edge,
+            session_date,
+            bar_number,
+            {{ event }} as event,
+            {{ heading }} as heading,
+            case when {{ edge }} = 'upper' then upper_price else lower_price end as level_price,
+            confirmed_side_before as role_side_before,
+            {{ 'confirmed_side' if event == "'role_flip'" else 'confirmed_side_before' }} as role_side_after,
+            case when {{ edge }} = 'upper' then is_away_upper else is_away_lower end as is_away,
+            case when {{ edge }} = 'upper' then last_away_upper_number else last_away_lower_number end
+                as last_away_number
+        from {{ ref('int_zone_states') }}
+        where is_active and {{ condition }}
+        {%- if not loop.last %}
+            union all
+        {%- endif %}
+    {%- endfor %}
+),
+
+extreme_events as (
+    {%- for extreme in extremes %}
+        select
+            concat(symbol, ':{{ extreme }}') as level_id,
+            symbol,
+            'extreme' as kind,
+            'line' as edge,
+            session_date,
+            bar_number,
+            'new_extreme' as event,
+            {{ 1 if extreme.endswith('high') else -1 }} as heading,
+            price_{{ extreme }} as level_price,
+            cast(null as integer) as role_side_before,
+            cast(null as integer) as role_side_after,
+            false as is_away,
+            last_away_{{ extreme }}_number as last_away_number
+        from {{ ref('int_extremes') }}
+        where is_new_{{ extreme }}
+        {%- if not loop.last %}
+            union all
+        {%- endif %}
+    {%- endfor %}
+),
+
+events as (
+    {%- for events in ['line_events', 'zone_events', 'extreme_events'] %}
+        select
+            *,
+            cast(null as {{ dbt.type_string() }}) as levels_crossed,
+            cast(null as integer) as levels_crossed_count,
+            true as is_same_level
+        from {{ events }}
+        union all
+    {%- endfor %}
     select
-        *,
-        sign(sum(touching_side) over (partition by level_id, edge, closes_off_the_line)) as side
-    from sides
+        concat(symbol, ':round_numbers') as level_id,
+        symbol,
+        'round_number' as kind,
+        'line' as edge,
+        session_date,
+        bar_number,
+        'round_numbers_crossed' as event,
+        heading,
+        level_price,
+        cast(null as integer) as role_side_before,
+        cast(null as integer) as role_side_after,
+        false as is_away,
+        last_away_number,
+        levels_crossed,
+        levels_crossed_count,
+        is_same_level
+    from {{ ref('int_round_numbers') }}
+    where is_crossed
 ),
 
 with_previous as (
     select
         *,
-        lag(side) over (partition by level_id, edge order by session_date) as previous_side
-    from carried
+        event in ('confirmed', 'role_flip') as is_about_a_cross,
+        -- of the session before; events of one session do not repeat each other
+        max(bar_number) over (
+            partition by level_id, edge
+            order by bar_number
+            range between unbounded preceding and 1 preceding
+        ) as previous_event_number
+    from events
 ),
 
-line_events as (
+armed as (
     select
-        level_id,
-        symbol,
-        session_date,
-        case
-            when side = previous_side then 'pierce_rejected'
-            when (open - level_price) * side > 0 then 'gap_through'
-            else 'close_cross'
-        end as event,
-        case
-            when side <> previous_side then side
-            else -previous_side
-        end as heading,
-        level_price,
-        previous_close,
-        open,
-        high,
-        low,
-        close
+        *,
+        -- no close has got away from the level since its last event
+        coalesce(
+            is_same_level and coalesce(last_away_number, 0) < previous_event_number, false
+        ) as is_unarmed
     from with_previous
-    where
-        not is_zone
-        and is_active
-        and previous_side <> 0
-        and (
-            side <> previous_side
-            or (previous_side < 0 and high > level_price)
-            or (previous_side > 0 and low < level_price)
-        )
 ),
 
--- Both edges of a zone side by side; an edge itself belongs to the zone.
-zones as (
-    select
-        level_id,
-        symbol,
-        session_date,
-        is_active,
-        min(level_price) as lower_price,
-        max(level_price) as upper_price,
-        any_value(previous_close) as previous_close,
-        any_value(open) as open,
-        any_value(high) as high,
-        any_value(low) as low,
-        any_value(close) as close
-    from {{ ref('int_level_bars') }}
-    where is_zone
-    group by level_id, symbol, session_date, is_active
-),
-
-zone_places as (
+-- A second close repeats what its cross repeated, unless one of the two has got away.
+repetitions as (
     select
         *,
         case
-            when close < lower_price then -1
-            when close > upper_price then 1
-            else 0
-        end as place,
-        case
-            when previous_close < lower_price then -1
-            when previous_close > upper_price then 1
-            when previous_close is not null then 0
-        end as previous_place
-    from zones
-),
-
-zone_events as (
-    select
-        level_id,
-        symbol,
-        session_date,
-        case
-            when place = previous_place then 'pierce_rejected'
-            when place = 0 then 'zone_entered'
-            when previous_place = 0 then 'zone_exited'
-            else 'zone_crossed_through'
-        end as event,
-        case
-            when place = previous_place then -place
-            when place = 0 then -previous_place
-            else place
-        end as heading,
-        -- the edge that the bar came through last
-        case
-            when place = previous_place or place = 0
-                then case when previous_place < 0 then lower_price else upper_price end
-            when place > 0 then upper_price
-            else lower_price
-        end as level_price,
-        previous_close,
-        open,
-        high,
-        low,
-        close
-    from zone_places
-    where
-        is_active
-        and (
-            place <> previous_place
-            or (place < 0 and previous_place < 0 and high >= lower_price)
-            or (place > 0 and previous_place > 0 and low <= upper_price)
-        )
-),
-
-events as (
-    select * from line_events
-    union all
-    select * from zone_events
+            when is_about_a_cross
+                then
+                    coalesce(max(case when is_unarmed and not is_about_a_cross then 1 else 0 end) over (
+                        partition by level_id, edge
+                        order by bar_number
+                        range between 1 preceding and 1 preceding
+                    ), 0) = 1
+                    and coalesce(last_away_number, 0) < bar_number - 1
+                    and not is_away
+            else is_unarmed
+        end as is_repeat
+    from armed
 )
 
 select
-    md5(concat_ws('|', symbol, level_id, cast(session_date as {{ dbt.type_string() }}), event, 'as_traded'))
-        as event_id,
-    level_id,
-    symbol,
-    session_date,
-    event,
-    case when heading > 0 then 'up' else 'down' end as direction,
-    level_price as level,
-    previous_close as prev_close,
-    open,
-    high,
-    low,
-    close,
+    md5(concat_ws(
+        '|',
+        events.symbol,
+        events.level_id,
+        cast(events.session_date as {{ dbt.type_string() }}),
+        events.event,
+        'as_traded'
+    )) as event_id,
+    events.level_id,
+    events.symbol,
+    events.kind,
+    events.session_date,
+    events.event,
+    case when events.heading > 0 then 'up' else 'down' end as direction,
+    events.level_price as level,
+    events.levels_crossed,
+    events.levels_crossed_count,
+    bars.previous_close as prev_close,
+    bars.open,
+    bars.high,
+    bars.low,
+    bars.close,
+    {{ role('events.role_side_before') }} as role_before,
+    {{ role('events.role_side_after') }} as role_after,
+    events.is_repeat,
     'as_traded' as price_basis,
+    {{ price_source('instruments') }} as price_source,
     {{ source_name() }} as source
-from events
+from repetitions as events
+inner join {{ ref('int_traded_bars') }} as bars
+    on
+        events.symbol = bars.symbol
+        and events.session_date = bars.session_date
+inner join {{ source('control', 'instruments') }} as instruments
+    on events.symbol = instruments.symbol

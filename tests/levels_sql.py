@@ -1,0 +1,136 @@
+"""The SQL of the level models, as dbt compiles it, on bars in memory: fast enough for hundreds of small histories."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from orchestration.settings import DBT_PROJECT_DIR
+from tests.levels_oracle import Found, Watched
+
+# In the order of their dependencies.
+MODELS = (
+    "int_bars",
+    "int_traded_bars",
+    "int_level_bars",
+    "int_line_states",
+    "int_zone_states",
+    "int_extremes",
+    "int_round_numbers",
+    "level_events",
+    "level_status",
+)
+
+EVENTS = """
+    select
+        level_id, session_date, event, direction, level, is_repeat, coalesce(role_before, ''), coalesce(role_after, ''),
+        coalesce(levels_crossed, '')
+    from warehouse.main.level_events
+"""
+
+
+class LevelModels:
+    """The compiled models."""
+
+    def __init__(self, folder: Path) -> None:
+        subprocess.run(
+            [
+                *(Path(sys.executable).parent / "dbt", "--quiet", "compile", "--select", *MODELS),
+                *("--project-dir", DBT_PROJECT_DIR, "--profiles-dir", DBT_PROJECT_DIR),
+                *("--target-path", folder / "target", "--log-path", folder / "logs"),
+            ],
+            env={
+                **os.environ,
+                "OREWATCH_SOURCE": "files",
+                "OREWATCH_ROOT": str(folder),
+                "OREWATCH_WAREHOUSE": str(folder / "warehouse.duckdb"),
+            },
+            check=True,
+        )
+        compiled = {path.stem: path for path in (folder / "target" / "compiled").rglob("*.sql")}
+        self.statements = [
+            f"create table warehouse.main.{name} as {self._on_tables(compiled[name].read_text(), folder)}"
+            for name in MODELS
+        ]
+
+    @staticmethod
+    def _on_tables(sql: str, folder: Path) -> str:
+        for name in ("instruments", "price_levels"):
+            sql = sql.replace(f"read_parquet('{folder}/control/{name}.parquet')", f"warehouse.main.control_{name}")
+        return sql
+
+    def build(self, watched: Watched) -> duckdb.DuckDBPyConnection:
+        """A database in memory with every model built for one instrument."""
+        connection = duckdb.connect()
+        connection.execute("attach ':memory:' as warehouse")
+        tables = {
+            "stg_bars": _bars(watched),
+            "control_instruments": pa.table(
+                {
+                    "symbol": [watched.symbol],
+                    "source_symbol": [watched.symbol],
+                    "name": ["a fund"],
+                    "tick_size": [watched.tick],
+                }
+            ),
+            "control_price_levels": pa.table(
+                {
+                    "level_id": [level.level_id for level in watched.levels],
+                    "symbol": [watched.symbol] * len(watched.levels),
+                    "lower": [level.lower for level in watched.levels],
+                    "upper": [level.upper for level in watched.levels],
+                    "kind": ["support"] * len(watched.levels),
+                    "active_from": [level.active_from for level in watched.levels],
+                    "note": [""] * len(watched.levels),
+                }
+            ),
+        }
+        for name, table in tables.items():
+            connection.register("given", table)
+            connection.execute(f"create table warehouse.main.{name} as select * from given")
+        for statement in self.statements:
+            connection.execute(statement)
+        return connection
+
+    def events(self, watched: Watched) -> list[Found]:
+        """The rows of level_events, sorted."""
+        with self.build(watched) as connection:
+            return sorted(Found(*row) for row in connection.execute(EVENTS).fetchall())
+
+
+def _bars(watched: Watched) -> pa.Table:
+    """The bars as the lake holds them: split-adjusted."""
+    factor, factors = 1.0, []
+    for bar in reversed(watched.bars):
+        factors.append(factor)
+        factor /= bar.split
+    bars = list(zip(watched.bars, factors[::-1], strict=True))
+
+    def prices(name: str) -> pa.Array:
+        return pa.array(
+            [None if getattr(bar, name) is None else getattr(bar, name) * factor for bar, factor in bars], pa.float64()
+        )
+
+    flat = [bar.open == bar.high == bar.low == bar.close for bar, _ in bars]
+    return pa.table(
+        {
+            "symbol": [watched.symbol] * len(bars),
+            "session_date": pa.array([bar.day for bar, _ in bars], pa.date32()),
+            **{name: prices(name) for name in ("open", "high", "low", "close")},
+            "adj_close": prices("close"),
+            "volume": pa.nulls(len(bars), pa.float64()),
+            "dividend": [0.0] * len(bars),
+            "split_ratio": [bar.split for bar, _ in bars],
+            "bar_quality": [
+                "close_only" if bar.high is None else "flat" if is_flat else "ok"
+                for (bar, _), is_flat in zip(bars, flat, strict=True)
+            ],
+            "source": ["files"] * len(bars),
+            "observed_at": pa.nulls(len(bars), pa.timestamp("us")),
+            "tick_size": [watched.tick] * len(bars),
+            "session_number": pa.array([bar.position for bar, _ in bars], pa.int64()),
+        }
+    )
