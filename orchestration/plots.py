@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 INK, FAINT = "#333333", "#bbbbbb"
 
+# Days between two bars that a line still bridges: no exchange closes for longer.
+LONGEST_BREAK_DAYS = 10
+
 _STYLE: dict[Any, Any] = {
-    "font.size": 9,
+    "font.size": 8,
     "axes.edgecolor": FAINT,
     "axes.labelcolor": INK,
     "xtick.color": INK,
@@ -65,20 +68,19 @@ def price_with_levels(title: str, closes: Series, bands: Sequence[Band], marked:
     if known:
         lowest, highest = min(known), max(known)
         margin = 0.25 * (highest - lowest) or 0.05 * highest
-        for band in bands:
-            if lowest - margin <= band.upper and band.lower <= highest + margin:
-                if band.upper > band.lower:
-                    axes.axhspan(band.lower, band.upper, color=COLOURS[5], alpha=0.2, linewidth=0)
-                else:
-                    axes.axhline(band.lower, color=COLOURS[1], linewidth=0.8, linestyle="--")
-                axes.annotate(
-                    band.label,
-                    (0.005, (band.lower + band.upper) / 2),
-                    xycoords=("axes fraction", "data"),
-                    fontsize=7,
-                    color=INK,
-                    va="center" if band.upper > band.lower else "bottom",
-                )
+        # From the top down; a label that would stand on another is left out, as the edges of a zone are.
+        last_label = float("inf")
+        for band in sorted(bands, key=lambda b: (-b.upper, b.lower)):
+            if not (lowest - margin <= band.upper and band.lower <= highest + margin):
+                continue
+            if band.upper > band.lower:
+                axes.axhspan(band.lower, band.upper, color=COLOURS[5], alpha=0.3, linewidth=0)
+            else:
+                axes.axhline(band.lower, color=COLOURS[1], linewidth=0.8, linestyle="--")
+            if last_label - band.upper > 0.06 * (highest - lowest + 2 * margin):
+                last_label = band.upper
+                place = (0.005, band.upper)
+                axes.annotate(band.label, place, xycoords=("axes fraction", "data"), fontsize=7, color=INK, va="bottom")
     by_session = dict(zip(closes.sessions, closes.values, strict=True))
     points = [(s, v) for s in marked if (v := by_session.get(s)) is not None]
     if points:
@@ -105,7 +107,7 @@ def lines(title: str, series: Mapping[str, Series], percent: bool = False, base:
 
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     if series:
-        axes.legend(frameon=False, fontsize=8, ncols=min(4, len(series)), loc="upper left", bbox_to_anchor=(0, 1.02))
+        figure.legend(frameon=False, fontsize=8, ncols=3, loc="outside lower left")
     return figure
 
 
@@ -155,18 +157,25 @@ def _figure(title: str) -> "tuple[Figure, Axes]":
     from matplotlib.figure import Figure
 
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(7.2, 2.9), layout="constrained")
+        figure = Figure(figsize=(5.4, 2.7), layout="constrained")
         axes = figure.subplots()
-    axes.set_title(title, loc="left", fontsize=10, color=INK)
+    axes.set_title(title, loc="left", fontsize=9, color=INK)
     axes.grid(axis="y", color="#eeeeee", linewidth=0.8)
     axes.set_axisbelow(True)
-    locator = AutoDateLocator(minticks=3, maxticks=8)
+    locator = AutoDateLocator(minticks=3, maxticks=6)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     return figure, axes
 
 
 def _draw(axes: "Axes", series: Series, colour: str, label: str | None = None) -> None:
-    sessions: list[Any] = list(series.sessions)
-    values = [float("nan") if v is None else v for v in series.values]
+    """A line that breaks where bars are missing."""
+    sessions: list[Any] = []
+    values: list[float] = []
+    for session, value in zip(series.sessions, series.values, strict=True):
+        if sessions and (session - sessions[-1]).days > LONGEST_BREAK_DAYS:
+            sessions.append(sessions[-1] + dt.timedelta(days=1))
+            values.append(float("nan"))
+        sessions.append(session)
+        values.append(float("nan") if value is None else value)
     axes.plot(sessions, values, color=colour, linewidth=1.3, label=label)

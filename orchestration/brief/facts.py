@@ -88,7 +88,7 @@ LEVELS = """
         where session_date <= $session
         qualify row_number() over (
             partition by level_id
-            order by session_date desc, event in ('role_flip', 'confirmed') desc, event
+            order by session_date desc, event = 'role_flip' desc, event = 'confirmed' desc, event
         ) = 1
     ) as e on l.level_id = e.level_id
     where l.kind not in ('extreme', 'round_number')

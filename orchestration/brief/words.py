@@ -8,6 +8,8 @@ from orchestration.brief.facts import Facts, Row
 
 # How many rows the long tables show.
 NEAREST_SHOWN = 12
+# How many moves are told in words; the table has them all.
+SENTENCES_SHOWN = 5
 # Which tiers stand for what in the sentences about juniors, seniors and miners.
 METAL, SENIOR, JUNIOR = "metal", "senior", "junior"
 
@@ -61,9 +63,8 @@ def move_sentence(row: Row) -> str:
     """What one instrument did and how unusual it was."""
     change = row["return_1d"]
     verb = "fell" if change < 0 else "rose" if change > 0 else "did not move:"
-    text = (
-        f"{row['symbol']} ({row['name']}) {verb} {percent(abs(change))} to {price(row, row['close'])} {row['currency']}"
-    )
+    closed = f"{price(row, row['close'])} {row['currency']}"
+    text = f"{row['name']}, {row['symbol']}, {verb} {percent(abs(change))} to {closed}"
     if row.get("rules_hit"):
         kind = "fall" if change < 0 else "rise"
         if row["is_record"]:
@@ -116,14 +117,13 @@ def event_sentence(event: Row) -> str:
 
 
 def level_name(row: Row) -> str:
-    """A level as people write it: 54, or 54-56 for a zone; its kind where it has one of its own."""
-    lower, upper = row.get("lower"), row.get("upper")
-    if lower is None:
-        text = price(row, row["level"])
-    else:
-        text = price(row, lower) if upper == lower else f"{price(row, lower)}-{price(row, upper)}"
+    """A level as people write it: 54, or 54-56 for a zone; what it is where that never changes, as a round number."""
+    lower = row["level"] if row.get("lower") is None else row["lower"]
+    upper = lower if row.get("upper") is None else row["upper"]
+    text = _round(row, lower) if upper == lower else f"{_round(row, lower)}-{_round(row, upper)}"
+    # Support and resistance are roles, and roles flip: the column says which it is now.
     kind = row.get("kind")
-    return f"{text} ({kind})" if kind and kind not in ("extreme", "round_number") else text
+    return f"{text} ({kind})" if kind in ("psychological", "record", "52-week high", "52-week low") else text
 
 
 def _moves(facts: Facts) -> Section:
@@ -136,7 +136,8 @@ def _moves(facts: Facts) -> Section:
         records = sum(bool(row["is_record"]) for row in moved)
         text = f"Of {len(known)} instruments with a return, {up} rose and {down} fell; {len(moved)} broke a move rule"
         sentences.append(text + (f", {records} of them with a record of their stored history." if records else "."))
-    sentences += [move_sentence(row) for row in moved[:5]]
+    # The largest stands at the top of the page already.
+    sentences += [move_sentence(row) for row in moved[:SENTENCES_SHOWN] if row is not _by_size(facts.instruments)[0]]
     rows = [
         (
             row["symbol"],
@@ -388,12 +389,20 @@ def number(value: float | None) -> str:
 
 
 def price(row: Row, value: float | None) -> str:
-    """A price with as many decimals as the instrument's tick; empty if unknown."""
+    """A price with as many decimals as the instrument's tick, and one more between two ticks; empty if unknown."""
     if value is None:
         return ""
     tick = row.get("tick_size") or 0.01
     decimals = max(0, len(f"{tick:.6f}".rstrip("0").partition(".")[2]))
+    if abs(value - round(value, decimals)) > 0.1 * 10**-decimals:
+        decimals += 1
     return f"{value:,.{decimals}f}"
+
+
+def _round(row: Row, value: float) -> str:
+    """A price without the zeros that end it: 54, not 54.000."""
+    text = price(row, value)
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def spoken(session: dt.date) -> str:
