@@ -1,5 +1,6 @@
 """The brief as a page (HTML, in one file without network) and as Markdown."""
 
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ def render(facts: Facts) -> Brief:
         "title": title,
         "simulated": facts.manifest.simulated,
         "manifest": facts.manifest,
+        "published_at": f"{dt.datetime.fromisoformat(facts.manifest.published_at):%Y-%m-%d %H:%M} UTC",
         "headline": headline(facts),
         "sections": sections(facts),
     }
