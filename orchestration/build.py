@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DbtCliResource
 
+from orchestration.assets.brief import build_brief
 from orchestration.assets.ingest import build_ingest
 from orchestration.assets.models import build_models
 from orchestration.assets.publish import build_publish
@@ -36,7 +37,7 @@ def build_definitions(settings: Settings | None = None, resources: Mapping[str, 
     job = build_refresh_job(settings)
     market_checks = (build_level_checks(universe, settings), build_move_checks(universe, settings))
     return dg.Definitions(
-        assets=[build_ingest(settings), build_models(settings), build_publish(settings)],
+        assets=[build_ingest(settings), build_models(settings), build_publish(settings), build_brief(settings)],
         asset_checks=[build_data_checks(), *(checks for checks in market_checks if checks is not None)],
         jobs=[job],
         schedules=[build_schedule(job, settings)],

@@ -1,5 +1,6 @@
 """The command `orewatch`: what people do daily, on top of the same Dagster job that the UI and the schedule run."""
 
+import datetime as dt
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,6 +69,45 @@ def verify_claims() -> None:
         from orchestration.settings import load_settings
 
         print_claims(load_settings())
+
+
+@app.command()
+def brief(
+    date: Annotated[str, typer.Option(help="A past session, YYYY-MM-DD; the latest without it.")] = "",
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the brief as Markdown as well.")] = False,
+) -> None:
+    """Write the market brief of a session, knowing only what was known then, as a page and as Markdown."""
+    with readable_errors():
+        from rich.console import Console
+
+        from orchestration.brief.write import write_brief
+        from orchestration.report import print_header
+        from orchestration.settings import load_settings
+
+        session = _session(date)
+        settings = load_settings()
+        written = write_brief(settings, session)
+        console = Console()
+        print_header(console, settings)
+        if markdown:
+            typer.echo(written.brief.markdown)
+        console.print(
+            f"{written.brief.title}\nPage:      {written.html}\nMarkdown:  {written.markdown}", soft_wrap=True
+        )
+
+
+def _session(text: str) -> dt.date | None:
+    """A date as people type it; None for none.
+
+    Raises:
+        OrewatchError: it is none.
+    """
+    if not text:
+        return None
+    try:
+        return dt.datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=dt.UTC).date()
+    except ValueError:
+        raise OrewatchError(f"--date={text}: allowed: a date as YYYY-MM-DD") from None
 
 
 @app.command()

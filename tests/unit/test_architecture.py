@@ -14,18 +14,31 @@ ALLOWED = {
     "sources": {"market", "settings"},
     "storage": {"market"},
     "resources": {"market", "settings", "sources"},
-    "assets": {"market", "settings", "sources", "storage", "resources"},
-    "checks": {"market", "settings", "storage", "assets"},
+    "plots": set(),
+    "brief": {"market", "settings", "storage", "plots"},
+    "assets": {"market", "settings", "sources", "storage", "resources", "brief"},
+    "checks": {"market", "settings", "storage", "assets", "plots"},
     "automation": {"market", "settings"},
     "build": {"market", "settings", "resources", "assets", "checks", "automation"},
     "definitions": {"build"},
     "instance": {"settings"},
     "report": {"settings", "storage", "checks"},
     "refresh": {"market", "settings", "storage", "assets", "checks", "build", "instance", "report", "resources"},
-    "cli": {"market", "settings", "assets", "instance", "refresh", "report"},
+    "cli": {"market", "settings", "assets", "brief", "instance", "refresh", "report"},
 }
 
-HEAVY = {"pandas", "numpy", "pyarrow", "duckdb", "yfinance", "exchange_calendars", "rich", "apprise"}
+HEAVY = {
+    "pandas",
+    "numpy",
+    "pyarrow",
+    "duckdb",
+    "yfinance",
+    "exchange_calendars",
+    "rich",
+    "apprise",
+    "matplotlib",
+    "jinja2",
+}
 
 
 def modules() -> list[Path]:

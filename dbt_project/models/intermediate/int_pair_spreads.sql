@@ -3,6 +3,9 @@
 with paired as (
     select
         pairs.pair_id,
+        pairs.long_symbol,
+        pairs.short_symbol,
+        pairs.kind,
         long_bars.session_date,
         long_bars.close_as_traded / short_bars.close_as_traded as value,
         long_returns.log_return_1d - short_returns.log_return_1d as spread_1d

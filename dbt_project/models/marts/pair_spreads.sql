@@ -1,6 +1,9 @@
 -- The gap between two instruments: who has been gaining on whom, and how unusually fast.
 select
     pair_id,
+    long_symbol,
+    short_symbol,
+    kind,
     session_date,
     value,
     spread_1d,

@@ -1,0 +1,41 @@
+"""The asset of the market brief."""
+
+import dagster as dg
+
+from orchestration.assets.publish import PUBLISHED
+from orchestration.settings import Settings
+
+BRIEF = dg.AssetKey(["published", "market_brief"])
+
+
+def build_brief(settings: Settings) -> dg.AssetsDefinition:
+    """The brief of the latest session, from the published tables alone."""
+    simulated = "SIMULATED prices. " if settings.simulated else ""
+
+    @dg.asset(
+        key=BRIEF,
+        deps=[PUBLISHED],
+        group_name="publish",
+        kinds={"html", "markdown"},
+        owners=["team:orewatch"],
+        tags={"source": settings.source},
+        description=f"{simulated}A short factual page about the latest session: what moved and how unusual it was,"
+        " levels met and near, juniors against seniors, metal against miners, volatility against trend.",
+        required_resource_keys={"settings", "progress"},
+    )
+    def market_brief(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        from orchestration.brief.write import write_brief
+
+        current: Settings = context.resources.settings
+        context.resources.progress(0, 0, "writing the brief")
+        written = write_brief(current)
+        return dg.MaterializeResult(
+            metadata={
+                "brief": dg.MetadataValue.md(written.brief.markdown),
+                "session": str(written.session),
+                "page": dg.MetadataValue.path(written.html),
+                "markdown": dg.MetadataValue.path(written.markdown),
+            }
+        )
+
+    return market_brief

@@ -1,0 +1,1 @@
+"""The market brief: a short factual page about one session, from the published tables alone."""

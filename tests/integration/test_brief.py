@@ -1,0 +1,83 @@
+"""The brief of the real job: its numbers are the tables', it needs no network, and it knows nothing of later days."""
+
+import datetime as dt
+import re
+from pathlib import Path
+
+import pytest
+
+from orchestration.brief.write import write_brief
+from orchestration.market.errors import OrewatchError
+from orchestration.settings import Settings
+from tests.jobs import published, run_job
+
+pytestmark = pytest.mark.integration
+
+SESSION = dt.date(2026, 1, 30)
+
+
+def refreshed(home: Path, as_of: dt.date) -> Settings:
+    settings = Settings(source="sample", home=home, as_of=as_of)
+    assert run_job(settings).success
+    return settings
+
+
+@pytest.fixture(scope="module")
+def then(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """The store as it was on the evening of the session."""
+    return refreshed(tmp_path_factory.mktemp("then"), SESSION)
+
+
+@pytest.fixture(scope="module")
+def later(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """The store some sessions later."""
+    return refreshed(tmp_path_factory.mktemp("later"), dt.date(2026, 2, 12))
+
+
+def test_the_job_writes_the_brief_of_the_latest_session(then: Settings) -> None:
+    assert {path.name for path in (then.root / "briefs").iterdir()} == {"2026-01-30.html", "2026-01-30.md"}
+
+
+def test_a_past_session_is_told_as_it_was_known_then(then: Settings, later: Settings) -> None:
+    def without_version(text: str) -> str:
+        return re.sub(r"published version \d+ of [-\d]+ [:\d]+ UTC", "", text)
+
+    at_the_time, afterwards = write_brief(then), write_brief(later, SESSION)
+    assert without_version(afterwards.brief.markdown) == without_version(at_the_time.brief.markdown)
+    assert without_version(afterwards.brief.html) == without_version(at_the_time.brief.html)
+
+
+def test_its_numbers_are_those_of_the_tables(then: Settings) -> None:
+    text = write_brief(then).brief.markdown
+    rows = published(
+        then,
+        "select symbol, return_1d, drawdown from returns inner join trend using (symbol, session_date)"
+        " where session_date = ? and return_1d is not null",
+        SESSION,
+    )
+    assert len(rows) > 20
+    for row in rows:
+        moves = text.partition("## What moved")[2].partition("## Levels")[0]
+        (line,) = [line for line in moves.splitlines() if line.startswith(f"| {row['symbol']} |")]
+        assert f" {row['return_1d']:+.2%} " in line
+        assert f" {row['drawdown']:+.2%} " in line
+
+
+def test_the_page_says_simulated_and_needs_no_network(then: Settings) -> None:
+    brief = write_brief(then).brief
+    assert "SIMULATED" in brief.html
+    assert "SIMULATED" in brief.markdown
+    assert brief.html.count("<svg") >= 4
+    # Names of XML namespaces are no addresses to fetch.
+    fetched = re.findall(r"""(?:src|href)\s*=\s*["'](?!#)[^"']*|url\((?!#)[^)]*\)|@import[^;]*|<script""", brief.html)
+    assert [found for found in fetched if "xlink" not in found] == []
+
+
+def test_a_day_without_bars_is_refused_with_the_nearest_sessions(then: Settings) -> None:
+    with pytest.raises(OrewatchError, match="no instrument has a bar on 2026-01-31; nearest sessions: 2026-01-30"):
+        write_brief(then, dt.date(2026, 1, 31))
+
+
+def test_nothing_published_is_said(tmp_path: Path) -> None:
+    with pytest.raises(OrewatchError, match="nothing has been published yet"):
+        write_brief(Settings(source="sample", home=tmp_path))

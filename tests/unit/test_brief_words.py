@@ -1,0 +1,172 @@
+"""The brief's sentences say what the rows say, and nothing about what is unknown."""
+
+import datetime as dt
+from typing import Any
+
+import pytest
+
+from orchestration.brief.facts import Facts
+from orchestration.brief.words import event_sentence, headline, level_name, move_sentence, price, sections
+from orchestration.storage.publish import PublishedManifest
+
+SESSION = dt.date(2026, 1, 30)
+
+
+def instrument(symbol: str = "SIL", **values: Any) -> dict[str, Any]:
+    row = {
+        "symbol": symbol,
+        "name": f"{symbol} fund",
+        "asset_class": "etf",
+        "metal": "silver",
+        "tier": "senior",
+        "currency": "USD",
+        "tick_size": 0.01,
+        "metal_symbol": "SLV",
+        "close": 94.3,
+        "return_1d": -0.1478,
+        "sessions_since_previous": 1,
+        "rules_hit": "senior_daily_move",
+        "is_record": False,
+        "largest_since": dt.date(2020, 3, 13),
+        "largest_since_return": -0.171,
+        "returns_since_inception": 3970,
+        "rank_since_inception": 2,
+        "history_start": dt.date(2010, 4, 20),
+        "z_63": -5.46,
+        "drawdown": -0.1766,
+    }
+    unknown = (
+        "return_21d return_ytd return_1y close_to_close_21 volatility_ratio_21_252 volatility_percentile_252"
+        " is_volatility_spike trend_state verdict high_52w low_52w beta_252"
+    )
+    return {**dict.fromkeys(unknown.split()), **row, **values}
+
+
+def event(name: str, direction: str = "up", **values: Any) -> dict[str, Any]:
+    row = {
+        "symbol": "SI=F",
+        "level_id": "silver_54",
+        "kind": "resistance",
+        "event": name,
+        "direction": direction,
+        "level": 54.0,
+        "prev_close": 52.916,
+        "close": 56.446,
+        "tick_size": 0.001,
+        "role_after": "support",
+        "is_repeat": False,
+        "levels_crossed": "90, 80",
+    }
+    return {**row, **values}
+
+
+def facts(**values: Any) -> Facts:
+    manifest = PublishedManifest(1, "", "files", False, "2026-01-30T23:00:00+00:00", {})
+    parts = "instruments absent events levels pairs sectors rejected history pair_history"
+    return Facts(**{"session": SESSION, "manifest": manifest, **{name: [] for name in parts.split()}, **values})
+
+
+def test_a_move_says_how_unusual_it_was() -> None:
+    assert move_sentence(instrument()) == (
+        "SIL fund, SIL, fell 14.78% to 94.30 USD, its largest fall since 2020-03-13 (-17.10%),"
+        " 5.5 standard deviations of the 63 returns before it."
+    )
+
+
+def test_a_record_says_since_when_it_is_known() -> None:
+    text = move_sentence(instrument(is_record=True, largest_since=None, largest_since_return=None, z_63=None))
+    assert text.endswith("its largest fall since its stored history starts on 2010-04-20 (3,970 returns).")
+
+
+def test_an_ordinary_return_is_not_called_large() -> None:
+    row = instrument(return_1d=0.004, rules_hit=None, is_record=None, largest_since=None, z_63=None)
+    assert move_sentence(row) == "SIL fund, SIL, rose 0.40% to 94.30 USD."
+
+
+def test_a_return_across_a_gap_says_so() -> None:
+    assert "bars are missing before it, the return spans 3 sessions" in move_sentence(
+        instrument(sessions_since_previous=3)
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "text"),
+    [
+        (event("close_cross"), "SI=F closed above 54, at 56.446 after 52.916."),
+        (event("gap_through", "down"), "SI=F opened and closed below 54, at 56.446 after 52.916."),
+        (event("pierce_rejected"), "SI=F traded above 54 and closed back at 56.446."),
+        (event("confirmed"), "SI=F closed above 54 a second time, at 56.446."),
+        (event("role_flip"), "SI=F has turned 54 into support with two closes above it, the latest at 56.446."),
+        (event("retest_held"), "SI=F came back to 54 and closed at 56.446: the retest held."),
+        (
+            event("zone_exited", "down", lower=54.0, upper=56.0),
+            "SI=F left the zone 54-56 downwards, at 56.446 after 52.916.",
+        ),
+        (
+            event("new_extreme", level_id="SI=F:52w_high", kind="extreme"),
+            "SI=F closed at 56.446, beyond its 52-week-high of 54.000.",
+        ),
+        (
+            event("round_numbers_crossed", "down", kind="round_number"),
+            "SI=F crossed 90, 80 downwards, to 56.446 from 52.916.",
+        ),
+    ],
+)
+def test_events_in_words(row: dict[str, Any], text: str) -> None:
+    assert event_sentence(row) == text
+
+
+def test_every_event_of_the_mart_has_words() -> None:
+    import json
+
+    from orchestration.settings import DBT_PROJECT_DIR
+
+    manifest = json.loads((DBT_PROJECT_DIR / "target" / "manifest.json").read_text("utf-8"))
+    (names,) = [
+        node["test_metadata"]["kwargs"]["values"]
+        for node in manifest["nodes"].values()
+        if node["resource_type"] == "test"
+        and node["attached_node"] == "model.orewatch.level_events"
+        and node["column_name"] == "event"
+        and node["test_metadata"]["name"] == "accepted_values"
+    ]
+    assert names
+    for name in names:
+        assert name.replace("_", " ") + " upwards at" not in event_sentence(event(name)), name
+
+
+def test_prices_have_the_decimals_of_their_tick_and_one_more_between_ticks() -> None:
+    row = {"tick_size": 0.01}
+    assert [price(row, value) for value in (94.3, 40.595, 94.30000305, 4713.9)] == [
+        "94.30",
+        "40.595",
+        "94.30",
+        "4,713.90",
+    ]
+    assert price({"tick_size": 0.1}, 4713.9) == "4,713.9"
+    assert price(row, None) == ""
+
+
+def test_levels_are_named_without_zeros_and_without_a_role_that_flips() -> None:
+    row = {"tick_size": 0.001, "lower": 54.0, "upper": 56.0, "kind": "support"}
+    assert level_name(row) == "54-56"
+    assert level_name({**row, "upper": 54.0, "kind": "psychological"}) == "54 (psychological)"
+
+
+def test_unknown_figures_leave_empty_cells() -> None:
+    young = instrument("AUAU", rules_hit=None, z_63=None)
+    (moves, *_rest) = sections(facts(instruments=[young]))
+    assert moves.table is not None
+    ((symbol, _, close, change, z, rank, month, ytd, year, drawdown),) = moves.table.rows
+    assert (symbol, close, change, drawdown) == ("AUAU", "94.30", "-14.78%", "-17.66%")
+    assert (z, rank, month, ytd, year) == ("", "", "", "", "")
+
+
+def test_a_session_without_returns_says_so() -> None:
+    assert headline(facts(instruments=[instrument(return_1d=None)])) == "No instrument has a return for this session."
+
+
+def test_instruments_without_a_bar_are_named() -> None:
+    absent = [{"symbol": "FRES", "name": "Fresnillo", "last_session": dt.date(2026, 1, 29)}]
+    last = sections(facts(instruments=[instrument()], absent=absent))[-1]
+    assert last.sentences == ["FRES has no bar for this session; its latest is of 2026-01-29."]
