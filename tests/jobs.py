@@ -76,7 +76,7 @@ def small_seeds(folder: Path, *symbols: str, levels: str = "", rules: str | None
         folder,
         instruments=instrument_rows(*symbols),
         price_levels="level_id,symbol,lower,upper,kind,active_from,note\n" + levels,
-        pairs="pair_id,long_symbol,short_symbol,kind\n",
+        pairs="pair_id,long_symbol,short_symbol,kind,z_threshold\n",
         move_rules="rule_id,scope,scope_value,measure,sessions,threshold,note\n"
         + (rules if rules is not None else "daily,all,,return_1d,1,0.05,\n"),
         published_claims="claim_id,published_on,publisher,symbol,measure,argument,session_date,claimed,tolerance,note\n",

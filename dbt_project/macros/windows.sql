@@ -42,3 +42,8 @@
             ) / {{ 2.0 * n }}
     end
 {%- endmacro %}
+
+{# Whether a condition holds and held nowhere in the frame before the row; what is unknown there counts as not. #}
+{% macro first_of_run(condition, frame) -%}
+    {{ condition }} and coalesce(max(cast({{ condition }} as integer)) over {{ frame }}, 0) = 0
+{%- endmacro %}

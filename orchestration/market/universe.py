@@ -139,6 +139,7 @@ class Pair(SeedRow):
     long_symbol: Symbol
     short_symbol: Symbol
     kind: Literal["junior_senior", "metal_ratio", "miners_to_metal"]
+    z_threshold: PositiveFloat
 
 
 class MoveRule(SeedRow):

@@ -40,7 +40,9 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("note", _TEXT),
         ]
     ),
-    "pairs": pa.schema([(name, _TEXT) for name in ("pair_id", "long_symbol", "short_symbol", "kind")]),
+    "pairs": pa.schema(
+        [*((name, _TEXT) for name in ("pair_id", "long_symbol", "short_symbol", "kind")), ("z_threshold", _NUMBER)]
+    ),
     "move_rules": pa.schema(
         [
             ("rule_id", _TEXT),

@@ -83,7 +83,8 @@ def build(home: Path) -> Settings:
     rows.append("FUT,FUT,FUT,metal,silver,metal,XNYS,USD,0.01,,,\n")
     rows.append("NDQ,NDQ,NDQ,index,silver,benchmark,XNYS,USD,0.01,SPX,,\n")
     (seeds / "instruments.csv").write_text(INSTRUMENTS_HEADER + "".join(rows))
-    (seeds / "pairs.csv").write_text("pair_id,long_symbol,short_symbol,kind\nndq_spx,NDQ,SPX,junior_senior\n")
+    pair = "ndq_spx,NDQ,SPX,junior_senior,2\n"
+    (seeds / "pairs.csv").write_text("pair_id,long_symbol,short_symbol,kind,z_threshold\n" + pair)
     settings = Settings(source="files", files=write_drop_folder(home / "drop"), home=home / "home", seeds=seeds)
     result = run_job(settings)
     if not result.success:

@@ -25,7 +25,7 @@ SEEDS = {
         "silver_54,SI=F,54,54,resistance,2025-10-01,\n"
         'silver_zone,SI=F,54,56,support,2025-11-28,"a zone, not a line"\n'
     ),
-    "pairs": "pair_id,long_symbol,short_symbol,kind\nmetal,SIL,SI=F,miners_to_metal\n",
+    "pairs": "pair_id,long_symbol,short_symbol,kind,z_threshold\nmetal,SIL,SI=F,miners_to_metal,2\n",
     "move_rules": (
         "rule_id,scope,scope_value,measure,sessions,threshold,note\n"
         "senior_move,tier,senior,return_1d,1,0.06,\n"
@@ -150,14 +150,16 @@ def test_line_ends_and_byte_order_mark(folder: Path, end: str, mark: str) -> Non
 def test_blank_lines_and_spaces_around_cells(folder: Path) -> None:
     expected = load_universe(folder)
     (folder / "pairs.csv").write_text(
-        " pair_id , long_symbol,short_symbol ,kind\n\n , ,,\nmetal , SIL,SI=F, miners_to_metal\n\n\n"
+        " pair_id , long_symbol,short_symbol ,kind,z_threshold\n\n , ,,,\nmetal , SIL,SI=F, miners_to_metal,2\n\n\n"
     )
     assert load_universe(folder) == expected
 
 
 def test_columns_in_another_order(folder: Path) -> None:
     expected = load_universe(folder)
-    (folder / "pairs.csv").write_text("kind,short_symbol,long_symbol,pair_id\nminers_to_metal,SI=F,SIL,metal\n")
+    (folder / "pairs.csv").write_text(
+        "kind,short_symbol,long_symbol,pair_id,z_threshold\nminers_to_metal,SI=F,SIL,metal,2\n"
+    )
     assert load_universe(folder) == expected
 
 
@@ -184,7 +186,7 @@ def test_missing_file(folder: Path) -> None:
     (folder / "pairs.csv").unlink()
     assert error_of(folder) == (
         f"pairs.csv: the file is missing in {folder}; "
-        "allowed: a CSV with the columns pair_id, long_symbol, short_symbol, kind"
+        "allowed: a CSV with the columns pair_id, long_symbol, short_symbol, kind, z_threshold"
     )
 
 
@@ -204,7 +206,7 @@ def test_file_without_permission(folder: Path) -> None:
 def test_empty_file(folder: Path, content: bytes) -> None:
     (folder / "pairs.csv").write_bytes(content)
     assert error_of(folder) == (
-        "pairs.csv: the file is empty; allowed: a header row with pair_id, long_symbol, short_symbol, kind"
+        "pairs.csv: the file is empty; allowed: a header row with pair_id, long_symbol, short_symbol, kind, z_threshold"
     )
 
 
@@ -228,14 +230,14 @@ def test_semicolons(folder: Path) -> None:
 def test_unknown_column(folder: Path) -> None:
     edit(folder, "pairs", "kind", "kind,comment")
     assert error_of(folder) == (
-        "pairs.csv, row 1: column 'comment' is unknown; allowed: pair_id, long_symbol, short_symbol, kind"
+        "pairs.csv, row 1: column 'comment' is unknown; allowed: pair_id, long_symbol, short_symbol, kind, z_threshold"
     )
 
 
 def test_unknown_column_with_a_line_break(folder: Path) -> None:
     edit(folder, "pairs", "kind", 'kind,"com\nment"')
     assert error_of(folder) == (
-        "pairs.csv, row 1: column 'com?ment' is unknown; allowed: pair_id, long_symbol, short_symbol, kind"
+        "pairs.csv, row 1: column 'com?ment' is unknown; allowed: pair_id, long_symbol, short_symbol, kind, z_threshold"
     )
 
 
@@ -244,11 +246,11 @@ def test_duplicate_column(folder: Path) -> None:
     assert error_of(folder) == "pairs.csv, row 1: column 'kind' stands twice; allowed: each column once"
 
 
-@pytest.mark.parametrize(("new", "cells"), [("SIL,SI=F", 3), ("SIL,SI=F,miners_to_metal,", 5)])
+@pytest.mark.parametrize(("new", "cells"), [("SIL,SI=F", 4), ("SIL,SI=F,miners_to_metal,", 6)])
 def test_ragged_row(folder: Path, new: str, cells: int) -> None:
     edit(folder, "pairs", "SIL,SI=F,miners_to_metal", new)
     assert error_of(folder) == (
-        f"pairs.csv, row 2: {cells} cells where the header has 4; "
+        f"pairs.csv, row 2: {cells} cells where the header has 5; "
         "allowed: one cell per column (quote a text that holds a comma)"
     )
 

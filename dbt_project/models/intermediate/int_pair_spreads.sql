@@ -6,6 +6,7 @@ with paired as (
         pairs.long_symbol,
         pairs.short_symbol,
         pairs.kind,
+        pairs.z_threshold,
         long_bars.session_date,
         long_bars.close_as_traded / short_bars.close_as_traded as value,
         long_returns.log_return_1d - short_returns.log_return_1d as spread_1d

@@ -1,4 +1,23 @@
 -- The gap between two instruments: who has been gaining on whom, and how unusually fast.
+with placed as (
+    select
+        *,
+        (spread_21d - mean_before) / nullif(sd_before, 0) as z_252,
+        case
+            when sign(spread_21d) <> sign(spread_5_before) then 'turned'
+            when abs(spread_21d) > abs(spread_5_before) then 'widening'
+            when spread_21d is not null and spread_5_before is not null then 'narrowing'
+        end as state
+    from {{ ref('int_pair_spreads') }}
+),
+
+judged as (
+    select
+        *,
+        state = 'widening' and abs(z_252) >= z_threshold as is_wide
+    from placed
+)
+
 select
     pair_id,
     long_symbol,
@@ -8,12 +27,15 @@ select
     value,
     spread_1d,
     spread_21d,
-    (spread_21d - mean_before) / nullif(sd_before, 0) as z_252,
+    z_252,
     percentile_252,
-    case
-        when sign(spread_21d) <> sign(spread_5_before) then 'turned'
-        when abs(spread_21d) > abs(spread_5_before) then 'widening'
-        when spread_21d is not null and spread_5_before is not null then 'narrowing'
-    end as state,
+    state,
+    z_threshold,
+    {{ first_of_run('is_wide', 'earlier') }} as widening_began,
     {{ source_name() }} as source
-from {{ ref('int_pair_spreads') }}
+from judged
+window earlier as (
+    partition by pair_id
+    order by session_date
+    rows between 5 preceding and 1 preceding
+)

@@ -1,4 +1,11 @@
 -- How much each instrument has been moving, annualised, and how unusual that is.
+with measured as (
+    select
+        *,
+        volatility_ratio_21_252 >= 1.5 and percentile_252 >= 0.95 as is_volatility_spike
+    from {{ ref('int_volatility_rank') }}
+)
+
 select
     measured.symbol,
     measured.session_date,
@@ -14,10 +21,16 @@ select
     measured.percentile_252 as volatility_percentile_252,
     measured.volatility_of_volatility_63,
     measured.volatility_ratio_21_252,
-    measured.volatility_ratio_21_252 >= 1.5 and measured.percentile_252 >= 0.95 as is_volatility_spike,
+    measured.is_volatility_spike,
+    {{ first_of_run('measured.is_volatility_spike', 'earlier') }} as spike_began,
     {{ source_name() }} as source
-from {{ ref('int_volatility_rank') }} as measured
+from measured
 left join {{ ref('int_ewma') }} as ewma
     on
         measured.symbol = ewma.symbol
         and measured.session_date = ewma.session_date
+window earlier as (
+    partition by measured.symbol
+    order by measured.session_date
+    rows between 5 preceding and 1 preceding
+)
