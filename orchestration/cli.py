@@ -71,6 +71,22 @@ def verify_claims() -> None:
 
 
 @app.command()
+def alerts(
+    test: Annotated[bool, typer.Option("--test", help="Send a test message to every channel.")] = False,
+) -> None:
+    """Show the channels of alerts, what they are still owed and what they were sent last."""
+    with readable_errors():
+        from orchestration.alerts.overview import print_alerts, test_channels
+        from orchestration.settings import load_settings
+
+        settings = load_settings()
+        if not test:
+            print_alerts(settings)
+        elif not test_channels(settings):
+            raise typer.Exit(1)
+
+
+@app.command()
 def dev(
     port: Annotated[int, typer.Option(help="Port of the web UI on 127.0.0.1.", min=1, max=65535)] = 3000,
 ) -> None:
