@@ -76,13 +76,13 @@ def alerts(
 ) -> None:
     """Show the channels of alerts, what they are still owed and what they were sent last."""
     with readable_errors():
-        from orchestration.alerts.overview import print_alerts, test_channels
+        from orchestration.alerts.overview import print_alerts, try_channels
         from orchestration.settings import load_settings
 
         settings = load_settings()
         if not test:
             print_alerts(settings)
-        elif not test_channels(settings):
+        elif not try_channels(settings):
             raise typer.Exit(1)
 
 

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -134,10 +135,7 @@ def collect(settings: Settings, instance: dg.DagsterInstance, notes: Journal) ->
         ]
         failed = run.status is dg.DagsterRunStatus.FAILURE
         day = dt.datetime.fromtimestamp(ended, dt.UTC).date()
-
-        def judge(before: Any, run_id: str = run.run_id, what: tuple = (failed, day, evaluations, causes)) -> Any:
-            return judge_run(run_id, *what, before)
-
+        judge = partial(judge_run, run.run_id, failed, day, evaluations, causes)
         notes.record_run(run.run_id, record.start_time or ended, ended, judge, time.time())
     notes.collected(asked)
 

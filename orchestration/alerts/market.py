@@ -1,8 +1,8 @@
 """Alerts from the rows that market checks flag.
 
-A group of checks flags rows of a mart (`checks.flags`); one `Group` here says what to tell of them. All it relies on are
-`symbol` and `session_date` of a flagged row, `event_id` where it has one, and the published marts, from which it reads
-the rest. A group without an entry is told in plain words of its row, so that a new check is never silent.
+A group of checks flags rows of a mart (`checks.flags`); one `Group` here says what to tell of them. All it relies on
+are `symbol` and `session_date` of a flagged row, `event_id` where it has one, and the published marts, from which it
+reads the rest. A group without an entry is told in plain words of its row, so that a new check is never silent.
 """
 
 import datetime as dt
@@ -16,8 +16,12 @@ from orchestration.market.universe import PriceLevel, Universe
 
 Row = Mapping[str, Any]
 
-# One scale for what has a z score and what has none: a closing cross of a watched level reads like a 4-sigma move.
-CROSS_RANK, OTHER_EVENT_RANK, TOUCH_RANK, RECORD_RANK = 4.0, 3.0, 1.0, 100.0
+# One order for moves, which have a z score, and for what has none. Records come first; then the levels that somebody
+# chose to watch, if the price went through; then moves by their score; a level that held comes last.
+RECORD_RANK, CROSS_RANK, OTHER_EVENT_RANK, TOUCH_RANK = 100.0, 50.0, 40.0, 0.0
+
+# A record of fewer returns than a year's is none that anybody would call so.
+RECORD_NEEDS = 252
 
 # The price came to the level and went back, or stayed where it had been.
 TOUCHES = ("pierce_rejected", "retest_held", "confirmed")
@@ -135,14 +139,13 @@ def move_alert(event_id: str, rows: Sequence[Row], facts: Facts) -> Alert:
     change = row.get("return_1d")
     way = "fall" if (change or 0) < 0 else "rise"
     lines = []
+    record = bool(row.get("is_record")) and (row.get("returns_since_inception") or RECORD_NEEDS) >= RECORD_NEEDS
     if row.get("is_record"):
         lines.append(f"the largest daily {way} since the history begins, {row.get('history_start')}")
     elif row.get("largest_since"):
         then = f" ({row['largest_since_return']:+.2%})" if row.get("largest_since_return") is not None else ""
-        rank = row.get("rank_since_inception")
-        lines.append(
-            f"the largest {way} since {row['largest_since']}{then}" + (f"; rank {rank} of all" if rank else "")
-        )
+        place = f", number {row['rank_since_inception']} of all" if row.get("rank_since_inception") else ""
+        lines.append(f"the largest {way} since {row['largest_since']}{then}{place}")
     scores = [
         f"{row[name]:+.1f} against {text}"
         for name, text in (("z_21", "21 sessions"), ("z_63", "63"), ("robust_z_252", "252, robust"))
@@ -152,10 +155,9 @@ def move_alert(event_id: str, rows: Sequence[Row], facts: Facts) -> Alert:
         lines.append(f"standard deviations: {'; '.join(scores)}")
     if row.get("bridges_gap"):
         lines.append("bars are missing before it: the move spans more than one session")
-    rules = dict.fromkeys(
-        rule for r in [row, *rows] for rule in str(r.get("rules_hit") or r.get("rule_id")).split(", ")
-    )
-    lines.append(f"rules {', '.join(rule for rule in rules if rule != 'None')}")
+    broken = (str(r.get("rules_hit") or r.get("rule_id") or "") for r in [row, *rows])
+    rules = dict.fromkeys(rule for text in broken for rule in text.split(", ") if rule)
+    lines.append(f"rules {', '.join(rules)}")
     unusual = max((abs(row[name]) for name in ("z_21", "z_63", "z_ewma") if row.get(name) is not None), default=0.0)
     return Alert(
         event_id,
@@ -165,7 +167,7 @@ def move_alert(event_id: str, rows: Sequence[Row], facts: Facts) -> Alert:
         row["session_date"],
         f"{_named(row['symbol'], facts)} " + ("moved" if change is None else f"{change:+.2%}"),
         tuple(lines),
-        unusual + (RECORD_RANK if row.get("is_record") else 0.0),
+        unusual + (RECORD_RANK if record else 0.0),
     )
 
 
@@ -175,7 +177,7 @@ def other_group(group: str, kind: str | None = None) -> Group:
     def event_id(row: Row) -> str:
         return str(row.get("event_id") or f"{_subject(row)}|{row['session_date']}|{group}")
 
-    def alert(event_id: str, rows: Sequence[Row], facts: Facts) -> Alert:
+    def alert(event_id: str, rows: Sequence[Row], facts: Facts) -> Alert:  # noqa: ARG001  (the signature of a group)
         row = rows[0]
         shown = [f"{_words(name)} {_cell(value)}" for name, value in row.items() if value is not None]
         symbols = (row["symbol"],) if row.get("symbol") else ()

@@ -33,7 +33,7 @@ def print_alerts(settings: Settings, console: Console | None = None) -> None:
         console.print(_deliveries("Sent last", sent))
 
 
-def test_channels(settings: Settings, console: Console | None = None) -> bool:
+def try_channels(settings: Settings, console: Console | None = None) -> bool:
     """Send every channel a test message and say how it went; returns whether all accepted it."""
     console = console or Console()
     if not settings.channels:

@@ -1,8 +1,8 @@
 """Sends what one channel is owed: a process of its own, started by `alerts.deliver`.
 
-A process can be ended at its time limit whatever a service does, and Apprise's log, which may show pieces of a URL, ends
-with it. The URL comes through standard input, never through the command line. Standard output gets one line of JSON:
-how many were sent, and why the rest was not. One sender at a time per channel: a lock that ends with its process.
+A process can be ended at its time limit whatever a service does, and Apprise's log, which may show pieces of a URL,
+ends with it. The URL comes through standard input, never through the command line. Standard output gets one line of
+JSON: how many were sent, and why the rest was not. One sender at a time per channel: a lock that ends with its process.
 
 This is the only module that imports Apprise.
 """
@@ -52,7 +52,7 @@ def main() -> None:
     order = json.load(sys.stdin)
     try:
         outcome = _carry_out(order)
-    except Exception as error:  # noqa: BLE001  (its text may hold a URL; its class does not)
+    except Exception as error:  # its text may hold a URL; its class does not
         outcome = {"sent": 0, "reason": f"the sender broke off: {type(error).__name__}"}
     print(json.dumps(outcome))  # noqa: T201
 

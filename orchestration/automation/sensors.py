@@ -1,8 +1,8 @@
 """What happens when a run has ended: alerts.
 
-One plain sensor, not a sensor for each status of a run: those hear of a run once, so that an error while they tell of it
-would lose it, never hear of runs from the command line, and could not try a channel again that was down. The journal
-knows which runs have been looked at; see docs/decisions/0010-alerts.md.
+One plain sensor, not a sensor for each status of a run: those hear of a run once, so that an error while they tell of
+it would lose it, never hear of runs from the command line, and could not try a channel again that was down. The
+journal knows which runs have been looked at; see docs/decisions/0010-alerts.md.
 """
 
 import dagster as dg

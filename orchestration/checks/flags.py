@@ -137,7 +137,10 @@ def flags(settings: Settings, group: str, checks: Iterable[str] = ()) -> Flags:
 
 
 def remember(settings: Settings, group: str, shown: Flags) -> None:
-    """Note what a group of checks has shown; in the journal of alerts first, so that a kill in between loses nothing."""
+    """Note what a group of checks has shown.
+
+    In the journal of alerts first: after a kill in between, the checks show it again and the journal knows it.
+    """
     from orchestration.alerts.deliver import note_flagged
 
     note_flagged(settings, group, shown.rows, _market_file(settings, shown.version))
