@@ -178,8 +178,10 @@ def _start(settings: Settings, channel: Channel, test: bool) -> subprocess.Popen
 
 
 def _finish(channel: Channel, process: subprocess.Popen[str], deadline: float) -> Outcome:
+    # One that has ended while another was waited for has its answer ready.
+    patience = None if process.poll() is not None else max(0.0, deadline - time.monotonic())
     try:
-        output, _ = process.communicate(timeout=max(0.0, deadline - time.monotonic()))
+        output, _ = process.communicate(timeout=patience)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
