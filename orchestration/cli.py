@@ -107,6 +107,8 @@ def dev(
         prepare_instance(settings)
         # Relative paths were meant from here; the web server and its code location start in the project's folder.
         os.environ.update(settings.given_environment())
+        # Where the links of alerts lead, unless the user says that readers reach it elsewhere.
+        os.environ.setdefault("OREWATCH_UI_URL", f"http://127.0.0.1:{port}")
         os.chdir(PROJECT_ROOT)
         dg = shutil.which("dg", path=f"{os.path.dirname(sys.executable)}:{os.environ.get('PATH', '')}")  # noqa: PTH120
         if dg is None:

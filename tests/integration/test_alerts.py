@@ -13,9 +13,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
-from orchestration.alerts.deliver import Outcome, send
+from orchestration.alerts.deliver import Outcome, Report, send, tell
 from orchestration.alerts.journal import Judgement, journal
 from orchestration.alerts.messages import Alert
 from orchestration.alerts.overview import print_alerts, try_channels
@@ -196,6 +197,17 @@ def test_secrets_are_nowhere(
     for secret in ("pa55w0rd", "t0k3n"):
         assert secret not in seen
         assert secret.encode() not in written
+
+
+def test_without_a_channel_each_event_is_logged_once(tmp_path: Path) -> None:
+    settings = home(tmp_path)
+    with journal(settings.alerts_dir) as notes, dg.DagsterInstance.ephemeral() as instance:
+        notes.record([Alert("a", "move", "warning", ("SIL",), DAY, "SIL moved")], time.time())
+        notes.record_run("run", time.time() - 9, time.time(), lambda _: Judgement({}, []), time.time())
+        lines: list[str] = []
+        assert tell(settings, instance, lines.append) == Report(1, [])
+        assert tell(settings, instance, lines.append) == Report(0, [])
+    assert lines == ["SIMULATED warning move 2026-01-30: SIL moved [a]"]
 
 
 def test_a_test_message_reaches_every_channel(tmp_path: Path, hook: Webhook) -> None:
