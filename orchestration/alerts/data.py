@@ -65,7 +65,9 @@ def judge_run(
             alerts.append(_check_alert(run_id, ended, evaluation, records))
         failing[name] = state
     if not failed:
-        failing.pop(RUN, None)
+        # A fetch alone, the first half of a refresh from the command line, is no proof that all is well again.
+        if any(step in MARKET_STEPS for step, _ in evaluations):
+            failing.pop(RUN, None)
     elif not stopped:  # else the check has said it
         state = _digest([ended.isoformat(), *causes])
         if failing.get(RUN) != state:

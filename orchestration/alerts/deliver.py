@@ -123,21 +123,31 @@ def collect(settings: Settings, instance: dg.DagsterInstance, notes: Journal) ->
         other = run.tags.get("source", settings.source) != settings.source
         if other or notes.has_run(run.run_id) or ended < begun - OVERLAP_SECONDS:
             continue
+        failed = run.status is dg.DagsterRunStatus.FAILURE
         evaluations = [
             (entry.step_key, entry.dagster_event.asset_check_evaluation_data)
             for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
             if entry.dagster_event
         ]
-        causes = [
-            f"{entry.step_key}: {cause(entry.dagster_event)}"
-            for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
-            if entry.dagster_event
-        ]
-        failed = run.status is dg.DagsterRunStatus.FAILURE
+        causes = _causes(instance, run.run_id) if failed else []
         day = dt.datetime.fromtimestamp(ended, dt.UTC).date()
         judge = partial(judge_run, run.run_id, failed, day, evaluations, causes)
         notes.record_run(run.run_id, record.start_time or ended, ended, judge, time.time())
     notes.collected(asked)
+
+
+def _causes(instance: dg.DagsterInstance, run_id: str) -> list[str]:
+    """Why a run failed, one line for each failed step; where no step says so, what was said of the whole run."""
+    steps = [
+        f"{entry.step_key}: {cause(entry.dagster_event)}"
+        for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+        if entry.dagster_event
+    ]
+    return steps or [
+        entry.dagster_event.message.strip().splitlines()[0]
+        for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
+        if entry.dagster_event and entry.dagster_event.message
+    ]
 
 
 def send(settings: Settings, channels: Sequence[Channel], test: bool = False) -> list[Outcome]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from orchestration.alerts.deliver import tell
 from orchestration.alerts.journal import journal
 from orchestration.assets.ingest import RefreshConfig
 from orchestration.build import build_definitions
@@ -120,6 +121,21 @@ def test_sensor_and_command_line_tell_each_event_once(
     with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
         assert tick(settings, instance) == "0 new events"
     assert len(hook.messages) == 2
+
+
+def test_a_run_whose_process_died_is_told_with_its_reason(settings: Settings, hook: Webhook) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        tell(settings, instance)
+        job = build_definitions(settings).resolve_job_def("refresh")
+        run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+        other = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags={"source": "sample"})
+        for each in (run, other):
+            instance.report_run_failed(each, "the process of this run is gone; the next refresh picks up")
+        assert tell(settings, instance).events == 1
+        assert tell(settings, instance).events == 0
+    (message,) = hook.messages
+    assert hook.ids == [f"data|run|{run.run_id}"]
+    assert "the process of this run is gone; the next refresh picks up" in message["message"]
 
 
 def test_a_failed_run_is_told_and_waits_for_its_channel(

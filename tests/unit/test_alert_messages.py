@@ -237,6 +237,10 @@ def test_a_failed_run_is_told_once_a_day_and_cause() -> None:
     assert (told.severity, told.symbols, told.title) == ("error", (), "the refresh failed")
     assert told.lines[0] == "dbt_models: broken"
     assert runs.news(failed=True) == []
+    assert runs.news(("ingest", evaluated("fetch_outcome", True))) == []
+    assert runs.news(failed=True) == []  # a fetch alone has proved nothing
+    assert runs.news(("level_checks", evaluated("silver_100", True))) == []
+    assert len(runs.news(failed=True)) == 1
     assert len(runs.news(failed=True, causes=["ingest: another"])) == 1
     assert len(runs.news(failed=True, causes=["ingest: another"], day=DAY + dt.timedelta(1))) == 1
 
