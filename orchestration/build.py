@@ -14,6 +14,7 @@ from orchestration.assets.models import build_models
 from orchestration.assets.publish import build_publish
 from orchestration.automation.jobs import build_refresh_job
 from orchestration.automation.schedules import build_schedule
+from orchestration.automation.sensors import build_alert_sensor
 from orchestration.checks.data_quality import build_data_checks
 from orchestration.checks.levels import build_level_checks
 from orchestration.checks.moves import build_move_checks
@@ -41,6 +42,7 @@ def build_definitions(settings: Settings | None = None, resources: Mapping[str, 
         asset_checks=[build_data_checks(), *(checks for checks in market_checks if checks is not None)],
         jobs=[job],
         schedules=[build_schedule(job, settings)],
+        sensors=[build_alert_sensor(settings)],
         # A step of its own process would load the code location again: seconds for each.
         executor=dg.in_process_executor,
         resources={

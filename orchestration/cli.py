@@ -111,6 +111,22 @@ def _session(text: str) -> dt.date | None:
 
 
 @app.command()
+def alerts(
+    test: Annotated[bool, typer.Option("--test", help="Send a test message to every channel.")] = False,
+) -> None:
+    """Show the channels of alerts, what they are still owed and what they were sent last."""
+    with readable_errors():
+        from orchestration.alerts.overview import print_alerts, try_channels
+        from orchestration.settings import load_settings
+
+        settings = load_settings()
+        if not test:
+            print_alerts(settings)
+        elif not try_channels(settings):
+            raise typer.Exit(1)
+
+
+@app.command()
 def dev(
     port: Annotated[int, typer.Option(help="Port of the web UI on 127.0.0.1.", min=1, max=65535)] = 3000,
 ) -> None:
@@ -131,6 +147,8 @@ def dev(
         prepare_instance(settings)
         # Relative paths were meant from here; the web server and its code location start in the project's folder.
         os.environ.update(settings.given_environment())
+        # Where the links of alerts lead, unless the user says that readers reach it elsewhere.
+        os.environ.setdefault("OREWATCH_UI_URL", f"http://127.0.0.1:{port}")
         os.chdir(PROJECT_ROOT)
         dg = shutil.which("dg", path=f"{os.path.dirname(sys.executable)}:{os.environ.get('PATH', '')}")  # noqa: PTH120
         if dg is None:

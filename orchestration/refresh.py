@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import sqlite3
 import sys
 import time
 import warnings
@@ -14,11 +15,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from orchestration.alerts.data import cause
+from orchestration.alerts.deliver import Report, open_journal, tell
 from orchestration.assets.ingest import INGESTED, RefreshConfig, plan_rules
 from orchestration.build import build_definitions
 from orchestration.checks.flags import evaluated_version
 from orchestration.instance import fail_dead_runs, prepare_instance, process_tags
-from orchestration.market.errors import OrewatchError
 from orchestration.market.universe import load_universe
 from orchestration.report import print_flags, print_header
 from orchestration.resources import ProgressReporter
@@ -45,6 +47,8 @@ def run_refresh(settings: Settings, config: RefreshConfig, console: Console | No
     print_header(console, settings)
     prepare_instance(settings)
     with _progress(console) as progress, _quiet(), dg.DagsterInstance.get() as instance:
+        # Before any run of this refresh can end: what ended earlier is no news.
+        open_journal(settings)
         fail_dead_runs(instance)
         definitions = build_definitions(
             settings, resources={"progress": dg.ResourceDefinition.hardcoded_resource(progress)}
@@ -57,11 +61,14 @@ def run_refresh(settings: Settings, config: RefreshConfig, console: Console | No
         if fetched.success and not is_current(settings):
             rest = sorted(set(job.asset_layer.executable_asset_keys) - set(INGESTED))
             built = _run("build and check", job, instance, rest, {})
+        told = _tell(console, settings, instance)
     for result in filter(None, (fetched, built)):
         _print_outcome(console, result)
     success = fetched.success and (built is None or built.success)
     if success:
         print_flags(console, settings, rebuilt=built is not None)
+    if told:
+        _print_alerts(console, settings, told)
     return success
 
 
@@ -90,6 +97,22 @@ def _run(
         run_config={**run_config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         tags={"part": part, **process_tags()},
     )
+
+
+def _tell(console: Console, settings: Settings, instance: dg.DagsterInstance) -> Report | None:
+    """Send what channels are owed; nothing that goes wrong here is a reason to fail a refresh."""
+    try:
+        return tell(settings, instance, everything=True)
+    except (OSError, sqlite3.Error) as error:
+        console.print(f"[yellow]warning[/] alerts: {escape(str(error))}; they will be sent with the next refresh")
+        return None
+
+
+def _print_alerts(console: Console, settings: Settings, told: Report) -> None:
+    for outcome in told.outcomes:
+        console.print(f"Alerts:         {escape(outcome.text)}", highlight=False)
+    if told.events and not settings.channels:
+        console.print(f"Alerts:         {told.events} noted; to have them sent, set OREWATCH_ALERTS")
 
 
 @contextlib.contextmanager
@@ -151,7 +174,7 @@ def _print_outcome(console: Console, result: dg.ExecuteInProcessResult) -> None:
     if not result.success:
         for event in result.all_events:
             if event.is_step_failure:
-                console.print(f"[bold red]failed[/] {event.step_key}: {escape(_cause(event))}", soft_wrap=True)
+                console.print(f"[bold red]failed[/] {event.step_key}: {escape(cause(event))}", soft_wrap=True)
         console.print("Readers keep the last published version. The run's log is in the web UI: orewatch dev")
 
 
@@ -164,19 +187,6 @@ def _print_offenders(console: Console, evaluation: Any) -> None:
                 )
             if len(value.records) > 5:
                 console.print(f"  and {len(value.records) - 5} more")
-
-
-def _cause(event: dg.DagsterEvent) -> str:
-    """The error that a person can act on: our own one at the bottom of the chain, else the outermost line."""
-    error = event.step_failure_data.error
-    if event.step_failure_data.user_failure_data and event.step_failure_data.user_failure_data.description:
-        return event.step_failure_data.user_failure_data.description
-    ours = {cls.__name__ for cls in OrewatchError.__subclasses__()}
-    while error is not None:
-        if error.cls_name in ours or error.cause is None:
-            return error.message.strip().splitlines()[0]
-        error = error.cause
-    return "unknown"
 
 
 def _metadata(result: dg.ExecuteInProcessResult, asset: str, name: str) -> Any:

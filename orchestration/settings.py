@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Literal, Self, get_args
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from orchestration.channels import Channel, read_channels
 from orchestration.market.errors import SettingsError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -33,7 +34,9 @@ PATTERN_SIGNS = "*?[]{}"
 class Settings(BaseSettings):
     """What a user can set, with defaults that run the simulated market out of the box."""
 
-    model_config = SettingsConfigDict(env_prefix="OREWATCH_", env_ignore_empty=True, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="OREWATCH_", env_ignore_empty=True, frozen=True, extra="ignore", hide_input_in_errors=True
+    )
 
     source: SourceName = Field("sample", description="where prices come from")
     home: Path = Field(PROJECT_ROOT / "data", description="folder of lake, warehouse, published versions and runs")
@@ -54,6 +57,11 @@ class Settings(BaseSettings):
     yahoo_backoff_seconds: float = Field(
         2, ge=0, le=300, description="first wait after a rate limit; doubles, with jitter"
     )
+    alerts: SecretStr = Field(SecretStr(""), description="channels of alerts; see `orchestration.channels`")
+    alert_timeout_seconds: float = Field(
+        20, ge=1, le=45, description="time limit of one delivery to a channel; a sensor may take 60 seconds"
+    )
+    ui_url: str = Field("http://127.0.0.1:3000", description="where a reader of an alert finds the web UI")
 
     @field_validator("home", "files", "seeds", mode="after")
     @classmethod
@@ -77,6 +85,19 @@ class Settings(BaseSettings):
         if not SAMPLE_FIRST_SESSION <= value <= SAMPLE_LAST_AS_OF:
             raise ValueError(_DATES_ALLOWED)
         return value
+
+    @field_validator("alerts")
+    @classmethod
+    def _channels(cls, value: SecretStr) -> SecretStr:
+        read_channels(value.get_secret_value())
+        return value
+
+    @field_validator("ui_url")
+    @classmethod
+    def _web_address(cls, value: str) -> str:
+        if not re.fullmatch(r"https?://[^\s/]\S*", value):
+            raise ValueError("allowed: an address that begins with http:// or https://")
+        return value.rstrip("/")
 
     @model_validator(mode="after")
     def _folders_exist(self) -> Self:
@@ -140,6 +161,16 @@ class Settings(BaseSettings):
         return self.root / "audit.json"
 
     @property
+    def alerts_dir(self) -> Path:
+        """The journal of alerts: what happened, and which channel has been told."""
+        return self.root / "alerts"
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """Where alerts go; none: they are logged only."""
+        return read_channels(self.alerts.get_secret_value())
+
+    @property
     def lock_path(self) -> Path:
         """The file whose lock says who may write the lake and the warehouse."""
         return self.root / "refresh.lock"
@@ -160,8 +191,9 @@ class Settings(BaseSettings):
         return dt.datetime.now(dt.UTC)
 
     def given_environment(self) -> dict[str, str]:
-        """The settings that were given, as variables that mean the same in any working directory."""
+        """The settings that were given, as variables that mean the same in any working directory; secrets in clear."""
         given = {name: getattr(self, name) for name in sorted(self.model_fields_set)}
+        given = {name: v.get_secret_value() if isinstance(v, SecretStr) else v for name, v in given.items()}
         return {f"OREWATCH_{name.upper()}": str(value) for name, value in given.items() if value is not None}
 
     def dbt_environment(self) -> dict[str, str]:
@@ -215,6 +247,8 @@ def _readable(error: object) -> str:
     name = str(e["loc"][0])
     if "allowed: " not in message:
         message = f"allowed: {_allowed(name)}"
+    if Settings.model_fields[name].annotation is SecretStr:
+        return f"OREWATCH_{name.upper()}: {message}"
     return f"OREWATCH_{name.upper()}={e['input']!s}: {message}"
 
 

@@ -128,8 +128,7 @@ def flags(settings: Settings, group: str, checks: Iterable[str] = ()) -> Flags:
     manifest = current_manifest(settings.published_dir)
     if manifest is None:
         return Flags({}, Memory(), 0)
-    # The version's own folder, not the link: all queries see one version, whatever is published meanwhile.
-    published = settings.published_dir / "versions" / str(manifest.version) / "market.duckdb"
+    published = _market_file(settings, manifest.version)
     spans = {row["symbol"]: Span(row["first"], row["latest"]) for row in rows(published, SPANS)}
     found = [(row, event) for row in rows(published, GROUPS[group]) for event in _events(group, row)]
     memory = evaluate((event for _, event in found), spans, _recall(settings, group))
@@ -143,7 +142,13 @@ def flags(settings: Settings, group: str, checks: Iterable[str] = ()) -> Flags:
 
 
 def remember(settings: Settings, group: str, shown: Flags) -> None:
-    """Note what a group of checks has shown."""
+    """Note what a group of checks has shown.
+
+    In the journal of alerts first: after a kill in between, the checks show it again and the journal knows it.
+    """
+    from orchestration.alerts.deliver import note_flagged
+
+    note_flagged(settings, group, shown.rows, _market_file(settings, shown.version))
     state = _state(settings)
     state[group] = {
         "version": shown.version,
@@ -171,6 +176,11 @@ def _events(group: str, row: dict[str, Any]) -> list[Event]:
         Event(rule, f"{row['symbol']}|{row['session_date']}|{rule}", row["symbol"], row["session_date"])
         for rule in row["rules_hit"].split(", ")
     ]
+
+
+def _market_file(settings: Settings, version: int) -> Path:
+    """The version's own file, not the link: all queries see one version, whatever is published meanwhile."""
+    return settings.published_dir / "versions" / str(version) / "market.duckdb"
 
 
 def _recall(settings: Settings, group: str) -> Memory:

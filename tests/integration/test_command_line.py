@@ -33,7 +33,7 @@ def orewatch(home: Path, *arguments: str, **variables: str) -> subprocess.Comple
 def test_help_names_the_commands(tmp_path: Path) -> None:
     run = orewatch(tmp_path, "--help")
     assert run.returncode == 0
-    for command in ("refresh", "status", "verify-claims", "dev"):
+    for command in ("refresh", "status", "verify-claims", "alerts", "dev"):
         assert command in run.stdout
     assert "--symbols" in orewatch(tmp_path, "refresh", "--help").stdout
 
@@ -43,6 +43,7 @@ def test_help_names_the_commands(tmp_path: Path) -> None:
     [
         (("refresh",), {"OREWATCH_SOURCE": "bloomberg"}, "OREWATCH_SOURCE=bloomberg"),
         (("refresh",), {"OREWATCH_SOURCE": "files"}, "OREWATCH_FILES"),
+        (("alerts",), {"OREWATCH_ALERTS": "json://127.0.0.1"}, "OREWATCH_ALERTS: word 1 is neither a channel"),
         (("refresh", "--symbols", "SIL,NOPE"), {}, "symbols: 'NOPE' is unknown; allowed: SI=F"),
         (("refresh", "--start", "30.01.2026"), {}, "start: '30.01.2026' is not allowed; allowed: a date as YYYY-MM-DD"),
         (("refresh", "--end", "2026-01-30"), {}, "end: given without a start"),
@@ -86,6 +87,7 @@ def test_refresh_twice_and_status(tmp_path: Path) -> None:
     assert "Published version 1" in first.stdout
     assert "silver_100_psychological" in first.stdout
     assert first.stderr == ""
+    assert "noted; to have them sent, set OREWATCH_ALERTS" in first.stdout
 
     settings = Settings(home=tmp_path)
     with warehouse_lock(settings, print):
@@ -109,6 +111,7 @@ def test_refresh_twice_and_status(tmp_path: Path) -> None:
     assert status.returncode == 0
     assert "SIMULATED coverage" in status.stdout
     assert "SI=F" in status.stdout
+    assert "No channel is set" in orewatch(tmp_path, "alerts").stdout
 
 
 def test_a_killed_refresh_heals(tmp_path: Path) -> None:

@@ -10,21 +10,34 @@ PACKAGE = Path(__file__).resolve().parents[2] / "orchestration"
 # Each part may import the parts named here (and itself).
 ALLOWED = {
     "market": set(),
-    "settings": {"market"},
+    "channels": set(),
+    "settings": {"market", "channels"},
     "sources": {"market", "settings"},
     "storage": {"market"},
     "resources": {"market", "settings", "sources"},
     "plots": set(),
     "brief": {"market", "settings", "storage", "plots"},
     "assets": {"market", "settings", "sources", "storage", "resources", "brief"},
-    "checks": {"market", "settings", "storage", "assets", "plots"},
-    "automation": {"market", "settings"},
+    "alerts": {"market", "settings", "storage", "channels"},
+    "checks": {"market", "settings", "storage", "assets", "alerts", "plots"},
+    "automation": {"market", "settings", "alerts"},
     "build": {"market", "settings", "resources", "assets", "checks", "automation"},
     "definitions": {"build"},
     "instance": {"settings"},
     "report": {"settings", "storage", "checks"},
-    "refresh": {"market", "settings", "storage", "assets", "checks", "build", "instance", "report", "resources"},
-    "cli": {"market", "settings", "assets", "brief", "instance", "refresh", "report"},
+    "refresh": {
+        "market",
+        "settings",
+        "storage",
+        "assets",
+        "checks",
+        "alerts",
+        "build",
+        "instance",
+        "report",
+        "resources",
+    },
+    "cli": {"market", "settings", "assets", "alerts", "brief", "instance", "refresh", "report"},
 }
 
 HEAVY = {
@@ -79,6 +92,13 @@ def test_yfinance_is_imported_in_one_module() -> None:
     assert users == ["yahoo.py"]
 
 
+def test_apprise_is_imported_in_one_module_and_only_when_something_is_sent() -> None:
+    users = [p.name for p in modules() if any(n.split(".")[0] == "apprise" for n in imports(p))]
+    assert users == ["send.py"]
+    # Below `if TYPE_CHECKING` and inside functions only.
+    assert "apprise" not in {n.split(".")[0] for n in imports(PACKAGE / "alerts" / "send.py", top_level_only=True)}
+
+
 def test_definitions_does_nothing_else() -> None:
     tree = ast.parse((PACKAGE / "definitions.py").read_text("utf-8"))
     statements = [node for node in tree.body if not isinstance(node, ast.Expr)]
@@ -87,7 +107,12 @@ def test_definitions_does_nothing_else() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [p for p in modules() if part_of(p) in ("build", "definitions", "automation", "resources", "settings")]
+    [
+        p
+        for p in modules()
+        if part_of(p) in ("build", "definitions", "automation", "resources", "settings", "channels")
+        or (part_of(p) == "alerts" and p.name != "overview.py")
+    ]
     + [PACKAGE / "assets" / name for name in ("ingest.py", "models.py", "publish.py")]
     + [PACKAGE / "checks" / name for name in ("data_quality.py", "levels.py", "moves.py")],
     ids=lambda p: str(p.relative_to(PACKAGE)),

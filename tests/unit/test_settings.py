@@ -193,7 +193,7 @@ def test_quotes_in_a_path_are_doubled_for_dbt(tmp_path: Path) -> None:
 def test_a_misspelt_variable_does_not_pass_for_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OREWATCH_SOURC", "yahoo")
     with pytest.raises(
-        SettingsError, match=r"^OREWATCH_SOURC: there is no such setting; allowed: OREWATCH_AS_OF, .*OREWATCH_SOURCE"
+        SettingsError, match=r"^OREWATCH_SOURC: there is no such setting; allowed: OREWATCH_ALERTS, .*OREWATCH_SOURCE"
     ):
         load_settings()
 

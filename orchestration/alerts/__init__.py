@@ -1,0 +1,1 @@
+"""Alerts: what a person is told of, each event once per channel."""

@@ -1,0 +1,308 @@
+"""The journal of alerts: every event that was found, and what each channel is owed or has been told.
+
+One SQLite file per source, written ahead and synced at every commit, so that what is noted survives a process killed
+at any moment. An event enters once, under its id; it is dealt out to the channels in the transaction that marks it as
+dealt out; a delivery is `pending` until its channel has accepted it (`sent`) or it is too old (`expired`, with the
+reason). No URL is ever stored.
+"""
+
+import datetime as dt
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestration.alerts.messages import Alert, Waiting
+from orchestration.channels import Channel
+
+FILE = "journal.sqlite"
+
+# Waits after the first, second, ... failure of a delivery, in seconds: they double up to an hour.
+FIRST_WAIT = 60.0
+LONGEST_WAIT = 3600.0
+
+# A week of weekends and holidays; older news is history.
+EXPIRES_AFTER = 7 * 86400.0
+
+# Events wait for their run to end, so that an evening is one message; but not for a run of which nothing is heard.
+RUN_PATIENCE = 3600.0
+
+# Clocks of a run's records and of the journal are read at different moments.
+RUN_SLACK = 5.0
+
+SCHEMA = """
+create table if not exists events (
+    event_id text primary key, kind text not null, severity text not null, symbols text not null,
+    session text not null, title text not null, lines text not null, rank real not null,
+    recorded_at real not null, run_id text, dealt_out integer not null default 0
+);
+create table if not exists deliveries (
+    event_id text not null references events, channel text not null, state text not null default 'pending',
+    attempts integer not null default 0, next_attempt_at real not null, doubtful integer not null default 0,
+    reason text, created_at real not null, sent_at real,
+    primary key (event_id, channel)
+);
+create index if not exists deliveries_by_channel on deliveries (state, channel);
+create table if not exists runs (run_id text primary key);
+create table if not exists failing (name text primary key, state text not null);
+create table if not exists facts (name text primary key, value real not null);
+"""
+
+EVENT_COLUMNS = "e.event_id, e.kind, e.severity, e.symbols, e.session, e.title, e.lines, e.rank"
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One line of the journal for a reader."""
+
+    channel: str
+    state: str
+    session: str
+    title: str
+    event_id: str
+    attempts: int
+    reason: str | None
+    at: dt.datetime
+
+
+class Journal:
+    """The journal in a folder; made when it is first opened.
+
+    Every method is one transaction. Several processes may use it at once.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._connection = sqlite3.connect(folder / FILE, timeout=30, isolation_level=None)
+        self._connection.execute("pragma journal_mode = wal")
+        self._connection.execute("pragma synchronous = full")
+        with self._transaction():
+            for statement in filter(str.strip, SCHEMA.split(";")):
+                self._connection.execute(statement)
+            # What happened before anybody kept a journal is no news.
+            self._connection.execute("insert or ignore into facts values ('collected_until', ?)", (time.time(),))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        self._connection.execute("begin immediate")
+        try:
+            yield self._connection
+        except BaseException:
+            self._connection.execute("rollback")
+            raise
+        self._connection.execute("commit")
+
+    def record(self, alerts: Iterable[Alert], now: float) -> int:
+        """Note events; those that are there already stay as they are. Returns how many are new."""
+        with self._transaction() as connection:
+            return _insert(connection, alerts, None, now)
+
+    def collected_until(self) -> float:
+        """Runs that ended later than this (seconds since 1970) may not have been looked at yet."""
+        (value,) = self._connection.execute("select value from facts where name = 'collected_until'").fetchone()
+        return value
+
+    def collected(self, until: float) -> None:
+        """Note that every run that ended before `until` has been looked at."""
+        with self._transaction() as connection:
+            connection.execute("update facts set value = max(value, ?) where name = 'collected_until'", (until,))
+
+    def has_run(self, run_id: str) -> bool:
+        """Whether an ended run has been looked at."""
+        return bool(self._connection.execute("select 1 from runs where run_id = ?", (run_id,)).fetchone())
+
+    def record_run(
+        self, run_id: str, started: float, ended: float, judge: Callable[[Mapping[str, str]], "Judgement"], now: float
+    ) -> None:
+        """Note an ended run, once: its failures, and that the events recorded while it ran are its own.
+
+        Args:
+            run_id: the run.
+            started: when it began, seconds since 1970.
+            ended: when it ended.
+            judge: told what was failing before, by name, says what is failing now and what of it is news.
+            now: seconds since 1970.
+        """
+        with self._transaction() as connection:
+            if not connection.execute("insert or ignore into runs values (?)", (run_id,)).rowcount:
+                return
+            connection.execute(
+                "update events set run_id = ? where run_id is null and recorded_at between ? and ?",
+                (run_id, started - RUN_SLACK, ended + RUN_SLACK),
+            )
+            judged = judge(dict(connection.execute("select name, state from failing").fetchall()))
+            _insert(connection, judged.alerts, run_id, now)
+            connection.execute("delete from failing")
+            connection.executemany("insert into failing values (?, ?)", judged.failing.items())
+
+    def deal_out(self, channels: Sequence[Channel], now: float, tell: Callable[[Alert], None]) -> int:
+        """Owe each event that has not been dealt out to the channels that want it; returns how many events.
+
+        Args:
+            channels: all that are set.
+            now: seconds since 1970.
+            tell: called once for each event; the log.
+        """
+        with self._transaction() as connection:
+            fresh = connection.execute(
+                f"select {EVENT_COLUMNS} from events as e where not dealt_out and (run_id is not null or"  # noqa: S608
+                " recorded_at < ?) order by recorded_at, rank desc",
+                (now - RUN_PATIENCE,),
+            ).fetchall()
+            for row in fresh:
+                alert = _alert(row)
+                tell(alert)
+                connection.executemany(
+                    "insert or ignore into deliveries (event_id, channel, next_attempt_at, created_at)"
+                    " values (?, ?, ?, ?)",
+                    [
+                        (alert.event_id, channel.name, now, now)
+                        for channel in channels
+                        if channel.wants(alert.kind, alert.symbols, alert.severity)
+                    ],
+                )
+                connection.execute("update events set dealt_out = 1 where event_id = ?", (alert.event_id,))
+            return len(fresh)
+
+    def expire(self, now: float) -> int:
+        """Give up deliveries that have waited too long; they stay visible. Returns how many."""
+        with self._transaction() as connection:
+            return connection.execute(
+                "update deliveries set state = 'expired', reason = 'gave up after a week: ' ||"
+                " coalesce(reason, 'the channel is not set') where state = 'pending' and created_at < ?",
+                (now - EXPIRES_AFTER,),
+            ).rowcount
+
+    def due(self, now: float, everything: bool = False) -> set[str]:
+        """Channels that should be tried now; with `everything`, all that are owed something."""
+        found = self._connection.execute(
+            "select distinct channel from deliveries where state = 'pending' and (? or next_attempt_at <= ?)",
+            (everything, now),
+        )
+        return {name for (name,) in found}
+
+    def waiting(self, channel: str) -> list[Waiting]:
+        """Everything that a channel is owed."""
+        found = self._connection.execute(
+            f"select {EVENT_COLUMNS}, e.run_id, d.doubtful from deliveries as d"  # noqa: S608
+            " inner join events as e on d.event_id = e.event_id where d.channel = ? and d.state = 'pending'",
+            (channel,),
+        )
+        return [Waiting(_alert(row[:-2]), row[-2], bool(row[-1])) for row in found.fetchall()]
+
+    def begin(self, channel: str, event_ids: Sequence[str], now: float) -> None:
+        """Note that an attempt is under way: if nothing more is heard of it, it failed, and its outcome is doubtful."""
+        with self._transaction() as connection:
+            for event_id in event_ids:
+                (attempts,) = connection.execute(
+                    "select attempts from deliveries where event_id = ? and channel = ?", (event_id, channel)
+                ).fetchone()
+                connection.execute(
+                    "update deliveries set attempts = ?, next_attempt_at = ?, doubtful = 1,"
+                    " reason = 'the attempt broke off' where event_id = ? and channel = ?",
+                    (attempts + 1, now + min(FIRST_WAIT * 2.0**attempts, LONGEST_WAIT), event_id, channel),
+                )
+
+    def sent(self, channel: str, event_ids: Sequence[str], now: float) -> None:
+        """Note that the channel accepted these."""
+        with self._transaction() as connection:
+            connection.executemany(
+                "update deliveries set state = 'sent', sent_at = ?, doubtful = 0, reason = null"
+                " where event_id = ? and channel = ?",
+                [(now, event_id, channel) for event_id in event_ids],
+            )
+
+    def failed(self, channel: str, before: Sequence[Waiting], reason: str, doubtful: bool) -> None:
+        """Note that an attempt failed.
+
+        Args:
+            channel: which.
+            before: what was sent, as it stood before the attempt.
+            reason: in words, without anything of the URL.
+            doubtful: whether the channel may have accepted them all the same.
+        """
+        with self._transaction() as connection:
+            connection.executemany(
+                "update deliveries set doubtful = ?, reason = ? where event_id = ? and channel = ?",
+                [(doubtful or item.doubtful, reason, item.alert.event_id, channel) for item in before],
+            )
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """How many deliveries there are, by channel and state."""
+        found = self._connection.execute("select channel, state, count(*) from deliveries group by channel, state")
+        return {(channel, state): count for channel, state, count in found}
+
+    def last(self, states: Sequence[str], limit: int) -> list[Delivery]:
+        """The latest deliveries in any of these states, latest first; `at` is when each was sent, else when found."""
+        found = self._connection.execute(
+            "select d.channel, d.state, e.session, e.title, e.event_id, d.attempts, d.reason,"
+            " coalesce(d.sent_at, d.created_at) as at from deliveries as d"
+            " inner join events as e on d.event_id = e.event_id"
+            " where d.state in (select value from json_each(?)) order by at desc, e.rank desc limit ?",
+            (json.dumps(list(states)), limit),
+        )
+        return [
+            Delivery(channel, state, session, title, event_id, attempts, reason, dt.datetime.fromtimestamp(at, dt.UTC))
+            for channel, state, session, title, event_id, attempts, reason, at in found.fetchall()
+        ]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a run says about failures: all that are failing now, by name, with their state; and those to tell of."""
+
+    failing: Mapping[str, str]
+    alerts: Sequence[Alert]
+
+
+@contextmanager
+def journal(folder: Path) -> Iterator[Journal]:
+    """The journal in a folder, closed afterwards."""
+    opened = Journal(folder)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def _insert(connection: sqlite3.Connection, alerts: Iterable[Alert], run_id: str | None, now: float) -> int:
+    new = 0
+    for alert in alerts:
+        new += connection.execute(
+            "insert or ignore into events (event_id, kind, severity, symbols, session, title, lines, rank,"
+            " recorded_at, run_id) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                alert.event_id,
+                alert.kind,
+                alert.severity,
+                json.dumps(alert.symbols),
+                alert.session.isoformat(),
+                alert.title,
+                json.dumps(alert.lines),
+                alert.rank,
+                now,
+                run_id,
+            ),
+        ).rowcount
+    return new
+
+
+def _alert(row: Sequence) -> Alert:
+    event_id, kind, severity, symbols, session, title, lines, rank = row
+    return Alert(
+        event_id,
+        kind,
+        severity,
+        tuple(json.loads(symbols)),
+        dt.date.fromisoformat(session),
+        title,
+        tuple(json.loads(lines)),
+        rank,
+    )

@@ -1,0 +1,66 @@
+"""What `orewatch alerts` shows."""
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from orchestration.alerts.deliver import send
+from orchestration.alerts.journal import Delivery, journal
+from orchestration.settings import Settings
+
+SHOWN = 20
+
+
+def print_alerts(settings: Settings, console: Console | None = None) -> None:
+    """The channels by name, never by URL; what waits or was given up; what was sent last."""
+    console = console or Console()
+    console.print("SIMULATED" if settings.simulated else f"Source {settings.source}", highlight=False)
+    with journal(settings.alerts_dir) as notes:
+        counts = notes.counts()
+        owed, sent = notes.last(["pending", "expired"], SHOWN), notes.last(["sent"], SHOWN)
+    channels = _table("Channels", "channel", "wants", "sent", "pending", "given up")
+    wants = {channel.name: channel.filters for channel in settings.channels}
+    gone = {name: "(not set any more)" for name, _ in counts if name not in wants}
+    for name, filters in {**wants, **gone}.items():
+        channels.add_row(
+            name, escape(filters), *(str(counts.get((name, s), 0)) for s in ("sent", "pending", "expired"))
+        )
+    console.print(channels if channels.row_count else "No channel is set: alerts are logged only. See OREWATCH_ALERTS.")
+    if owed:
+        console.print(_deliveries("Not sent", owed))
+    if sent:
+        console.print(_deliveries("Sent last", sent))
+
+
+def try_channels(settings: Settings, console: Console | None = None) -> bool:
+    """Send every channel a test message and say how it went; returns whether all accepted it."""
+    console = console or Console()
+    if not settings.channels:
+        console.print("No channel is set: alerts are logged only. See OREWATCH_ALERTS.")
+        return False
+    outcomes = send(settings, settings.channels, test=True)
+    for outcome in outcomes:
+        console.print(f"{outcome.channel}: {escape(outcome.reason or 'accepted')}", highlight=False)
+    return all(outcome.reason is None for outcome in outcomes)
+
+
+def _deliveries(title: str, deliveries: list[Delivery]) -> Table:
+    table = _table(title, "at (UTC)", "channel", "event", "why not" if title == "Not sent" else "")
+    for delivery in deliveries:
+        table.add_row(
+            f"{delivery.at:%Y-%m-%d %H:%M}",
+            delivery.channel,
+            escape(f"{delivery.session} {delivery.title}"),
+            escape(f"{delivery.reason or 'not tried yet'} (attempts: {delivery.attempts})")
+            if delivery.state != "sent"
+            else "",
+        )
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in columns:
+        table.add_column(name, no_wrap=name in ("at (UTC)", "channel"), overflow="fold")
+    return table

@@ -1,0 +1,32 @@
+"""What happens when a run has ended: alerts.
+
+One plain sensor, not a sensor for each status of a run: those hear of a run once, so that an error while they tell of
+it would lose it, never hear of runs from the command line, and could not try a channel again that was down. The
+journal knows which runs have been looked at; see docs/decisions/0010-alerts.md.
+"""
+
+import dagster as dg
+
+from orchestration.settings import Settings
+
+SECONDS_BETWEEN_LOOKS = 30
+
+
+def build_alert_sensor(settings: Settings) -> dg.SensorDefinition:
+    """The sensor that sends alerts; it runs by itself."""
+
+    @dg.sensor(
+        name="alerts",
+        minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="After every run: what was flagged or went wrong is logged and sent to the channels of"
+        " OREWATCH_ALERTS, each event once; a channel that was down is tried again.",
+    )
+    def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        from orchestration.alerts.deliver import tell
+
+        told = tell(settings, context.instance, context.log.info)
+        tried = "; ".join(outcome.text for outcome in told.outcomes)
+        return dg.SkipReason(f"{told.events} new events" + (f"; {tried}" if tried else ""))
+
+    return alerts

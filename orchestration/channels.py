@@ -1,0 +1,103 @@
+"""Where alerts go: named Apprise URLs, each with what it wants to hear of.
+
+The text of OREWATCH_ALERTS is read here and nowhere else. A URL holds secrets: no error quotes it and no
+representation shows it. What Apprise makes of a URL is seen when it is used (`alerts.send`).
+"""
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+KINDS = ("level", "move", "pair", "volatility", "data")
+SEVERITIES = ("info", "warning", "error")
+
+FORM = (
+    "NAME=URL, then what it wants, if not all: kinds=..., symbols=..., severity=...;"
+    " the next channel after a blank or on a line of its own"
+)
+
+_CHANNEL = re.compile(r"(?P<name>[a-z0-9][a-z0-9_-]{0,31})=(?P<url>[a-zA-Z][a-zA-Z0-9+.-]*://\S+)")
+_FILTER = re.compile(r"(?P<filter>kinds|symbols|severity)=(?P<values>\S+)")
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One receiver.
+
+    Attributes:
+        name: how logs and the journal call it; the URL behind it may change.
+        url: an Apprise URL; secret.
+        kinds: kinds of alert that it wants; empty means all.
+        symbols: instruments that it wants; empty means all. An alert about no instrument in particular passes.
+        severity: the least severity that it wants.
+    """
+
+    name: str
+    url: str = field(repr=False)
+    kinds: frozenset[str] = frozenset()
+    symbols: frozenset[str] = frozenset()
+    severity: str = SEVERITIES[0]
+
+    def wants(self, kind: str, symbols: Collection[str], severity: str) -> bool:
+        """Whether an alert is for this channel."""
+        return (
+            (not self.kinds or kind in self.kinds)
+            and (not self.symbols or not symbols or not self.symbols.isdisjoint(symbols))
+            and SEVERITIES.index(severity) >= SEVERITIES.index(self.severity)
+        )
+
+    @property
+    def filters(self) -> str:
+        """What it wants, in words."""
+        parts = [
+            f"{name} {', '.join(sorted(v))}" for name, v in (("kinds", self.kinds), ("symbols", self.symbols)) if v
+        ]
+        if self.severity != SEVERITIES[0]:
+            parts.append(f"severity {self.severity} and above")
+        return "; ".join(parts) or "everything"
+
+
+def read_channels(text: str) -> tuple[Channel, ...]:
+    """The channels that a text names, in its order.
+
+    Args:
+        text: words separated by blanks or newlines; each `NAME=URL` begins a channel, `kinds=`, `symbols=` and
+            `severity=` after it say what it wants.
+
+    Raises:
+        ValueError: one line that says which channel is wrong and what is allowed, without its URL.
+    """
+    channels: list[tuple[str, str, dict[str, list[str]]]] = []
+    for number, word in enumerate(text.split(), start=1):
+        if found := _CHANNEL.fullmatch(word):
+            if any(found["name"] == name for name, _, _ in channels):
+                raise ValueError(f"channel '{found['name']}' is named twice; allowed: a name of its own for each")
+            channels.append((found["name"], found["url"], {}))
+        elif (found := _FILTER.fullmatch(word)) and channels:
+            name, _, filters = channels[-1]
+            if found["filter"] in filters:
+                raise ValueError(f"channel '{name}' has {found['filter']} twice; allowed: once, comma-separated")
+            filters[found["filter"]] = _values(name, found["filter"], found["values"])
+        else:
+            # The word may be a piece of a URL: it is not quoted.
+            raise ValueError(f"word {number} is neither a channel nor a filter of one; allowed: {FORM}")
+    return tuple(
+        Channel(
+            name,
+            url,
+            frozenset(filters.get("kinds", ())),
+            frozenset(filters.get("symbols", ())),
+            filters.get("severity", [SEVERITIES[0]])[0],
+        )
+        for name, url, filters in channels
+    )
+
+
+def _values(channel: str, name: str, text: str) -> list[str]:
+    values = [value for value in text.split(",") if value]
+    allowed = {"kinds": KINDS, "severity": SEVERITIES}.get(name)
+    if not values or (allowed and not set(values) <= set(allowed)) or (name == "severity" and len(values) > 1):
+        which = "one of " if name == "severity" else ""
+        what = ", ".join(allowed) if allowed else "symbols of instruments.csv, comma-separated"
+        raise ValueError(f"channel '{channel}': {name} is not understood; allowed: {which}{what}")
+    return values

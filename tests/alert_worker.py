@@ -1,0 +1,46 @@
+"""A process that notes events and sends them, for the test that kills it.
+
+`python -m tests.alert_worker HOME FIRST LAST`: notes the events of the rounds FIRST to LAST, as market checks would
+that are evaluated again and again, and sends what is owed. Says `ready` when it starts and `done` when it has ended.
+"""
+
+import datetime as dt
+import sys
+import time
+from pathlib import Path
+
+from orchestration.alerts.deliver import send
+from orchestration.alerts.journal import Judgement, journal
+from orchestration.alerts.messages import Alert
+from orchestration.settings import Settings
+
+EVENTS = 5
+
+
+def event_ids(rounds: int) -> list[str]:
+    return [f"round{n}-event{k}" for n in range(rounds) for k in range(EVENTS)]
+
+
+def main(home: str, first: int, last: int) -> None:
+    settings = Settings(home=Path(home))  # the channels come from the environment
+    _say("ready")
+    for number in range(first, last + 1):
+        ids = [f"round{number}-event{k}" for k in range(EVENTS)]
+        alerts = [Alert(i, "move", "warning", ("SIL",), dt.date(2026, 1, 30), f"Move {i}") for i in ids]
+        with journal(settings.alerts_dir) as notes:
+            for alert in alerts:
+                notes.record([alert], time.time())
+            run = f"run{number}"
+            notes.record_run(run, time.time() - 9, time.time(), lambda _: Judgement({}, []), time.time())
+            notes.deal_out(settings.channels, time.time() + 7200, lambda _: None)
+    send(settings, settings.channels)
+    _say("done")
+
+
+def _say(word: str) -> None:
+    sys.stdout.write(f"{word}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

@@ -1,0 +1,159 @@
+"""Alerts of the real job: from the sensor and from the command line, each event once whoever comes first."""
+
+import datetime as dt
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from orchestration.alerts.deliver import tell
+from orchestration.alerts.journal import journal
+from orchestration.assets.ingest import RefreshConfig
+from orchestration.build import build_definitions
+from orchestration.checks.flags import flags
+from orchestration.refresh import run_refresh
+from orchestration.settings import Settings
+from tests.jobs import small_seeds
+from tests.receivers import Webhook
+
+pytestmark = pytest.mark.integration
+
+LEVELS = "line,AAA,110,110,resistance,2020-01-01,\n"
+MOVES = {"AAA": 0.12, "BBB": -0.10, "CCC": 0.001}
+
+
+def drop(folder: Path, symbol: str, closes: list[float], first: dt.date = dt.date(2025, 6, 2)) -> None:
+    days = [first + dt.timedelta(n) for n in range(3 * len(closes))]
+    weekdays = [day for day in days if day.weekday() < 5 and day not in HOLIDAYS][: len(closes)]
+    rows = "".join(f"{day},{close}\n" for day, close in zip(weekdays, closes, strict=True))
+    (folder / f"{symbol}.csv").write_text(f"Date,Close\n{rows}", "utf-8")
+
+
+HOLIDAYS = (dt.date(2025, 6, 19), dt.date(2025, 7, 4), dt.date(2025, 9, 1))
+
+
+def history(last: float, sessions: int = 80) -> list[float]:
+    """A hundred, a little up and down, and one move at the end."""
+    closes = [100.0 + (n % 2) / 4 for n in range(sessions)]
+    return [*closes, round(closes[-1] * (1 + last), 4)]
+
+
+@pytest.fixture
+def hook() -> Iterator[Webhook]:
+    with Webhook() as running:
+        yield running
+
+
+@pytest.fixture
+def settings(tmp_path: Path, hook: Webhook) -> Settings:
+    folder = tmp_path / "drop"
+    folder.mkdir()
+    for symbol, last in MOVES.items():
+        drop(folder, symbol, history(last))
+    (folder / "DDD.csv").write_text("nothing,that,is,a,price\n1,2\n", "utf-8")
+    return Settings(
+        source="files",
+        files=folder,
+        home=tmp_path / "home",
+        seeds=small_seeds(tmp_path / "seeds", *MOVES, "DDD", levels=LEVELS),
+        alerts=f"desk={hook.url}",
+    )
+
+
+def tick(settings: Settings, instance: dg.DagsterInstance) -> str:
+    """One tick of the sensor as the daemon runs it; returns what it says."""
+    sensor = build_definitions(settings).resolve_sensor_def("alerts")
+    result = sensor.evaluate_tick(dg.build_sensor_context(instance=instance))
+    assert result.run_requests == []
+    assert result.skip_message is not None
+    return result.skip_message
+
+
+def run_job(settings: Settings, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
+    job = build_definitions(settings).resolve_job_def("refresh")
+    return job.execute_in_process(
+        instance=instance,
+        raise_on_error=False,
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+    )
+
+
+def test_sensor_and_command_line_tell_each_event_once(
+    settings: Settings, hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(settings.dagster_home))
+    settings.dagster_home.mkdir(parents=True)
+    with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
+        assert tick(settings, instance) == "0 new events"  # begins the journal
+        result = run_job(settings, instance)
+        assert result.success
+        said = tick(settings, instance)
+        (message,) = hook.messages
+        flagged = {row["event_id"] for row in flags(settings, "levels").rows}
+        flagged |= {f"{row['symbol']}|{row['session_date']}|move" for row in flags(settings, "moves").rows}
+        assert len(flagged) == 3  # two moves, one cross of the line
+        told = set(hook.ids)
+        assert flagged < told
+        failures = told - flagged
+        assert all(event_id.startswith("data|") and event_id.endswith(result.run_id) for event_id in failures)
+        assert any("fetch_outcome" in event_id for event_id in failures)
+        assert "DDD" in message["message"]
+        assert f"http://127.0.0.1:3000/runs/{result.run_id}" in message["message"]
+        assert "SIMULATED" not in message["title"] + message["message"]
+        assert said == f"{len(told)} new events; desk: {len(told)} sent"
+        assert len(hook.ids) == len(told)
+
+        # The same run looked at again; the same checks evaluated again, and once more without their memory.
+        assert tick(settings, instance) == "0 new events"
+        (settings.root / "market_checks.json").unlink()
+        assert run_job(settings, instance).success
+        assert tick(settings, instance) == "0 new events"
+    # The command line, on the same instance; and a new day, which it tells itself.
+    assert run_refresh(settings, RefreshConfig())
+    assert len(hook.messages) == 1
+    assert settings.files is not None
+    drop(settings.files, "CCC", [*history(MOVES["CCC"]), 130.0])
+    assert run_refresh(settings, RefreshConfig())
+    assert len(hook.messages) == 2
+    (new,) = {event_id for event_id in hook.ids if event_id not in told and not event_id.startswith("data|")}
+    assert new.startswith("CCC|")
+    with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
+        assert tick(settings, instance) == "0 new events"
+    assert len(hook.messages) == 2
+
+
+def test_a_run_whose_process_died_is_told_with_its_reason(settings: Settings, hook: Webhook) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        tell(settings, instance)
+        job = build_definitions(settings).resolve_job_def("refresh")
+        run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+        other = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags={"source": "sample"})
+        for each in (run, other):
+            instance.report_run_failed(each, "the process of this run is gone; the next refresh picks up")
+        assert tell(settings, instance).events == 1
+        assert tell(settings, instance).events == 0
+    (message,) = hook.messages
+    assert hook.ids == [f"data|run|{run.run_id}"]
+    assert "the process of this run is gone; the next refresh picks up" in message["message"]
+
+
+def test_a_failed_run_is_told_and_waits_for_its_channel(
+    settings: Settings, hook: Webhook, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(settings.dagster_home))
+    assert settings.files is not None
+    for path in settings.files.glob("*.csv"):
+        path.unlink()
+    hook.status = 503
+    assert not run_refresh(settings, RefreshConfig())
+    assert "Alerts:         desk: not sent: HTTP 503; it will be tried again" in capsys.readouterr().out
+    hook.status = 200
+    assert not run_refresh(settings, RefreshConfig())
+    (message,) = hook.messages
+    assert message["type"] == "failure"
+    assert "data check fetch_outcome of raw/bars failed: the drop folder has no file" in message["title"]
+    assert "Nothing was published: readers keep the last good version." in message["message"]
+    assert len(hook.ids) == 1
+    with journal(settings.alerts_dir) as notes:
+        assert notes.counts() == {("desk", "sent"): 1}

@@ -1,0 +1,152 @@
+"""The journal: each event once, each delivery accounted for, whatever happens in between."""
+
+import datetime as dt
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestration.alerts.journal import EXPIRES_AFTER, LONGEST_WAIT, RUN_PATIENCE, Journal, Judgement
+from orchestration.alerts.messages import Alert
+from orchestration.channels import read_channels
+
+DAY = dt.date(2026, 1, 30)
+DESK, MAIL = read_channels("desk=json://a mail=mailto://b kinds=data")
+NOW = 1_800_000_000.0
+
+
+def alert(event_id: str, kind: str = "move") -> Alert:
+    return Alert(event_id, kind, "warning", ("SI=F",), DAY, f"Silver ∆ {event_id}", ("31,4 % ⇩",), 1.0)
+
+
+def nothing(_: object) -> Judgement:
+    return Judgement({}, [])
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Iterator[Journal]:
+    opened = Journal(tmp_path)
+    yield opened
+    opened.close()
+
+
+def ended(notes: Journal, run_id: str = "run", at: float = NOW) -> None:
+    notes.record_run(run_id, at - 60, at + 60, nothing, at)
+
+
+def ids(notes: Journal, channel: str = "desk") -> list[str]:
+    return sorted(w.alert.event_id for w in notes.waiting(channel))
+
+
+def test_an_event_enters_once_and_is_told_once(notes: Journal) -> None:
+    assert notes.record([alert("a"), alert("b")], NOW) == 2
+    assert notes.record([alert("a"), alert("c")], NOW) == 1
+    ended(notes)
+    told: list[Alert] = []
+    assert notes.deal_out([DESK, MAIL], NOW, told.append) == 3
+    assert notes.deal_out([DESK, MAIL], NOW, told.append) == 0
+    assert sorted(a.event_id for a in told) == ["a", "b", "c"]
+    assert ids(notes) == ["a", "b", "c"]
+    assert ids(notes, "mail") == []
+    (first, *_) = notes.waiting("desk")
+    assert first.alert == alert(first.alert.event_id)
+    assert first.run_id == "run"
+
+
+def test_events_wait_for_their_run_but_not_for_ever(notes: Journal) -> None:
+    notes.record([alert("a")], NOW)
+    assert notes.deal_out([DESK], NOW, lambda _: None) == 0
+    assert notes.deal_out([DESK], NOW + RUN_PATIENCE + 1, lambda _: None) == 1
+    assert notes.waiting("desk")[0].run_id is None
+
+
+def test_a_channel_that_is_set_later_hears_no_old_news(notes: Journal) -> None:
+    notes.record([alert("a")], NOW)
+    ended(notes)
+    notes.deal_out([], NOW, lambda _: None)
+    notes.deal_out([DESK], NOW, lambda _: None)
+    assert ids(notes) == []
+
+
+def test_a_run_is_looked_at_once(notes: Journal) -> None:
+    for _ in range(2):
+        notes.record_run("run", NOW, NOW, lambda _: Judgement({"check": "bad"}, [alert("d", "data")]), NOW)
+    assert notes.has_run("run")
+    seen: list[dict] = []
+    notes.record_run("next", NOW, NOW, lambda before: seen.append(dict(before)) or nothing(before), NOW)
+    assert seen == [{"check": "bad"}]
+    notes.deal_out([DESK, MAIL], NOW, lambda _: None)
+    assert ids(notes) == ids(notes, "mail") == ["d"]
+
+
+def test_failures_back_off_and_stay_visible_until_they_are_given_up(notes: Journal) -> None:
+    notes.record([alert("a")], NOW)
+    ended(notes)
+    notes.deal_out([DESK], NOW, lambda _: None)
+    waits = []
+    at = NOW
+    for _ in range(9):
+        assert notes.due(at) == {"desk"}
+        before = notes.waiting("desk")
+        notes.begin("desk", ["a"], at)
+        notes.failed("desk", before, "HTTP 500", doubtful=False)
+        assert notes.due(at) == set()
+        assert notes.due(at, everything=True) == {"desk"}
+        waits.append(next(s for s in range(0, 4000, 30) if notes.due(at + s)))
+        at += waits[-1]
+    assert waits == [60, 120, 240, 480, 960, 1920, *[LONGEST_WAIT] * 3]
+    assert notes.waiting("desk")[0].doubtful is False
+    assert notes.expire(NOW + EXPIRES_AFTER - 1) == 0
+    assert notes.expire(NOW + EXPIRES_AFTER + 1) == 1
+    (given_up,) = notes.last(["expired"], 9)
+    assert (given_up.reason, given_up.attempts) == ("gave up after a week: HTTP 500", 9)
+    assert notes.counts() == {("desk", "expired"): 1}
+    assert notes.due(at + EXPIRES_AFTER, everything=True) == set()
+
+
+def test_an_attempt_of_which_nothing_is_heard_is_doubtful(notes: Journal) -> None:
+    notes.record([alert("a"), alert("b")], NOW)
+    ended(notes)
+    notes.deal_out([DESK], NOW, lambda _: None)
+    notes.begin("desk", ["a"], NOW)
+    assert {w.alert.event_id: w.doubtful for w in notes.waiting("desk")} == {"a": True, "b": False}
+    # A later refusal does not make the first attempt certain.
+    before = notes.waiting("desk")
+    notes.begin("desk", ["a", "b"], NOW)
+    notes.failed("desk", before, "HTTP 503", doubtful=False)
+    assert {w.alert.event_id: w.doubtful for w in notes.waiting("desk")} == {"a": True, "b": False}
+    notes.sent("desk", ["a"], NOW)
+    assert ids(notes) == ["b"]
+
+
+def test_many_hands_at_once_make_one_journal(tmp_path: Path) -> None:
+    errors: list[BaseException] = []
+
+    def work(hand: int) -> None:
+        try:
+            opened = Journal(tmp_path)
+            for number in range(20):
+                opened.record([alert(f"e{number}")], NOW)
+                opened.record_run(f"r{number}", NOW - 9, NOW + 9, nothing, NOW)
+                opened.deal_out([DESK], NOW, lambda a: told.append(a.event_id))
+            opened.close()
+        except BaseException as error:
+            errors.append(error)
+
+    told: list[str] = []
+    hands = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for hand in hands:
+        hand.start()
+    for hand in hands:
+        hand.join(timeout=60)
+    assert errors == []
+    assert sorted(told) == sorted(f"e{n}" for n in range(20))
+
+
+def test_what_happened_before_the_journal_is_no_news(notes: Journal) -> None:
+    begun = notes.collected_until()
+    notes.collected(begun - 100)
+    assert notes.collected_until() == begun
+    notes.collected(begun + 100)
+    assert notes.collected_until() == begun + 100

@@ -1,0 +1,251 @@
+"""What alerts say: one per event, most unusual first, every id in exactly one message."""
+
+import datetime as dt
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from orchestration.alerts.data import judge_run
+from orchestration.alerts.market import GROUPS, Facts, alerts_of, level_alert, move_alert
+from orchestration.alerts.messages import Alert, Waiting, compose, ordered
+from orchestration.channels import KINDS, SEVERITIES
+from orchestration.checks import flags
+from orchestration.market.universe import PriceLevel
+from tests.receivers import ids_of
+
+DAY = dt.date(2026, 1, 30)
+UI = "http://127.0.0.1:3000"
+
+
+def alert(event_id: str, rank: float = 0.0, severity: str = "warning", title: str = "T") -> Alert:
+    return Alert(event_id, "move", severity, ("A",), DAY, title, ("a line",), rank)
+
+
+def owed(*alerts: Alert, **more: Any) -> list[Waiting]:
+    return [Waiting(a, **more) for a in alerts]
+
+
+def test_the_most_severe_then_the_most_unusual_comes_first() -> None:
+    queue = owed(alert("a", 9, "info"), alert("b", 1), alert("c", 5), alert("d", 0, "error"))
+    assert [w.alert.event_id for w in ordered(queue)] == ["d", "c", "b", "a"]
+
+
+def test_one_message_names_run_ids_and_that_prices_are_simulated() -> None:
+    message = compose(owed(alert("SIL|x", 2, title="SIL -14.78%"), alert("b"), run_id="r1"), True, UI, 10_000)
+    assert message.title == "SIMULATED Orewatch 2026-01-30: SIL -14.78%, and 1 more"
+    assert ids_of(message.body) == list(message.event_ids) == ["SIL|x", "b"]
+    assert message.body.count(f"Run: {UI}/runs/r1") == 1
+    assert "SIMULATED" in message.body
+    real = compose(owed(alert("b")), False, UI, 10_000)
+    assert "SIMULATED" not in real.title + real.body
+    assert f"Web UI: {UI}" in real.body
+
+
+def test_many_are_told_in_short_and_a_small_channel_gets_several_messages() -> None:
+    queue = owed(*(alert(f"e{n:02}", -n) for n in range(40)))
+    message = compose(queue, False, UI, 100_000)
+    assert len(message.event_ids) == 40
+    assert message.body.count("a line") == 10
+    told: list[str] = []
+    rest = list(queue)
+    while rest:
+        part = compose(rest, False, UI, 400)
+        assert len(part.body) <= 400
+        assert ids_of(part.body) == list(part.event_ids)
+        told += part.event_ids
+        rest = [w for w in rest if w.alert.event_id not in part.event_ids]
+    assert told == [f"e{n:02}" for n in range(40)]
+    # An alert that is longer than any message may be is still sent, alone.
+    assert compose(queue, False, UI, 1).event_ids == ("e00",)
+
+
+def test_a_message_that_may_be_a_repeat_says_so() -> None:
+    body = compose([*owed(alert("a"), doubtful=True), *owed(alert("b"))], False, UI, 10_000).body
+    assert "1 of these may have reached you before" in body
+
+
+MOVE = {
+    "symbol": "SIL",
+    "session_date": DAY,
+    "return_1d": -0.1478,
+    "z_21": -6.7,
+    "z_63": -4.1,
+    "rank_since_inception": 2,
+    "returns_since_inception": 3000,
+    "largest_since": dt.date(2020, 3, 13),
+    "largest_since_return": -0.171,
+    "is_record": False,
+    "history_start": dt.date(2010, 4, 20),
+    "bridges_gap": False,
+    "rules_hit": "senior_daily_move, unusual_against_63_sessions",
+}
+
+
+def test_a_move_that_breaks_several_rules_is_one_alert() -> None:
+    (whole,) = alerts_of("moves", [MOVE], Facts(names={"SIL": "Silver miners"}))
+    # As one row per rule, of which only the keys are known: the mart says the rest.
+    slim = [{"symbol": "SIL", "session_date": DAY, "rule_id": rule} for rule in MOVE["rules_hit"].split(", ")]
+    (from_rules,) = alerts_of("moves", slim, Facts({"SIL": "Silver miners"}, moves={("SIL", DAY): MOVE}))
+    assert whole == from_rules
+    assert whole.event_id == "SIL|2026-01-30|move"
+    assert (whole.kind, whole.severity, whole.symbols) == ("move", "warning", ("SIL",))
+    assert whole.title == "SIL (Silver miners) -14.78%"
+    assert whole.lines == (
+        "the largest fall since 2020-03-13 (-17.10%), number 2 of all",
+        "standard deviations: -6.7 against 21 sessions; -4.1 against 63",
+        "rules senior_daily_move, unusual_against_63_sessions",
+    )
+
+
+def test_records_come_first_unless_the_history_is_young() -> None:
+    record = {**MOVE, "is_record": True, "largest_since": None}
+    assert move_alert("x", [record], Facts()).rank > 100
+    assert move_alert("x", [record], Facts()).lines[0] == (
+        "the largest daily fall since the history begins, 2010-04-20"
+    )
+    assert move_alert("x", [{**record, "returns_since_inception": 30}], Facts()).rank == pytest.approx(6.7)
+    gap = move_alert("x", [{**MOVE, "bridges_gap": True}], Facts())
+    assert "bars are missing before it: the move spans more than one session" in gap.lines
+
+
+LINE = PriceLevel(
+    level_id="silver_100",
+    symbol="SI=F",
+    lower=100,
+    upper=100,
+    kind="psychological",
+    active_from=dt.date(2000, 1, 1),
+    note="three-digit silver",
+)
+ZONE = LINE.model_copy(update={"level_id": "zone", "lower": 54.0, "upper": 56.0})
+
+
+def event(day: dt.date = DAY, name: str = "close_cross", way: str = "down", level_id: str = "silver_100") -> dict:
+    return {
+        "event_id": f"{level_id}{day}{name}",
+        "level_id": level_id,
+        "symbol": "SI=F",
+        "session_date": day,
+        "event": name,
+        "direction": way,
+        "level": 100.0,
+        "prev_close": 114.0374,
+        "open": 113.0,
+        "high": 116.5,
+        "low": 74.0,
+        "close": 78.29,
+    }
+
+
+def test_a_level_says_what_happened_there_before() -> None:
+    history = [event(dt.date(2026, 1, 23), way="up"), event()]
+    facts = Facts({"SI=F": "Silver"}, {"silver_100": LINE}, {"silver_100": history})
+    (told,) = alerts_of("levels", [event()], facts)
+    assert told.title == "SI=F (Silver) closed below 100"
+    assert told.lines == (
+        "close 78.29 after 114.037; low 74, high 116.5",
+        "level silver_100 (psychological: three-digit silver)",
+        "last event there 2026-01-23: close cross up; 1 before this one",
+    )
+    (first,) = alerts_of("levels", [history[0]], facts)
+    assert first.lines[-1] == "the first event at this level in the stored history"
+
+
+@pytest.mark.parametrize(
+    ("name", "way", "says", "severity"),
+    [
+        ("gap_through", "up", "gapped up through the zone 54 to 56", "warning"),
+        ("pierce_rejected", "up", "reached the zone 54 to 56 from below and closed back", "info"),
+        ("zone_entered", "down", "entered the zone 54 to 56 from above", "warning"),
+        ("zone_exited", "up", "left the zone 54 to 56 upwards", "warning"),
+        ("zone_crossed_through", "down", "went down through the zone 54 to 56 in one session", "warning"),
+        ("role_flip", "up", "role flip up at the zone 54 to 56", "warning"),
+        ("retest_held", "up", "retest held up at the zone 54 to 56", "info"),
+    ],
+)
+def test_every_event_of_a_level_has_words(name: str, way: str, says: str, severity: str) -> None:
+    row = event(name=name, way=way, level_id="zone")
+    told = level_alert(row["event_id"], [row], Facts(levels={"zone": ZONE}))
+    assert told.title == f"SI=F {says}"
+    assert told.severity == severity
+
+
+def test_a_group_without_words_of_its_own_is_told_all_the_same() -> None:
+    row = {"pair_id": "juniors", "session_date": DAY, "z_252": 3.123456789, "state": "widening", "nothing": None}
+    (told,) = alerts_of("pairs", [row], Facts())
+    assert (told.kind, told.title, told.event_id) == ("pair", "juniors: pairs", "juniors|2026-01-30|pairs")
+    assert "z 252 3.12346, state widening" in told.lines[0]
+    (unknown,) = alerts_of("tides", [row], Facts())
+    assert unknown.title == "juniors: tides"
+    assert {group.kind for group in GROUPS.values()} <= set(KINDS)
+    assert set(flags.GROUPS) <= set(GROUPS)
+    assert told.severity in SEVERITIES
+
+
+def evaluated(name: str, passed: bool, *offenders: dict, error: bool = False) -> dg.AssetCheckEvaluation:
+    return dg.AssetCheckEvaluation(
+        asset_key=dg.AssetKey(["raw", "bars"]),
+        check_name=name,
+        passed=passed,
+        metadata={"offenders": dg.MetadataValue.table([dg.TableRecord(o) for o in offenders])} if offenders else {},
+        severity=dg.AssetCheckSeverity.ERROR if error else dg.AssetCheckSeverity.WARN,
+        description="1 of 2 symbols failed",
+        blocking=True,
+    )
+
+
+class Runs:
+    """Runs one after the other, and what of each was news."""
+
+    def __init__(self) -> None:
+        self.failing: dict[str, str] = {}
+        self.count = 0
+
+    def news(self, *evaluations: tuple[str, dg.AssetCheckEvaluation], failed: bool = False, **more: Any) -> list[Alert]:
+        self.count += 1
+        day, causes = more.get("day", DAY), more.get("causes", ["dbt_models: broken"])
+        judged = judge_run(f"run{self.count}", failed, day, evaluations, causes, self.failing)
+        self.failing = dict(judged.failing)
+        return list(judged.alerts)
+
+
+def failed_fetch(*symbols: str, **columns: Any) -> tuple[str, dg.AssetCheckEvaluation]:
+    return "ingest", evaluated("fetch_outcome", False, *({"symbol": s, "error": "timeout", **columns} for s in symbols))
+
+
+def test_a_failure_is_told_when_it_begins_and_when_it_changes() -> None:
+    runs = Runs()
+    (told,) = runs.news(failed_fetch("SIL", tries=1))
+    assert told.title == "data check fetch_outcome of raw/bars failed: 1 of 2 symbols failed"
+    assert (told.kind, told.severity, told.symbols) == ("data", "warning", ("SIL",))
+    assert told.lines == ("SIL, timeout, 1",)
+    assert runs.news(failed_fetch("SIL", tries=2)) == []  # the same, a day older
+    (worse,) = runs.news(failed_fetch("SIL", "SLV"))
+    assert worse.event_id != told.event_id
+    assert runs.news(("ingest", evaluated("fetch_outcome", True))) == []
+    assert len(runs.news(failed_fetch("SIL", tries=1))) == 1  # again, after it had passed
+
+
+def test_a_market_check_is_no_failure_of_the_data() -> None:
+    assert Runs().news(("level_checks", evaluated("silver_100", False))) == []
+
+
+def test_a_failed_run_is_told_once_a_day_and_cause() -> None:
+    runs = Runs()
+    (told,) = runs.news(failed=True)
+    assert (told.severity, told.symbols, told.title) == ("error", (), "the refresh failed")
+    assert told.lines[0] == "dbt_models: broken"
+    assert runs.news(failed=True) == []
+    assert runs.news(("ingest", evaluated("fetch_outcome", True))) == []
+    assert runs.news(failed=True) == []  # a fetch alone has proved nothing
+    assert runs.news(("level_checks", evaluated("silver_100", True))) == []
+    assert len(runs.news(failed=True)) == 1
+    assert len(runs.news(failed=True, causes=["ingest: another"])) == 1
+    assert len(runs.news(failed=True, causes=["ingest: another"], day=DAY + dt.timedelta(1))) == 1
+
+
+def test_a_run_that_a_check_stopped_is_one_alert() -> None:
+    (told,) = Runs().news(("ingest", evaluated("fetch_outcome", False, error=True)), failed=True)
+    assert told.severity == "error"
+    assert told.lines[-1] == "Nothing was published: readers keep the last good version."
