@@ -25,14 +25,6 @@ CLAIMS = """
 
 MOVES_SHOWN = 15
 
-RULE_LABELS = {
-    "return_1d": "1d",
-    "z_ewma": "ewma",
-    "robust_z": "robust",
-    "percentile": "extreme",
-    "volume_ratio": "volume",
-}
-
 VERDICT_STYLES = {"confirmed": "green", "refuted": "bold red", "not computable": "yellow"}
 
 
@@ -155,14 +147,14 @@ def _level_table(title: str, events: list[dict[str, Any]]) -> Table:
 
 
 def _move_table(title: str, hits: list[dict[str, Any]]) -> Table:
-    """One row per symbol and session, with what it broke; records in bold."""
+    """One row per symbol and session; records in bold."""
     moves: dict[tuple[str, dt.date], list[dict[str, Any]]] = {}
     for row in hits:
         moves.setdefault((row["symbol"], row["session_date"]), []).append(row)
     shown = sorted(moves.values(), key=lambda found: -abs(found[0]["return_1d"]))[:MOVES_SHOWN]
     more = f" (the largest {MOVES_SHOWN} of {len(moves)})" if len(moves) > MOVES_SHOWN else ""
     table = _table(title + more, ("session", "symbol"), ("1 day", "rank", "largest since"))
-    table.add_column("rules broken", overflow="fold")
+    table.add_column("also", overflow="fold")
     for found in shown:
         row = found[0]
         rank = f"{row['rank_since_inception']} of {row['returns_since_inception']:,}"
@@ -173,23 +165,33 @@ def _move_table(title: str, hits: list[dict[str, Any]]) -> Table:
             f"{row['return_1d']:+.2%}" + ("*" if row["sessions_since_previous"] > 1 else ""),
             rank,
             f"[bold]{since}[/]" if row["is_record"] else since,
-            " ".join(_rule_label(hit) for hit in found),
+            _also(found),
         )
     if any(hit["bridges_gap"] for found in shown for hit in found):
         table.caption = "* spans missing sessions"
     return table
 
 
-def _rule_label(hit: dict[str, Any]) -> str:
-    """What broke a rule in a word: 1d, z21, 5d-17%, open+6%."""
-    measure = hit["measure"]
-    if measure == "cumulative_return":
-        return f"{hit['sessions']}d{hit['score']:+.0%}" + ("*" if hit["bridges_gap"] else "")
-    if measure == "z_score":
-        return f"z{hit['sessions']}{hit['score']:+.0f}"
-    if measure == "opening_gap":
-        return f"open{hit['score']:+.0%}"
-    return RULE_LABELS[measure]
+def _also(hits: list[dict[str, Any]]) -> str:
+    """What a move broke beside the daily threshold, in few words: z-7 5d-17%* open-6% volume.
+
+    Of several z scores, and of several cumulative returns, the largest; move_rule_hits holds all.
+    """
+    largest: dict[str, dict[str, Any]] = {}
+    for hit in sorted(hits, key=lambda hit: abs(hit["score"])):
+        largest["z" if hit["measure"] in ("z_score", "z_ewma", "robust_z") else hit["measure"]] = hit
+    words = []
+    if "z" in largest:
+        words.append(f"z{largest['z']['score']:+.0f}")
+    elif "percentile" in largest:
+        words.append("extreme")
+    if several := largest.get("cumulative_return"):
+        words.append(f"{several['sessions']}d{several['score']:+.0%}" + ("*" if several["bridges_gap"] else ""))
+    if opened := largest.get("opening_gap"):
+        words.append(f"open{opened['score']:+.0%}")
+    if "volume_ratio" in largest:
+        words.append("volume")
+    return " ".join(words)
 
 
 def _since(day: dt.date | None, value: float | None) -> str:

@@ -91,20 +91,24 @@ def test_the_terminal_shows_a_move_once_with_all_that_it_broke() -> None:
         [
             hit("SIL", "return_1d", 1, -0.1478, -0.1478),
             hit("SIL", "z_score", 21, -5.84, -0.1478),
+            hit("SIL", "robust_z", 252, -6.84, -0.1478),
+            hit("SIL", "percentile", 252, 0.0, -0.1478),
+            hit("SIL", "cumulative_return", 2, -0.16, -0.1478),
             hit("SIL", "cumulative_return", 5, -0.172, -0.1478),
+            hit("SIL", "opening_gap", 1, -0.061, -0.1478),
             hit("SIL", "volume_ratio", 20, 2.4, -0.1478),
             hit("SLV", "return_1d", 1, -0.2854, -0.2854, largest_since=None, is_record=True),
             hit("AUAU", "cumulative_return", 3, 0.15, -0.05, bridges_gap=True),
-            hit("GDX", "return_1d", 1, -0.08, -0.08, bridges_gap=True, sessions_since_previous=3),
+            hit("GDX", "percentile", 252, 0.0, -0.08, bridges_gap=True, sessions_since_previous=3),
         ],
     )
     screen = io.StringIO()
     Console(file=screen, width=100).print(table)
     lines = [" ".join(line.split()) for line in screen.getvalue().splitlines() if "2026-01-30" in line]
     assert lines == [
-        "2026-01-30 SLV -28.54% 2 of 4,096 record 1d",
-        "2026-01-30 SIL -14.78% 2 of 4,096 2020-03-13 -17.10% 1d z21-6 5d-17% volume",
-        "2026-01-30 GDX -8.00%* 2 of 4,096 2020-03-13 -17.10% 1d",
+        "2026-01-30 SLV -28.54% 2 of 4,096 record",
+        "2026-01-30 SIL -14.78% 2 of 4,096 2020-03-13 -17.10% z-7 5d-17% open-6% volume",
+        "2026-01-30 GDX -8.00%* 2 of 4,096 2020-03-13 -17.10% extreme",
         "2026-01-30 AUAU -5.00% 2 of 4,096 2020-03-13 -17.10% 3d+15%*",
     ]
     assert "* spans missing sessions" in screen.getvalue()
