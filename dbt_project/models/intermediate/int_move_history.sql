@@ -8,28 +8,47 @@ with daily_returns as (
         symbol,
         session_date,
         bar_number,
+        cast(floor(bar_number / {{ block_length }}.0) as bigint) as block,
         total_return,
         -- equally large, whatever the last digits say
-        round(total_return, 12) as size,
-        sessions_since_previous > 1 as spans_gap,
-        cast(floor(bar_number / {{ block_length }}.0) as bigint) as block
+        round(abs(total_return), 12) as size,
+        round(total_return, 12) < 0 as is_fall,
+        sessions_since_previous > 1 as spans_gap
     from {{ ref('int_bars') }}
     where total_return is not null
 ),
 
+broken as (
+    select distinct
+        symbol,
+        session_date
+    from {{ ref('move_rule_hits') }}
+),
+
+moves as (
+    select
+        daily_returns.symbol,
+        daily_returns.session_date,
+        daily_returns.bar_number,
+        daily_returns.block,
+        daily_returns.size,
+        daily_returns.is_fall,
+        daily_returns.spans_gap
+    from daily_returns
+    inner join broken
+        on
+            daily_returns.symbol = broken.symbol
+            and daily_returns.session_date = broken.session_date
+),
+
+-- Windows over all bars are dear: used once, two ranks. Those of its kind span a gap too, or none do.
 counted as (
     select
         symbol,
         session_date,
-        bar_number,
-        block,
-        size,
-        spans_gap,
         count(*) over so_far as returns_since_inception,
-        {{ earlier_as_high('size', 'so_far') }} as as_high,
-        {{ earlier_as_low('size', 'so_far') }} as as_low,
-        {{ earlier_as_high('size', 'of_its_kind') }} as as_high_of_its_kind,
-        {{ earlier_as_low('size', 'of_its_kind') }} as as_low_of_its_kind
+        {{ earlier_as_large('size', 'of_its_side') }} as as_large,
+        {{ earlier_as_large('size', 'of_its_kind') }} as as_large_of_its_kind
     from daily_returns
     window
         so_far as (
@@ -37,52 +56,27 @@ counted as (
             order by session_date
             rows between unbounded preceding and current row
         ),
+        of_its_side as (
+            partition by symbol, is_fall
+            order by session_date
+            rows between unbounded preceding and current row
+        ),
         of_its_kind as (
-            partition by symbol, spans_gap
+            partition by symbol, is_fall, spans_gap
             order by session_date
             rows between unbounded preceding and current row
         )
 ),
 
-moves as (
-    select distinct
-        symbol,
-        session_date
-    from {{ ref('move_rule_hits') }}
-),
-
--- Up is 1 for a rise and for a return of 0, -1 for a fall.
-sized as (
-    select
-        counted.symbol,
-        counted.session_date,
-        counted.bar_number,
-        counted.block,
-        abs(counted.size) as size,
-        case when counted.size < 0 then -1 else 1 end as up,
-        counted.returns_since_inception,
-        case
-            when counted.size < 0 and counted.spans_gap then counted.as_low - counted.as_low_of_its_kind
-            when counted.size < 0 then counted.as_low_of_its_kind
-            when counted.spans_gap then counted.as_high - counted.as_high_of_its_kind
-            else counted.as_high_of_its_kind
-        end as as_large_before
-    from counted
-    inner join moves
-        on
-            counted.symbol = moves.symbol
-            and counted.session_date = moves.session_date
-),
-
 blocks as (
     select
         symbol,
+        is_fall,
         block,
-        max(size) as highest,
-        min(size) as lowest
+        max(size) as largest
     from daily_returns
     where not spans_gap
-    group by symbol, block
+    group by symbol, is_fall, block
 ),
 
 -- Where to look: in the move's own block, and in the latest earlier one that holds a return as large.
@@ -90,54 +84,65 @@ searched as (
     select
         symbol,
         session_date,
+        bar_number,
+        size,
+        is_fall,
         block
-    from sized
+    from moves
     union all
     select
-        sized.symbol,
-        sized.session_date,
+        moves.symbol,
+        moves.session_date,
+        moves.bar_number,
+        moves.size,
+        moves.is_fall,
         max(blocks.block) as block
-    from sized
+    from moves
     inner join blocks
         on
-            sized.symbol = blocks.symbol
-            and sized.block > blocks.block
-            and case when sized.up = 1 then blocks.highest else -blocks.lowest end >= sized.size
-    group by sized.symbol, sized.session_date
+            moves.symbol = blocks.symbol
+            and moves.is_fall = blocks.is_fall
+            and moves.block > blocks.block
+            and moves.size <= blocks.largest
+    group by moves.symbol, moves.session_date, moves.bar_number, moves.size, moves.is_fall
 ),
 
 latest_as_large as (
     select
-        sized.symbol,
-        sized.session_date,
+        searched.symbol,
+        searched.session_date,
         max(earlier.session_date) as largest_since,
         max(earlier.bar_number) as largest_since_bar_number,
         max_by(earlier.total_return, earlier.session_date) as largest_since_return
-    from sized
-    inner join searched
-        on
-            sized.symbol = searched.symbol
-            and sized.session_date = searched.session_date
+    from searched
     inner join daily_returns as earlier
         on
             searched.symbol = earlier.symbol
+            and searched.is_fall = earlier.is_fall
             and searched.block = earlier.block
-            and sized.session_date > earlier.session_date
-            and sized.size <= earlier.size * sized.up
+            and searched.bar_number > earlier.bar_number
+            and searched.size <= earlier.size
     where not earlier.spans_gap
-    group by sized.symbol, sized.session_date
+    group by searched.symbol, searched.session_date
 )
 
 select
-    sized.symbol,
-    sized.session_date,
-    sized.as_large_before + 1 as rank_since_inception,
-    sized.returns_since_inception,
+    moves.symbol,
+    moves.session_date,
+    1 + case
+        when moves.spans_gap then counted.as_large - counted.as_large_of_its_kind
+        else counted.as_large_of_its_kind
+    end as rank_since_inception,
+    counted.returns_since_inception,
     latest_as_large.largest_since,
     latest_as_large.largest_since_return,
-    sized.bar_number - latest_as_large.largest_since_bar_number as sessions_since_largest
-from sized
+    moves.bar_number - latest_as_large.largest_since_bar_number as sessions_since_largest
+from moves
+inner join counted
+    on
+        moves.symbol = counted.symbol
+        and moves.session_date = counted.session_date
 left join latest_as_large
     on
-        sized.symbol = latest_as_large.symbol
-        and sized.session_date = latest_as_large.session_date
+        moves.symbol = latest_as_large.symbol
+        and moves.session_date = latest_as_large.session_date
