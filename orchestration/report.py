@@ -146,23 +146,52 @@ def _level_table(title: str, events: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _move_table(title: str, moves: list[dict[str, Any]]) -> Table:
-    shown = sorted(moves, key=lambda row: -abs(row["return_1d"]))[:MOVES_SHOWN]
+def _move_table(title: str, hits: list[dict[str, Any]]) -> Table:
+    """One row per symbol and session; records in bold."""
+    moves: dict[tuple[str, dt.date], list[dict[str, Any]]] = {}
+    for row in hits:
+        moves.setdefault((row["symbol"], row["session_date"]), []).append(row)
+    shown = sorted(moves.values(), key=lambda found: -abs(found[0]["return_1d"]))[:MOVES_SHOWN]
     more = f" (the largest {MOVES_SHOWN} of {len(moves)})" if len(moves) > MOVES_SHOWN else ""
-    table = _table(title + more, ("session", "symbol"), ("1 day", "z 21", "z 63", "rank", "largest since"))
-    for row in shown:
+    table = _table(title + more, ("session", "symbol"), ("1 day", "rank", "largest since"))
+    table.add_column("also", overflow="fold")
+    for found in shown:
+        row = found[0]
+        rank = f"{row['rank_since_inception']} of {row['returns_since_inception']:,}"
+        since = _since(row["largest_since"], row["largest_since_return"])
         table.add_row(
             str(row["session_date"]),
             escape(row["symbol"]),
-            f"{row['return_1d']:+.2%}" + ("*" if row["bridges_gap"] else ""),
-            _number(row["z_21"]),
-            _number(row["z_63"]),
-            f"{row['rank_since_inception']} of {row['returns_since_inception']:,}",
-            _since(row["largest_since"], row["largest_since_return"]),
+            f"{row['return_1d']:+.2%}" + ("*" if row["sessions_since_previous"] > 1 else ""),
+            rank,
+            f"[bold]{since}[/]" if row["is_record"] else since,
+            _also(found),
         )
-    if any(row["bridges_gap"] for row in shown):
-        table.caption = "* spans more than one session: bars are missing before it"
+    if any(hit["bridges_gap"] for found in shown for hit in found):
+        table.caption = "* spans missing sessions"
     return table
+
+
+def _also(hits: list[dict[str, Any]]) -> str:
+    """What a move broke beside the daily threshold, in few words: z-7 5d-17%* open-6% volume.
+
+    Of several z scores, and of several cumulative returns, the largest; move_rule_hits holds all.
+    """
+    largest: dict[str, dict[str, Any]] = {}
+    for hit in sorted(hits, key=lambda hit: abs(hit["score"])):
+        largest["z" if hit["measure"] in ("z_score", "z_ewma", "robust_z") else hit["measure"]] = hit
+    words = []
+    if "z" in largest:
+        words.append(f"z{largest['z']['score']:+.0f}")
+    elif "percentile" in largest:
+        words.append("extreme")
+    if several := largest.get("cumulative_return"):
+        words.append(f"{several['sessions']}d{several['score']:+.0%}" + ("*" if several["bridges_gap"] else ""))
+    if opened := largest.get("opening_gap"):
+        words.append(f"open{opened['score']:+.0%}")
+    if "volume_ratio" in largest:
+        words.append("volume")
+    return " ".join(words)
 
 
 def _since(day: dt.date | None, value: float | None) -> str:
@@ -177,10 +206,6 @@ def _latest(looked_at: Flags) -> str:
 
 def _price(value: float) -> str:
     return f"{value:,.1f}" if value >= 1000 else f"{value:,.3f}"
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:+.1f}"
 
 
 def _text(value: object) -> str:

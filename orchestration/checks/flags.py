@@ -29,11 +29,16 @@ LEVEL_EVENTS = """
     order by session_date desc, symbol, level_id, event
 """
 
+# One row per broken rule; what the session's row of large_moves says stands beside each.
 LARGE_MOVES = """
     select
-        session_date, symbol, return_1d, z_21, z_63, rank_since_inception, returns_since_inception,
-        largest_since, largest_since_return, is_record, history_start, bridges_gap, rules_hit
-    from large_moves order by session_date desc, abs(return_1d) desc
+        hits.session_date, hits.symbol, hits.rule_id, hits.measure, hits.sessions, hits.score, hits.threshold,
+        hits.direction, moves.return_1d, moves.z_21, moves.z_63, moves.rank_since_inception,
+        moves.returns_since_inception, moves.largest_since, moves.largest_since_return, moves.is_record,
+        moves.history_start, moves.sessions_since_previous, hits.bridges_gap, moves.is_volume_confirmed, moves.rules_hit
+    from move_rule_hits as hits
+    inner join large_moves as moves on hits.symbol = moves.symbol and hits.session_date = moves.session_date
+    order by hits.session_date desc, abs(moves.return_1d) desc, hits.symbol, hits.measure, hits.sessions, hits.rule_id
 """
 
 GROUPS = {"levels": LEVEL_EVENTS, "moves": LARGE_MOVES}
@@ -172,10 +177,8 @@ def _events(group: str, row: dict[str, Any]) -> list[Event]:
     """The events of a mart's row: one per check that it concerns."""
     if group == "levels":
         return [Event(row["level_id"], row["event_id"], row["symbol"], row["session_date"])]
-    return [
-        Event(rule, f"{row['symbol']}|{row['session_date']}|{rule}", row["symbol"], row["session_date"])
-        for rule in row["rules_hit"].split(", ")
-    ]
+    key = f"{row['symbol']}|{row['session_date']}|{row['rule_id']}"
+    return [Event(row["rule_id"], key, row["symbol"], row["session_date"])]
 
 
 def _market_file(settings: Settings, version: int) -> Path:

@@ -11,6 +11,9 @@ from orchestration.settings import Settings
 
 LARGE_MOVES = dg.AssetKey("large_moves")
 
+# Columns of a flagged row that are the same in all rows of a check.
+SAID_BY_THE_RULE = ("rule_id", "measure", "sessions")
+
 
 def build_move_checks(universe: Universe, settings: Settings) -> dg.AssetChecksDefinition | None:
     """The move checks, in one step; none where no rule is set."""
@@ -40,8 +43,8 @@ def build_move_checks(universe: Universe, settings: Settings) -> dg.AssetChecksD
                 check_name=rule.rule_id,
                 passed=not moves,
                 severity=dg.AssetCheckSeverity.WARN,
-                description=label + summary(moves),
-                metadata={"simulated": current.simulated, **offenders_table(moves)},
+                description=label + summary(rule, moves),
+                metadata={"simulated": current.simulated, **offenders_table(moves, without=SAID_BY_THE_RULE)},
             )
         remember(current, "moves", shown)
 
@@ -51,18 +54,45 @@ def build_move_checks(universe: Universe, settings: Settings) -> dg.AssetChecksD
 def describe(rule: MoveRule) -> str:
     """The rule in words."""
     who = "every instrument" if rule.scope == "all" else f"{rule.scope.replace('_', ' ')} {rule.scope_value}"
-    if rule.measure == "return_1d":
-        return f"No daily total return of {rule.threshold:.1%} or more, up or down, in {who}."
-    return (
-        f"No return beyond {rule.threshold:g} standard deviations of the {rule.sessions} returns before it, in {who}."
-    )
+    before = f"of the {rule.sessions} returns before it"
+    what = {
+        "return_1d": f"daily total return of {rule.threshold:.1%} or more, up or down",
+        "opening_gap": f"opening gap of {rule.threshold:.1%} or more, up or down",
+        "cumulative_return": f"total return over {rule.sessions} sessions reaching {rule.threshold:.1%}, up or down",
+        "z_score": f"return of {rule.threshold:g} or more standard deviations {before}",
+        "z_ewma": f"return of {rule.threshold:g} or more times the RiskMetrics volatility known the day before",
+        "robust_z": f"return of {rule.threshold:g} or more robust standard deviations {before} (median, MAD)",
+        "percentile": f"return at or beyond the percentile {rule.threshold:g}, or 1 less it, {before}",
+        "volume_ratio": f"large move on {rule.threshold:g} or more times the median volume of the {rule.sessions} "
+        "sessions before it",
+    }[rule.measure]
+    return f"No {what}, in {who}."
 
 
-def summary(moves: list[dict]) -> str:
-    """The largest moves in words."""
+def summary(rule: MoveRule, moves: list[dict]) -> str:
+    """The largest moves in words: the scores that broke the rule."""
     if not moves:
         return "No move broke the rule"
-    largest = sorted(moves, key=lambda row: -abs(row["return_1d"]))
-    named = ", ".join(f"{row['symbol']} {row['return_1d']:+.2%}" for row in largest[:5])
+    if rule.measure == "percentile":  # all at the edge: the return tells them apart
+        largest = sorted(moves, key=lambda row: -abs(row["return_1d"]))
+    else:
+        largest = sorted(moves, key=lambda row: -abs(row["score"]))
+    named = ", ".join(f"{row['symbol']} {score_in_words(row)}" for row in largest[:5])
     more = f" and {len(moves) - 5} more" if len(moves) > 5 else ""
     return f"{largest[0]['session_date']}: {named}{more}"
+
+
+def score_in_words(row: dict) -> str:
+    """What broke the rule, as short as it can be read: -14.78%, -17.2% in 5 sessions, z -5.8, 2.4 times the volume."""
+    measure, score = row["measure"], row["score"]
+    if measure == "return_1d":
+        return f"{score:+.2%}"
+    if measure == "opening_gap":
+        return f"{score:+.2%} at the open"
+    if measure == "cumulative_return":
+        return f"{score:+.2%} in {row['sessions']} sessions"
+    if measure == "percentile":
+        return f"{row['return_1d']:+.2%}"
+    if measure == "volume_ratio":
+        return f"{row['return_1d']:+.2%} on {score:.1f} times its usual volume"
+    return f"z {score:+.1f}"

@@ -45,6 +45,38 @@ CLAIM_MEASURES = (
 )
 
 
+@dataclass(frozen=True)
+class MoveMeasure:
+    """What a row of move_rules.csv may ask of a measure.
+
+    Attributes:
+        sessions: the windows that are computed.
+        at_least: smallest threshold that makes sense.
+        at_most: largest one.
+        unit: what the threshold is.
+    """
+
+    sessions: tuple[int, ...]
+    at_least: float
+    at_most: float
+    unit: str
+
+
+# A z score of 0.04 is a percentage in the wrong row, not a rule.
+_RETURN = (1e-6, 1.0, "a fraction")
+_SCORE = (1.0, 100.0, "a multiple of the dispersion before the day")
+MOVE_MEASURES = {
+    "return_1d": MoveMeasure((1,), *_RETURN),
+    "opening_gap": MoveMeasure((1,), *_RETURN),
+    "cumulative_return": MoveMeasure((2, 3, 5, 10, 21), *_RETURN),
+    "z_score": MoveMeasure((21, 63), *_SCORE),
+    "z_ewma": MoveMeasure((1,), *_SCORE),
+    "robust_z": MoveMeasure((252,), *_SCORE),
+    "percentile": MoveMeasure((252,), 0.51, 1.0, "a fraction: p means p or above, 1 - p or below"),
+    "volume_ratio": MoveMeasure((20,), 1.0, 100.0, "a multiple of the median volume"),
+}
+
+
 def _blank_is_none(value: object) -> object:
     return None if isinstance(value, str) and value.strip() == "" else value
 
@@ -148,20 +180,23 @@ class MoveRule(SeedRow):
     rule_id: Identifier
     scope: Literal["all", "asset_class", "tier", "symbol"]
     scope_value: OptionalIdentifier
-    measure: Literal["return_1d", "z_score"]
+    measure: Literal[tuple(MOVE_MEASURES)]  # type: ignore[valid-type]
     sessions: Annotated[int, Field(ge=1, le=252)]
     threshold: PositiveFloat
     note: Text
 
     @model_validator(mode="after")
     def _window_exists(self) -> Self:
-        allowed = {"return_1d": (1,), "z_score": (21, 63)}[self.measure]
-        if self.sessions not in allowed:
+        measure = MOVE_MEASURES[self.measure]
+        if self.sessions not in measure.sessions:
             raise ValueError(
-                f"sessions: {self.sessions} is not computed for {self.measure}; allowed: {_listed(allowed)}"
+                f"sessions: {self.sessions} is not computed for {self.measure}; allowed: {_listed(measure.sessions)}"
             )
-        if self.measure == "return_1d" and self.threshold > 1:
-            raise ValueError(f"threshold: {self.threshold:g} is not allowed; allowed: a fraction up to 1 for return_1d")
+        if not measure.at_least <= self.threshold <= measure.at_most:
+            raise ValueError(
+                f"threshold: {self.threshold:g} is not allowed; allowed: {measure.at_least:g} to {measure.at_most:g} "
+                f"for {self.measure} ({measure.unit})"
+            )
         return self
 
 
@@ -377,6 +412,15 @@ def _check_scopes(rules: list[tuple[int, MoveRule]], universe: Universe) -> None
                 raise SeedError(f"{where} is not allowed; allowed: nothing, because scope is 'all'")
         elif rule.scope_value not in allowed[rule.scope]:
             raise SeedError(f"{where} is unknown; allowed: {_listed(sorted(allowed[rule.scope]))}")
+        elif rule.measure == "volume_ratio" and (
+            rule.scope_value == "metal"
+            if rule.scope == "asset_class"
+            else rule.scope == "symbol" and universe.instrument(str(rule.scope_value)).asset_class == "metal"
+        ):
+            raise SeedError(
+                f"{where} is not allowed; allowed: anything but the asset class metal for volume_ratio "
+                "(the volume of a front-month future says when contracts roll)"
+            )
 
 
 def _check_claim_arguments(claims: list[tuple[int, Claim]], universe: Universe) -> None:

@@ -9,6 +9,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from orchestration.settings import Settings
@@ -16,6 +18,9 @@ from orchestration.storage.warehouse import rows
 from tests.jobs import published, run_job
 
 FOLDER = os.environ.get("OREWATCH_REAL_FILES")
+# A drop folder of long, dividend-adjusted closes alone, and R's scores of the moves of SLV in the first folder.
+CLOSES = os.environ.get("OREWATCH_REAL_CLOSES")
+SCORES = os.environ.get("OREWATCH_REAL_SCORES")
 
 pytestmark = [
     pytest.mark.integration,
@@ -70,6 +75,60 @@ def test_rank_and_largest_since(
     (row,) = published(settings, "select * from large_moves where symbol = ? and session_date = '2026-01-30'", symbol)
     assert (row["rank_since_inception"], row["largest_since"], row["is_record"]) == (rank, since, since is None)
     assert of is None or row["returns_since_inception"] == of
+
+
+def test_the_record_falls_broke_every_rule_of_their_day(settings: Settings) -> None:
+    rows = published(
+        settings,
+        "select symbol, list(distinct measure order by measure) as measures, bool_and(direction = 'down') as down,"
+        " bool_or(bridges_gap) as gap from move_rule_hits where session_date = '2026-01-30'"
+        " and symbol in ('SI=F', 'SLV') group by symbol order by symbol",
+    )
+    silver = ["cumulative_return", "percentile", "return_1d", "robust_z", "z_ewma", "z_score"]
+    assert [(r["symbol"], r["measures"], r["down"], r["gap"]) for r in rows] == [
+        ("SI=F", silver, True, False),
+        # the fund also opened far below and was traded four times as much as usual
+        ("SLV", sorted([*silver, "opening_gap", "volume_ratio"]), True, False),
+    ]
+
+
+def test_front_month_futures_never_have_a_volume_rule(settings: Settings) -> None:
+    (row,) = published(
+        settings,
+        "select count(volume_ratio_20) as ratios, count(is_volume_confirmed) as verdicts, count(*) as moves"
+        " from large_moves where symbol in ('SI=F', 'GC=F')",
+    )
+    assert (row["ratios"], row["verdicts"]) == (0, 0)
+    assert row["moves"] > 400
+
+
+@pytest.mark.skipif(not SCORES, reason="OREWATCH_REAL_SCORES is not set: a CSV of TTR's scores of SLV")
+def test_scores_of_slv_are_those_of_ttr(settings: Settings) -> None:
+    theirs = pd.read_csv(str(SCORES), parse_dates=["Date"]).set_index("Date")
+    scores = rows(settings.warehouse_path, "select * from int_move_scores where symbol = 'SLV'")
+    mine = pd.DataFrame(scores).set_index(pd.DatetimeIndex([row["session_date"] for row in scores]).as_unit("us"))
+    both = theirs.index.intersection(mine.index)
+    assert len(both) > 200
+    for column, answer in {
+        "return_1d": "ret",
+        "z_21": "z_exante_mean0_21",
+        "z_63": "z_exante_mean0_63",
+        "robust_z_252": "z_mad_exante_252",
+    }.items():
+        ours, peers = mine.loc[both, column].to_numpy(), theirs.loc[both, answer].to_numpy()
+        np.testing.assert_allclose(ours, peers, rtol=1e-9, atol=1e-12, err_msg=column)
+
+
+@pytest.mark.skipif(not CLOSES, reason="OREWATCH_REAL_CLOSES is not set: a drop folder of long closes")
+def test_fall_of_sil_was_the_largest_since_march_2020(tmp_path_factory: pytest.TempPathFactory) -> None:
+    settings = Settings(source="files", files=Path(CLOSES or ""), home=tmp_path_factory.mktemp("closes"))
+    assert run_job(settings).success
+    (row,) = published(settings, "select * from large_moves where symbol = 'SIL' and session_date = '2026-01-30'")
+    assert (row["rank_since_inception"], row["largest_since"]) == (2, dt.date(2020, 3, 13))
+    assert (round(100 * row["return_1d"], 2), round(100 * row["largest_since_return"], 2)) == (-14.78, -17.10)
+    assert (row["history_start"], row["sessions_since_largest"]) == (dt.date(2010, 4, 20), 1478)
+    # closes alone: neither an open nor a volume
+    assert (row["overnight_return"], row["volume_ratio_20"], row["is_volume_confirmed"]) == (None, None, None)
 
 
 def test_impossible_bars_keep_their_close_and_lose_their_range(settings: Settings) -> None:

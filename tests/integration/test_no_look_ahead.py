@@ -11,7 +11,8 @@ from tests.jobs import published, run_job
 
 pytestmark = pytest.mark.integration
 
-# Mart -> key of its rows beside the session. What a vendor restates (adj_close) or when it was seen is not a figure.
+# Mart -> key of its rows beside the session, as SQL.
+# What a vendor restates (adj_close) and when it was seen (observed_at) are no figures.
 MARTS = {
     "daily_bars": "symbol",
     "returns": "symbol",
@@ -21,6 +22,7 @@ MARTS = {
     "sector_daily": "sector",
     "pair_spreads": "pair_id",
     "large_moves": "symbol",
+    "move_rule_hits": "symbol || ' ' || rule_id",
     "level_events": "event_id",
 }
 NOT_FIGURES = {"adj_close", "observed_at"}
@@ -33,8 +35,8 @@ def snapshot(settings: Settings, through: dt.date) -> dict[str, dict[Any, dict[s
     """Every mart's rows up to a session, by key."""
     return {
         mart: {
-            (row[key], row["session_date"]): {k: v for k, v in row.items() if k not in NOT_FIGURES}
-            for row in published(settings, f"select * from {mart} where session_date <= ?", through)  # noqa: S608
+            (row["key_"], row["session_date"]): {k: v for k, v in row.items() if k not in NOT_FIGURES}
+            for row in published(settings, f"select *, {key} as key_ from {mart} where session_date <= ?", through)  # noqa: S608
         }
         for mart, key in MARTS.items()
     }

@@ -101,7 +101,7 @@ class TestFirstRefresh:
         manifest = current_manifest(settings.published_dir)
         assert manifest is not None
         assert manifest.simulated
-        assert len(manifest.rows) == 16
+        assert len(manifest.rows) == 17
         for table, count in manifest.rows.items():
             sources = {row["source"] for row in published(settings, f"select distinct source from {table}")}  # noqa: S608
             assert sources == ({"sample"} if count else set())
@@ -112,12 +112,16 @@ class TestFirstRefresh:
         assert failed == {
             "silver_100_psychological",
             "gold_5000_psychological",
-            "metal_daily_move",
-            "senior_daily_move",
-            "royalty_daily_move",
-            "junior_daily_move",
+            *(f"{tier}_daily_move" for tier in ("metal", "senior", "royalty", "junior")),
+            *(f"{tier}_{n}_session_move" for tier in ("metal", "senior", "junior") for n in (2, 3, 5)),
+            "royalty_2_session_move",
+            "opening_gap",
+            "extreme_of_252_sessions",
             "unusual_against_21_sessions",
             "unusual_against_63_sessions",
+            "unusual_against_ewma",
+            "unusual_against_median",
+            "confirmed_by_volume",
         }
         assert all(checks[name].severity is dg.AssetCheckSeverity.WARN for name in failed)
         silver = checks["silver_100_psychological"]

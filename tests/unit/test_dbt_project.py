@@ -81,8 +81,11 @@ def test_names_that_readers_rely_on(manifest: dict[str, Any]) -> None:
         "level_events": "event_id level_id symbol session_date event direction level prev_close open high low close"
         " role_before role_after is_repeat price_basis price_source",
         "level_status": "level_id symbol side role distance last_event last_event_date sessions_since price_source",
-        "large_moves": "symbol session_date return_1d rules_hit threshold z_21 z_63 z_ewma robust_z_252"
-        " percentile_252 rank_since_inception largest_since is_record history_start",
+        "large_moves": "symbol session_date return_1d rules_hit threshold return_2d return_3d return_5d return_10d"
+        " return_21d overnight_return volume_ratio_20 is_volume_confirmed z_21 z_63 z_ewma robust_z_252 percentile_252"
+        " rank_since_inception returns_since_inception largest_since largest_since_return sessions_since_largest"
+        " is_record history_start sessions_since_previous bridges_gap",
+        "move_rule_hits": "symbol session_date rule_id measure sessions score threshold direction bridges_gap source",
         "market_summary": "symbol name session_date close return_1d return_ytd return_1y drawdown close_to_close_21"
         " volatility_ratio_21_252 beta_252 trend_state verdict largest_since",
         "claim_checks": "claim_id measure claimed computed difference verdict",

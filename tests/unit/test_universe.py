@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestration.market.errors import SeedError
-from orchestration.market.universe import SEED_FILES, Universe, load_universe
+from orchestration.market.universe import MOVE_MEASURES, SEED_FILES, Universe, load_universe
 
 SHIPPED = Path(__file__).resolve().parents[2] / "dbt_project" / "seeds"
 
@@ -105,9 +105,25 @@ def test_shipped_instruments_are_compared_with_their_own_metal() -> None:
 
 def test_shipped_rules_cover_every_tier() -> None:
     universe = load_universe(SHIPPED)
-    tiers = {rule.scope_value: rule.threshold for rule in universe.move_rules if rule.scope == "tier"}
+    tiers = {rule.scope_value: rule.threshold for rule in universe.move_rules if rule.measure == "return_1d"}
     assert set(tiers) == {instrument.tier for instrument in universe.instruments}
     assert (tiers["metal"], tiers["senior"], tiers["junior"]) == (0.05, 0.06, 0.07)
+
+
+def test_shipped_rules_use_every_measure_and_window() -> None:
+    rules = load_universe(SHIPPED).move_rules
+    assert {(rule.measure, rule.sessions) for rule in rules} == {
+        (name, sessions) for name, measure in MOVE_MEASURES.items() for sessions in measure.sessions
+    }
+
+
+def test_shipped_moves_of_several_sessions_grow_with_about_the_root_of_their_length() -> None:
+    rules = load_universe(SHIPPED).move_rules
+    daily = {rule.scope_value: rule.threshold for rule in rules if rule.measure == "return_1d"}
+    several = [rule for rule in rules if rule.measure == "cumulative_return"]
+    assert {(rule.scope_value, rule.sessions) for rule in several} == {(t, n) for t in daily for n in (2, 3, 5, 10, 21)}
+    for rule in several:
+        assert 1.1 < rule.threshold / (daily[rule.scope_value] * rule.sessions**0.5) < 1.4, rule.rule_id
 
 
 def test_shipped_claims_are_those_of_the_market_note() -> None:
@@ -445,6 +461,61 @@ def test_rows_are_counted_as_an_editor_counts_them(folder: Path) -> None:
         (
             "move_rules", "0.06", "-0.06",
             "row 2, column threshold: '-0.06' is not allowed; allowed: a number above 0",
+        ),
+        (
+            "move_rules", "return_1d,1", "return_2d,1",
+            ("row 2, column measure: 'return_2d' is not allowed; allowed: return_1d, opening_gap, cumulative_return, "
+            "z_score, z_ewma, robust_z, percentile, volume_ratio"),
+        ),
+        (
+            "move_rules", "return_1d,1", "cumulative_return,4",
+            "row 2, column sessions: 4 is not computed for cumulative_return; allowed: 2, 3, 5, 10, 21",
+        ),
+        (
+            "move_rules", "z_score,21", "z_ewma,21",
+            "row 3, column sessions: 21 is not computed for z_ewma; allowed: 1",
+        ),
+        (
+            "move_rules", "z_score,21,4", "robust_z,63,4",
+            "row 3, column sessions: 63 is not computed for robust_z; allowed: 252",
+        ),
+        (
+            "move_rules", "return_1d,1,0.06", "return_1d,1,6",
+            "row 2, column threshold: 6 is not allowed; allowed: 1e-06 to 1 for return_1d (a fraction)",
+        ),
+        (
+            "move_rules", "return_1d,1,0.06", "cumulative_return,5,1.5",
+            "row 2, column threshold: 1.5 is not allowed; allowed: 1e-06 to 1 for cumulative_return (a fraction)",
+        ),
+        (
+            "move_rules", "z_score,21,4", "z_score,21,0.04",
+            ("row 3, column threshold: 0.04 is not allowed; allowed: 1 to 100 for z_score "
+            "(a multiple of the dispersion before the day)"),
+        ),
+        (
+            "move_rules", "z_score,21,4", "percentile,252,0.5",
+            ("row 3, column threshold: 0.5 is not allowed; allowed: 0.51 to 1 for percentile "
+            "(a fraction: p means p or above, 1 - p or below)"),
+        ),
+        (
+            "move_rules", "z_score,21,4", "percentile,252,99",
+            ("row 3, column threshold: 99 is not allowed; allowed: 0.51 to 1 for percentile "
+            "(a fraction: p means p or above, 1 - p or below)"),
+        ),
+        (
+            "move_rules", "tier,senior,return_1d,1,0.06", "tier,senior,volume_ratio,20,0.5",
+            ("row 2, column threshold: 0.5 is not allowed; allowed: 1 to 100 for volume_ratio "
+            "(a multiple of the median volume)"),
+        ),
+        (
+            "move_rules", "tier,senior,return_1d,1,0.06", "asset_class,metal,volume_ratio,20,2",
+            ("row 2, column scope_value: 'metal' is not allowed; allowed: anything but the asset class metal for "
+            "volume_ratio (the volume of a front-month future says when contracts roll)"),
+        ),
+        (
+            "move_rules", "tier,senior,return_1d,1,0.06", "symbol,SI=F,volume_ratio,20,2",
+            ("row 2, column scope_value: 'SI=F' is not allowed; allowed: anything but the asset class metal for "
+            "volume_ratio (the volume of a front-month future says when contracts roll)"),
         ),
         ("move_rules", "0.06", "6%", "row 2, column threshold: '6%' is not allowed; allowed: a number"),
         (

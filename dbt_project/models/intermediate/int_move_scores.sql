@@ -1,12 +1,22 @@
 -- What the move rules are held against: one row per symbol and session with a return.
 -- A score never knows its own day: standard deviations, medians and ranks are those of the returns before it.
 -- (A z that includes its day can never exceed (n - 1) / sqrt(n): Shiffler 1988.)
+{% set cumulative = [2, 3, 5, 10, 21] %}
 with returns_before as (
     select
         symbol,
         session_date,
         bar_number,
         total_return,
+        {%- for n in cumulative %}
+            total_return_index / lag(total_return_index, {{ n }}) over in_order - 1 as return_{{ n }}d,
+        {%- endfor %}
+        -- a bar without a range has no open of its own
+        case when bar_quality = 'ok' then (open + dividend) / previous_close - 1 end as overnight_return,
+        volume,
+        {{ full_window('median(volume)', 'volume', 20, 'last_20') }} as median_volume_20,
+        -- 0 for the return that spans missing sessions
+        bar_number - max(case when sessions_since_previous > 1 then bar_number end) over so_far as returns_since_gap,
         {{ full_window('stddev_samp(total_return)', 'total_return', 21, 'last_21') }} as sd_21,
         {{ full_window('stddev_samp(total_return)', 'total_return', 63, 'last_63') }} as sd_63,
         {{ full_window('median(total_return)', 'total_return', 252, 'last_252') }} as median_252,
@@ -14,6 +24,20 @@ with returns_before as (
         {{ percentile_among_previous('total_return', 252, 'last_253') }} as percentile_252
     from {{ ref('int_bars') }}
     window
+        in_order as (
+            partition by symbol
+            order by session_date
+        ),
+        so_far as (
+            partition by symbol
+            order by session_date
+            rows between unbounded preceding and current row
+        ),
+        last_20 as (
+            partition by symbol
+            order by session_date
+            rows between 20 preceding and 1 preceding
+        ),
         last_21 as (
             partition by symbol
             order by session_date
@@ -40,13 +64,24 @@ select
     scores.symbol,
     scores.session_date,
     scores.total_return as return_1d,
+    {%- for n in cumulative %}
+        scores.return_{{ n }}d,
+    {%- endfor %}
+    scores.overnight_return,
+    -- The volume of a front-month future says when contracts roll, nothing else.
+    case
+        when instruments.asset_class <> 'metal' then scores.volume / nullif(scores.median_volume_20, 0)
+    end as volume_ratio_20,
     scores.total_return / nullif(scores.sd_21, 0) as z_21,
     scores.total_return / nullif(scores.sd_63, 0) as z_63,
     ln(1 + scores.total_return) / nullif(sqrt(ewma.variance), 0) as z_ewma,
     -- Iglewicz and Hoaglin (1993)
     (scores.total_return - scores.median_252) / nullif(1.4826 * scores.mad_252, 0) as robust_z_252,
-    scores.percentile_252
+    scores.percentile_252,
+    scores.returns_since_gap
 from returns_before as scores
+inner join {{ source('control', 'instruments') }} as instruments
+    on scores.symbol = instruments.symbol
 left join {{ ref('int_ewma') }} as ewma
     on
         scores.symbol = ewma.symbol
