@@ -16,8 +16,7 @@ from orchestration.automation.jobs import build_refresh_job
 from orchestration.automation.schedules import build_schedule
 from orchestration.automation.sensors import build_alert_sensor
 from orchestration.checks.data_quality import build_data_checks
-from orchestration.checks.levels import build_level_checks
-from orchestration.checks.moves import build_move_checks
+from orchestration.checks.market import build_market_checks
 from orchestration.market.universe import load_universe
 from orchestration.resources import bar_source_resource, lock_resource, silent_progress
 from orchestration.settings import DBT_PROJECT_DIR, Settings, load_settings
@@ -36,10 +35,9 @@ def build_definitions(settings: Settings | None = None, resources: Mapping[str, 
     settings = settings or load_settings()
     universe = load_universe(settings.seeds)
     job = build_refresh_job(settings)
-    market_checks = (build_level_checks(universe, settings), build_move_checks(universe, settings))
     return dg.Definitions(
         assets=[build_ingest(settings), build_models(settings), build_publish(settings), build_brief(settings)],
-        asset_checks=[build_data_checks(), *(checks for checks in market_checks if checks is not None)],
+        asset_checks=[build_data_checks(), build_market_checks(universe, settings)],
         jobs=[job],
         schedules=[build_schedule(job, settings)],
         sensors=[build_alert_sensor(settings)],

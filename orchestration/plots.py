@@ -147,7 +147,7 @@ def markdown_image(figure: "Figure", description: str) -> str:
 
     target = BytesIO()
     with mpl.rc_context(_STYLE):
-        figure.savefig(target, format="png", dpi=110)
+        figure.savefig(target, format="png", dpi=90)
     return f"![{description}](data:image/png;base64,{base64.b64encode(target.getvalue()).decode('ascii')})"
 
 

@@ -20,8 +20,9 @@ from orchestration.alerts.deliver import Report, open_journal, tell
 from orchestration.assets.ingest import INGESTED, RefreshConfig, plan_rules
 from orchestration.build import build_definitions
 from orchestration.checks.flags import evaluated_version
+from orchestration.checks.market import check_groups
 from orchestration.instance import fail_dead_runs, prepare_instance, process_tags
-from orchestration.market.universe import load_universe
+from orchestration.market.universe import Universe, load_universe
 from orchestration.report import print_flags, print_header
 from orchestration.resources import ProgressReporter
 from orchestration.settings import DBT_PROJECT_DIR, Settings
@@ -63,7 +64,7 @@ def run_refresh(settings: Settings, config: RefreshConfig, console: Console | No
             built = _run("build and check", job, instance, rest, {})
         told = _tell(console, settings, instance)
     for result in filter(None, (fetched, built)):
-        _print_outcome(console, result)
+        _print_outcome(console, universe, result)
     success = fetched.success and (built is None or built.success)
     if success:
         print_flags(console, settings, rebuilt=built is not None)
@@ -155,15 +156,16 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _print_outcome(console: Console, result: dg.ExecuteInProcessResult) -> None:
+def _print_outcome(console: Console, universe: Universe, result: dg.ExecuteInProcessResult) -> None:
     stored = _metadata(result, "raw/bars", "new_rows")
     batch = _metadata(result, "raw/bars", "batch_id")
     rejected = _metadata(result, "raw/rejected_bars", "new_rows")
     if stored is not None:
         console.print(f"[bold]{stored:,}[/] bars stored, [bold]{rejected or 0:,}[/] newly quarantined (batch {batch})")
+    market = {group.asset for group in check_groups(universe)}
     for evaluation in result.get_asset_check_evaluations():
         # Market checks have their own table at the end.
-        if not evaluation.passed and evaluation.asset_key.path[-1] not in ("level_events", "large_moves"):
+        if not evaluation.passed and evaluation.asset_key not in market:
             mark = (
                 "[bold red]stopped by[/]"
                 if evaluation.severity is dg.AssetCheckSeverity.ERROR

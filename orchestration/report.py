@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from orchestration.checks.flags import Flags, flags
+from orchestration import phrases
+from orchestration.checks.flags import GROUPS, Flags, flags
 from orchestration.settings import Settings
 from orchestration.storage.publish import current_manifest
 from orchestration.storage.warehouse import rows
@@ -24,6 +25,7 @@ CLAIMS = """
 """
 
 MOVES_SHOWN = 15
+LINES_SHOWN = 8
 
 VERDICT_STYLES = {"confirmed": "green", "refuted": "bold red", "not computable": "yellow"}
 
@@ -50,16 +52,42 @@ def print_flags(console: Console, settings: Settings, rebuilt: bool) -> None:
         )
     else:
         console.print(f"Nothing new: published version {manifest.version} stands")
-    levels, moves = flags(settings, "levels"), flags(settings, "moves")
+    found = {group: flags(settings, group) for group in GROUPS}
     label = "SIMULATED " if settings.simulated else ""
-    if levels.rows:
-        console.print(_level_table(f"{label}Levels", levels.rows))
-    if moves.rows:
-        console.print(_move_table(f"{label}Large moves", moves.rows))
-    if not levels.rows and not moves.rows:
-        console.print(f"No level was met and no move broke a rule in the latest sessions ({_latest(levels)}).")
+    if found["levels"].rows:
+        console.print(_level_table(f"{label}Levels", found["levels"].rows))
+    if found["moves"].rows:
+        console.print(_move_table(f"{label}Large moves", found["moves"].rows))
+    for title, lines in _other_flags(found):
+        console.print(f"[bold]{label}{title}[/]")
+        for line in lines[:LINES_SHOWN]:
+            console.print(f" {escape(line)}", highlight=False)
+        if len(lines) > LINES_SHOWN:
+            console.print(f" and {len(lines) - LINES_SHOWN} more")
+        console.print()
+    if not any(flagged.rows for flagged in found.values()):
+        latest = _latest(found["levels"])
+        console.print(f"Nothing was flagged in the latest sessions ({latest}): no level met, no rule broken.")
+    brief = settings.root / "briefs"
+    if pages := sorted(brief.glob("*.html")):
+        console.print(f"Brief:          {pages[-1]}", soft_wrap=True)
     console.print(f"Tables for BI:  {settings.published_file}")
     console.print("Web UI:         make dev, then http://127.0.0.1:3000")
+
+
+def _other_flags(found: dict[str, Flags]) -> list[tuple[str, list[str]]]:
+    """Extremes, pairs and spikes, a line each."""
+    parts = {
+        "Extremes and round numbers": [
+            f"{row['session_date']} {row['symbol']} {phrases.level_event(row, _price(row['level']))}"
+            for row in found["extremes"].rows
+        ],
+        "Widening gaps": [f"{row['session_date']} {phrases.widening_pair(row)}" for row in found["pairs"].rows],
+        "Volatility spikes": [
+            f"{row['session_date']} {row['symbol']} {phrases.spike(row)}" for row in found["volatility"].rows
+        ],
+    }
+    return [(title, lines) for title, lines in parts.items() if lines]
 
 
 def print_status(settings: Settings, console: Console | None = None) -> None:

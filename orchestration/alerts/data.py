@@ -18,7 +18,7 @@ from orchestration.alerts.messages import Alert
 from orchestration.market.errors import OrewatchError
 
 # Steps whose checks are about the market; every other failed check is about the data.
-MARKET_STEPS = frozenset({"level_checks", "move_checks", "pair_checks", "volatility_checks"})
+MARKET_STEPS = frozenset({"market_checks"})
 
 # Columns that say which offender it is; the others say how bad it is today.
 IDENTITY = ("symbol", "session", "rule", "error")

@@ -2,7 +2,7 @@
 
 A group of checks flags rows of a mart (`checks.flags`); one `Group` here says what to tell of them. All it relies on
 are `symbol` and `session_date` of a flagged row, `event_id` where it has one, and the published marts, from which it
-reads the rest. A group without an entry is told in plain words of its row, so that a new check is never silent.
+reads the rest. A test demands an entry for every group of checks.
 """
 
 import datetime as dt
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from orchestration import phrases
 from orchestration.alerts.messages import Alert
 from orchestration.market.universe import PriceLevel, Universe
 
@@ -25,6 +26,8 @@ RECORD_NEEDS = 252
 
 # The price came to the level and went back, or stayed where it had been.
 TOUCHES = ("pierce_rejected", "retest_held", "confirmed")
+# Nobody chose these levels.
+UNCHOSEN = ("extreme", "round_number")
 
 HISTORY_OF_LEVELS = """
     select * from level_events where level_id in (select unnest(?)) order by session_date, event_id
@@ -67,7 +70,7 @@ class Group:
 
 def alerts_of(group: str, rows: Iterable[Row], facts: Facts) -> list[Alert]:
     """The alerts of a group's flagged rows, one per event."""
-    told = GROUPS.get(group) or other_group(group)
+    told = GROUPS[group]
     events: dict[str, list[Row]] = {}
     for row in rows:
         events.setdefault(told.event_id(row), []).append(row)
@@ -120,16 +123,17 @@ def level_alert(event_id: str, rows: Sequence[Row], facts: Facts) -> Alert:
         )
     else:
         lines.append("the first event at this level in the stored history")
-    rank = TOUCH_RANK if event in TOUCHES else CROSS_RANK if event in ("close_cross", "gap_through") else None
+    minor = event in TOUCHES or row.get("kind") in UNCHOSEN
+    crossed = event in ("close_cross", "gap_through")
     return Alert(
         event_id,
         "level",
-        "info" if event in TOUCHES else "warning",
+        "info" if minor else "warning",
         (row["symbol"],),
         row["session_date"],
         f"{_named(row['symbol'], facts)} {_what(row, level)}",
         tuple(lines),
-        OTHER_EVENT_RANK if rank is None else rank,
+        TOUCH_RANK if minor else CROSS_RANK if crossed else OTHER_EVENT_RANK,
     )
 
 
@@ -171,53 +175,48 @@ def move_alert(event_id: str, rows: Sequence[Row], facts: Facts) -> Alert:
     )
 
 
-def other_group(group: str, kind: str | None = None) -> Group:
-    """How a group is told that has no words of its own: the columns of its row as they are."""
+def pair_alert(event_id: str, rows: Sequence[Row], facts: Facts) -> Alert:  # noqa: ARG001  (the signature of a group)
+    """A gap between two instruments that began to widen."""
+    row = rows[0]
+    lines = (
+        f"pair {row['pair_id']} ({_words(row['kind'])}), flagged from {row['z_threshold']:g} standard deviations on",
+        "" if row.get("percentile_252") is None else f"percentile {row['percentile_252']:.0%} of the 252 values before",
+    )
+    symbols = (row["long_symbol"], row["short_symbol"])
+    title = phrases.widening_pair(row)
+    told = tuple(line for line in lines if line)
+    return Alert(event_id, "pair", "warning", symbols, row["session_date"], title, told, abs(row["z_252"]))
 
-    def event_id(row: Row) -> str:
-        return str(row.get("event_id") or f"{_subject(row)}|{row['session_date']}|{group}")
 
-    def alert(event_id: str, rows: Sequence[Row], facts: Facts) -> Alert:  # noqa: ARG001  (the signature of a group)
-        row = rows[0]
-        shown = [f"{_words(name)} {_cell(value)}" for name, value in row.items() if value is not None]
-        symbols = (row["symbol"],) if row.get("symbol") else ()
-        title = f"{_subject(row)}: {_words(group)}"
-        return Alert(event_id, kind or "level", "warning", symbols, row["session_date"], title, (", ".join(shown),))
-
-    return Group(kind or "level", event_id, alert)
+def spike_alert(event_id: str, rows: Sequence[Row], facts: Facts) -> Alert:
+    """A volatility that began to stand out of its year."""
+    row = rows[0]
+    lines = [f"252 sessions: {row['close_to_close_252']:.0%}; percentile {row['volatility_percentile_252']:.0%}"]
+    if row.get("trend_state"):
+        lines.append(f"trend {row['trend_state']}, drawdown {row['drawdown']:.2%}")
+    title = f"{_named(row['symbol'], facts)} {phrases.spike(row)}"
+    rank = float(row["volatility_ratio_21_252"])
+    return Alert(event_id, "volatility", "warning", (row["symbol"],), row["session_date"], title, tuple(lines), rank)
 
 
 # By name of the group in `checks.flags`.
 GROUPS: dict[str, Group] = {
     "levels": Group("level", lambda row: str(row["event_id"]), level_alert),
+    "extremes": Group("level", lambda row: str(row["event_id"]), level_alert),
     # Several rules that one move breaks are one event.
     "moves": Group("move", lambda row: f"{row['symbol']}|{row['session_date']}|move", move_alert),
-    "pairs": other_group("pairs", "pair"),
-    "volatility": other_group("volatility", "volatility"),
+    "pairs": Group("pair", lambda row: f"{row['pair_id']}|{row['session_date']}|widening", pair_alert),
+    "volatility": Group("volatility", lambda row: f"{row['symbol']}|{row['session_date']}|spike", spike_alert),
 }
 
 
 def _what(row: Row, level: PriceLevel | None) -> str:
     """What the price did to the level."""
-    up = row.get("direction") == "up"
     if level and level.is_zone:
-        at = f"the zone {_price(level.lower)} to {_price(level.upper)}"
+        at = f"the zone {_price(level.lower)}-{_price(level.upper)}"
     else:
-        at = "" if row.get("level") is None else _price(row["level"])
-    sentences = {
-        "close_cross": f"closed {'above' if up else 'below'} {at}",
-        "gap_through": f"gapped {'up' if up else 'down'} through {at}",
-        "pierce_rejected": f"reached {at} from {'below' if up else 'above'} and closed back",
-        "zone_entered": f"entered {at} from {'below' if up else 'above'}",
-        "zone_exited": f"left {at} {'upwards' if up else 'downwards'}",
-        "zone_crossed_through": f"went {'up' if up else 'down'} through {at} in one session",
-    }
-    words = f"{_words(row['event'])} {row.get('direction') or ''}".rstrip()
-    return sentences.get(str(row["event"]), f"{words} at {at or row['level_id']}")
-
-
-def _subject(row: Row) -> str:
-    return str(row.get("symbol") or row.get("pair_id") or row.get("level_id") or "")
+        at = str(row.get("level_id")) if row.get("level") is None else _price(row["level"])
+    return phrases.level_event(row, at)
 
 
 def _named(symbol: str, facts: Facts) -> str:
@@ -231,7 +230,3 @@ def _words(name: object) -> str:
 
 def _price(value: float) -> str:
     return f"{value:,.4g}" if abs(value) < 1 else f"{value:,.3f}".rstrip("0").rstrip(".")
-
-
-def _cell(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from orchestration import phrases
 from orchestration.brief.facts import Facts, Row
 
 # How many rows the long tables show.
@@ -81,39 +82,10 @@ def move_sentence(row: Row) -> str:
 
 def event_sentence(event: Row) -> str:
     """What one level event was."""
-    level = level_name(event)
     close, before = price(event, event["close"]), price(event, event["prev_close"])
-    up = event["direction"] == "up"
-    beyond, along = ("above", "upwards") if up else ("below", "downwards")
-    match event["event"]:
-        case "close_cross":
-            text = f"closed {beyond} {level}, at {close} after {before}"
-        case "gap_through":
-            text = f"opened and closed {beyond} {level}, at {close} after {before}"
-        case "pierce_rejected":
-            text = f"traded {beyond} {level} and closed back at {close}"
-        case "confirmed":
-            text = f"closed {beyond} {level} a second time, at {close}"
-        case "role_flip":
-            text = f"has turned {level} into {event['role_after']} with two closes {beyond} it, the latest at {close}"
-        case "retest_held":
-            text = f"came back to {level} and closed at {close}: the retest held"
-        case "retest_failed":
-            text = f"came back to {level} and closed through it at {close}: the retest failed"
-        case "zone_entered":
-            text = f"closed inside the zone {level}, at {close} after {before}"
-        case "zone_exited":
-            text = f"left the zone {level} {along}, at {close} after {before}"
-        case "zone_crossed_through":
-            text = f"jumped the zone {level} {along}, to {close} from {before}"
-        case "new_extreme":
-            what = event["level_id"].partition(":")[2].replace("_", "-").replace("52w", "52-week")
-            text = f"closed at {close}, beyond its {what} of {price(event, event['level'])}"
-        case "round_numbers_crossed":
-            text = f"crossed {event['levels_crossed']} {along}, to {close} from {before}"
-        case other:
-            text = f"{other.replace('_', ' ')} {along} at {level}, close {close}"
-    return f"{event['symbol']} {text}."
+    zone = event.get("lower") is not None and event["lower"] < event["upper"]
+    what = phrases.level_event(event, f"the zone {level_name(event)}" if zone else level_name(event))
+    return f"{event['symbol']} {what}, at {close}" + (f" after {before}." if before else ".")
 
 
 def level_name(row: Row) -> str:

@@ -8,7 +8,7 @@ instrument) flags its latest session only: history is not news.
 
 import datetime as dt
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,73 @@ LARGE_MOVES = """
     order by hits.session_date desc, abs(moves.return_1d) desc, hits.symbol, hits.measure, hits.sessions, hits.rule_id
 """
 
-GROUPS = {"levels": LEVEL_EVENTS, "moves": LARGE_MOVES}
+# 52-week and all-time extremes and round numbers, when a run begins; an all-time extreme is one of 52 weeks as well.
+EXTREMES = """
+    select
+        session_date, symbol, kind, level_id, event, direction, level, levels_crossed, prev_close, close, price_source,
+        event_id
+    from level_events
+    where not is_repeat and kind in ('extreme', 'round_number')
+    qualify not (
+        kind = 'extreme'
+        and level_id like '%:52w\\_%' escape '\\'
+        and count(case when level_id like '%:all\\_time\\_%' escape '\\' then 1 end)
+            over (partition by symbol, session_date, direction) > 0
+    )
+    order by session_date desc, symbol, level_id
+"""
+
+WIDENING_PAIRS = """
+    select
+        session_date, pair_id, long_symbol as symbol, long_symbol, short_symbol, kind, spread_21d, z_252,
+        percentile_252, z_threshold
+    from pair_spreads where widening_began order by session_date desc, pair_id
+"""
+
+SPIKES = """
+    select
+        v.session_date, v.symbol, v.close_to_close_21, v.close_to_close_252, v.volatility_ratio_21_252,
+        v.volatility_percentile_252, t.trend_state, t.drawdown
+    from volatility as v
+    inner join trend as t on v.symbol = t.symbol and v.session_date = t.session_date
+    where v.spike_began order by v.session_date desc, v.symbol
+"""
+
+
+@dataclass(frozen=True)
+class Group:
+    """A mart whose rows market checks flag.
+
+    Attributes:
+        sql: its rows, the latest session first; each has a symbol and a session_date.
+        check: name of the check that a row concerns.
+        key: what a row is known by, within its check.
+    """
+
+    sql: str
+    check: Callable[[dict[str, Any]], str]
+    key: Callable[[dict[str, Any]], str]
+
+
+GROUPS = {
+    "levels": Group(LEVEL_EVENTS, lambda row: row["level_id"], lambda row: row["event_id"]),
+    "extremes": Group(
+        EXTREMES,
+        lambda row: "new_extremes" if row["kind"] == "extreme" else "round_numbers",
+        lambda row: row["event_id"],
+    ),
+    "moves": Group(
+        LARGE_MOVES,
+        lambda row: row["rule_id"],
+        lambda row: f"{row['symbol']}|{row['session_date']}|{row['rule_id']}",
+    ),
+    "pairs": Group(
+        WIDENING_PAIRS, lambda row: row["pair_id"], lambda row: f"{row['pair_id']}|{row['session_date']}|widening"
+    ),
+    "volatility": Group(
+        SPIKES, lambda _: "volatility_spikes", lambda row: f"{row['symbol']}|{row['session_date']}|spike"
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -123,19 +189,23 @@ def _is_news(event: Event, span: Span, memory: Memory) -> bool:
 
 
 def flags(settings: Settings, group: str, checks: Iterable[str] = ()) -> Flags:
-    """The flagged rows of a group, `levels` or `moves`, as of the version that readers see now.
+    """The flagged rows of a group of `GROUPS`, as of the version that readers see now.
 
     Args:
         settings: where the published version and the memory lie.
-        group: which mart.
+        group: name of the group.
         checks: names of checks that exist even if no event belongs to them yet.
     """
     manifest = current_manifest(settings.published_dir)
     if manifest is None:
         return Flags({}, Memory(), 0)
-    published = _market_file(settings, manifest.version)
+    published = market_file(settings, manifest.version)
+    told = GROUPS[group]
     spans = {row["symbol"]: Span(row["first"], row["latest"]) for row in rows(published, SPANS)}
-    found = [(row, event) for row in rows(published, GROUPS[group]) for event in _events(group, row)]
+    found = [
+        (row, Event(told.check(row), told.key(row), row["symbol"], row["session_date"]))
+        for row in rows(published, told.sql)
+    ]
     memory = evaluate((event for _, event in found), spans, _recall(settings, group))
     for check in checks:
         memory.seen.setdefault(check, set())
@@ -146,21 +216,22 @@ def flags(settings: Settings, group: str, checks: Iterable[str] = ()) -> Flags:
     return Flags(by_check, memory, manifest.version)
 
 
-def remember(settings: Settings, group: str, shown: Flags) -> None:
-    """Note what a group of checks has shown.
+def remember(settings: Settings, shown: Mapping[str, Flags]) -> None:
+    """Note what each group of checks has shown.
 
     In the journal of alerts first: after a kill in between, the checks show it again and the journal knows it.
     """
     from orchestration.alerts.deliver import note_flagged
 
-    note_flagged(settings, group, shown.rows, _market_file(settings, shown.version))
     state = _state(settings)
-    state[group] = {
-        "version": shown.version,
-        "seen": {check: sorted(keys) for check, keys in shown.memory.seen.items()},
-        "flagged": {check: sorted(keys) for check, keys in shown.memory.flagged.items()},
-        "spans": {s: [span.first.isoformat(), span.latest.isoformat()] for s, span in shown.memory.spans.items()},
-    }
+    for group, found in shown.items():
+        note_flagged(settings, group, found.rows, market_file(settings, found.version))
+        state[group] = {
+            "version": found.version,
+            "seen": {check: sorted(keys) for check, keys in found.memory.seen.items()},
+            "flagged": {check: sorted(keys) for check, keys in found.memory.flagged.items()},
+            "spans": {s: [span.first.isoformat(), span.latest.isoformat()] for s, span in found.memory.spans.items()},
+        }
     path = _state_path(settings)
     temporary = path.with_suffix(".next")
     temporary.write_text(json.dumps(state), "utf-8")
@@ -173,15 +244,7 @@ def evaluated_version(settings: Settings) -> int:
     return min(int(state.get(group, {}).get("version", 0)) for group in GROUPS)
 
 
-def _events(group: str, row: dict[str, Any]) -> list[Event]:
-    """The events of a mart's row: one per check that it concerns."""
-    if group == "levels":
-        return [Event(row["level_id"], row["event_id"], row["symbol"], row["session_date"])]
-    key = f"{row['symbol']}|{row['session_date']}|{row['rule_id']}"
-    return [Event(row["rule_id"], key, row["symbol"], row["session_date"])]
-
-
-def _market_file(settings: Settings, version: int) -> Path:
+def market_file(settings: Settings, version: int) -> Path:
     """The version's own file, not the link: all queries see one version, whatever is published meanwhile."""
     return settings.published_dir / "versions" / str(version) / "market.duckdb"
 

@@ -1,69 +1,104 @@
-"""One check per watched level: it fails, as a warning, when the price met the level since the last evaluation."""
+"""Checks of levels: one per level of price_levels.csv, one for new extremes, one for round numbers."""
 
-from collections.abc import Iterator
+import datetime as dt
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from orchestration.assets.publish import PUBLISHED
-from orchestration.checks.data_quality import offenders_table
+from orchestration import phrases
+from orchestration.checks.group import PLOT_DAYS, CheckGroup, Row, and_more
 from orchestration.market.universe import PriceLevel, Universe
-from orchestration.settings import Settings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LEVEL_EVENTS = dg.AssetKey("level_events")
 
+# As traded on the latest of the sessions: later splits are taken out of the closes before it.
+CLOSES = """
+    select b.session_date, b.close * latest.splits_to_come as close
+    from daily_bars as b
+    cross join (
+        select close_as_traded / close as splits_to_come from daily_bars
+        where symbol = $symbol and session_date = $session
+    ) as latest
+    where b.symbol = $symbol and b.session_date between $session - to_days($days) and $session
+    order by b.session_date
+"""
 
-def build_level_checks(universe: Universe, settings: Settings) -> dg.AssetChecksDefinition | None:
-    """The level checks, in one step; none where no level is watched."""
-    if not universe.levels:
-        return None
-    label = "SIMULATED prices. " if settings.simulated else ""
 
-    @dg.multi_asset_check(
-        name="level_checks",
-        specs=[
-            dg.AssetCheckSpec(
-                level.level_id,
-                asset=LEVEL_EVENTS,
-                additional_deps=[PUBLISHED],
-                description=f"{label}{describe(level)}",
-            )
-            for level in universe.levels
-        ],
-        required_resource_keys={"settings", "warehouse_lock"},
+def level_checks(universe: Universe) -> CheckGroup:
+    """One check per level: it fails when the price met it."""
+    levels = {level.level_id: level for level in universe.levels}
+
+    def summary(name: str, rows: Sequence[Row]) -> str:
+        first, more = rows[0], len(rows) - 1
+        what = phrases.level_event(first, in_words(levels[name]))
+        return f"{first['session_date']}: {what}, close {first['close']:g}" + (f", and {more} more" if more else "")
+
+    def plot(published: Path, name: str, rows: Sequence[Row]) -> "Figure | None":
+        return price_plot(published, rows[0]["symbol"], rows, [levels[name]])
+
+    return CheckGroup(
+        "levels",
+        LEVEL_EVENTS,
+        {level.level_id: describe(level) for level in universe.levels},
+        summary,
+        plot,
+        hidden=("level_id", "event_id"),
     )
-    def level_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-        from orchestration.checks.flags import flags, remember
 
-        current: Settings = context.resources.settings
-        shown = flags(current, "levels", [level.level_id for level in universe.levels])
-        for level in universe.levels:
-            events = shown.by_check.get(level.level_id, [])
-            yield dg.AssetCheckResult(
-                asset_key=LEVEL_EVENTS,
-                check_name=level.level_id,
-                passed=not events,
-                severity=dg.AssetCheckSeverity.WARN,
-                description=label + summary(events),
-                metadata={"simulated": current.simulated, **offenders_table(events, without=("level_id", "event_id"))},
-            )
-        remember(current, "levels", shown)
 
-    return level_checks
+def extreme_checks() -> CheckGroup:
+    """New 52-week and all-time extremes, and round numbers, of every instrument."""
+
+    def summary(_: str, rows: Sequence[Row]) -> str:
+        shown = [f"{row['symbol']} " + phrases.level_event(row, f"{row['level']:g}") for row in rows[:5]]
+        return f"{rows[0]['session_date']}: {and_more(shown, len(rows))}"
+
+    def plot(published: Path, _: str, rows: Sequence[Row]) -> "Figure | None":
+        symbol = rows[0]["symbol"]
+        return price_plot(published, symbol, [row for row in rows if row["symbol"] == symbol], [])
+
+    return CheckGroup(
+        "extremes",
+        LEVEL_EVENTS,
+        {
+            "new_extremes": "No instrument has closed beyond its 52-week or all-time extreme for the first time in a"
+            " run since the last evaluation.",
+            "round_numbers": "No instrument has crossed round numbers since the last evaluation.",
+        },
+        summary,
+        plot,
+        hidden=("event_id",),
+    )
 
 
 def describe(level: PriceLevel) -> str:
     """The level in words."""
-    price = f"zone {level.lower:g} to {level.upper:g}" if level.is_zone else f"{level.lower:g}"
     note = f": {level.note}" if level.note else ""
-    return f"{level.symbol} has not met {price} ({level.kind}) since the last evaluation{note}."
+    return f"{level.symbol} has not met {in_words(level)} ({level.kind}) since the last evaluation{note}."
 
 
-def summary(events: list[dict]) -> str:
-    """The latest event in words."""
-    if not events:
-        return "No event"
-    latest = events[0]
-    event = str(latest["event"]).replace("_", " ")
-    more = f" and {len(events) - 1} more" if len(events) > 1 else ""
-    where = f"{latest['direction']} at {latest['level']:g}, close {latest['close']:g}"
-    return f"{latest['session_date']}: {event} {where}{more}"
+def in_words(level: PriceLevel) -> str:
+    """54, or the zone 54-56."""
+    return f"the zone {level_text(level)}" if level.is_zone else level_text(level)
+
+
+def level_text(level: PriceLevel) -> str:
+    """54, or 54-56 for a zone."""
+    return f"{level.lower:g}-{level.upper:g}" if level.is_zone else f"{level.lower:g}"
+
+
+def price_plot(published: Path, symbol: str, rows: Sequence[Row], levels: Sequence[PriceLevel]) -> "Figure | None":
+    """The closes of a year with levels and the sessions of events."""
+    from orchestration import plots
+    from orchestration.storage.warehouse import rows as query
+
+    latest: dt.date = max(row["session_date"] for row in rows)
+    closes = query(published, CLOSES, {"symbol": symbol, "session": latest, "days": PLOT_DAYS})
+    series = plots.Series([row["session_date"] for row in closes], [row["close"] for row in closes])
+    bands = [plots.Band(level_text(level), level.lower, level.upper) for level in levels]
+    return plots.price_with_levels(symbol, series, bands, [row["session_date"] for row in rows])

@@ -1,54 +1,53 @@
 """One check per move rule: it fails, as a warning, when a move broke the rule since the last evaluation."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from orchestration.assets.publish import PUBLISHED
-from orchestration.checks.data_quality import offenders_table
+from orchestration.checks.group import PLOT_DAYS, CheckGroup, Row
 from orchestration.market.universe import MoveRule, Universe
-from orchestration.settings import Settings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LARGE_MOVES = dg.AssetKey("large_moves")
 
 # Columns of a flagged row that are the same in all rows of a check.
 SAID_BY_THE_RULE = ("rule_id", "measure", "sessions")
 
+RETURNS = """
+    select session_date, return_1d from returns
+    where symbol = $symbol and session_date between $session - to_days($days) and $session
+    order by session_date
+"""
 
-def build_move_checks(universe: Universe, settings: Settings) -> dg.AssetChecksDefinition | None:
-    """The move checks, in one step; none where no rule is set."""
-    if not universe.move_rules:
-        return None
-    label = "SIMULATED prices. " if settings.simulated else ""
 
-    @dg.multi_asset_check(
-        name="move_checks",
-        specs=[
-            dg.AssetCheckSpec(
-                rule.rule_id, asset=LARGE_MOVES, additional_deps=[PUBLISHED], description=f"{label}{describe(rule)}"
-            )
-            for rule in universe.move_rules
-        ],
-        required_resource_keys={"settings", "warehouse_lock"},
+def move_checks(universe: Universe) -> CheckGroup:
+    """The checks of all move rules."""
+    rules = {rule.rule_id: rule for rule in universe.move_rules}
+    return CheckGroup(
+        "moves",
+        LARGE_MOVES,
+        {rule.rule_id: describe(rule) for rule in universe.move_rules},
+        lambda name, rows: summary(rules[name], rows),
+        plot,
+        hidden=SAID_BY_THE_RULE,
     )
-    def move_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-        from orchestration.checks.flags import flags, remember
 
-        current: Settings = context.resources.settings
-        shown = flags(current, "moves", [rule.rule_id for rule in universe.move_rules])
-        for rule in universe.move_rules:
-            moves = shown.by_check.get(rule.rule_id, [])
-            yield dg.AssetCheckResult(
-                asset_key=LARGE_MOVES,
-                check_name=rule.rule_id,
-                passed=not moves,
-                severity=dg.AssetCheckSeverity.WARN,
-                description=label + summary(rule, moves),
-                metadata={"simulated": current.simulated, **offenders_table(moves, without=SAID_BY_THE_RULE)},
-            )
-        remember(current, "moves", shown)
 
-    return move_checks
+def plot(published: Path, _: str, rows: Sequence[Row]) -> "Figure | None":
+    """The returns of a year of the instrument that moved most, with the sessions in question."""
+    from orchestration import plots
+    from orchestration.storage.warehouse import rows as query
+
+    largest = max(rows, key=lambda row: abs(row["return_1d"]))
+    symbol, session = largest["symbol"], largest["session_date"]
+    found = query(published, RETURNS, {"symbol": symbol, "session": session, "days": PLOT_DAYS})
+    series = plots.Series([row["session_date"] for row in found], [row["return_1d"] for row in found])
+    marked = [row["session_date"] for row in rows if row["symbol"] == symbol]
+    return plots.return_against_history(f"{symbol}, daily total return", series, marked)
 
 
 def describe(rule: MoveRule) -> str:
@@ -69,10 +68,8 @@ def describe(rule: MoveRule) -> str:
     return f"No {what}, in {who}."
 
 
-def summary(rule: MoveRule, moves: list[dict]) -> str:
+def summary(rule: MoveRule, moves: Sequence[Row]) -> str:
     """The largest moves in words: the scores that broke the rule."""
-    if not moves:
-        return "No move broke the rule"
     if rule.measure == "percentile":  # all at the edge: the return tells them apart
         largest = sorted(moves, key=lambda row: -abs(row["return_1d"]))
     else:
@@ -82,7 +79,7 @@ def summary(rule: MoveRule, moves: list[dict]) -> str:
     return f"{largest[0]['session_date']}: {named}{more}"
 
 
-def score_in_words(row: dict) -> str:
+def score_in_words(row: Row) -> str:
     """What broke the rule, as short as it can be read: -14.78%, -17.2% in 5 sessions, z -5.8, 2.4 times the volume."""
     measure, score = row["measure"], row["score"]
     if measure == "return_1d":

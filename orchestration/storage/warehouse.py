@@ -26,14 +26,17 @@ def literal(path: Path) -> str:
 
 
 def rows(
-    path: Path, sql: str, parameters: list[Any] | None = None, attached: Mapping[str, Path] | None = None
+    path: Path,
+    sql: str,
+    parameters: list[Any] | dict[str, Any] | None = None,
+    attached: Mapping[str, Path] | None = None,
 ) -> list[dict[str, Any]]:
     """The rows of one query as dictionaries.
 
     Args:
         path: the DuckDB file that the query is about.
         sql: the query.
-        parameters: values of its question marks.
+        parameters: values of its question marks, or of its names after a dollar sign.
         attached: other DuckDB files that it reads, by the name that it calls them.
     """
     with reading(path, attached) as connection:

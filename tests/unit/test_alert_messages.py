@@ -9,7 +9,7 @@ import pytest
 from orchestration.alerts.data import judge_run
 from orchestration.alerts.market import GROUPS, Facts, alerts_of, level_alert, move_alert
 from orchestration.alerts.messages import Alert, Waiting, compose, ordered
-from orchestration.channels import KINDS, SEVERITIES
+from orchestration.channels import KINDS
 from orchestration.checks import flags
 from orchestration.market.universe import PriceLevel
 from tests.receivers import ids_of
@@ -129,6 +129,7 @@ def event(day: dt.date = DAY, name: str = "close_cross", way: str = "down", leve
         "session_date": day,
         "event": name,
         "direction": way,
+        "role_after": "support" if way == "up" else "resistance",
         "level": 100.0,
         "prev_close": 114.0374,
         "open": 113.0,
@@ -155,13 +156,13 @@ def test_a_level_says_what_happened_there_before() -> None:
 @pytest.mark.parametrize(
     ("name", "way", "says", "severity"),
     [
-        ("gap_through", "up", "gapped up through the zone 54 to 56", "warning"),
-        ("pierce_rejected", "up", "reached the zone 54 to 56 from below and closed back", "info"),
-        ("zone_entered", "down", "entered the zone 54 to 56 from above", "warning"),
-        ("zone_exited", "up", "left the zone 54 to 56 upwards", "warning"),
-        ("zone_crossed_through", "down", "went down through the zone 54 to 56 in one session", "warning"),
-        ("role_flip", "up", "role flip up at the zone 54 to 56", "warning"),
-        ("retest_held", "up", "retest held up at the zone 54 to 56", "info"),
+        ("gap_through", "up", "opened and closed above the zone 54-56", "warning"),
+        ("pierce_rejected", "up", "traded above the zone 54-56 and closed back below", "info"),
+        ("zone_entered", "down", "closed inside the zone 54-56", "warning"),
+        ("zone_exited", "up", "left the zone 54-56 upwards", "warning"),
+        ("zone_crossed_through", "down", "jumped the zone 54-56 downwards", "warning"),
+        ("role_flip", "up", "has turned the zone 54-56 into support with two closes above it", "warning"),
+        ("retest_held", "up", "came back to the zone 54-56 and held", "info"),
     ],
 )
 def test_every_event_of_a_level_has_words(name: str, way: str, says: str, severity: str) -> None:
@@ -171,16 +172,51 @@ def test_every_event_of_a_level_has_words(name: str, way: str, says: str, severi
     assert told.severity == severity
 
 
-def test_a_group_without_words_of_its_own_is_told_all_the_same() -> None:
-    row = {"pair_id": "juniors", "session_date": DAY, "z_252": 3.123456789, "state": "widening", "nothing": None}
-    (told,) = alerts_of("pairs", [row], Facts())
-    assert (told.kind, told.title, told.event_id) == ("pair", "juniors: pairs", "juniors|2026-01-30|pairs")
-    assert "z 252 3.12346, state widening" in told.lines[0]
-    (unknown,) = alerts_of("tides", [row], Facts())
-    assert unknown.title == "juniors: tides"
+def test_every_group_of_checks_has_words() -> None:
+    assert set(flags.GROUPS) == set(GROUPS)
     assert {group.kind for group in GROUPS.values()} <= set(KINDS)
-    assert set(flags.GROUPS) <= set(GROUPS)
-    assert told.severity in SEVERITIES
+
+
+def test_a_widening_gap_names_who_is_ahead() -> None:
+    row = {
+        "pair_id": "juniors",
+        "symbol": "SILJ",
+        "long_symbol": "SILJ",
+        "short_symbol": "SIL",
+        "kind": "junior_senior",
+        "session_date": DAY,
+        "spread_21d": -0.0814,
+        "z_252": -3.12,
+        "z_threshold": 2.0,
+        "percentile_252": 0.004,
+    }
+    (told,) = alerts_of("pairs", [row], Facts())
+    assert (told.kind, told.severity, told.event_id) == ("pair", "warning", "juniors|2026-01-30|widening")
+    assert told.title == "SIL ahead of SILJ by 0.081 (log) over 21 sessions, z -3.1"
+    assert told.symbols == ("SILJ", "SIL")
+
+
+def test_a_spike_stands_beside_the_trend() -> None:
+    row = {
+        "symbol": "SLV",
+        "session_date": DAY,
+        "close_to_close_21": 1.387,
+        "close_to_close_252": 0.499,
+        "volatility_ratio_21_252": 2.778,
+        "volatility_percentile_252": 1.0,
+        "trend_state": "up",
+        "drawdown": -0.2856,
+    }
+    (told,) = alerts_of("volatility", [row], Facts({"SLV": "iShares Silver Trust"}))
+    assert told.title == "SLV (iShares Silver Trust) volatility 139%, 2.8 times its year"
+    assert "trend up, drawdown -28.56%" in told.lines
+
+
+def test_levels_that_nobody_chose_are_told_for_information() -> None:
+    row = {**event(name="round_numbers_crossed", level_id="SLV:round_numbers"), "kind": "round_number"}
+    row["levels_crossed"] = "100, 90, 80"
+    (told,) = alerts_of("extremes", [row], Facts())
+    assert (told.severity, told.title) == ("info", "SI=F crossed 100, 90, 80 downwards")
 
 
 def evaluated(name: str, passed: bool, *offenders: dict, error: bool = False) -> dg.AssetCheckEvaluation:
@@ -228,7 +264,7 @@ def test_a_failure_is_told_when_it_begins_and_when_it_changes() -> None:
 
 
 def test_a_market_check_is_no_failure_of_the_data() -> None:
-    assert Runs().news(("level_checks", evaluated("silver_100", False))) == []
+    assert Runs().news(("market_checks", evaluated("silver_100", False))) == []
 
 
 def test_a_failed_run_is_told_once_a_day_and_cause() -> None:
@@ -239,7 +275,7 @@ def test_a_failed_run_is_told_once_a_day_and_cause() -> None:
     assert runs.news(failed=True) == []
     assert runs.news(("ingest", evaluated("fetch_outcome", True))) == []
     assert runs.news(failed=True) == []  # a fetch alone has proved nothing
-    assert runs.news(("level_checks", evaluated("silver_100", True))) == []
+    assert runs.news(("market_checks", evaluated("silver_100", True))) == []
     assert len(runs.news(failed=True)) == 1
     assert len(runs.news(failed=True, causes=["ingest: another"])) == 1
     assert len(runs.news(failed=True, causes=["ingest: another"], day=DAY + dt.timedelta(1))) == 1

@@ -94,21 +94,21 @@ def test_a_return_across_a_gap_says_so() -> None:
     [
         (event("close_cross"), "SI=F closed above 54, at 56.446 after 52.916."),
         (event("gap_through", "down"), "SI=F opened and closed below 54, at 56.446 after 52.916."),
-        (event("pierce_rejected"), "SI=F traded above 54 and closed back at 56.446."),
-        (event("confirmed"), "SI=F closed above 54 a second time, at 56.446."),
-        (event("role_flip"), "SI=F has turned 54 into support with two closes above it, the latest at 56.446."),
-        (event("retest_held"), "SI=F came back to 54 and closed at 56.446: the retest held."),
+        (event("pierce_rejected"), "SI=F traded above 54 and closed back below, at 56.446 after 52.916."),
+        (event("confirmed"), "SI=F closed above 54 a second time, at 56.446 after 52.916."),
+        (event("role_flip"), "SI=F has turned 54 into support with two closes above it, at 56.446 after 52.916."),
+        (event("retest_held"), "SI=F came back to 54 and held, at 56.446 after 52.916."),
         (
             event("zone_exited", "down", lower=54.0, upper=56.0),
             "SI=F left the zone 54-56 downwards, at 56.446 after 52.916.",
         ),
         (
             event("new_extreme", level_id="SI=F:52w_high", kind="extreme"),
-            "SI=F closed at 56.446, beyond its 52-week-high of 54.000.",
+            "SI=F closed beyond its 52-week high of 54, at 56.446 after 52.916.",
         ),
         (
             event("round_numbers_crossed", "down", kind="round_number"),
-            "SI=F crossed 90, 80 downwards, to 56.446 from 52.916.",
+            "SI=F crossed 90, 80 downwards, at 56.446 after 52.916.",
         ),
     ],
 )

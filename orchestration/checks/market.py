@@ -1,0 +1,78 @@
+"""The market checks: they fail, as warnings, when something happened in the market since they were last evaluated.
+
+All of them run in one step: every step costs seconds. They read the published version only.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from orchestration.assets.publish import PUBLISHED
+from orchestration.checks.data_quality import offenders_table
+from orchestration.checks.group import CheckGroup
+from orchestration.checks.levels import extreme_checks, level_checks
+from orchestration.checks.moves import move_checks
+from orchestration.checks.pairs import pair_checks
+from orchestration.checks.volatility import volatility_checks
+from orchestration.market.universe import Universe
+from orchestration.settings import Settings
+
+STEP = "market_checks"
+
+
+def check_groups(universe: Universe) -> list[CheckGroup]:
+    """One check per level, move rule and pair; one each for extremes, round numbers and volatility spikes."""
+    return [
+        level_checks(universe),
+        extreme_checks(),
+        move_checks(universe),
+        pair_checks(universe),
+        volatility_checks(),
+    ]
+
+
+def build_market_checks(universe: Universe, settings: Settings) -> dg.AssetChecksDefinition:
+    """All market checks, in one step."""
+    groups = check_groups(universe)
+    label = "SIMULATED prices. " if settings.simulated else ""
+
+    @dg.multi_asset_check(
+        name=STEP,
+        specs=[
+            dg.AssetCheckSpec(name, asset=group.asset, additional_deps=[PUBLISHED], description=label + description)
+            for group in groups
+            for name, description in group.checks.items()
+        ],
+        required_resource_keys={"settings", "warehouse_lock"},
+    )
+    def market_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        from orchestration import plots
+        from orchestration.checks.flags import flags, market_file, remember
+
+        current: Settings = context.resources.settings
+        shown = {group.name: flags(current, group.name, group.checks) for group in groups}
+        for group in groups:
+            found = shown[group.name]
+            for name in group.checks:
+                rows = found.by_check.get(name, [])
+                metadata: dict[str, Any] = {
+                    "simulated": current.simulated,
+                    "table": dg.MetadataValue.asset(group.asset),
+                }
+                if rows:
+                    figure = group.plot(market_file(current, found.version), name, rows)
+                    if figure is not None:
+                        metadata["plot"] = dg.MetadataValue.md(plots.markdown_image(figure, f"{label}{name}"))
+                    metadata |= offenders_table(rows, without=group.hidden)
+                yield dg.AssetCheckResult(
+                    asset_key=group.asset,
+                    check_name=name,
+                    passed=not rows,
+                    severity=dg.AssetCheckSeverity.WARN,
+                    description=label + (group.summary(name, rows) if rows else "Nothing new"),
+                    metadata=metadata,
+                )
+        remember(current, shown)
+
+    return market_checks

@@ -1,0 +1,63 @@
+"""One check for volatility spikes of any instrument."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from orchestration import phrases
+from orchestration.checks.group import PLOT_DAYS, CheckGroup, Row, and_more
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+VOLATILITY = dg.AssetKey("volatility")
+
+# As many lines as one plot can be read with.
+LINES = 4
+
+VOLATILITIES = """
+    select symbol, session_date, close_to_close_21 from volatility
+    where symbol in (select unnest($symbols)) and session_date between $session - to_days($days) and $session
+    order by symbol, session_date
+"""
+
+
+def volatility_checks() -> CheckGroup:
+    """The check of spikes."""
+    return CheckGroup(
+        "volatility",
+        VOLATILITY,
+        {
+            "volatility_spikes": "No instrument's 21-session volatility has begun to stand at 1.5 times its 252-session"
+            " volatility or more, and in the top 5 percent of its year, since the last evaluation."
+        },
+        lambda _, rows: summary(rows),
+        plot,
+    )
+
+
+def summary(rows: Sequence[Row]) -> str:
+    """The largest spikes in words."""
+    largest = sorted(rows, key=lambda row: -row["volatility_ratio_21_252"])[:5]
+    shown = [f"{row['symbol']} {phrases.spike(row)}" for row in largest]
+    return f"{rows[0]['session_date']}: {and_more(shown, len(rows))}"
+
+
+def plot(published: Path, _: str, rows: Sequence[Row]) -> "Figure | None":
+    """The 21-session volatilities of a year."""
+    from orchestration import plots
+    from orchestration.storage.warehouse import rows as query
+
+    largest = sorted(rows, key=lambda row: -row["volatility_ratio_21_252"])
+    symbols = list(dict.fromkeys(row["symbol"] for row in largest))[:LINES]
+    found = query(published, VOLATILITIES, {"symbols": symbols, "session": rows[0]["session_date"], "days": PLOT_DAYS})
+    series = {
+        symbol: plots.Series(
+            [row["session_date"] for row in found if row["symbol"] == symbol],
+            [row["close_to_close_21"] for row in found if row["symbol"] == symbol],
+        )
+        for symbol in symbols
+    }
+    return plots.lines("Volatility of 21 sessions, annualised", series, percent=True)

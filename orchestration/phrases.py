@@ -1,0 +1,50 @@
+"""What an event of a mart is in words, for checks, alerts and the brief."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def level_event(row: Mapping[str, Any], level: str) -> str:
+    """What the price did: "closed above 54".
+
+    Args:
+        row: a row of `level_events`.
+        level: as it is to be written: 54, the zone 54-56.
+    """
+    up = row.get("direction") == "up"
+    beyond, along, back = ("above", "upwards", "below") if up else ("below", "downwards", "above")
+    name = str(row["event"])
+    words = {
+        "close_cross": f"closed {beyond} {level}",
+        "gap_through": f"opened and closed {beyond} {level}",
+        "pierce_rejected": f"traded {beyond} {level} and closed back {back}",
+        "confirmed": f"closed {beyond} {level} a second time",
+        "role_flip": f"has turned {level} into {row.get('role_after')} with two closes {beyond} it",
+        "retest_held": f"came back to {level} and held",
+        "retest_failed": f"came back to {level} and closed through it",
+        "zone_entered": f"closed inside {level}",
+        "zone_exited": f"left {level} {along}",
+        "zone_crossed_through": f"jumped {level} {along}",
+        "new_extreme": f"closed beyond its {_extreme(row)} of {level}",
+        "round_numbers_crossed": f"crossed {row.get('levels_crossed')} {along}",
+    }
+    return words.get(name, f"{name.replace('_', ' ')} {along} at {level}")
+
+
+def widening_pair(row: Mapping[str, Any]) -> str:
+    """Who has gained on whom: "SILJ ahead of SIL by 0.081 (log) over 21 sessions, z +2.3"."""
+    ahead, behind = row["long_symbol"], row["short_symbol"]
+    if row["spread_21d"] < 0:
+        ahead, behind = behind, ahead
+    return f"{ahead} ahead of {behind} by {abs(row['spread_21d']):.3f} (log) over 21 sessions, z {row['z_252']:+.1f}"
+
+
+def spike(row: Mapping[str, Any]) -> str:
+    """How large a volatility is: "volatility 139%, 2.8 times its year"."""
+    return f"volatility {row['close_to_close_21']:.0%}, {row['volatility_ratio_21_252']:.1f} times its year"
+
+
+def _extreme(row: Mapping[str, Any]) -> str:
+    """52-week high, all-time low ... of a level id such as SLV:52w_high."""
+    name = str(row.get("level_id", "")).rpartition(":")[2]
+    return name.replace("52w", "52-week").replace("all_time", "all-time").replace("_", " ")
