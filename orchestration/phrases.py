@@ -25,7 +25,7 @@ def level_event(row: Mapping[str, Any], level: str) -> str:
         "zone_entered": f"closed inside {level}",
         "zone_exited": f"left {level} {along}",
         "zone_crossed_through": f"jumped {level} {along}",
-        "new_extreme": f"closed beyond its {_extreme(row)} of {level}",
+        "new_extreme": f"closed beyond its {extreme_name(str(row.get('level_id')).rpartition(':')[2])} of {level}",
         "round_numbers_crossed": f"crossed {row.get('levels_crossed')} {along}",
     }
     return words.get(name, f"{name.replace('_', ' ')} {along} at {level}")
@@ -44,7 +44,6 @@ def spike(row: Mapping[str, Any]) -> str:
     return f"volatility {row['close_to_close_21']:.0%}, {row['volatility_ratio_21_252']:.1f} times its year"
 
 
-def _extreme(row: Mapping[str, Any]) -> str:
-    """52-week high, all-time low ... of a level id such as SLV:52w_high."""
-    name = str(row.get("level_id", "")).rpartition(":")[2]
+def extreme_name(name: str) -> str:
+    """52w_high as a 52-week high, all_time_low as an all-time low."""
     return name.replace("52w", "52-week").replace("all_time", "all-time").replace("_", " ")

@@ -22,22 +22,17 @@ def charts(facts: Facts) -> list[tuple[str, "Figure"]]:
     ):
         series = {symbol: _series(facts, symbol, column) for symbol in _compared(facts)}
         if series:
-            found.append((title, plots.lines(_title(facts, title), series, percent=True, base=base)))
+            found.append((title, plots.lines(title, series, percent=True, base=base)))
     strength = {
-        pair["pair_id"]: plots.Series(
+        f"{pair['long_symbol']} / {pair['short_symbol']}": plots.Series(
             [row["session_date"] for row in facts.pair_history if row["pair_id"] == pair["pair_id"]],
             [row["strength"] for row in facts.pair_history if row["pair_id"] == pair["pair_id"]],
         )
         for pair in facts.pairs[:MOST_LINES]
     }
     if strength:
-        named = {
-            f"{pair['long_symbol']} / {pair['short_symbol']}": strength[pair["pair_id"]]
-            for pair in facts.pairs
-            if pair["pair_id"] in strength
-        }
         title = "Relative strength, 1 a year before"
-        found.append((title, plots.lines(_title(facts, title), named, base=1.0)))
+        found.append((title, plots.lines(title, strength, base=1.0)))
     return found
 
 
@@ -48,13 +43,9 @@ def _prices(facts: Facts) -> list[tuple[str, "Figure"]]:
         bands = [plots.Band(level_name({**level, "kind": None}), level["lower"], level["upper"]) for level in levels]
         met = [event["session_date"] for event in facts.events if event["symbol"] == symbol]
         title = f"{symbol} with its levels"
-        figure = plots.price_with_levels(_title(facts, title), _series(facts, symbol, "close"), bands, met)
+        figure = plots.price_with_levels(title, _series(facts, symbol, "close"), bands, met)
         found.append((f"{title}; {levels[0]['price_source']}", figure))
     return found
-
-
-def _title(facts: Facts, title: str) -> str:
-    return f"SIMULATED  {title}" if facts.manifest.simulated else title
 
 
 def _compared(facts: Facts) -> list[str]:

@@ -35,7 +35,8 @@ def render(facts: Facts) -> Brief:
         "headline": headline(facts),
         "sections": sections(facts),
     }
-    drawings = [(caption, plots.svg(figure)) for caption, figure in charts(facts)]
+    marked = plots.simulated if facts.manifest.simulated else lambda figure: figure
+    drawings = [(caption, plots.svg(marked(figure))) for caption, figure in charts(facts)]
     return Brief(title, _rendered("brief.html.j2", charts=drawings, **shared), _rendered("brief.md.j2", **shared))
 
 

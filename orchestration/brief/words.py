@@ -144,14 +144,21 @@ def _levels(facts: Facts) -> Section:
         event for event in facts.events if event["kind"] in ("extreme", "round_number") and not event["is_repeat"]
     ]
     shown = [{**event, **_edges(by_id.get(event["level_id"]))} for event in watched]
-    sentences = [event_sentence(event) for event in shown if event["event"] != "confirmed" or not _flips(event, shown)]
+    sentences = [event_sentence(event) for event in shown if not _said_by_another(event, shown)]
     if not watched:
         sentences.append("No level of the list was met.")
-    sentences += [event_sentence(event) for event in others if event["event"] == "round_numbers_crossed"]
+    for direction, along in (("up", "upwards"), ("down", "downwards")):
+        crossed = [
+            f"{event['symbol']} {event['levels_crossed']}"
+            for event in others
+            if event["event"] == "round_numbers_crossed" and event["direction"] == direction
+        ]
+        if crossed:
+            sentences.append(f"Round numbers crossed {along}: {'; '.join(crossed)}.")
     for extreme in ("all_time_high", "52w_high", "all_time_low", "52w_low"):
         hit = sorted(event["symbol"] for event in others if event["level_id"].endswith(f":{extreme}"))
         if hit:
-            words = extreme.replace("_", "-").replace("52w", "52-week").replace("all-time", "all-time")
+            words = phrases.extreme_name(extreme)
             sentences.append(f"First close beyond the {words} of a run: {', '.join(hit)}.")
     return Section("Levels", sentences)
 
@@ -160,9 +167,10 @@ def _edges(level: Row | None) -> Row:
     return {} if level is None else {key: level[key] for key in ("lower", "upper")}
 
 
-def _flips(event: Row, events: Iterable[Row]) -> bool:
-    """Whether a role flip of the same level says the same and more."""
-    return any(other["event"] == "role_flip" and other["level_id"] == event["level_id"] for other in events)
+def _said_by_another(event: Row, events: Iterable[Row]) -> bool:
+    """Whether another event of the level says the same and more: a role flip, or the cross that failed a retest."""
+    more = {"confirmed": ("role_flip",), "retest_failed": ("close_cross", "gap_through")}.get(event["event"], ())
+    return any(other["event"] in more and other["level_id"] == event["level_id"] for other in events)
 
 
 def _watch_next(facts: Facts) -> Section:

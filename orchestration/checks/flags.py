@@ -110,6 +110,10 @@ GROUPS = {
 }
 
 
+# How long before the latest session that was looked at a late or corrected bar is still news.
+LATE_DAYS = 30
+
+
 @dataclass(frozen=True)
 class Event:
     """One thing that one check could flag."""
@@ -184,8 +188,8 @@ def _is_news(event: Event, span: Span, memory: Memory) -> bool:
         return event.session == span.latest
     if event.key in memory.seen[event.check]:
         return event.key in memory.flagged.get(event.check, ()) and span.latest == before.latest
-    # History that was added in front of what was known is not news.
-    return event.session >= before.first
+    # History that was added in front of what was known, or that a changed rule sees in another light, is not news.
+    return event.session >= max(before.first, before.latest - dt.timedelta(days=LATE_DAYS))
 
 
 def flags(settings: Settings, group: str, checks: Iterable[str] = ()) -> Flags:

@@ -63,6 +63,8 @@ def build_market_checks(universe: Universe, settings: Settings) -> dg.AssetCheck
                 if rows:
                     figure = group.plot(market_file(current, found.version), name, rows)
                     if figure is not None:
+                        if current.simulated:
+                            plots.simulated(figure)
                         metadata["plot"] = dg.MetadataValue.md(plots.markdown_image(figure, f"{label}{name}"))
                     metadata |= offenders_table(rows, without=group.hidden)
                 yield dg.AssetCheckResult(

@@ -258,23 +258,29 @@ def test_killed_at_random_moments_nothing_is_lost(tmp_path: Path, hook: Webhook)
     chance = random.Random(seed)  # noqa: S311
     settings = home(tmp_path, f"desk={hook.url}")
     hook.delay = 0.15
-    ended_before = 0
-    for number in range(KILLS):
+    # How long one takes on this machine, undisturbed: the kills fall anywhere within that.
+    undisturbed = start_worker(settings, 0, 0)
+    began = time.monotonic()
+    undisturbed.communicate(timeout=120)
+    usual = time.monotonic() - began
+    number = landed = 0
+    while landed < KILLS and number < 4 * KILLS:
+        number += 1
         # Each also notes the events of the one before again, as a check does that is evaluated again.
-        worker = start_worker(settings, max(0, number - 1), number)
-        time.sleep(chance.uniform(0, 1.6))
-        ended_before += worker.poll() is not None
+        worker = start_worker(settings, number - 1, number)
+        time.sleep(chance.uniform(0, usual))
+        landed += worker.poll() is None
         with contextlib.suppress(ProcessLookupError):
             os.killpg(worker.pid, signal.SIGKILL)
         worker.communicate(timeout=30)
-    last = start_worker(settings, 0, KILLS - 1)
+    last = start_worker(settings, 0, number)
     last.communicate(timeout=120)
     assert last.returncode == 0
-    expected, received = event_ids(KILLS), hook.ids
+    expected, received = event_ids(number + 1), hook.ids
     lost = set(expected) - set(received)
     twice = {event_id for event_id in received if received.count(event_id) > 1}
     print(  # noqa: T201  (figures of the acceptance; pytest -s shows them)
-        f"seed {seed}: {KILLS} kills, {KILLS - ended_before} of them in time; events {len(expected)}, received"
+        f"seed {seed}: {landed} kills of {number} workers; events {len(expected)}, received"
         f" {len(set(received))}, lost {len(lost)}, received again {len(twice)}, in {len(hook.messages)} messages"
     )
     assert lost == set()
@@ -287,4 +293,4 @@ def test_killed_at_random_moments_nothing_is_lost(tmp_path: Path, hook: Webhook)
             said = int(message["message"].split(" of these may have reached you before")[0].rsplit("\n", 1)[-1])
             assert said >= len(again)
         seen |= ids
-    assert KILLS - ended_before >= KILLS // 2
+    assert landed == KILLS

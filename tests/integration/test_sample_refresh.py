@@ -1,5 +1,6 @@
 """The whole job on the simulated market: what a newcomer sees."""
 
+import base64
 import datetime as dt
 import subprocess
 import sys
@@ -8,9 +9,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from orchestration.build import build_definitions
 from orchestration.settings import DBT_PROJECT_DIR, Settings
 from orchestration.storage.publish import current_manifest
-from tests.jobs import evaluations, published, run_job
+from tests.jobs import evaluations, published, run_job, write_seeds
 
 pytestmark = pytest.mark.integration
 
@@ -112,6 +114,8 @@ class TestFirstRefresh:
         assert failed == {
             "silver_100_psychological",
             "gold_5000_psychological",
+            "round_numbers",
+            "volatility_spikes",
             *(f"{tier}_daily_move" for tier in ("metal", "senior", "royalty", "junior")),
             *(f"{tier}_{n}_session_move" for tier in ("metal", "senior", "junior") for n in (2, 3, 5)),
             "royalty_2_session_move",
@@ -125,7 +129,7 @@ class TestFirstRefresh:
         }
         assert all(checks[name].severity is dg.AssetCheckSeverity.WARN for name in failed)
         silver = checks["silver_100_psychological"]
-        assert silver.description == "SIMULATED prices. 2026-01-30: close cross down at 100, close 78.29 and 1 more"
+        assert silver.description == "SIMULATED prices. 2026-01-30: closed below 100, close 78.29, and 1 more"
         table = silver.metadata["offenders"]
         assert isinstance(table, dg.TableMetadataValue)
         assert [(r.data["symbol"], r.data["event"], r.data["close"]) for r in table.records] == [
@@ -135,6 +139,39 @@ class TestFirstRefresh:
 
     def test_our_adjustment_was_held_against_the_vendors(self, first: dg.ExecuteInProcessResult) -> None:
         assert evaluations(first)["vendor_adjustment_agrees_int_adjusted_close_"].passed
+
+    def test_what_is_flagged_comes_with_a_table_and_a_picture(self, first: dg.ExecuteInProcessResult) -> None:
+        checks = evaluations(first)
+        level = checks["silver_100_psychological"]
+        assert level.description == "SIMULATED prices. 2026-01-30: closed below 100, close 78.29, and 1 more"
+        assert level.metadata["table"] == dg.MetadataValue.asset(dg.AssetKey("level_events"))
+        columns = level.metadata["offenders"].records[0].data
+        assert (columns["event"], columns["close"], columns["price_source"]) == (
+            "close_cross",
+            78.29,
+            "Silver futures (front month), SI=F",
+        )
+        assert "SLV volatility" in str(checks["volatility_spikes"].description)
+        crossed = {
+            r.data["symbol"]: r.data["levels_crossed"] for r in checks["round_numbers"].metadata["offenders"].records
+        }
+        assert crossed["SI=F"] == "110, 100, 90, 80"
+        for name, evaluation in checks.items():
+            if evaluation.asset_key.path[-1] in ("level_events", "large_moves", "volatility") and not evaluation.passed:
+                text = str(evaluation.metadata["plot"].value)
+                picture = base64.b64decode(text.partition("base64,")[2].removesuffix(")"))
+                assert picture.startswith(b"\x89PNG"), name
+                assert len(picture) > 5_000, name
+
+    def test_a_level_that_is_added_is_a_check_at_the_next_load(self, tmp_path: Path) -> None:
+        seeds = write_seeds(tmp_path / "seeds")
+        with (seeds / "price_levels.csv").open("a") as file:
+            file.write("silver_75,SI=F,75,75,support,2026-01-01,mine\n")
+        known = build_definitions(Settings(home=tmp_path, seeds=seeds)).resolve_asset_graph().asset_check_keys
+        assert dg.AssetCheckKey(dg.AssetKey("level_events"), "silver_75") in known
+        assert (
+            len([key for key in known if key.asset_key == dg.AssetKey("pair_spreads") and key.name.count("_to_")]) == 6
+        )
 
     def test_models_report_rows_and_latest_session(self, first: dg.ExecuteInProcessResult, settings: Settings) -> None:
         (event,) = [e for e in first.get_asset_materialization_events() if e.asset_key == dg.AssetKey("returns")]

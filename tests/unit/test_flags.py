@@ -75,3 +75,19 @@ def test_a_new_instrument_flags_its_latest_session_only(tuesday: Memory) -> None
 def test_the_first_event_of_a_quiet_level_is_news_however_late_it_is_seen() -> None:
     quiet = evaluate([], {"A": Span(MON, TUE)}, Memory({"level": set()}, {}, {"A": Span(MON, MON)}))
     assert flagged(after(WED, latest=THU, memory=quiet)) == ["2026-01-28"]
+
+
+def test_what_a_changed_rule_finds_in_the_past_is_no_news() -> None:
+    past = MON - dt.timedelta(days=90)
+    known = after(past, MON, latest=MON, first=past - dt.timedelta(days=900))
+    told = after(
+        past, past + dt.timedelta(days=1), MON, TUE, latest=TUE, first=past - dt.timedelta(days=900), memory=known
+    )
+    assert flagged(told) == ["2026-01-27"]
+
+
+def test_a_correction_of_last_week_is_news() -> None:
+    week_ago = MON - dt.timedelta(days=7)
+    known = after(MON, latest=MON, first=week_ago - dt.timedelta(days=900))
+    told = after(week_ago, MON, latest=TUE, first=week_ago - dt.timedelta(days=900), memory=known)
+    assert flagged(told) == [str(week_ago)]
