@@ -51,7 +51,7 @@ claims: $(MANIFEST) ## hold published claims against the tables
 	@$(BIN)/orewatch verify-claims
 
 test: $(MANIFEST) ## run the test suite
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: $(MANIFEST) ## ruff, mypy and sqlfluff
 	@$(BIN)/ruff check .

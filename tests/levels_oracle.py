@@ -48,7 +48,8 @@ def sign(x: float) -> int:
 
 
 def ticked(price: float, tick: float) -> float:
-    return round(round(price / tick) * tick, 6)
+    # half a tick up, as SQL rounds; Python's round would go to the even one
+    return round(math.floor(price / tick + 0.5) * tick, 6)
 
 
 ROLES = {1: "support", -1: "resistance", 0: ""}

@@ -93,6 +93,7 @@ def test_sensor_and_command_line_tell_each_event_once(
         flagged = {row["event_id"] for row in flags(settings, "levels").rows}
         flagged |= {f"{row['symbol']}|{row['session_date']}|move" for row in flags(settings, "moves").rows}
         assert len(flagged) == 3  # two moves, one cross of the line
+        flagged |= {row["event_id"] for row in flags(settings, "extremes").rows}
         told = set(hook.ids)
         assert flagged < told
         failures = told - flagged
