@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def level_event(row: Mapping[str, Any], level: str) -> str:
+def level_event(row: Mapping[str, Any], level: str, zone: bool = False) -> str:
     """What the price did: "closed above 54".
 
     Args:
         row: a row of `level_events`.
         level: as it is to be written: 54, the zone 54-56.
+        zone: whether it is a zone; a bar that pierces one has reached its nearer edge.
     """
     up = row.get("direction") == "up"
     beyond, along, back = ("above", "upwards", "below") if up else ("below", "downwards", "above")
@@ -17,7 +18,9 @@ def level_event(row: Mapping[str, Any], level: str) -> str:
     words = {
         "close_cross": f"closed {beyond} {level}",
         "gap_through": f"opened and closed {beyond} {level}",
-        "pierce_rejected": f"traded {beyond} {level} and closed back {back}",
+        "pierce_rejected": f"reached {level} and closed back {back}"
+        if zone
+        else f"traded {beyond} {level} and did not close there",
         "confirmed": f"closed {beyond} {level} a second time",
         "role_flip": f"has turned {level} into {row.get('role_after')} with two closes {beyond} it",
         "retest_held": f"came back to {level} and held",

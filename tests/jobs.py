@@ -25,6 +25,12 @@ def run_job(settings: Settings, resources: dict[str, Any] | None = None, **confi
         )
 
 
+def asset_graph(settings: Settings) -> Any:
+    """Assets and checks of the code location; resolved beside an instance, as Dagster asks for one that lives."""
+    with dg.DagsterInstance.ephemeral():
+        return build_definitions(settings).resolve_asset_graph()
+
+
 def published(settings: Settings, sql: str, *parameters: Any) -> list[dict[str, Any]]:
     """Rows of the version that readers see now."""
     return rows(settings.published_file, sql, list(parameters))

@@ -157,7 +157,7 @@ def move_alert(event_id: str, rows: Sequence[Row], facts: Facts) -> Alert:
     ]
     if scores:
         lines.append(f"standard deviations: {'; '.join(scores)}")
-    if row.get("bridges_gap"):
+    if (row.get("sessions_since_previous") or 1) > 1:
         lines.append("bars are missing before it: the move spans more than one session")
     broken = (str(r.get("rules_hit") or r.get("rule_id") or "") for r in [row, *rows])
     rules = dict.fromkeys(rule for text in broken for rule in text.split(", ") if rule)
@@ -212,11 +212,12 @@ GROUPS: dict[str, Group] = {
 
 def _what(row: Row, level: PriceLevel | None) -> str:
     """What the price did to the level."""
-    if level and level.is_zone:
+    zone = level is not None and level.is_zone
+    if level and zone:
         at = f"the zone {_price(level.lower)}-{_price(level.upper)}"
     else:
         at = str(row.get("level_id")) if row.get("level") is None else _price(row["level"])
-    return phrases.level_event(row, at)
+    return phrases.level_event(row, at, zone)
 
 
 def _named(symbol: str, facts: Facts) -> str:

@@ -11,8 +11,7 @@ from orchestration.brief.facts import Facts, Row
 NEAREST_SHOWN = 12
 # How many moves are told in words; the table has them all.
 SENTENCES_SHOWN = 5
-# Which tiers stand for what in the sentences about juniors, seniors and miners.
-METAL, SENIOR, JUNIOR = "metal", "senior", "junior"
+METAL = "metal"
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def event_sentence(event: Row) -> str:
     """What one level event was."""
     close, before = price(event, event["close"]), price(event, event["prev_close"])
     zone = event.get("lower") is not None and event["lower"] < event["upper"]
-    what = phrases.level_event(event, f"the zone {level_name(event)}" if zone else level_name(event))
+    what = phrases.level_event(event, f"the zone {level_name(event)}" if zone else level_name(event), zone)
     return f"{event['symbol']} {what}, at {close}" + (f" after {before}." if before else ".")
 
 
@@ -269,7 +268,7 @@ def _miners(facts: Facts) -> Section:
             percent(row["breadth_advancing"]),
             percent(row["breadth_above_sma_50"]),
             percent(row["breadth_above_sma_200"]),
-            f"{row['new_highs_52w']} / {row['new_lows_52w']}",
+            "" if row["new_highs_52w"] is None else f"{row['new_highs_52w']} / {row['new_lows_52w']}",
             str(row["members"]),
         )
         for row in facts.sectors

@@ -1,6 +1,6 @@
 """What happened in the market and was not seen before: the rows that market checks and the command line show.
 
-Each check remembers the events that it has seen, by key. An event that appears later is flagged, whatever its session:
+Each check remembers the events that it has seen, by key. An event that appears later is flagged, up to 30 days late:
 a skipped day, a bar that came late, a correction. A flag stays until its instrument has a further session, so that
 it does not vanish because somebody refreshed twice. What is seen for the first time (a new level, a new rule, a new
 instrument) flags its latest session only: history is not news.
@@ -220,16 +220,21 @@ def flags(settings: Settings, group: str, checks: Iterable[str] = ()) -> Flags:
     return Flags(by_check, memory, manifest.version)
 
 
-def remember(settings: Settings, shown: Mapping[str, Flags]) -> None:
-    """Note what each group of checks has shown.
+def note(settings: Settings, shown: Mapping[str, Flags]) -> None:
+    """Note what each group of checks flags in the journal of alerts, before anything is shown.
 
-    In the journal of alerts first: after a kill in between, the checks show it again and the journal knows it.
+    After a kill in between the checks show it again and the journal knows it.
     """
     from orchestration.alerts.deliver import note_flagged
 
-    state = _state(settings)
     for group, found in shown.items():
         note_flagged(settings, group, found.rows, market_file(settings, found.version))
+
+
+def remember(settings: Settings, shown: Mapping[str, Flags]) -> None:
+    """Note what each group of checks has shown."""
+    state = _state(settings)
+    for group, found in shown.items():
         state[group] = {
             "version": found.version,
             "seen": {check: sorted(keys) for check, keys in found.memory.seen.items()},

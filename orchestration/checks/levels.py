@@ -35,7 +35,7 @@ def level_checks(universe: Universe) -> CheckGroup:
 
     def summary(name: str, rows: Sequence[Row]) -> str:
         first, more = rows[0], len(rows) - 1
-        what = phrases.level_event(first, in_words(levels[name]))
+        what = phrases.level_event(first, in_words(levels[name]), levels[name].is_zone)
         return f"{first['session_date']}: {what}, close {first['close']:g}" + (f", and {more} more" if more else "")
 
     def plot(published: Path, name: str, rows: Sequence[Row]) -> "Figure | None":

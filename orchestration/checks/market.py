@@ -48,10 +48,11 @@ def build_market_checks(universe: Universe, settings: Settings) -> dg.AssetCheck
     )
     def market_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         from orchestration import plots
-        from orchestration.checks.flags import flags, market_file, remember
+        from orchestration.checks.flags import flags, market_file, note, remember
 
         current: Settings = context.resources.settings
         shown = {group.name: flags(current, group.name, group.checks) for group in groups}
+        note(current, shown)
         for group in groups:
             found = shown[group.name]
             for name in group.checks:
@@ -61,11 +62,14 @@ def build_market_checks(universe: Universe, settings: Settings) -> dg.AssetCheck
                     "table": dg.MetadataValue.asset(group.asset),
                 }
                 if rows:
-                    figure = group.plot(market_file(current, found.version), name, rows)
-                    if figure is not None:
-                        if current.simulated:
-                            plots.simulated(figure)
-                        metadata["plot"] = dg.MetadataValue.md(plots.markdown_image(figure, f"{label}{name}"))
+                    try:
+                        figure = group.plot(market_file(current, found.version), name, rows)
+                        if figure is not None:
+                            if current.simulated:
+                                plots.simulated(figure)
+                            metadata["plot"] = dg.MetadataValue.md(plots.markdown_image(figure, f"{label}{name}"))
+                    except Exception as error:  # a missing picture must not hide what it was to show
+                        context.log.warning(f"{name}: no picture: {error!r}")
                     metadata |= offenders_table(rows, without=group.hidden)
                 yield dg.AssetCheckResult(
                     asset_key=group.asset,

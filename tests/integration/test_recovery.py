@@ -27,7 +27,16 @@ from orchestration.sources.base import FetchOutcome
 from orchestration.sources.sample import SampleSource
 from orchestration.storage.publish import current_manifest, publish
 from orchestration.storage.records import read_record, write_record
-from tests.jobs import ClockedSettings, evaluations, instrument_rows, published, run_job, small_seeds, write_seeds
+from tests.jobs import (
+    ClockedSettings,
+    asset_graph,
+    evaluations,
+    instrument_rows,
+    published,
+    run_job,
+    small_seeds,
+    write_seeds,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -101,7 +110,7 @@ def test_only_what_was_built_and_audited_is_published(settings: ClockedSettings)
     drop(settings.files, "AAA", SESSIONS[:-1])
     small_seeds(settings.seeds, "AAA", "BBB", "CCC")
     drop(settings.files, "CCC")
-    raw = [k for k in build_definitions(settings).resolve_all_asset_keys() if k.path[0] in ("raw", "control")]
+    raw = [key for key in asset_graph(settings).get_all_asset_keys() if key.path[0] in ("raw", "control")]
     assert materialize(settings, *raw).success
     assert materialize(settings, PUBLISHED).success
     manifest = current_manifest(settings.published_dir)

@@ -9,10 +9,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from orchestration.build import build_definitions
 from orchestration.settings import DBT_PROJECT_DIR, Settings
 from orchestration.storage.publish import current_manifest
-from tests.jobs import evaluations, published, run_job, write_seeds
+from tests.jobs import asset_graph, evaluations, published, run_job, write_seeds
 
 pytestmark = pytest.mark.integration
 
@@ -167,7 +166,7 @@ class TestFirstRefresh:
         seeds = write_seeds(tmp_path / "seeds")
         with (seeds / "price_levels.csv").open("a") as file:
             file.write("silver_75,SI=F,75,75,support,2026-01-01,mine\n")
-        known = build_definitions(Settings(home=tmp_path, seeds=seeds)).resolve_asset_graph().asset_check_keys
+        known = asset_graph(Settings(home=tmp_path, seeds=seeds)).asset_check_keys
         assert dg.AssetCheckKey(dg.AssetKey("level_events"), "silver_75") in known
         assert (
             len([key for key in known if key.asset_key == dg.AssetKey("pair_spreads") and key.name.count("_to_")]) == 6

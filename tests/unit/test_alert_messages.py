@@ -105,7 +105,7 @@ def test_records_come_first_unless_the_history_is_young() -> None:
         "the largest daily fall since the history begins, 2010-04-20"
     )
     assert move_alert("x", [{**record, "returns_since_inception": 30}], Facts()).rank == pytest.approx(6.7)
-    gap = move_alert("x", [{**MOVE, "bridges_gap": True}], Facts())
+    gap = move_alert("x", [{**MOVE, "sessions_since_previous": 3}], Facts())
     assert "bars are missing before it: the move spans more than one session" in gap.lines
 
 
@@ -157,7 +157,7 @@ def test_a_level_says_what_happened_there_before() -> None:
     ("name", "way", "says", "severity"),
     [
         ("gap_through", "up", "opened and closed above the zone 54-56", "warning"),
-        ("pierce_rejected", "up", "traded above the zone 54-56 and closed back below", "info"),
+        ("pierce_rejected", "up", "reached the zone 54-56 and closed back below", "info"),
         ("zone_entered", "down", "closed inside the zone 54-56", "warning"),
         ("zone_exited", "up", "left the zone 54-56 upwards", "warning"),
         ("zone_crossed_through", "down", "jumped the zone 54-56 downwards", "warning"),

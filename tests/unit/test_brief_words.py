@@ -94,7 +94,7 @@ def test_a_return_across_a_gap_says_so() -> None:
     [
         (event("close_cross"), "SI=F closed above 54, at 56.446 after 52.916."),
         (event("gap_through", "down"), "SI=F opened and closed below 54, at 56.446 after 52.916."),
-        (event("pierce_rejected"), "SI=F traded above 54 and closed back below, at 56.446 after 52.916."),
+        (event("pierce_rejected"), "SI=F traded above 54 and did not close there, at 56.446 after 52.916."),
         (event("confirmed"), "SI=F closed above 54 a second time, at 56.446 after 52.916."),
         (event("role_flip"), "SI=F has turned 54 into support with two closes above it, at 56.446 after 52.916."),
         (event("retest_held"), "SI=F came back to 54 and held, at 56.446 after 52.916."),

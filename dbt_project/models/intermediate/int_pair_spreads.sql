@@ -9,7 +9,7 @@ with paired as (
         pairs.z_threshold,
         long_bars.session_date,
         long_bars.close_as_traded / short_bars.close_as_traded as value,
-        long_returns.log_return_1d - short_returns.log_return_1d as spread_1d
+        ln(long_bars.total_return_index / short_bars.total_return_index) as log_strength
     from {{ source('control', 'pairs') }} as pairs
     inner join {{ ref('daily_bars') }} as long_bars
         on pairs.long_symbol = long_bars.symbol
@@ -17,21 +17,25 @@ with paired as (
         on
             pairs.short_symbol = short_bars.symbol
             and long_bars.session_date = short_bars.session_date
-    inner join {{ ref('returns') }} as long_returns
-        on
-            pairs.long_symbol = long_returns.symbol
-            and long_bars.session_date = long_returns.session_date
-    inner join {{ ref('returns') }} as short_returns
-        on
-            pairs.short_symbol = short_returns.symbol
-            and long_bars.session_date = short_returns.session_date
+),
+
+-- From one session that both have to the next: a bar that one of them misses shifts no return of the other.
+changes as (
+    select
+        *,
+        log_strength - lag(log_strength) over in_order as spread_1d
+    from paired
+    window in_order as (
+        partition by pair_id
+        order by session_date
+    )
 ),
 
 spreads as (
     select
         *,
         {{ full_window('sum(spread_1d)', 'spread_1d', 21, 'last_21') }} as spread_21d
-    from paired
+    from changes
     window last_21 as (
         partition by pair_id
         order by session_date

@@ -89,6 +89,17 @@ months as (
     group by claims.claim_id
 ),
 
+-- The month up to the session is over once the level has a bar on the session or after it; before that a level that has
+-- held so far may yet be reached.
+complete as (
+    select claims.claim_id
+    from claims
+    inner join {{ ref('int_level_bars') }} as levels
+        on claims.argument = levels.level_id
+    group by claims.claim_id, claims.session_date
+    having max(levels.session_date) >= claims.session_date
+),
+
 crossings as (
     select
         claims.claim_id,
@@ -116,9 +127,12 @@ computed as (
             when 'broke_level_up'
                 then case
                         when crossings.crossed_on is not null then 1.0
-                        when months.claim_id is not null then 0.0
+                        when months.claim_id is not null and complete.claim_id is not null then 0.0
                     end
-            when 'stayed_above_level' then months.stayed_above
+            when 'stayed_above_level'
+                then case
+                        when months.stayed_above = 0 or complete.claim_id is not null then months.stayed_above
+                    end
             when 'beta_252_above'
                 then case
                         when days.beta_252 > days.other_beta_252 then 1.0
@@ -147,6 +161,8 @@ computed as (
         on claims.claim_id = months.claim_id
     left join crossings
         on claims.claim_id = crossings.claim_id
+    left join complete
+        on claims.claim_id = complete.claim_id
 )
 
 select

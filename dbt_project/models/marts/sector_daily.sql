@@ -77,8 +77,8 @@ grouped as (
             as breadth_above_sma_50,
         avg(case when bars.close > trend.sma_200 then 1.0 when bars.close <= trend.sma_200 then 0.0 end)
             as breadth_above_sma_200,
-        count(case when trend.is_52w_high then 1 end) as new_highs_52w,
-        count(case when trend.is_52w_low then 1 end) as new_lows_52w
+        case when count(trend.is_52w_high) > 0 then count(case when trend.is_52w_high then 1 end) end as new_highs_52w,
+        case when count(trend.is_52w_low) > 0 then count(case when trend.is_52w_low then 1 end) end as new_lows_52w
     from members
     inner join {{ ref('returns') }} as returns
         on members.symbol = returns.symbol
@@ -111,11 +111,14 @@ select
     sector,
     session_date,
     equal_weight_return,
-    100 * exp(sum(ln(1 + coalesce(equal_weight_return, 0))) over (
-        partition by sector
-        order by session_date
-        rows between unbounded preceding and current row
-    )) as index_level,
+    case
+        when equal_weight_return is not null
+            then 100 * exp(sum(ln(1 + equal_weight_return)) over (
+                    partition by sector
+                    order by session_date
+                    rows between unbounded preceding and current row
+                ))
+    end as index_level,
     breadth_advancing,
     breadth_above_sma_50,
     breadth_above_sma_200,
