@@ -58,6 +58,8 @@ def settings(tmp_path: Path, hook: Webhook) -> Settings:
         home=tmp_path / "home",
         seeds=small_seeds(tmp_path / "seeds", *MOVES, "DDD", levels=LEVELS),
         alerts=f"desk={hook.url}",
+        # Said here: `orewatch dev` in another test of this process leaves its own address in the environment.
+        ui_url="http://127.0.0.1:3000",
     )
 
 
