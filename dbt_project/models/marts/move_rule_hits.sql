@@ -1,12 +1,14 @@
 -- Every move rule that a session broke, each with its score: docs/decisions/0009-move-rules.md.
 -- Thresholds count as reached whatever the last digits of a float say.
 {% set scores_of_the_day = [
-    ('return_1d', 1, 'return_1d'),
-    ('opening_gap', 1, 'overnight_return'),
-    ('z_score', 21, 'z_21'),
-    ('z_score', 63, 'z_63'),
-    ('z_ewma', 1, 'z_ewma'),
-    ('robust_z', 252, 'robust_z_252'),
+    ('return_1d', 1, 'return_1d', 'return_1d'),
+    ('opening_gap', 1, 'overnight_return', 'overnight_return'),
+    ('z_score', 21, 'z_21', 'z_21'),
+    ('z_score', 63, 'z_63', 'z_63'),
+    ('z_ewma', 1, 'z_ewma', 'z_ewma'),
+    ('robust_z', 252, 'robust_z_252', 'robust_z_252'),
+    ('percentile', 252, 'percentile_252', 'percentile_252 - 0.5'),
+    ('volume_ratio', 20, 'volume_ratio_20', 'return_1d'),
 ] %}
 {% set cumulative = [2, 3, 5, 10, 21] %}
 with scores as (
@@ -34,114 +36,65 @@ with scores as (
     )
 ),
 
-moves as (
-    {%- for measure, sessions, column in scores_of_the_day %}
+-- What rules can be held against, one below the other; the sign of `heading` is the way that the price went.
+candidates as (
+    {%- for measure, sessions, score, heading in scores_of_the_day %}
         select
-            scores.symbol,
-            scores.session_date,
-            rules.rule_id,
-            rules.measure,
-            rules.sessions,
-            scores.{{ column }} as score,
-            rules.threshold,
-            case when scores.{{ column }} < 0 then 'down' else 'up' end as direction,
-            scores.returns_since_gap = 0 as bridges_gap
+            symbol,
+            session_date,
+            '{{ measure }}' as measure,
+            {{ sessions }} as sessions,
+            {{ score }} as score,
+            cast(null as double) as score_before,
+            {{ heading }} as heading,
+            returns_since_gap < 1 as bridges_gap
         from scores
-        inner join {{ ref('int_rule_members') }} as rules
-            on
-                scores.symbol = rules.symbol
-                and rules.measure = '{{ measure }}'
-                and rules.sessions = {{ sessions }}
-        where round(abs(scores.{{ column }}), 10) >= rules.threshold
         union all
     {%- endfor %}
-    -- A move of several sessions counts on the day that brings it to the threshold, not while it stays there.
     {%- for n in cumulative %}
         select
-            scores.symbol,
-            scores.session_date,
-            rules.rule_id,
-            rules.measure,
-            rules.sessions,
-            scores.return_{{ n }}d as score,
-            rules.threshold,
-            case when scores.return_{{ n }}d < 0 then 'down' else 'up' end as direction,
-            scores.returns_since_gap < {{ n }} as bridges_gap
+            symbol,
+            session_date,
+            'cumulative_return' as measure,
+            {{ n }} as sessions,
+            return_{{ n }}d as score,
+            return_{{ n }}d_before as score_before,
+            return_{{ n }}d as heading,
+            returns_since_gap < {{ n }} as bridges_gap
         from scores
-        inner join {{ ref('int_rule_members') }} as rules
-            on
-                scores.symbol = rules.symbol
-                and rules.measure = 'cumulative_return'
-                and rules.sessions = {{ n }}
-        where
-            abs(scores.return_{{ n }}d) >= rules.threshold
-            and coalesce(scores.return_{{ n }}d_before * sign(scores.return_{{ n }}d), 0) < rules.threshold
-        union all
+        {%- if not loop.last %}
+            union all
+        {%- endif %}
     {%- endfor %}
-    select
-        scores.symbol,
-        scores.session_date,
-        rules.rule_id,
-        rules.measure,
-        rules.sessions,
-        scores.percentile_252 as score,
-        rules.threshold,
-        case when scores.percentile_252 >= rules.threshold then 'up' else 'down' end as direction,
-        scores.returns_since_gap = 0 as bridges_gap
-    from scores
-    inner join {{ ref('int_rule_members') }} as rules
-        on
-            scores.symbol = rules.symbol
-            and rules.measure = 'percentile'
-            and rules.sessions = 252
-    where
-        scores.percentile_252 >= rules.threshold
-        or scores.percentile_252 <= 1 - rules.threshold
-),
-
-moved_sessions as (
-    select distinct
-        symbol,
-        session_date
-    from moves
-),
-
--- Volume confirms a move; without one it is no move.
-hits as (
-    select * from moves
-    union all
-    select
-        scores.symbol,
-        scores.session_date,
-        rules.rule_id,
-        rules.measure,
-        rules.sessions,
-        scores.volume_ratio_20 as score,
-        rules.threshold,
-        case when scores.return_1d < 0 then 'down' else 'up' end as direction,
-        scores.returns_since_gap = 0 as bridges_gap
-    from scores
-    inner join moved_sessions
-        on
-            scores.symbol = moved_sessions.symbol
-            and scores.session_date = moved_sessions.session_date
-    inner join {{ ref('int_rule_members') }} as rules
-        on
-            scores.symbol = rules.symbol
-            and rules.measure = 'volume_ratio'
-            and rules.sessions = 20
-    where round(scores.volume_ratio_20, 10) >= rules.threshold
 )
 
 select
-    symbol,
-    session_date,
-    rule_id,
-    measure,
-    sessions,
-    score,
-    threshold,
-    direction,
-    bridges_gap,
+    candidates.symbol,
+    candidates.session_date,
+    rules.rule_id,
+    rules.measure,
+    rules.sessions,
+    candidates.score,
+    rules.threshold,
+    case when candidates.heading < 0 then 'down' else 'up' end as direction,
+    candidates.bridges_gap,
     {{ source_name() }} as source
-from hits
+from candidates
+inner join {{ ref('int_rule_members') }} as rules
+    on
+        candidates.symbol = rules.symbol
+        and candidates.measure = rules.measure
+        and candidates.sessions = rules.sessions
+where
+    case
+        when candidates.measure = 'percentile'
+            then candidates.score >= rules.threshold or candidates.score <= 1 - rules.threshold
+        -- a move of several sessions counts on the day that brings it to the threshold, not while it stays there
+        else
+            round(abs(candidates.score), 10) >= rules.threshold
+            and coalesce(candidates.score_before * sign(candidates.score), 0) < rules.threshold
+    end
+-- volume confirms a move; without one it is no move
+qualify count(case when candidates.measure <> 'volume_ratio' then 1 end) over (
+        partition by candidates.symbol, candidates.session_date
+    ) > 0
