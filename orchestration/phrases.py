@@ -1,7 +1,10 @@
 """What an event of a mart is in words, for checks, alerts and the brief."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+# Rules whose score is not, or not drawn from, the return of the session itself.
+BEYOND_THE_DAY = ("cumulative_return", "opening_gap")
 
 
 def level_event(row: Mapping[str, Any], level: str, zone: bool = False) -> str:
@@ -32,6 +35,40 @@ def level_event(row: Mapping[str, Any], level: str, zone: bool = False) -> str:
         "round_numbers_crossed": f"crossed {row.get('levels_crossed')} {along}",
     }
     return words.get(name, f"{name.replace('_', ' ')} {along} at {level}")
+
+
+def score(hit: Mapping[str, Any]) -> str:
+    """What broke a rule: "-14.78%", "-17.20% in 5 sessions", "z -5.8", "-14.78% on 2.4 times its usual volume".
+
+    Args:
+        hit: a row of `move_rule_hits`, with the session's `return_1d` beside it.
+    """
+    measure, value = hit["measure"], hit["score"]
+    if measure == "return_1d":
+        return f"{value:+.2%}"
+    if measure == "opening_gap":
+        return f"{value:+.2%} at the open"
+    if measure == "cumulative_return":
+        return f"{value:+.2%} in {hit['sessions']} sessions"
+    if measure == "percentile":
+        return f"{hit['return_1d']:+.2%}"
+    if measure == "volume_ratio":
+        return f"{hit['return_1d']:+.2%} on {value:.1f} times its usual volume"
+    return f"z {value:+.1f}"
+
+
+def beyond_the_day(hits: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What broke rules about several sessions or the open; of several such returns the largest."""
+    largest: dict[str, Mapping[str, Any]] = {}
+    for hit in sorted(hits, key=lambda hit: abs(hit["score"])):
+        if hit["measure"] in BEYOND_THE_DAY:
+            largest[hit["measure"]] = hit
+    return [score(largest[measure]) for measure in BEYOND_THE_DAY if measure in largest]
+
+
+def is_of_the_day(hits: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether the return of the session itself broke a rule."""
+    return any(hit["measure"] not in BEYOND_THE_DAY for hit in hits)
 
 
 def widening_pair(row: Mapping[str, Any]) -> str:

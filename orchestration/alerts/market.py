@@ -138,15 +138,27 @@ def level_alert(event_id: str, rows: Sequence[Row], facts: Facts) -> Alert:
 
 
 def move_alert(event_id: str, rows: Sequence[Row], facts: Facts) -> Alert:
-    """A large move: how unusual, and the largest since when."""
+    """A large move: how unusual, the largest since when, and what else it broke.
+
+    Args:
+        event_id: of the alert.
+        rows: the rules that the move broke, as rows of `move_rule_hits` with those of `large_moves`.
+        facts: the published moves.
+    """
     row = {**rows[0], **facts.moves.get((rows[0]["symbol"], rows[0]["session_date"]), {})}
-    change = row.get("return_1d")
-    way = "fall" if (change or 0) < 0 else "rise"
+    change = row["return_1d"]
+    way = "fall" if change < 0 else "rise"
+    of_the_day = phrases.is_of_the_day(rows)
+    beyond = phrases.beyond_the_day(rows)
     lines = []
-    record = bool(row.get("is_record")) and (row.get("returns_since_inception") or RECORD_NEEDS) >= RECORD_NEEDS
-    if row.get("is_record"):
+    record = (
+        of_the_day
+        and bool(row.get("is_record"))
+        and (row.get("returns_since_inception") or RECORD_NEEDS) >= RECORD_NEEDS
+    )
+    if of_the_day and row.get("is_record"):
         lines.append(f"the largest daily {way} since the history begins, {row.get('history_start')}")
-    elif row.get("largest_since"):
+    elif of_the_day and row.get("largest_since"):
         then = f" ({row['largest_since_return']:+.2%})" if row.get("largest_since_return") is not None else ""
         place = f", number {row['rank_since_inception']} of all" if row.get("rank_since_inception") else ""
         lines.append(f"the largest {way} since {row['largest_since']}{then}{place}")
@@ -157,11 +169,13 @@ def move_alert(event_id: str, rows: Sequence[Row], facts: Facts) -> Alert:
     ]
     if scores:
         lines.append(f"standard deviations: {'; '.join(scores)}")
+    if beyond and of_the_day:
+        lines.append("; ".join(beyond))
     if (row.get("sessions_since_previous") or 1) > 1:
         lines.append("bars are missing before it: the move spans more than one session")
-    broken = (str(r.get("rules_hit") or r.get("rule_id") or "") for r in [row, *rows])
-    rules = dict.fromkeys(rule for text in broken for rule in text.split(", ") if rule)
-    lines.append(f"rules {', '.join(rules)}")
+    elif any(hit["bridges_gap"] for hit in rows):
+        lines.append("bars are missing inside it")
+    lines.append(f"rules {row['rules_hit']}")
     unusual = max((abs(row[name]) for name in ("z_21", "z_63", "z_ewma") if row.get(name) is not None), default=0.0)
     return Alert(
         event_id,
@@ -169,7 +183,8 @@ def move_alert(event_id: str, rows: Sequence[Row], facts: Facts) -> Alert:
         "warning",
         (row["symbol"],),
         row["session_date"],
-        f"{_named(row['symbol'], facts)} " + ("moved" if change is None else f"{change:+.2%}"),
+        f"{_named(row['symbol'], facts)} "
+        + (f"{change:+.2%}" if of_the_day else f"{', '.join(beyond)} ({change:+.2%} on the day)"),
         tuple(lines),
         unusual + (RECORD_RANK if record else 0.0),
     )

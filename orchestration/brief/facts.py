@@ -40,7 +40,7 @@ INSTRUMENTS = """
         t.drawdown, t.peak_date, t.trend_state, t.verdict, t.is_52w_high, t.is_52w_low,
         t.high_52w * b.close_as_traded / b.close as high_52w, t.low_52w * b.close_as_traded / b.close as low_52w,
         s.beta_252, s.futures_dimson_beta_252, s.rank_1d,
-        m.rules_hit, m.z_63, m.rank_since_inception, m.returns_since_inception, m.largest_since,
+        m.z_63, m.rank_since_inception, m.returns_since_inception, m.largest_since,
         m.largest_since_return, m.is_record, m.history_start, m.bridges_gap
     from instruments as i
     inner join daily_bars as b on i.symbol = b.symbol and b.session_date = $session
@@ -50,6 +50,14 @@ INSTRUMENTS = """
     left join sector_relative as s on i.symbol = s.symbol and s.session_date = $session
     left join large_moves as m on i.symbol = m.symbol and m.session_date = $session
     order by i.asset_class = 'metal' desc, i.metal desc nulls last, i.symbol
+"""
+
+HITS = """
+    select hits.*, moves.return_1d
+    from move_rule_hits as hits
+    inner join large_moves as moves on hits.symbol = moves.symbol and hits.session_date = moves.session_date
+    where hits.session_date = $session
+    order by hits.symbol, hits.rule_id
 """
 
 ABSENT = """
@@ -135,7 +143,7 @@ class Facts:
     Attributes:
         session: the session that it is about.
         manifest: the published version that it was read from.
-        instruments: those with a bar on the session, metals first.
+        instruments: those with a bar on the session, metals first; `hits` holds the move rules that each broke.
         absent: those whose latest bar is older.
         events: level events of the session.
         levels: levels of the seed on the session's prices, with role and last event.
@@ -184,6 +192,9 @@ def read_facts(settings: Settings, session: dt.date | None = None) -> Facts:
             around = _rows(connection, SESSIONS_AROUND, session=session)[0]
             nearest = " and ".join(str(day) for day in around.values() if day)
             raise OrewatchError(f"no instrument has a bar on {session}; nearest sessions: {nearest}")
+        hits = _rows(connection, HITS, session=session)
+        for row in instruments:
+            row["hits"] = [hit for hit in hits if hit["symbol"] == row["symbol"]]
         return Facts(
             session=session,
             manifest=manifest,

@@ -65,7 +65,9 @@ def move_sentence(row: Row) -> str:
     verb = "fell" if change < 0 else "rose" if change > 0 else "did not move:"
     closed = f"{price(row, row['close'])} {row['currency']}"
     text = f"{row['name']}, {row['symbol']}, {verb} {percent(abs(change))} to {closed}"
-    if row.get("rules_hit"):
+    if beyond := phrases.beyond_the_day(row["hits"]):
+        text += f" ({', '.join(beyond)})"
+    if phrases.is_of_the_day(row["hits"]):
         kind = "fall" if change < 0 else "rise"
         if row["is_record"]:
             text += f", its largest {kind} since its stored history starts on {row['history_start']}"
@@ -98,13 +100,13 @@ def level_name(row: Row) -> str:
 
 
 def _moves(facts: Facts) -> Section:
-    moved = [row for row in _by_size(facts.instruments) if row["rules_hit"]]
+    moved = [row for row in _by_size(facts.instruments) if row["hits"]]
     known = [row for row in facts.instruments if row["return_1d"] is not None]
     sentences = []
     if known:
         up = sum(row["return_1d"] > 0 for row in known)
         down = sum(row["return_1d"] < 0 for row in known)
-        records = sum(bool(row["is_record"]) for row in moved)
+        records = sum(bool(row["is_record"]) and phrases.is_of_the_day(row["hits"]) for row in moved)
         text = f"Of {len(known)} instruments with a return, {up} rose and {down} fell; {len(moved)} broke a move rule"
         sentences.append(text + (f", {records} of them with a record of their stored history." if records else "."))
     # The largest stands at the top of the page already.
@@ -129,7 +131,7 @@ def _moves(facts: Facts) -> Section:
 
 
 def _rank(row: Row) -> str:
-    if not row["rules_hit"]:
+    if not phrases.is_of_the_day(row["hits"]):
         return ""
     if row["is_record"]:
         return f"record of {row['returns_since_inception']:,}"

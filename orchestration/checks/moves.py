@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from orchestration.checks.group import PLOT_DAYS, CheckGroup, Row
+from orchestration import phrases
+from orchestration.checks.group import PLOT_DAYS, CheckGroup, Row, and_more
 from orchestration.market.universe import MoveRule, Universe
 
 if TYPE_CHECKING:
@@ -16,6 +17,9 @@ LARGE_MOVES = dg.AssetKey("large_moves")
 
 # Columns of a flagged row that are the same in all rows of a check.
 SAID_BY_THE_RULE = ("rule_id", "measure", "sessions")
+
+# Moves that the words of a check name; its table has all.
+MOVES_NAMED = 5
 
 RETURNS = """
     select session_date, return_1d from returns
@@ -74,22 +78,5 @@ def summary(rule: MoveRule, moves: Sequence[Row]) -> str:
         largest = sorted(moves, key=lambda row: -abs(row["return_1d"]))
     else:
         largest = sorted(moves, key=lambda row: -abs(row["score"]))
-    named = ", ".join(f"{row['symbol']} {score_in_words(row)}" for row in largest[:5])
-    more = f" and {len(moves) - 5} more" if len(moves) > 5 else ""
-    return f"{largest[0]['session_date']}: {named}{more}"
-
-
-def score_in_words(row: Row) -> str:
-    """What broke the rule, as short as it can be read: -14.78%, -17.2% in 5 sessions, z -5.8, 2.4 times the volume."""
-    measure, score = row["measure"], row["score"]
-    if measure == "return_1d":
-        return f"{score:+.2%}"
-    if measure == "opening_gap":
-        return f"{score:+.2%} at the open"
-    if measure == "cumulative_return":
-        return f"{score:+.2%} in {row['sessions']} sessions"
-    if measure == "percentile":
-        return f"{row['return_1d']:+.2%}"
-    if measure == "volume_ratio":
-        return f"{row['return_1d']:+.2%} on {score:.1f} times its usual volume"
-    return f"z {score:+.1f}"
+    named = [f"{row['symbol']} {phrases.score(row)}" for row in largest[:MOVES_NAMED]]
+    return f"{largest[0]['session_date']}: {and_more(named, len(largest))}"

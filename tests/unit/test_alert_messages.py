@@ -82,30 +82,48 @@ MOVE = {
 }
 
 
+def hit(rule: str, measure: str, score: float, sessions: int = 1, **values: Any) -> dict[str, Any]:
+    row = {**MOVE, "rule_id": rule, "measure": measure, "score": score, "sessions": sessions, "threshold": 0.06}
+    return {**row, "direction": "down", **values}
+
+
+DAILY = hit("senior_daily_move", "return_1d", -0.1478)
+UNUSUAL = hit("unusual_against_63_sessions", "z_score", -4.1, 63)
+WEEKLY = hit("senior_5_sessions", "cumulative_return", -0.172, 5)
+OPENED = hit("senior_opening_gap", "opening_gap", -0.063)
+
+
 def test_a_move_that_breaks_several_rules_is_one_alert() -> None:
-    (whole,) = alerts_of("moves", [MOVE], Facts(names={"SIL": "Silver miners"}))
-    # As one row per rule, of which only the keys are known: the mart says the rest.
-    slim = [{"symbol": "SIL", "session_date": DAY, "rule_id": rule} for rule in MOVE["rules_hit"].split(", ")]
-    (from_rules,) = alerts_of("moves", slim, Facts({"SIL": "Silver miners"}, moves={("SIL", DAY): MOVE}))
-    assert whole == from_rules
-    assert whole.event_id == "SIL|2026-01-30|move"
-    assert (whole.kind, whole.severity, whole.symbols) == ("move", "warning", ("SIL",))
-    assert whole.title == "SIL (Silver miners) -14.78%"
-    assert whole.lines == (
+    (told,) = alerts_of("moves", [DAILY, UNUSUAL], Facts(names={"SIL": "Silver miners"}))
+    assert told.event_id == "SIL|2026-01-30|move"
+    assert (told.kind, told.severity, told.symbols) == ("move", "warning", ("SIL",))
+    assert told.title == "SIL (Silver miners) -14.78%"
+    assert told.lines == (
         "the largest fall since 2020-03-13 (-17.10%), number 2 of all",
         "standard deviations: -6.7 against 21 sessions; -4.1 against 63",
         "rules senior_daily_move, unusual_against_63_sessions",
     )
 
 
+def test_a_move_says_what_broke_the_rule() -> None:
+    both = move_alert("x", [DAILY, WEEKLY, hit("two", "cumulative_return", -0.16, 2), OPENED], Facts())
+    assert both.title == "SIL -14.78%"
+    assert "-17.20% in 5 sessions; -6.30% at the open" in both.lines
+    # Of a day on which the return itself broke nothing neither its size nor its place is the news.
+    slow = move_alert("x", [{**WEEKLY, "return_1d": -0.011, "is_record": True}], Facts())
+    assert slow.title == "SIL -17.20% in 5 sessions (-1.10% on the day)"
+    assert slow.rank < 100
+    assert not any("largest" in line for line in slow.lines)
+
+
 def test_records_come_first_unless_the_history_is_young() -> None:
-    record = {**MOVE, "is_record": True, "largest_since": None}
+    record = {**DAILY, "is_record": True, "largest_since": None}
     assert move_alert("x", [record], Facts()).rank > 100
     assert move_alert("x", [record], Facts()).lines[0] == (
         "the largest daily fall since the history begins, 2010-04-20"
     )
     assert move_alert("x", [{**record, "returns_since_inception": 30}], Facts()).rank == pytest.approx(6.7)
-    gap = move_alert("x", [{**MOVE, "sessions_since_previous": 3}], Facts())
+    gap = move_alert("x", [{**DAILY, "sessions_since_previous": 3}], Facts())
     assert "bars are missing before it: the move spans more than one session" in gap.lines
 
 

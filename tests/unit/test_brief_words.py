@@ -25,7 +25,7 @@ def instrument(symbol: str = "SIL", **values: Any) -> dict[str, Any]:
         "close": 94.3,
         "return_1d": -0.1478,
         "sessions_since_previous": 1,
-        "rules_hit": "senior_daily_move",
+        "hits": [{"measure": "return_1d", "score": -0.1478}],
         "is_record": False,
         "largest_since": dt.date(2020, 3, 13),
         "largest_since_return": -0.171,
@@ -78,8 +78,18 @@ def test_a_record_says_since_when_it_is_known() -> None:
     assert text.endswith("its largest fall since its stored history starts on 2010-04-20 (3,970 returns).")
 
 
+def test_a_move_of_several_sessions_says_which() -> None:
+    weekly = {"measure": "cumulative_return", "score": -0.172, "sessions": 5}
+    row = instrument(return_1d=-0.011, hits=[weekly])
+    assert move_sentence(row) == "SIL fund, SIL, fell 1.10% to 94.30 USD (-17.20% in 5 sessions)."
+    both = instrument(hits=[weekly, {"measure": "return_1d", "score": -0.1478}])
+    assert move_sentence(both).startswith(
+        "SIL fund, SIL, fell 14.78% to 94.30 USD (-17.20% in 5 sessions), its largest fall since"
+    )
+
+
 def test_an_ordinary_return_is_not_called_large() -> None:
-    row = instrument(return_1d=0.004, rules_hit=None, is_record=None, largest_since=None, z_63=None)
+    row = instrument(return_1d=0.004, hits=[], is_record=None, largest_since=None, z_63=None)
     assert move_sentence(row) == "SIL fund, SIL, rose 0.40% to 94.30 USD."
 
 
@@ -154,7 +164,7 @@ def test_levels_are_named_without_zeros_and_without_a_role_that_flips() -> None:
 
 
 def test_unknown_figures_leave_empty_cells() -> None:
-    young = instrument("AUAU", rules_hit=None, z_63=None)
+    young = instrument("AUAU", hits=[], z_63=None)
     (moves, *_rest) = sections(facts(instruments=[young]))
     assert moves.table is not None
     ((symbol, _, close, change, z, rank, month, ytd, year, drawdown),) = moves.table.rows
