@@ -10,7 +10,7 @@ DBT_FILES := $(shell find dbt_project -name target -prune -o \( -name '*.sql' -o
 export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help install manifest demo dev refresh status claims test golden lint format docs bench lock clean
+.PHONY: help install manifest demo dev refresh status claims test torture golden lint format docs bench lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
@@ -52,6 +52,9 @@ claims: $(MANIFEST) ## hold published claims against the tables
 
 test: $(MANIFEST) ## run the test suite
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+torture: $(MANIFEST) ## faults by the hundred: kills, full disks, bad data, readers; up to 20 minutes
+	@$(BIN)/python -m pytest tests/torture -m torture --numprocesses auto --maxprocesses 4 --dist load -rP
 
 lint: $(MANIFEST) ## ruff, mypy and sqlfluff
 	@$(BIN)/ruff check .

@@ -20,14 +20,27 @@ app = typer.Typer(
 
 @contextmanager
 def readable_errors() -> Iterator[None]:
-    """Turn our own errors into one line on standard error and exit code 2."""
-    from rich.console import Console
-
+    """Turn our own errors, and a disk that is full or cannot be written to, into one line and exit code 2."""
     try:
         yield
     except OrewatchError as error:
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {_escaped(str(error))}", highlight=False)
+        _say(str(error))
         raise typer.Exit(2) from None
+    except Exception as error:
+        from orchestration.settings import load_settings
+        from orchestration.storage.faults import disk_fault
+
+        fault = disk_fault(error, load_settings().home)
+        if fault is None:
+            raise
+        _say(fault)
+        raise typer.Exit(2) from None
+
+
+def _say(text: str) -> None:
+    from rich.console import Console
+
+    Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {_escaped(text)}", highlight=False)
 
 
 @app.command()

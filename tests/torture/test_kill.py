@@ -1,0 +1,115 @@
+"""A refresh that is killed at any moment leaves nothing broken, and the next one ends as if nothing had happened."""
+
+import os
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.torture.world import (
+    CHANGES,
+    World,
+    assert_lake_whole,
+    assert_readable,
+    content,
+    kill,
+)
+
+KILLS = int(os.environ.get("OREWATCH_TORTURE_KILLS", "100"))
+IN_A_ROW = 5
+CHAINS = [(number, list(CHANGES)[number % len(CHANGES)]) for number in range(max(1, KILLS // IN_A_ROW))]
+
+
+@pytest.fixture(scope="module")
+def first_day(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A world that has been refreshed once."""
+    world = World(tmp_path_factory.mktemp("first") / "world")
+    world.folder.mkdir()
+    world.fill().refresh()
+    return world
+
+
+@pytest.fixture(scope="module")
+def undisturbed(first_day: World, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, list[tuple]]]:
+    """What is published after a change if nobody kills anything."""
+    known: dict[str, dict[str, list[tuple]]] = {}
+
+    def after(change: str) -> dict[str, list[tuple]]:
+        if change not in known:
+            world = first_day.copy(tmp_path_factory.mktemp("undisturbed") / "world")
+            CHANGES[change](world)
+            world.refresh()
+            known[change] = content(world)
+        return known[change]
+
+    return after
+
+
+def _lake(world: World) -> int:
+    return sum(1 for _ in (world.root / "lake").rglob("*"))
+
+
+def moments(world: World) -> dict[str, Callable[[], bool]]:
+    """What can be seen from outside when a part of a refresh begins."""
+    files, published = _lake(world), (world.root / "published" / "current").readlink()
+    recorded = (world.root / "build.json").exists()
+    return {
+        "at any time": lambda: True,
+        "as the lake is written": lambda: _lake(world) != files,
+        "as dbt runs": lambda: recorded and not (world.root / "build.json").exists(),
+        "as a version is built": lambda: any((world.root / "published" / "versions").glob(".building-*")),
+        "after the flip": lambda: (world.root / "published" / "current").readlink() != published,
+    }
+
+
+# How long after such a moment the kill comes at most, in seconds.
+REACH = {"at any time": 12.0, "as dbt runs": 6.0, "as a version is built": 0.4, "after the flip": 3.0}
+
+
+def disturb(world: World, chance: random.Random) -> str:
+    """Start a refresh and kill it somewhere; returns where."""
+    name = chance.choice(list(moments(world)))
+    begun = moments(world)[name]
+    process = world.start()
+    while process.poll() is None and not begun():
+        time.sleep(0.002)
+    wait_until = time.monotonic() + chance.uniform(0, REACH.get(name, 0.2))
+    while process.poll() is None and time.monotonic() < wait_until:
+        time.sleep(0.002)
+    if process.poll() is not None:
+        assert process.returncode == 0, world.said()
+        return "it had ended"
+    kill(process)
+    return name
+
+
+def chain(world: World, change: str, kills: int, seed: int) -> list[str]:
+    """Kills in a row after a change; whatever happens, lake and readers are sound. Returns where they came."""
+    chance = random.Random(seed)  # noqa: S311
+    CHANGES[change](world)
+    stored, version, where = assert_lake_whole(world, {}), assert_readable(world), []
+    for _ in range(kills):
+        where.append(disturb(world, chance))
+        stored = assert_lake_whole(world, stored)
+        version, before = assert_readable(world), version
+        assert version >= before
+    return where
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize(("seed", "change"), CHAINS)
+def test_killed_anywhere(
+    first_day: World,
+    undisturbed: Callable[[str], dict[str, list[tuple]]],
+    tmp_path: Path,
+    seed: int,
+    change: str,
+) -> None:
+    expected = undisturbed(change)
+    world = first_day.copy(tmp_path / "world")
+    where = chain(world, change, IN_A_ROW, seed)
+    world.refresh()
+    assert content(world) == expected
+    print(f"{change}: killed {', '.join(where)}; healed")

@@ -1,0 +1,107 @@
+"""Refreshes at the same moment: from two command lines, and from the web UI beside one."""
+
+import json
+import os
+import signal
+import socket
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.torture.world import CHANGES, World, assert_lake_whole, assert_readable, content
+
+TIMES = int(os.environ.get("OREWATCH_TORTURE_PAIRS", "4"))
+
+LAUNCH = """
+mutation($location: String!, $repository: String!) {
+  launchRun(executionParams: {
+    selector: {repositoryLocationName: $location, repositoryName: $repository, jobName: "refresh"}
+    runConfigData: {}
+  }) { __typename ... on LaunchRunSuccess { run { runId } } }
+}
+"""
+WHERE = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } } } } }"
+RUN = "query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
+
+
+@pytest.mark.torture
+def test_two_command_lines_at_once(tmp_path: Path) -> None:
+    alone = World(tmp_path / "alone")
+    alone.folder.mkdir()
+    alone.fill()
+    both = alone.copy(tmp_path / "both")
+    for number in range(TIMES):
+        CHANGES[list(CHANGES)[number % len(CHANGES)]](both)
+        CHANGES[list(CHANGES)[number % len(CHANGES)]](alone)
+        alone.refresh()
+        stored, before = assert_lake_whole(both, {}), assert_readable(both)
+        first, second = both.start(), both.start()
+        assert (first.wait(timeout=300), second.wait(timeout=300)) == (0, 0), both.said()
+        assert_lake_whole(both, stored)
+        # Both found something to do, or the second found it done.
+        assert assert_readable(both) in (before + 1, before + 2)
+        assert content(both) == content(alone)
+
+
+@pytest.mark.torture
+def test_web_ui_and_command_line_at_once(tmp_path: Path) -> None:
+    world = World(tmp_path / "world")
+    world.folder.mkdir()
+    world.fill().refresh()
+    twin = world.copy(tmp_path / "twin")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = world.start("dev", "--port", str(port))
+    try:
+        (repository,) = _wait_for(port)["repositoriesOrError"]["nodes"]
+        CHANGES["correction"](world)
+        where = {"location": repository["location"]["name"], "repository": repository["name"]}
+        launched = _ask(port, LAUNCH, where)["launchRun"]
+        assert launched["__typename"] == "LaunchRunSuccess", launched
+        command = World(world.folder, world.extra).start()
+        assert command.wait(timeout=300) == 0, world.said()
+        deadline = time.monotonic() + 300
+        status = ""
+        while status not in ("SUCCESS", "FAILURE", "CANCELED") and time.monotonic() < deadline:
+            time.sleep(0.5)
+            status = _ask(port, RUN, {"id": launched["run"]["runId"]})["runOrError"]["status"]
+        assert status == "SUCCESS"
+    finally:
+        os.killpg(server.pid, signal.SIGINT)
+        try:
+            server.wait(timeout=30)
+        finally:
+            if server.poll() is None:
+                os.killpg(server.pid, signal.SIGKILL)
+                server.wait()
+    assert assert_readable(world) >= 2
+    CHANGES["correction"](twin)
+    twin.refresh()
+    assert content(world) == content(twin)
+
+
+def _ask(port: int, query: str, variables: dict[str, Any] | None = None) -> Any:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/graphql",
+        data=json.dumps({"query": query, "variables": variables or {}}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+        return json.load(answer)["data"]
+
+
+def _wait_for(port: int) -> Any:
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            found = _ask(port, WHERE)
+            if found["repositoriesOrError"].get("nodes"):
+                return found
+        except OSError:
+            pass
+        assert time.monotonic() < deadline, "the web UI did not come up"
+        time.sleep(0.5)
