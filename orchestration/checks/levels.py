@@ -37,7 +37,8 @@ def level_checks(universe: Universe) -> CheckGroup:
     def summary(_: str, rows: Sequence[Row]) -> str:
         first, more = rows[0], len(rows) - 1
         what = phrases.level_event(first, phrases.place(first, price_text))
-        return f"{first['session_date']}: {what}, close {first['close']:g}" + (f", and {more} more" if more else "")
+        text = f"{first['session_date']}: {what}, close {price_text(first['close'])}"
+        return text + (f", and {more} more" if more else "")
 
     def plot(published: Path, _: str, rows: Sequence[Row]) -> "Figure | None":
         return level_plot(published, rows)
