@@ -1,19 +1,35 @@
 """What an event of a mart is in words, for checks, alerts and the brief."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 # Rules whose score is not, or not drawn from, the return of the session itself.
 BEYOND_THE_DAY = ("cumulative_return", "opening_gap")
 
 
-def level_event(row: Mapping[str, Any], level: str, zone: bool = False) -> str:
+def is_zone(row: Mapping[str, Any]) -> bool:
+    """Whether the level of a row with `lower` and `upper` is a zone."""
+    return row.get("lower") is not None and row["lower"] < row["upper"]
+
+
+def place(row: Mapping[str, Any], price: Callable[[float], str]) -> str:
+    """Where an event happened, in the prices of its session: 54, or the zone 54-56.
+
+    Args:
+        row: a row of `level_events`.
+        price: writes a price.
+    """
+    if is_zone(row):
+        return f"the zone {price(row['lower'])}-{price(row['upper'])}"
+    return str(row.get("level_id")) if row.get("level") is None else price(row["level"])
+
+
+def level_event(row: Mapping[str, Any], level: str) -> str:
     """What the price did: "closed above 54".
 
     Args:
         row: a row of `level_events`.
         level: as it is to be written: 54, the zone 54-56.
-        zone: whether it is a zone; a bar that pierces one has reached its nearer edge.
     """
     up = row.get("direction") == "up"
     beyond, along, back = ("above", "upwards", "below") if up else ("below", "downwards", "above")
@@ -21,13 +37,14 @@ def level_event(row: Mapping[str, Any], level: str, zone: bool = False) -> str:
     words = {
         "close_cross": f"closed {beyond} {level}",
         "gap_through": f"opened and closed {beyond} {level}",
+        # a bar that pierces a zone has reached its nearer edge
         "pierce_rejected": f"reached {level} and closed back {back}"
-        if zone
+        if is_zone(row)
         else f"traded {beyond} {level} and did not close there",
         "confirmed": f"closed {beyond} {level} a second time",
         "role_flip": f"has turned {level} into {row.get('role_after')} with two closes {beyond} it",
-        "retest_held": f"came back to {level} and held",
-        "retest_failed": f"came back to {level} and closed through it",
+        "retest_held": f"came back to {level}, which held as {'support' if up else 'resistance'}",
+        "retest_failed": f"closed back {beyond} {level} in a failed retest",
         "zone_entered": f"closed inside {level}",
         "zone_exited": f"left {level} {along}",
         "zone_crossed_through": f"jumped {level} {along}",

@@ -47,6 +47,11 @@ class Series:
     sessions: Sequence[dt.date]
     values: Sequence[float | None]
 
+    @classmethod
+    def of(cls, rows: Sequence[Mapping[str, Any]], column: str) -> "Series":
+        """One column of rows that have a `session_date`, in their order."""
+        return cls([row["session_date"] for row in rows], [row[column] for row in rows])
+
 
 @dataclass(frozen=True)
 class Band:
@@ -103,9 +108,7 @@ def lines(title: str, series: Mapping[str, Series], percent: bool = False, base:
     if base is not None:
         axes.axhline(base, color=FAINT, linewidth=0.8)
     if percent:
-        from matplotlib.ticker import PercentFormatter
-
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        _in_percent(axes)
     if series:
         figure.legend(frameon=False, fontsize=8, ncols=3, loc="outside lower left")
     return figure
@@ -123,9 +126,7 @@ def return_against_history(title: str, returns: Series, marked: Sequence[dt.date
         if chosen:
             sessions, values = zip(*chosen, strict=True)
             axes.vlines(sessions, 0, values, color=colour, linewidth=width)
-    from matplotlib.ticker import PercentFormatter
-
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    _in_percent(axes)
     axes.axhline(0, color=FAINT, linewidth=0.8)
     return figure
 
@@ -173,6 +174,13 @@ def _figure(title: str) -> "tuple[Figure, Axes]":
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     return figure, axes
+
+
+def _in_percent(axes: "Axes") -> None:
+    """Fractions as whole percents."""
+    from matplotlib.ticker import PercentFormatter
+
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
 
 
 def _draw(axes: "Axes", series: Series, colour: str, label: str | None = None) -> None:

@@ -68,8 +68,7 @@ def print_flags(console: Console, settings: Settings, rebuilt: bool) -> None:
     if not any(flagged.rows for flagged in found.values()):
         latest = _latest(found["levels"])
         console.print(f"Nothing was flagged in the latest sessions ({latest}): no level met, no rule broken.")
-    brief = settings.root / "briefs"
-    if pages := sorted(brief.glob("*.html")):
+    if pages := sorted(settings.briefs_dir.glob("*.html")):
         console.print(f"Brief:          {pages[-1]}", soft_wrap=True)
     console.print(f"Tables for BI:  {settings.published_file}")
     console.print("Web UI:         make dev, then http://127.0.0.1:3000")

@@ -161,6 +161,11 @@ class Settings(BaseSettings):
         return self.root / "audit.json"
 
     @property
+    def briefs_dir(self) -> Path:
+        """The written market briefs, a page and its Markdown per session."""
+        return self.root / "briefs"
+
+    @property
     def alerts_dir(self) -> Path:
         """The journal of alerts: what happened, and which channel has been told."""
         return self.root / "alerts"

@@ -227,6 +227,35 @@ def zone_events(level: Level, bars: Sequence[Bar], tick: float) -> list[Found]:
     return found
 
 
+@dataclass(frozen=True, order=True)
+class Standing:
+    """A level at one session."""
+
+    level_id: str
+    day: dt.date
+    lower: float
+    upper: float
+    side: str
+    role: str
+
+
+def standings(level: Level, bars: Sequence[Bar], tick: float) -> list[Standing]:
+    """Where a level stood at every session from its first day on."""
+    lowers = prices_of_level(level.lower, level.active_from, bars, tick)
+    uppers = prices_of_level(level.upper, level.active_from, bars, tick)
+    found: list[Standing] = []
+    side, role = "", ""
+    for bar, lower, upper in zip(bars, lowers, uppers, strict=True):
+        before = side
+        if bar.close != lower or lower < upper:
+            side = "above" if bar.close > upper else "below" if bar.close < lower else "inside"
+        if side == before and side in ("above", "below"):
+            role = "support" if side == "above" else "resistance"
+        if bar.day >= level.active_from:
+            found.append(Standing(level.level_id, bar.day, lower, upper, side, role))
+    return found
+
+
 def level_events(level: Level, bars: Sequence[Bar], tick: float) -> list[Found]:
     return (zone_events if level.upper > level.lower else line_events)(level, bars, tick)
 
@@ -319,6 +348,9 @@ class Watched:
     bars: list[Bar]
     levels: list[Level] = field(default_factory=list)
     tick: float = 0.03125
+
+    def standings(self) -> list[Standing]:
+        return sorted(s for level in self.levels for s in standings(level, self.bars, self.tick))
 
     def events(self) -> list[Found]:
         found = [event for level in self.levels for event in level_events(level, self.bars, self.tick)]

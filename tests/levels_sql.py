@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 
 from orchestration.settings import DBT_PROJECT_DIR
-from tests.levels_oracle import Found, Watched
+from tests.levels_oracle import Found, Standing, Watched
 
 # In the order of their dependencies.
 MODELS = (
@@ -22,6 +22,7 @@ MODELS = (
     "int_round_numbers",
     "level_events",
     "level_status",
+    "level_daily",
 )
 
 EVENTS = """
@@ -29,6 +30,29 @@ EVENTS = """
         level_id, session_date, event, direction, level, is_repeat, coalesce(role_before, ''), coalesce(role_after, ''),
         coalesce(levels_crossed, '')
     from warehouse.main.level_events
+"""
+
+
+STANDINGS = """
+    select level_id, session_date, lower, upper, coalesce(side, ''), coalesce(role, '') from warehouse.main.level_daily
+"""
+
+# Events whose edges are not those of the session, and sessions whose events are not numbered from 1.
+CONTRADICTIONS = """
+    select events.level_id, events.session_date, events.event
+    from warehouse.main.level_events as events
+    left join warehouse.main.level_daily as days
+        on events.level_id = days.level_id and events.session_date = days.session_date
+    where
+        coalesce(days.lower, events.level) <> events.lower
+        or coalesce(days.upper, events.level) <> events.upper
+        or events.level not in (events.lower, events.upper)
+        or days.level_id is null and events.kind not in ('extreme', 'round_number')
+    union all
+    select level_id, session_date, 'event_order' as event
+    from warehouse.main.level_events
+    group by level_id, session_date
+    having min(event_order) <> 1 or max(event_order) <> count(*) or count(distinct event_order) <> count(*)
 """
 
 
@@ -100,6 +124,12 @@ class LevelModels:
         """The rows of level_events, sorted."""
         with self.build(watched) as connection:
             return sorted(Found(*row) for row in connection.execute(EVENTS).fetchall())
+
+    def standings(self, watched: Watched) -> tuple[list[Standing], list[tuple]]:
+        """The rows of level_daily, sorted, and events that contradict them."""
+        with self.build(watched) as connection:
+            found = sorted(Standing(*row) for row in connection.execute(STANDINGS).fetchall())
+            return found, connection.execute(CONTRADICTIONS).fetchall()
 
 
 def _bars(watched: Watched) -> pa.Table:

@@ -61,6 +61,15 @@
     case when {{ confirmed_side }} > 0 then 'support' when {{ confirmed_side }} < 0 then 'resistance' end
 {%- endmacro %}
 
+{# How far a close stands from a line or from the nearer edge of a zone: a fraction of it, 0 inside a zone. #}
+{% macro distance_from_level(close, lower, upper) -%}
+    case
+        when {{ close }} < {{ lower }} then {{ close }} / {{ lower }} - 1
+        when {{ close }} > {{ upper }} then {{ close }} / {{ upper }} - 1
+        when {{ close }} is not null then 0.0
+    end
+{%- endmacro %}
+
 {# Whose prices a level is about: silver's level is another in futures than in the spot market. #}
 {% macro price_source(instruments) -%}
     concat({{ instruments }}.name, ', ', {{ instruments }}.source_symbol)

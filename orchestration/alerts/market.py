@@ -30,7 +30,7 @@ TOUCHES = ("pierce_rejected", "retest_held", "confirmed")
 UNCHOSEN = ("extreme", "round_number")
 
 HISTORY_OF_LEVELS = """
-    select * from level_events where level_id in (select unnest(?)) order by session_date, event_id
+    select * from level_events where level_id in (select unnest(?)) order by session_date, event_order desc
 """
 MOVES = "select * from large_moves where symbol in (select unnest(?)) and session_date in (select unnest(?))"
 NAMES = "select symbol, name from instruments"
@@ -43,7 +43,8 @@ class Facts:
     Attributes:
         names: of instruments, by symbol.
         levels: watched levels, by id.
-        level_history: all published events of the flagged levels, by level, oldest first.
+        level_history: all published events of the flagged levels, by level, oldest first; of one session the one that
+            says most last.
         moves: published large moves, by symbol and session.
     """
 
@@ -131,7 +132,7 @@ def level_alert(event_id: str, rows: Sequence[Row], facts: Facts) -> Alert:
         "info" if minor else "warning",
         (row["symbol"],),
         row["session_date"],
-        f"{_named(row['symbol'], facts)} {_what(row, level)}",
+        f"{_named(row['symbol'], facts)} {phrases.level_event(row, phrases.place(row, _price))}",
         tuple(lines),
         TOUCH_RANK if minor else CROSS_RANK if crossed else OTHER_EVENT_RANK,
     )
@@ -223,16 +224,6 @@ GROUPS: dict[str, Group] = {
     "pairs": Group("pair", lambda row: f"{row['pair_id']}|{row['session_date']}|widening", pair_alert),
     "volatility": Group("volatility", lambda row: f"{row['symbol']}|{row['session_date']}|spike", spike_alert),
 }
-
-
-def _what(row: Row, level: PriceLevel | None) -> str:
-    """What the price did to the level."""
-    zone = level is not None and level.is_zone
-    if level and zone:
-        at = f"the zone {_price(level.lower)}-{_price(level.upper)}"
-    else:
-        at = str(row.get("level_id")) if row.get("level") is None else _price(row["level"])
-    return phrases.level_event(row, at, zone)
 
 
 def _named(symbol: str, facts: Facts) -> str:

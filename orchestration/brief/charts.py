@@ -24,9 +24,8 @@ def charts(facts: Facts) -> list[tuple[str, "Figure"]]:
         if series:
             found.append((title, plots.lines(title, series, percent=True, base=base)))
     strength = {
-        f"{pair['long_symbol']} / {pair['short_symbol']}": plots.Series(
-            [row["session_date"] for row in facts.pair_history if row["pair_id"] == pair["pair_id"]],
-            [row["strength"] for row in facts.pair_history if row["pair_id"] == pair["pair_id"]],
+        f"{pair['long_symbol']} / {pair['short_symbol']}": plots.Series.of(
+            [row for row in facts.pair_history if row["pair_id"] == pair["pair_id"]], "strength"
         )
         for pair in facts.pairs[:MOST_LINES]
     }
@@ -58,5 +57,4 @@ def _compared(facts: Facts) -> list[str]:
 
 
 def _series(facts: Facts, symbol: str, column: str) -> plots.Series:
-    rows = [row for row in facts.history if row["symbol"] == symbol]
-    return plots.Series([row["session_date"] for row in rows], [row[column] for row in rows])
+    return plots.Series.of([row for row in facts.history if row["symbol"] == symbol], column)

@@ -1,8 +1,7 @@
 """What the brief reports: rows of the published tables, as of one session.
 
 Nothing later than the session is read. The marts of one row per session know nothing of the days after them; what the
-tables hold as of the latest session only (`level_status`) is used for what does not change, and put on the session's
-own prices.
+tables hold as of the latest session only (`level_status`) is used for what does not change.
 """
 
 import datetime as dt
@@ -74,33 +73,27 @@ EVENTS = """
     from level_events as e
     inner join instruments as i on e.symbol = i.symbol
     where e.session_date = $session
-    order by e.kind in ('extreme', 'round_number'), e.symbol, e.level_id, e.event
+    order by e.kind in ('extreme', 'round_number'), e.symbol, e.level_id, e.event_order
 """
 
-# Levels of the seed, on the prices of the session: later splits are taken out again. The role is that of the last
-# event up to the session.
+# Watched levels, as they stood at the session.
 LEVELS = """
     select
-        l.level_id, l.symbol, l.kind, l.note, l.price_source,
-        l.lower * b.close_as_traded / b.close as lower,
-        l.upper * b.close_as_traded / b.close as upper,
-        b.close_as_traded as close,
+        l.level_id, l.symbol, l.kind, s.note, s.price_source, l.lower, l.upper, l.role, b.close_as_traded as close,
         i.tick_size,
-        e.role, e.event as last_event, e.direction as last_direction, e.session_date as last_event_date
-    from level_status as l
+        e.event as last_event, e.direction as last_direction, e.session_date as last_event_date
+    from level_daily as l
+    inner join level_status as s on l.level_id = s.level_id
     inner join instruments as i on l.symbol = i.symbol
-    inner join daily_bars as b on l.symbol = b.symbol and b.session_date = $session
+    inner join daily_bars as b on l.symbol = b.symbol and l.session_date = b.session_date
     left join (
-        select level_id, role_after as role, event, direction, session_date
+        select level_id, event, direction, session_date
         from level_events
         where session_date <= $session
-        qualify row_number() over (
-            partition by level_id
-            order by session_date desc, event = 'role_flip' desc, event = 'confirmed' desc, event
-        ) = 1
+        qualify row_number() over (partition by level_id order by session_date desc, event_order) = 1
     ) as e on l.level_id = e.level_id
-    where l.kind not in ('extreme', 'round_number')
-    order by l.symbol, l.lower
+    where l.session_date = $session
+    order by l.symbol, l.lower, l.upper, l.level_id
 """
 
 PAIRS = "select * from pair_spreads where session_date = $session order by pair_id"

@@ -12,6 +12,13 @@ NEAREST_SHOWN = 12
 # How many moves are told in words; the table has them all.
 SENTENCES_SHOWN = 5
 METAL = "metal"
+EXTREMES = ("52-week high", "52-week low")
+# What a gap between two did against five sessions ago.
+GAPS = {"widening": "the gap is widening", "narrowing": "the gap is narrowing", "turned": "the gap has changed sides"}
+VERDICTS = {
+    "consolidation": "Consolidation (trend up, less than 20 % below the peak)",
+    "reversal": "Reversal (two closes below SMA 200, SMA 50 falling)",
+}
 
 
 @dataclass(frozen=True)
@@ -84,23 +91,31 @@ def move_sentence(row: Row) -> str:
 def event_sentence(event: Row) -> str:
     """What one level event was."""
     close, before = price(event, event["close"]), price(event, event["prev_close"])
-    zone = event.get("lower") is not None and event["lower"] < event["upper"]
-    what = phrases.level_event(event, f"the zone {level_name(event)}" if zone else level_name(event), zone)
-    return f"{event['symbol']} {what}, at {close}" + (f" after {before}." if before else ".")
+    text = f"{event['symbol']} {phrases.level_event(event, level_in_words(event))}, at {close}"
+    text += f" after {before}" if before else ""
+    # The price flutters around the level: checks and alerts leave such an event out.
+    return text + ("; no close has got away from it since its last event." if event["is_repeat"] else ".")
+
+
+def level_in_words(row: Row) -> str:
+    """54, or the zone 54-56."""
+    return f"the zone {level_name(row)}" if phrases.is_zone(row) else level_name(row)
 
 
 def level_name(row: Row) -> str:
     """A level as people write it: 54, or 54-56 for a zone; what it is where that never changes, as a round number."""
-    lower = row["level"] if row.get("lower") is None else row["lower"]
-    upper = lower if row.get("upper") is None else row["upper"]
+    kind = row.get("kind")
+    if kind in EXTREMES:  # a close of the past
+        return f"{price(row, row['lower'])} ({kind})"
+    lower, upper = row["lower"], row["upper"]
     text = _round(row, lower) if upper == lower else f"{_round(row, lower)}-{_round(row, upper)}"
     # Support and resistance are roles, and roles flip: the column says which it is now.
-    kind = row.get("kind")
-    return f"{text} ({kind})" if kind in ("psychological", "record", "52-week high", "52-week low") else text
+    return f"{text} ({kind})" if kind in ("psychological", "record") else text
 
 
 def _moves(facts: Facts) -> Section:
-    moved = [row for row in _by_size(facts.instruments) if row["hits"]]
+    by_size = _by_size(facts.instruments)
+    moved = [row for row in by_size if row["hits"]]
     known = [row for row in facts.instruments if row["return_1d"] is not None]
     sentences = []
     if known:
@@ -110,7 +125,7 @@ def _moves(facts: Facts) -> Section:
         text = f"Of {len(known)} instruments with a return, {up} rose and {down} fell; {len(moved)} broke a move rule"
         sentences.append(text + (f", {records} of them with a record of their stored history." if records else "."))
     # The largest stands at the top of the page already.
-    sentences += [move_sentence(row) for row in moved[:SENTENCES_SHOWN] if row is not _by_size(facts.instruments)[0]]
+    sentences += [move_sentence(row) for row in moved[:SENTENCES_SHOWN] if row is not by_size[0]]
     rows = [
         (
             row["symbol"],
@@ -139,15 +154,13 @@ def _rank(row: Row) -> str:
 
 
 def _levels(facts: Facts) -> Section:
-    by_id = {level["level_id"]: level for level in facts.levels}
     watched = [event for event in facts.events if event["kind"] not in ("extreme", "round_number")]
     others = [
         event for event in facts.events if event["kind"] in ("extreme", "round_number") and not event["is_repeat"]
     ]
-    shown = [{**event, **_edges(by_id.get(event["level_id"]))} for event in watched]
-    sentences = [event_sentence(event) for event in shown if not _said_by_another(event, shown)]
+    sentences = [event_sentence(event) for event in watched if not _said_by_another(event, watched)]
     if not watched:
-        sentences.append("No level of the list was met.")
+        sentences.append("No watched level was met.")
     for direction, along in (("up", "upwards"), ("down", "downwards")):
         crossed = [
             f"{event['symbol']} {event['levels_crossed']}"
@@ -156,22 +169,23 @@ def _levels(facts: Facts) -> Section:
         ]
         if crossed:
             sentences.append(f"Round numbers crossed {along}: {'; '.join(crossed)}.")
+    told: set[str] = set()
     for extreme in ("all_time_high", "52w_high", "all_time_low", "52w_low"):
-        hit = sorted(event["symbol"] for event in others if event["level_id"].endswith(f":{extreme}"))
+        # An all-time extreme is one of 52 weeks as well.
+        hit = sorted({event["symbol"] for event in others if event["level_id"].endswith(f":{extreme}")} - told)
+        told |= set(hit)
         if hit:
             words = phrases.extreme_name(extreme)
-            sentences.append(f"First close beyond the {words} of a run: {', '.join(hit)}.")
+            sentences.append(f"Closed beyond the {words}, for the first time in a run: {', '.join(hit)}.")
     return Section("Levels", sentences)
 
 
-def _edges(level: Row | None) -> Row:
-    return {} if level is None else {key: level[key] for key in ("lower", "upper")}
-
-
 def _said_by_another(event: Row, events: Iterable[Row]) -> bool:
-    """Whether another event of the level says the same and more: a role flip, or the cross that failed a retest."""
-    more = {"confirmed": ("role_flip",), "retest_failed": ("close_cross", "gap_through")}.get(event["event"], ())
-    return any(other["event"] in more and other["level_id"] == event["level_id"] for other in events)
+    """Whether another event of the level says the same and more: a role flip, or a cross that was a failed retest."""
+    more = {"confirmed": "role_flip", "close_cross": "retest_failed"}
+    return any(
+        other["event"] == more.get(event["event"]) and other["level_id"] == event["level_id"] for other in events
+    )
 
 
 def _watch_next(facts: Facts) -> Section:
@@ -179,7 +193,7 @@ def _watch_next(facts: Facts) -> Section:
     for level in facts.levels:
         rows.append((abs(_distance(level["close"], level["lower"], level["upper"])), level))
     for row in facts.instruments:
-        for name, key in (("52-week high", "high_52w"), ("52-week low", "low_52w")):
+        for name, key in zip(EXTREMES, ("high_52w", "low_52w"), strict=True):
             if row[key] is not None and row["asset_class"] in ("metal", "etf"):
                 entry = {**row, "lower": row[key], "upper": row[key], "kind": name, "last_event": None, "role": None}
                 rows.append((abs(_distance(row["close"], row[key], row[key])), entry))
@@ -199,7 +213,7 @@ def _watch_next(facts: Facts) -> Section:
         for entry in shown
     ]
     inside = [e for e in seeds if e["lower"] <= e["close"] <= e["upper"] and e["upper"] > e["lower"]]
-    sentences = [f"{e['symbol']} stands inside the zone {level_name(e)}." for e in inside]
+    sentences = [f"{e['symbol']} stands inside {level_in_words(e)}." for e in inside]
     above = [e for e in seeds if e["lower"] > e["close"]]
     below = [e for e in seeds if e["upper"] < e["close"]]
     for word, found in (("above", above), ("below", below)):
@@ -208,9 +222,9 @@ def _watch_next(facts: Facts) -> Section:
             level = next(e for e in found if e["symbol"] == symbol)
             way = percent(abs(_distance(level["close"], level["lower"], level["upper"])))
             sentences.append(
-                f"Next level {word} {symbol} at {price(level, level['close'])}: {level_name(level)}, {way} away."
+                f"Next level {word} {symbol} at {price(level, level['close'])}: {level_in_words(level)}, {way} away."
             )
-    header = ("symbol", "level", "role", "last event", "close", "way to go")
+    header = ("symbol", "level", "confirmed role", "last event", "close", "way to go")
     return Section("What to watch next", sentences, Table(header, cells, 4) if cells else None)
 
 
@@ -238,14 +252,13 @@ def _juniors(facts: Facts) -> Section:
 
 
 def _beta_sentence(junior: Row, senior: Row) -> str:
-    parts = []
-    for row in (junior, senior):
-        if row["beta_252"] is not None:
-            parts.append(f"{row['symbol']} {row['beta_252']:.2f}")
-        else:
-            parts.append(f"{row['symbol']} not known (fewer than 252 paired sessions)")
+    known = [f"{row['symbol']} {row['beta_252']:.2f}" for row in (junior, senior) if row["beta_252"] is not None]
+    unknown = [row["symbol"] for row in (junior, senior) if row["beta_252"] is None]
+    parts = [", ".join(known)] if known else []
+    if unknown:
+        parts.append(f"not known for {' and '.join(unknown)}, fewer than 252 paired sessions")
     metal = junior["metal_symbol"] or "their metal"
-    return f"Beta to {metal} over 252 sessions: {', '.join(parts)}."
+    return f"Beta to {metal} over 252 sessions: {'; '.join(parts)}."
 
 
 def _pair_sentence(facts: Facts, pair: Row) -> str:
@@ -258,7 +271,7 @@ def _pair_sentence(facts: Facts, pair: Row) -> str:
     text += f"; log difference over 21 sessions {pair['spread_21d']:+.3f}"
     if pair["z_252"] is not None:
         text += f", {pair['z_252']:+.1f} standard deviations from the mean of the 252 before"
-    return text + (f", {pair['state']}." if pair["state"] else ".")
+    return text + (f"; {GAPS[pair['state']]}." if pair["state"] else ".")
 
 
 def _miners(facts: Facts) -> Section:
@@ -298,7 +311,7 @@ def _gold(facts: Facts) -> Section:
         text += f", drawdown {percent(row['drawdown'], True)}"
         sentences.append(text + (f"; trend {row['trend_state']}." if row["trend_state"] else "; trend not known yet."))
     for pair in (p for p in facts.pairs if p["kind"] == "metal_ratio"):
-        text = f"One {pair['long_symbol']} buys {pair['value']:.2f} {pair['short_symbol']}. "
+        text = f"The price ratio {pair['long_symbol']} / {pair['short_symbol']} is {pair['value']:.2f}. "
         sentences.append(text + _pair_sentence(facts, pair))
     return Section("Gold as anchor", sentences)
 
@@ -312,15 +325,14 @@ def _volatility(facts: Facts) -> Section:
         text = (
             f"Volatility spikes (21 sessions at least 1.5 times 252, and in the top 5 % of a year): {_symbols(spikes)}"
         )
-        sentences.append(
-            text + (f"; with the trend still up: {', '.join(up)}." if up else "; none of them in an up trend.")
-        )
+        trends = f"with the trend still up: {', '.join(up)}" if up else "none of them in an up trend"
+        sentences.append(f"{text}; {'all with the trend still up' if len(up) == len(spikes) else trends}.")
     elif known:
         sentences.append("No volatility spike.")
-    for verdict in ("consolidation", "reversal"):
+    for verdict, words in VERDICTS.items():
         found = [row for row in facts.instruments if row["verdict"] == verdict]
         if found:
-            sentences.append(f"{verdict.capitalize()}: {_symbols(found)}.")
+            sentences.append(f"{words}: {_symbols(found)}.")
     rows = [
         (
             row["symbol"],

@@ -34,7 +34,7 @@ def write_brief(settings: Settings, session: dt.date | None = None) -> WrittenBr
     """
     facts = read_facts(settings, session)
     brief = render(facts)
-    folder = settings.root / "briefs"
+    folder = settings.briefs_dir
     folder.mkdir(parents=True, exist_ok=True)
     written = WrittenBrief(facts.session, folder / f"{facts.session}.html", folder / f"{facts.session}.md", brief)
     for path, text in ((written.html, brief.html), (written.markdown, brief.markdown)):

@@ -22,11 +22,11 @@ SPANS = "select symbol, min(session_date) as first, max(session_date) as latest 
 # Of the levels in price_levels.csv, and no fluttering.
 LEVEL_EVENTS = """
     select
-        session_date, symbol, level_id, event, direction, level, prev_close, open, high, low, close, role_after,
-        price_source, event_id
+        session_date, symbol, level_id, event, direction, level, lower, upper, prev_close, open, high, low, close,
+        role_after, price_source, event_id
     from level_events
     where not is_repeat and kind not in ('extreme', 'round_number')
-    order by session_date desc, symbol, level_id, event
+    order by session_date desc, symbol, level_id, event_order
 """
 
 # One row per broken rule; what the session's row of large_moves says stands beside each.

@@ -14,6 +14,8 @@ from orchestration.market.universe import PriceLevel, Universe
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from orchestration.plots import Band
+
 LEVEL_EVENTS = dg.AssetKey("level_events")
 
 # As traded on the latest of the sessions: later splits are taken out of the closes before it.
@@ -31,15 +33,15 @@ CLOSES = """
 
 def level_checks(universe: Universe) -> CheckGroup:
     """One check per level: it fails when the price met it."""
-    levels = {level.level_id: level for level in universe.levels}
 
-    def summary(name: str, rows: Sequence[Row]) -> str:
+    def summary(_: str, rows: Sequence[Row]) -> str:
         first, more = rows[0], len(rows) - 1
-        what = phrases.level_event(first, in_words(levels[name]), levels[name].is_zone)
-        return f"{first['session_date']}: {what}, close {first['close']:g}" + (f", and {more} more" if more else "")
+        what = phrases.level_event(first, phrases.place(first, price_text))
+        text = f"{first['session_date']}: {what}, close {price_text(first['close'])}"
+        return text + (f", and {more} more" if more else "")
 
-    def plot(published: Path, name: str, rows: Sequence[Row]) -> "Figure | None":
-        return price_plot(published, rows[0]["symbol"], rows, [levels[name]])
+    def plot(published: Path, _: str, rows: Sequence[Row]) -> "Figure | None":
+        return level_plot(published, rows)
 
     return CheckGroup(
         "levels",
@@ -55,12 +57,12 @@ def extreme_checks() -> CheckGroup:
     """New 52-week and all-time extremes, and round numbers, of every instrument."""
 
     def summary(_: str, rows: Sequence[Row]) -> str:
-        shown = [f"{row['symbol']} " + phrases.level_event(row, f"{row['level']:g}") for row in rows[:5]]
+        shown = [f"{row['symbol']} " + phrases.level_event(row, price_text(row["level"])) for row in rows[:5]]
         return f"{rows[0]['session_date']}: {and_more(shown, len(rows))}"
 
     def plot(published: Path, _: str, rows: Sequence[Row]) -> "Figure | None":
         symbol = rows[0]["symbol"]
-        return price_plot(published, symbol, [row for row in rows if row["symbol"] == symbol], [])
+        return price_plot(published, symbol, [row for row in rows if row["symbol"] == symbol])
 
     return CheckGroup(
         "extremes",
@@ -77,28 +79,44 @@ def extreme_checks() -> CheckGroup:
 
 
 def describe(level: PriceLevel) -> str:
-    """The level in words."""
+    """The level in words, as the seed names it: in the prices of its first day."""
     note = f": {level.note}" if level.note else ""
     return f"{level.symbol} has not met {in_words(level)} ({level.kind}) since the last evaluation{note}."
 
 
 def in_words(level: PriceLevel) -> str:
     """54, or the zone 54-56."""
-    return f"the zone {level_text(level)}" if level.is_zone else level_text(level)
+    return f"the zone {edges_text(level.lower, level.upper)}" if level.is_zone else price_text(level.lower)
 
 
-def level_text(level: PriceLevel) -> str:
+def edges_text(lower: float, upper: float) -> str:
     """54, or 54-56 for a zone."""
-    return f"{level.lower:g}-{level.upper:g}" if level.is_zone else f"{level.lower:g}"
+    return f"{price_text(lower)}-{price_text(upper)}" if lower < upper else price_text(lower)
 
 
-def price_plot(published: Path, symbol: str, rows: Sequence[Row], levels: Sequence[PriceLevel]) -> "Figure | None":
+def price_text(price: float) -> str:
+    """54, not 54.0."""
+    return f"{price:.10g}"
+
+
+def level_plot(published: Path, rows: Sequence[Row]) -> "Figure | None":
+    """The closes of a year with the level that was met, where it stood in the latest of the sessions.
+
+    Closes and level are in the prices of that session, so a split moves neither against the other.
+    """
+    from orchestration import plots
+
+    latest = max(rows, key=lambda row: row["session_date"])
+    band = plots.Band(edges_text(latest["lower"], latest["upper"]), latest["lower"], latest["upper"])
+    return price_plot(published, latest["symbol"], rows, [band])
+
+
+def price_plot(published: Path, symbol: str, rows: Sequence[Row], bands: "Sequence[Band]" = ()) -> "Figure | None":
     """The closes of a year with levels and the sessions of events."""
     from orchestration import plots
     from orchestration.storage.warehouse import rows as query
 
     latest: dt.date = max(row["session_date"] for row in rows)
     closes = query(published, CLOSES, {"symbol": symbol, "session": latest, "days": PLOT_DAYS})
-    series = plots.Series([row["session_date"] for row in closes], [row["close"] for row in closes])
-    bands = [plots.Band(level_text(level), level.lower, level.upper) for level in levels]
-    return plots.price_with_levels(symbol, series, bands, [row["session_date"] for row in rows])
+    marked = [row["session_date"] for row in rows]
+    return plots.price_with_levels(symbol, plots.Series.of(closes, "close"), bands, marked)

@@ -49,7 +49,7 @@ def plot(published: Path, _: str, rows: Sequence[Row]) -> "Figure | None":
     largest = max(rows, key=lambda row: abs(row["return_1d"]))
     symbol, session = largest["symbol"], largest["session_date"]
     found = query(published, RETURNS, {"symbol": symbol, "session": session, "days": PLOT_DAYS})
-    series = plots.Series([row["session_date"] for row in found], [row["return_1d"] for row in found])
+    series = plots.Series.of(found, "return_1d")
     marked = [row["session_date"] for row in rows if row["symbol"] == symbol]
     return plots.return_against_history(f"{symbol}, daily total return", series, marked)
 

@@ -54,6 +54,6 @@ def plot(published: Path, pair_id: str, rows: Sequence[Row]) -> "Figure | None":
     from orchestration.storage.warehouse import rows as query
 
     spreads = query(published, SPREADS, {"pair": pair_id, "session": rows[0]["session_date"], "days": PLOT_DAYS})
-    series = plots.Series([row["session_date"] for row in spreads], [row["spread_21d"] for row in spreads])
     name = f"{rows[0]['long_symbol']} less {rows[0]['short_symbol']}"
-    return plots.lines("Difference of log returns over 21 sessions", {name: series}, base=0.0)
+    series = {name: plots.Series.of(spreads, "spread_21d")}
+    return plots.lines("Difference of log returns over 21 sessions", series, base=0.0)

@@ -54,10 +54,7 @@ def plot(published: Path, _: str, rows: Sequence[Row]) -> "Figure | None":
     symbols = list(dict.fromkeys(row["symbol"] for row in largest))[:LINES]
     found = query(published, VOLATILITIES, {"symbols": symbols, "session": rows[0]["session_date"], "days": PLOT_DAYS})
     series = {
-        symbol: plots.Series(
-            [row["session_date"] for row in found if row["symbol"] == symbol],
-            [row["close_to_close_21"] for row in found if row["symbol"] == symbol],
-        )
+        symbol: plots.Series.of([row for row in found if row["symbol"] == symbol], "close_to_close_21")
         for symbol in symbols
     }
     return plots.lines("Volatility of 21 sessions, annualised", series, percent=True)

@@ -35,7 +35,7 @@ def later(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 def test_the_job_writes_the_brief_of_the_latest_session(then: Settings) -> None:
-    assert {path.name for path in (then.root / "briefs").iterdir()} == {"2026-01-30.html", "2026-01-30.md"}
+    assert {path.name for path in then.briefs_dir.iterdir()} == {"2026-01-30.html", "2026-01-30.md"}
 
 
 def test_a_past_session_is_told_as_it_was_known_then(then: Settings, later: Settings) -> None:

@@ -24,6 +24,7 @@ MARTS = {
     "large_moves": "symbol",
     "move_rule_hits": "symbol || ' ' || rule_id",
     "level_events": "event_id",
+    "level_daily": "level_id",
 }
 NOT_FIGURES = {"adj_close", "observed_at"}
 

@@ -102,7 +102,7 @@ class TestFirstRefresh:
         manifest = current_manifest(settings.published_dir)
         assert manifest is not None
         assert manifest.simulated
-        assert len(manifest.rows) == 17
+        assert len(manifest.rows) == 18
         for table, count in manifest.rows.items():
             sources = {row["source"] for row in published(settings, f"select distinct source from {table}")}  # noqa: S608
             assert sources == ({"sample"} if count else set())
@@ -128,12 +128,15 @@ class TestFirstRefresh:
         }
         assert all(checks[name].severity is dg.AssetCheckSeverity.WARN for name in failed)
         silver = checks["silver_100_psychological"]
-        assert silver.description == "SIMULATED prices. 2026-01-30: closed below 100, close 78.29, and 1 more"
+        assert (
+            silver.description
+            == "SIMULATED prices. 2026-01-30: closed back below 100 in a failed retest, close 78.29, and 1 more"
+        )
         table = silver.metadata["offenders"]
         assert isinstance(table, dg.TableMetadataValue)
         assert [(r.data["symbol"], r.data["event"], r.data["close"]) for r in table.records] == [
-            ("SI=F", "close_cross", 78.29),
             ("SI=F", "retest_failed", 78.29),
+            ("SI=F", "close_cross", 78.29),
         ]
 
     def test_our_adjustment_was_held_against_the_vendors(self, first: dg.ExecuteInProcessResult) -> None:
@@ -142,11 +145,14 @@ class TestFirstRefresh:
     def test_what_is_flagged_comes_with_a_table_and_a_picture(self, first: dg.ExecuteInProcessResult) -> None:
         checks = evaluations(first)
         level = checks["silver_100_psychological"]
-        assert level.description == "SIMULATED prices. 2026-01-30: closed below 100, close 78.29, and 1 more"
+        assert (
+            level.description
+            == "SIMULATED prices. 2026-01-30: closed back below 100 in a failed retest, close 78.29, and 1 more"
+        )
         assert level.metadata["table"] == dg.MetadataValue.asset(dg.AssetKey("level_events"))
         columns = level.metadata["offenders"].records[0].data
         assert (columns["event"], columns["close"], columns["price_source"]) == (
-            "close_cross",
+            "retest_failed",
             78.29,
             "Silver futures (front month), SI=F",
         )
@@ -223,8 +229,8 @@ def test_later_sessions_arrive_and_only_they_are_flagged(first: dg.ExecuteInProc
     checks = evaluations(result)
     offenders = checks["silver_100_psychological"].metadata["offenders"].records  # type: ignore[union-attr]
     assert [(str(r.data["session_date"]), r.data["event"], r.data["role_after"]) for r in offenders] == [
-        ("2026-02-02", "confirmed", "support"),
         ("2026-02-02", "role_flip", "resistance"),
+        ("2026-02-02", "confirmed", "support"),
     ]
     for name, evaluation in checks.items():
         if "offenders" in evaluation.metadata:

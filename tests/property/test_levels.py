@@ -12,7 +12,7 @@ from orchestration.market.calendar import closed_sessions
 from orchestration.settings import Settings
 from tests.jobs import ClockedSettings, published, run_job
 from tests.level_walks import cut, deliver, seeds, walk
-from tests.levels_oracle import Found, Watched, ticked
+from tests.levels_oracle import Found, Standing, Watched, ticked
 
 pytestmark = pytest.mark.integration
 
@@ -81,6 +81,17 @@ def test_every_event_is_the_loops_event(homes: Homes, market: list[Watched]) -> 
         assert seen[event, False] > 30, event
     assert seen["round_numbers_crossed", True] > 100
     assert sum(", " in event.levels_crossed for event in expected) > 20
+
+
+def test_every_session_knew_where_the_level_stood(homes: Homes, market: list[Watched]) -> None:
+    rows = published(
+        homes.at_once,
+        "select level_id, session_date, lower, upper, coalesce(side, ''), coalesce(role, '') from level_daily",
+    )
+    standings = sorted(standing for watched in market for standing in watched.standings())
+    assert sorted(Standing(*row.values()) for row in rows) == standings
+    roles = Counter(standing.role for standing in standings)
+    assert min(roles["support"], roles["resistance"], roles[""]) > 100
 
 
 def test_chunks_of_arrival_do_not_matter(homes: Homes) -> None:

@@ -105,6 +105,14 @@ def test_sql_and_loop_agree_and_neither_looks_ahead(models: LevelModels, watched
     assert models.events(early) == expected
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(watched=histories())
+def test_where_each_level_stood_and_where_its_events_happened(models: LevelModels, watched: Watched) -> None:
+    found, contradictions = models.standings(watched)
+    assert found == watched.standings()
+    assert contradictions == []
+
+
 def test_the_worked_example(models: LevelModels) -> None:
     """114 to 78 on one day crosses four round numbers, the line at 100 and the zone at 90 to 95, once each."""
     days = [FIRST + dt.timedelta(days=n) for n in range(4)]

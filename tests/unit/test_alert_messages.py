@@ -149,6 +149,8 @@ def event(day: dt.date = DAY, name: str = "close_cross", way: str = "down", leve
         "direction": way,
         "role_after": "support" if way == "up" else "resistance",
         "level": 100.0,
+        "lower": 54.0 if level_id == "zone" else 100.0,
+        "upper": 56.0 if level_id == "zone" else 100.0,
         "prev_close": 114.0374,
         "open": 113.0,
         "high": 116.5,
@@ -180,7 +182,7 @@ def test_a_level_says_what_happened_there_before() -> None:
         ("zone_exited", "up", "left the zone 54-56 upwards", "warning"),
         ("zone_crossed_through", "down", "jumped the zone 54-56 downwards", "warning"),
         ("role_flip", "up", "has turned the zone 54-56 into support with two closes above it", "warning"),
-        ("retest_held", "up", "came back to the zone 54-56 and held", "info"),
+        ("retest_held", "up", "came back to the zone 54-56, which held as support", "info"),
     ],
 )
 def test_every_event_of_a_level_has_words(name: str, way: str, says: str, severity: str) -> None:
@@ -188,6 +190,15 @@ def test_every_event_of_a_level_has_words(name: str, way: str, says: str, severi
     told = level_alert(row["event_id"], [row], Facts(levels={"zone": ZONE}))
     assert told.title == f"SI=F {says}"
     assert told.severity == severity
+
+
+def test_a_zone_is_told_where_it_was_at_the_session() -> None:
+    """A split after the level's first day: the seed names 108 to 112, the event happened at 54 to 56."""
+    row = event(name="zone_entered", level_id="zone")
+    seed = ZONE.model_copy(update={"lower": 108.0, "upper": 112.0})
+    assert (
+        level_alert(row["event_id"], [row], Facts(levels={"zone": seed})).title == "SI=F closed inside the zone 54-56"
+    )
 
 
 def test_every_group_of_checks_has_words() -> None:

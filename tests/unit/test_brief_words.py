@@ -50,6 +50,8 @@ def event(name: str, direction: str = "up", **values: Any) -> dict[str, Any]:
         "event": name,
         "direction": direction,
         "level": 54.0,
+        "lower": 54.0,
+        "upper": 54.0,
         "prev_close": 52.916,
         "close": 56.446,
         "tick_size": 0.001,
@@ -107,7 +109,22 @@ def test_a_return_across_a_gap_says_so() -> None:
         (event("pierce_rejected"), "SI=F traded above 54 and did not close there, at 56.446 after 52.916."),
         (event("confirmed"), "SI=F closed above 54 a second time, at 56.446 after 52.916."),
         (event("role_flip"), "SI=F has turned 54 into support with two closes above it, at 56.446 after 52.916."),
-        (event("retest_held"), "SI=F came back to 54 and held, at 56.446 after 52.916."),
+        (event("retest_held"), "SI=F came back to 54, which held as support, at 56.446 after 52.916."),
+        (
+            event("retest_held", "down"),
+            "SI=F came back to 54, which held as resistance, at 56.446 after 52.916.",
+        ),
+        (
+            event("retest_failed", "down"),
+            "SI=F closed back below 54 in a failed retest, at 56.446 after 52.916.",
+        ),
+        (
+            event("pierce_rejected", is_repeat=True, close=54.0, prev_close=None),
+            (
+                "SI=F traded above 54 and did not close there, at 54.000;"
+                " no close has got away from it since its last event."
+            ),
+        ),
         (
             event("zone_exited", "down", lower=54.0, upper=56.0),
             "SI=F left the zone 54-56 downwards, at 56.446 after 52.916.",
@@ -161,6 +178,9 @@ def test_levels_are_named_without_zeros_and_without_a_role_that_flips() -> None:
     row = {"tick_size": 0.001, "lower": 54.0, "upper": 56.0, "kind": "support"}
     assert level_name(row) == "54-56"
     assert level_name({**row, "upper": 54.0, "kind": "psychological"}) == "54 (psychological)"
+    # An extreme is a close, and is written as one.
+    high = {"tick_size": 0.01, "lower": 495.9, "upper": 495.9, "kind": "52-week high"}
+    assert level_name(high) == "495.90 (52-week high)"
 
 
 def test_unknown_figures_leave_empty_cells() -> None:
@@ -180,3 +200,74 @@ def test_instruments_without_a_bar_are_named() -> None:
     absent = [{"symbol": "FRES", "name": "Fresnillo", "last_session": dt.date(2026, 1, 29)}]
     last = sections(facts(instruments=[instrument()], absent=absent))[-1]
     assert last.sentences == ["FRES has no bar for this session; its latest is of 2026-01-29."]
+
+
+def words(title: str, **values: Any) -> list[str]:
+    """The sentences of one section."""
+    return next((part.sentences for part in sections(facts(**values)) if part.title == title), [])
+
+
+def test_an_event_is_told_in_the_prices_of_its_session_whatever_became_of_the_level() -> None:
+    # A split later on has halved the level; the event happened at 54 to 56.
+    level = {"level_id": "silver_54", "symbol": "SI=F", "kind": "support", "lower": 27.0, "upper": 28.0, "close": 27.5}
+    level |= {"role": None, "last_event": None, "tick_size": 0.001}
+    met = event("zone_exited", lower=54.0, upper=56.0)
+    assert words("Levels", events=[met], levels=[level]) == [
+        "SI=F left the zone 54-56 upwards, at 56.446 after 52.916."
+    ]
+    assert "SI=F stands inside the zone 27-28." in words("What to watch next", levels=[level])
+
+
+def test_of_several_events_of_a_level_none_is_told_twice() -> None:
+    names = ("role_flip", "confirmed", "retest_failed", "close_cross", "pierce_rejected")
+    told = words("Levels", events=[event(name) for name in names])
+    assert [text.partition(", at")[0] for text in told] == [
+        "SI=F has turned 54 into support with two closes above it",
+        "SI=F closed back above 54 in a failed retest",
+        "SI=F traded above 54 and did not close there",
+    ]
+    both = [event("close_cross"), event("retest_failed", level_id="another")]
+    assert len(words("Levels", events=both)) == 2
+
+
+def test_an_all_time_extreme_is_not_told_as_one_of_52_weeks_too() -> None:
+    met = [
+        event("new_extreme", kind="extreme", symbol=symbol, level_id=f"{symbol}:{extreme}")
+        for symbol, extreme in (("SLV", "52w_high"), ("SLV", "all_time_high"), ("GLD", "52w_high"))
+    ]
+    assert words("Levels", events=met) == [
+        "No watched level was met.",
+        "Closed beyond the all-time high, for the first time in a run: SLV.",
+        "Closed beyond the 52-week high, for the first time in a run: GLD.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("junior", "senior", "text"),
+    [
+        (1.57, 1.4449, "Beta to SLV over 252 sessions: SILJ 1.57, SIL 1.44."),
+        (None, 1.44, "Beta to SLV over 252 sessions: SIL 1.44; not known for SILJ, fewer than 252 paired sessions."),
+        (None, None, "Beta to SLV over 252 sessions: not known for SILJ and SIL, fewer than 252 paired sessions."),
+    ],
+)
+def test_betas_that_are_not_known(junior: float | None, senior: float | None, text: str) -> None:
+    pair = {"kind": "junior_senior", "long_symbol": "SILJ", "short_symbol": "SIL", "spread_21d": 0.0251}
+    pair |= {"z_252": None, "state": "turned"}
+    told = words(
+        "Juniors against seniors",
+        instruments=[instrument("SILJ", beta_252=junior, return_1d=-0.1502), instrument(beta_252=senior)],
+        pairs=[pair],
+    )
+    said = "-15.02% and -14.78% on the day; log difference over 21 sessions +0.025; the gap has changed sides."
+    assert told == [f"SILJ against SIL: {said}", text]
+
+
+def test_spikes_that_all_have_an_up_trend_are_named_once() -> None:
+    def told(*trends: str) -> str:
+        values = {"is_volatility_spike": True, "close_to_close_21": 0.5}
+        rows = [instrument(f"S{n}", trend_state=trend, **values) for n, trend in enumerate(trends)]
+        return words("Volatility against trend", instruments=rows)[0].partition(": ")[2]
+
+    assert told("up", "up") == "S0, S1; all with the trend still up."
+    assert told("up", "mixed") == "S0, S1; with the trend still up: S0."
+    assert told("down", "mixed") == "S0, S1; none of them in an up trend."

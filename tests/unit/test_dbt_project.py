@@ -78,9 +78,11 @@ def test_names_that_readers_rely_on(manifest: dict[str, Any]) -> None:
         "sector_daily": "sector equal_weight_return index_level breadth_advancing breadth_above_sma_50"
         " breadth_above_sma_200 new_highs_52w new_lows_52w",
         "pair_spreads": "pair_id value spread_1d spread_21d z_252 percentile_252 state",
-        "level_events": "event_id level_id symbol session_date event direction level prev_close open high low close"
-        " role_before role_after is_repeat price_basis price_source",
-        "level_status": "level_id symbol side role distance last_event last_event_date sessions_since price_source",
+        "level_events": "event_id level_id symbol session_date event direction level lower upper prev_close open high"
+        " low close role_before role_after is_repeat event_order price_basis price_source",
+        "level_daily": "level_id symbol session_date lower upper side role distance",
+        "level_status": "level_id symbol active_from side role distance last_event last_event_date sessions_since"
+        " price_source",
         "large_moves": "symbol session_date return_1d rules_hit threshold return_2d return_3d return_5d return_10d"
         " return_21d overnight_return volume_ratio_20 is_volume_confirmed z_21 z_63 z_ewma robust_z_252 percentile_252"
         " rank_since_inception returns_since_inception largest_since largest_since_return sessions_since_largest"

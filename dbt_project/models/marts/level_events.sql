@@ -17,6 +17,8 @@ with line_events as (
             {{ event }} as event,
             {{ heading }} as heading,
             level_price,
+            level_price as lower_price,
+            level_price as upper_price,
             confirmed_side_before as role_side_before,
             {{ 'confirmed_side' if event == "'role_flip'" else 'confirmed_side_before' }} as role_side_after,
             is_away,
@@ -45,6 +47,8 @@ zone_events as (
             {{ event }} as event,
             {{ heading }} as heading,
             case when {{ edge }} = 'upper' then upper_price else lower_price end as level_price,
+            lower_price,
+            upper_price,
             confirmed_side_before as role_side_before,
             {{ 'confirmed_side' if event == "'role_flip'" else 'confirmed_side_before' }} as role_side_after,
             case when {{ edge }} = 'upper' then is_away_upper else is_away_lower end as is_away,
@@ -70,6 +74,8 @@ extreme_events as (
             'new_extreme' as event,
             {{ 1 if extreme.endswith('high') else -1 }} as heading,
             price_{{ extreme }} as level_price,
+            price_{{ extreme }} as lower_price,
+            price_{{ extreme }} as upper_price,
             cast(null as integer) as role_side_before,
             cast(null as integer) as role_side_after,
             false as is_away,
@@ -102,6 +108,8 @@ events as (
         'round_numbers_crossed' as event,
         heading,
         level_price,
+        level_price as lower_price,
+        level_price as upper_price,
         cast(null as integer) as role_side_before,
         cast(null as integer) as role_side_after,
         false as is_away,
@@ -171,6 +179,8 @@ select
     events.event,
     case when events.heading > 0 then 'up' else 'down' end as direction,
     events.level_price as level,
+    events.lower_price as lower,
+    events.upper_price as upper,
     events.levels_crossed,
     events.levels_crossed_count,
     bars.previous_close as prev_close,
@@ -181,6 +191,20 @@ select
     {{ role('events.role_side_before') }} as role_before,
     {{ role('events.role_side_after') }} as role_after,
     events.is_repeat,
+    -- a flip says that a side was confirmed, a failed retest that the level was crossed
+    cast(row_number() over (
+        partition by events.level_id, events.session_date
+        order by
+            case events.event
+                when 'role_flip' then 1
+                when 'confirmed' then 2
+                when 'retest_failed' then 3
+                when 'retest_held' then 4
+                when 'pierce_rejected' then 6
+                else 5
+            end,
+            events.event
+    ) as integer) as event_order,
     'as_traded' as price_basis,
     {{ price_source('instruments') }} as price_source,
     {{ source_name() }} as source

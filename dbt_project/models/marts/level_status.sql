@@ -65,6 +65,7 @@ standings as (
         seeds.level_id as event_level_id,
         seeds.symbol,
         seeds.kind,
+        seeds.active_from,
         seeds.note,
         coalesce(lines.level_price, zones.lower_price, seeds.lower) as lower,
         coalesce(lines.level_price, zones.upper_price, seeds.upper) as upper,
@@ -89,6 +90,7 @@ standings as (
             concat(symbol, ':{{ extreme }}') as event_level_id,
             symbol,
             'extreme' as kind,
+            cast(null as date) as active_from,
             '' as note,
             {{ farther }}(price_{{ extreme }}, close) as lower,
             {{ farther }}(price_{{ extreme }}, close) as upper,
@@ -103,6 +105,7 @@ standings as (
         concat(symbol, ':round_numbers') as event_level_id,
         symbol,
         'round_number' as kind,
+        cast(null as date) as active_from,
         '' as note,
         round(level_price, 6) as lower,
         round(level_price, 6) as upper,
@@ -111,7 +114,6 @@ standings as (
     from round_numbers
 ),
 
--- Of several events of one session the one that says most.
 last_events as (
     select
         level_id,
@@ -121,16 +123,7 @@ last_events as (
     from {{ ref('level_events') }}
     qualify row_number() over (
             partition by level_id
-            order by
-                session_date desc,
-                case event
-                    when 'role_flip' then 1
-                    when 'confirmed' then 2
-                    when 'retest_failed' then 3
-                    when 'retest_held' then 4
-                    when 'pierce_rejected' then 6
-                    else 5
-                end
+            order by session_date desc, event_order asc
         ) = 1
 ),
 
@@ -141,11 +134,7 @@ measured as (
         latest_bars.session_date,
         latest_bars.session_position,
         latest_bars.atr_14,
-        case
-            when latest_bars.close < standings.lower then latest_bars.close / standings.lower - 1
-            when latest_bars.close > standings.upper then latest_bars.close / standings.upper - 1
-            when latest_bars.close is not null then 0.0
-        end as distance
+        {{ distance_from_level('latest_bars.close', 'standings.lower', 'standings.upper') }} as distance
     from standings
     left join latest_bars
         on standings.symbol = latest_bars.symbol
@@ -155,6 +144,7 @@ select
     measured.level_id,
     measured.symbol,
     measured.kind,
+    measured.active_from,
     measured.lower,
     measured.upper,
     case

@@ -1,0 +1,81 @@
+"""What a level check says and draws: the level where it stood when it was met, whatever its seed says."""
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from matplotlib.figure import Figure
+
+from orchestration import phrases
+from orchestration.checks.levels import edges_text, level_checks
+from orchestration.market.universe import load_universe
+from tests.jobs import small_seeds
+
+FIRST, SPLIT, LAST = dt.date(2026, 1, 5), dt.date(2026, 1, 6), dt.date(2026, 1, 7)
+
+
+def event(session: dt.date, name: str = "zone_entered", **values: Any) -> dict[str, Any]:
+    row = {"session_date": session, "symbol": "AAA", "level_id": "zone", "event": name, "direction": "up"}
+    return {**row, "level": 54.0, "lower": 54.0, "upper": 56.0, "close": 55.0, "role_after": None, **values}
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    """Three bars with a 2-for-1 split at the second: split-adjusted closes of 53, 54.5 and 55."""
+    path = tmp_path / "market.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(
+            "create table daily_bars (symbol text, session_date date, close double, close_as_traded double)"
+        )
+        connection.executemany(
+            "insert into daily_bars values ('AAA', ?, ?, ?)",
+            [(FIRST, 53.0, 106.0), (SPLIT, 54.5, 54.5), (LAST, 55.0, 55.0)],
+        )
+    return path
+
+
+@pytest.fixture
+def checks(tmp_path: Path) -> Any:
+    """The checks of a seed whose zone was named before the split, at 108 to 112."""
+    seeds = small_seeds(tmp_path / "seeds", "AAA", levels="zone,AAA,108,112,support,2026-01-05,\n")
+    return level_checks(load_universe(seeds))
+
+
+def test_the_words_are_about_the_level_of_the_session(checks: Any) -> None:
+    assert checks.summary("zone", [event(LAST), event(FIRST)]) == (
+        "2026-01-07: closed inside the zone 54-56, close 55, and 1 more"
+    )
+    # What the check watches is named as the seed names it.
+    assert checks.checks["zone"].startswith("AAA has not met the zone 108-112 (support)")
+
+
+def drawn(figure: Figure) -> tuple[float, float]:
+    """Lower and upper edge of the band."""
+    (band,) = figure.axes[0].patches
+    box = band.get_extents().transformed(figure.axes[0].transData.inverted())
+    return round(box.y0, 6), round(box.y1, 6)
+
+
+def test_the_picture_has_closes_and_level_in_the_prices_of_the_latest_session(checks: Any, published: Path) -> None:
+    figure = checks.plot(published, "zone", [event(LAST), event(FIRST, lower=108.0, upper=112.0)])
+    assert list(figure.axes[0].lines[0].get_ydata()) == [53.0, 54.5, 55.0]
+    assert drawn(figure) == (54.0, 56.0)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["54-56"]
+    # Before the split was known.
+    figure = checks.plot(published, "zone", [event(FIRST, lower=108.0, upper=112.0)])
+    assert list(figure.axes[0].lines[0].get_ydata()) == [106.0]
+    assert drawn(figure) == (108.0, 112.0)
+
+
+def test_prices_are_written_out() -> None:
+    assert edges_text(54.0, 56.0) == "54-56"
+    assert edges_text(1234567.5, 1234567.5) == "1234567.5"
+
+
+def test_a_zone_is_told_from_a_line_by_its_edges() -> None:
+    assert phrases.is_zone({"lower": 54.0, "upper": 56.0})
+    assert not phrases.is_zone({"lower": 54.0, "upper": 54.0})
+    assert not phrases.is_zone({"level": 54.0})
+    assert phrases.place({"level": 54.0, "lower": 54.0, "upper": 54.0}, "{:g}".format) == "54"
