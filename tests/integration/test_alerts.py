@@ -15,11 +15,13 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from rich.console import Console
 
 from orchestration.alerts.deliver import Outcome, Report, send, tell
-from orchestration.alerts.journal import Judgement, journal
+from orchestration.alerts.journal import REJECTIONS_BEFORE_GIVING_UP, Judgement, journal
 from orchestration.alerts.messages import Alert
 from orchestration.alerts.overview import print_alerts, try_channels
+from orchestration.alerts.send import REFUSALS_IN_A_ROUND
 from orchestration.settings import Settings
 from tests.alert_worker import event_ids
 from tests.receivers import Webhook, free_port, ids_of, mail_server
@@ -130,6 +132,65 @@ def test_a_refusal_is_named_and_tried_again(tmp_path: Path, hook: Webhook, statu
     hook.status = 200
     assert send_all(settings)["desk"] == Outcome("desk", 1)
     assert hook.ids == ["a"]
+
+
+def test_a_server_that_fails_may_have_taken_the_message(tmp_path: Path, hook: Webhook) -> None:
+    settings = home(tmp_path, f"desk={hook.url}")
+    happen(settings, "a")
+    hook.status, hook.takes_and_fails = 503, True
+    assert send_all(settings)["desk"] == Outcome("desk", 0, "HTTP 503")
+    hook.status = 200
+    assert send_all(settings)["desk"] == Outcome("desk", 1)
+    first, again = hook.messages
+    assert hook.ids == ["a", "a"]
+    assert "may have reached you before" not in first["message"]
+    assert "1 of these may have reached you before" in again["message"]
+
+
+def test_a_refusal_that_the_service_means_is_no_doubt(tmp_path: Path, hook: Webhook) -> None:
+    settings = home(tmp_path, f"desk={hook.url}")
+    happen(settings, "a")
+    hook.status = 429
+    send_all(settings)
+    hook.status = 200
+    send_all(settings)
+    assert "may have reached you before" not in hook.messages[0]["message"]
+
+
+def test_an_event_that_a_service_refuses_holds_nobody_up(tmp_path: Path, hook: Webhook) -> None:
+    settings = home(tmp_path, f"desk={hook.url}")
+    happen(settings, "a", "poison", "z")
+    hook.refuses = {"poison"}
+    assert send_all(settings)["desk"] == Outcome("desk", 2, "HTTP 400")
+    assert hook.ids == ["a", "z"]
+    happen(settings, "later", "evening")
+    rounds = [send_all(settings)["desk"] for _ in range(REJECTIONS_BEFORE_GIVING_UP - 2)]
+    assert rounds[0] == Outcome("desk", 2, "HTTP 400")
+    assert rounds[-1] == Outcome("desk", 0, None, 1)
+    assert rounds[-1].text == "desk: 1 given up, refused for good (orewatch alerts)"
+    assert hook.ids == ["a", "z", "evening", "later"]
+    assert counts(settings) == {("desk", "sent"): 4, ("desk", "expired"): 1}
+    console = Console(record=True, width=120)
+    print_alerts(settings, console)
+    assert f"given up, refused {REJECTIONS_BEFORE_GIVING_UP} times: HTTP 400" in console.export_text()
+    # It is over: nothing is asked any more.
+    asked = hook.requests
+    assert send_all(settings)["desk"] == Outcome("desk", 0)
+    assert hook.requests == asked
+
+
+def test_a_channel_that_refuses_everything_loses_nothing(tmp_path: Path, hook: Webhook) -> None:
+    """A wrong recipient, which some services answer with 400: it is the channel, not the events."""
+    settings = home(tmp_path, f"desk={hook.url}")
+    happen(settings, *"abcd")
+    hook.status = 400
+    for _ in range(REJECTIONS_BEFORE_GIVING_UP + 1):
+        asked = hook.requests
+        assert send_all(settings)["desk"] == Outcome("desk", 0, "HTTP 400")
+        assert hook.requests - asked <= 1 + REFUSALS_IN_A_ROUND
+    hook.status = 200
+    assert send_all(settings)["desk"] == Outcome("desk", 4)
+    assert sorted(hook.ids) == list("abcd")
 
 
 def test_a_channel_that_hangs_is_left_at_the_time_limit(tmp_path: Path, hook: Webhook) -> None:
