@@ -12,7 +12,7 @@ import logging
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -69,22 +69,22 @@ def open_journal(settings: Settings) -> None:
         pass
 
 
-def note_flagged(settings: Settings, group: str, rows: Sequence[dict[str, Any]], published: Path) -> None:
-    """Note the flagged rows of a group of market checks; those that are in the journal already stay as they are.
+def note_flagged(settings: Settings, flagged: Mapping[str, Sequence[dict[str, Any]]], published: Path) -> None:
+    """Note what market checks flag, in one transaction; events that are in the journal already stay as they are.
 
     Args:
-        settings: where the journal lies.
-        group: name of the group in `checks.flags`.
-        rows: what it flags.
-        published: the DuckDB file of the version that it looked at.
+        settings: where the journal and the seeds lie.
+        flagged: the flagged rows of each group of `checks.flags`, by its name.
+        published: the DuckDB file of the version that they looked at.
     """
     from orchestration.market.universe import load_universe
 
-    if not rows:
+    if not any(flagged.values()):
         return
-    facts = load_facts(group, rows, published, load_universe(settings.seeds))
+    facts = load_facts(flagged, published, load_universe(settings.seeds))
+    alerts = [alert for group, rows in flagged.items() for alert in alerts_of(group, rows, facts)]
     with journal(settings.alerts_dir) as notes:
-        notes.record(alerts_of(group, rows, facts), time.time())
+        notes.record(alerts, time.time())
 
 
 def tell(

@@ -278,6 +278,21 @@ class Journal:
         found = self._connection.execute("select channel, state, count(*) from deliveries group by channel, state")
         return {(channel, state): count for channel, state, count in found}
 
+    def owed(self, since: float) -> list[tuple[str, str, int, str | None]]:
+        """What has not been sent: channel, state (waiting before given up), how many, and why not, as said last.
+
+        Args:
+            since: of what was given up, only what was dealt out later than this, seconds since 1970.
+        """
+        return self._connection.execute(
+            # SQLite takes a bare column from the row of the maximum.
+            "select channel, state, count, reason from ("
+            " select channel, state, count(*) as count, reason, max(next_attempt_at) from deliveries"
+            " where state = 'pending' or (state = 'expired' and created_at >= ?) group by channel, state"
+            ") order by channel, state = 'expired'",
+            (since,),
+        ).fetchall()
+
     def last(self, states: Sequence[str], limit: int) -> list[Delivery]:
         """The latest deliveries in any of these states, latest first; `at` is when each was sent, else when found."""
         found = self._connection.execute(

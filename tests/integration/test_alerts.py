@@ -18,10 +18,12 @@ import pytest
 from rich.console import Console
 
 from orchestration.alerts.deliver import Outcome, Report, send, tell
-from orchestration.alerts.journal import REJECTIONS_BEFORE_GIVING_UP, Judgement, journal
+from orchestration.alerts.journal import EXPIRES_AFTER, REJECTIONS_BEFORE_GIVING_UP, Judgement, journal
 from orchestration.alerts.messages import Alert
 from orchestration.alerts.overview import print_alerts, try_channels
 from orchestration.alerts.send import REFUSALS_IN_A_ROUND
+from orchestration.market.errors import SettingsError
+from orchestration.report import print_status
 from orchestration.settings import Settings
 from tests.alert_worker import event_ids
 from tests.receivers import Webhook, free_port, ids_of, mail_server
@@ -279,6 +281,42 @@ def test_a_test_message_reaches_every_channel(tmp_path: Path, hook: Webhook) -> 
     assert counts(settings) == {("desk", "pending"): 1}  # it is no delivery
     assert not try_channels(home(tmp_path, f"desk={hook.url}", f"down=json://127.0.0.1:{free_port()}"))
     assert not try_channels(home(tmp_path))
+
+
+def test_a_channel_that_asks_for_an_unknown_symbol_is_named(tmp_path: Path, hook: Webhook) -> None:
+    settings = home(tmp_path, f"desk={hook.url} symbols=SIL,GONE")
+    console = Console(record=True, width=120)
+    print_alerts(settings, console)
+    shown = console.export_text()
+    assert "warning OREWATCH_ALERTS: channel 'desk' asks for GONE, not in instruments.csv" in shown
+    assert "pa55w0rd" not in shown
+    with pytest.raises(SettingsError, match="channel 'desk' asks for GONE"):
+        try_channels(settings)
+    assert hook.requests == 0
+
+
+def test_status_names_what_could_not_be_sent(tmp_path: Path, hook: Webhook) -> None:
+    def status() -> list[str]:
+        console = Console(record=True, width=120)
+        print_status(settings, console)
+        return [line for line in console.export_text().splitlines() if line.startswith("Alerts")]
+
+    settings = home(tmp_path, f"desk={hook.url}", f"down=json://u:pa55w0rd@127.0.0.1:{free_port()}")
+    assert status() == []
+    assert not settings.alerts_dir.exists()
+    happen(settings, "a", "b")
+    assert status() == [f"Alerts not sent: {name}: 2 waiting (not tried yet)" for name in ("desk", "down")]
+    send_all(settings)
+    assert status() == ["Alerts not sent: down: 2 waiting (connection refused)"]
+    with journal(settings.alerts_dir) as notes:
+        notes.expire(time.time() + EXPIRES_AFTER)
+    happen(settings, "c")
+    send_all(settings)
+    settings = home(tmp_path, f"desk={hook.url}")
+    (line,) = status()
+    assert line == (
+        "Alerts not sent: down: 1 waiting (connection refused); 2 given up (gave up after a week: connection refused)"
+    )
 
 
 def test_many_processes_at_once_send_everything_once(tmp_path: Path, hook: Webhook) -> None:
