@@ -5,7 +5,7 @@ representation shows it. What Apprise makes of a URL is seen when it is used (`a
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 KINDS = ("level", "move", "pair", "volatility", "data")
@@ -17,6 +17,8 @@ FORM = (
 )
 
 _CHANNEL = re.compile(r"(?P<name>[a-z0-9][a-z0-9_-]{0,31})=(?P<url>[a-zA-Z][a-zA-Z0-9+.-]*://\S+)")
+# Nothing that does not look like a symbol is ever quoted: it may be a piece of a URL.
+_SYMBOL = re.compile(r"[A-Za-z0-9^][A-Za-z0-9.^=_-]{0,23}")
 _FILTER = re.compile(r"(?P<filter>kinds|symbols|severity)=(?P<values>\S+)")
 
 
@@ -93,10 +95,27 @@ def read_channels(text: str) -> tuple[Channel, ...]:
     )
 
 
+def unknown_symbols(channels: Iterable[Channel], symbols: Collection[str]) -> list[str]:
+    """What is wrong with the symbols that channels ask for: one line for each channel that names unknown ones.
+
+    Args:
+        channels: all that are set.
+        symbols: those of instruments.csv.
+    """
+    unknown = {channel.name: sorted(channel.symbols.difference(symbols)) for channel in channels}
+    return [
+        f"OREWATCH_ALERTS: channel '{name}' asks for {', '.join(missing)}, not in instruments.csv;"
+        " allowed: symbols of instruments.csv"
+        for name, missing in unknown.items()
+        if missing
+    ]
+
+
 def _values(channel: str, name: str, text: str) -> list[str]:
     values = [value for value in text.split(",") if value]
     allowed = {"kinds": KINDS, "severity": SEVERITIES}.get(name)
-    if not values or (allowed and not set(values) <= set(allowed)) or (name == "severity" and len(values) > 1):
+    odd = name == "symbols" and not all(_SYMBOL.fullmatch(value) for value in values)
+    if not values or odd or (allowed and not set(values) <= set(allowed)) or (name == "severity" and len(values) > 1):
         which = "one of " if name == "severity" else ""
         what = ", ".join(allowed) if allowed else "symbols of instruments.csv, comma-separated"
         raise ValueError(f"channel '{channel}': {name} is not understood; allowed: {which}{what}")

@@ -148,6 +148,9 @@ def dev(
         import os
         import shutil
 
+        from rich.console import Console
+
+        from orchestration.alerts.overview import print_wrong_filters
         from orchestration.assets.models import prepared
         from orchestration.instance import prepare_instance
         from orchestration.market.universe import load_universe
@@ -155,7 +158,7 @@ def dev(
 
         _require_free_port(port)
         settings = load_settings()
-        load_universe(settings.seeds)
+        print_wrong_filters(settings, load_universe(settings.seeds), Console())
         prepared()
         prepare_instance(settings)
         # Relative paths were meant from here; the web server and its code location start in the project's folder.

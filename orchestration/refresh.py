@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from orchestration.alerts.data import cause
 from orchestration.alerts.deliver import Report, open_journal, tell
+from orchestration.alerts.overview import print_wrong_filters
 from orchestration.assets.ingest import INGESTED, RefreshConfig, plan_rules
 from orchestration.build import build_definitions
 from orchestration.checks.flags import evaluated_version
@@ -46,6 +47,7 @@ def run_refresh(settings: Settings, config: RefreshConfig, console: Console | No
     universe = load_universe(settings.seeds)
     plan_rules(config, settings, universe.symbols, local=False)  # a wrong option stops here, not inside a run
     print_header(console, settings)
+    print_wrong_filters(settings, universe, console)
     prepare_instance(settings)
     with _progress(console) as progress, _quiet(), dg.DagsterInstance.get() as instance:
         # Before any run of this refresh can end: what ended earlier is no news.

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from orchestration import phrases
+from orchestration.alerts.overview import print_owed
 from orchestration.checks.flags import GROUPS, Flags, flags
 from orchestration.settings import Settings
 from orchestration.storage.publish import current_manifest
@@ -71,7 +72,9 @@ def print_flags(console: Console, settings: Settings, rebuilt: bool) -> None:
     if pages := sorted(settings.briefs_dir.glob("*.html")):
         console.print(f"Brief:          {pages[-1]}", soft_wrap=True)
     console.print(f"Tables for BI:  {settings.published_file}")
-    console.print("Web UI:         make dev, then http://127.0.0.1:3000")
+    # Where the user says that it is, or where `make dev` opens it.
+    opened = "" if "ui_url" in settings.model_fields_set else "make dev, then "
+    console.print(f"Web UI:         {opened}{settings.ui_url}", soft_wrap=True)
 
 
 def _other_flags(found: dict[str, Flags]) -> list[tuple[str, list[str]]]:
@@ -90,9 +93,10 @@ def _other_flags(found: dict[str, Flags]) -> list[tuple[str, list[str]]]:
 
 
 def print_status(settings: Settings, console: Console | None = None) -> None:
-    """The published version, and per instrument what is stored and how its last request ended."""
+    """Alerts not sent, the published version, and per instrument what is stored and how its last request ended."""
     console = console or Console()
     print_header(console, settings)
+    print_owed(settings, console)
     manifest = current_manifest(settings.published_dir)
     if manifest is None:
         console.print("Nothing has been published yet; run: orewatch refresh")

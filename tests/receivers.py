@@ -19,12 +19,16 @@ class Webhook:
     Attributes:
         status: what it answers.
         delay: seconds between having taken a message and saying so.
+        refuses: event ids; a message that names one of them is answered with 400.
+        takes_and_fails: whether it keeps a message all the same that it answers with an error.
         messages: what it accepted.
     """
 
     def __init__(self, port: int = 0) -> None:
         self.status = 200
         self.delay = 0.0
+        self.refuses: set[str] = set()
+        self.takes_and_fails = False
         self.messages: list[dict[str, Any]] = []
         self.requests = 0
         hook = self
@@ -33,11 +37,12 @@ class Webhook:
             def do_POST(self) -> None:
                 hook.requests += 1
                 message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                if hook.status == 200:
+                status = 400 if hook.refuses.intersection(ids_of(message["message"])) else hook.status
+                if status == 200 or hook.takes_and_fails:
                     hook.messages.append(message)
                 with contextlib.suppress(OSError):  # the sender may be gone
                     time.sleep(hook.delay)
-                    self.send_response(hook.status)
+                    self.send_response(status)
                     self.end_headers()
 
             def log_message(self, *_: object) -> None:

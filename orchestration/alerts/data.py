@@ -1,8 +1,8 @@
 """Alerts from what went wrong with the data: a failed run, failed data checks, symbols that could not be fetched.
 
-A failure is told when it begins, not every evening: the journal knows what was failing before. What fails in another
-way (other instruments, another severity) is told again, and so is what fails after it had passed. A failed run is told
-once a day for the same cause: it means that nothing is fresh.
+A warning is told when it begins, not every evening: the journal knows what was failing before. What fails in another
+way (other instruments, another severity) is told again, and so is what fails after it had passed. What keeps readers on
+an older version, a failed run or a check that stops the publication, is told once a day for as long as it lasts.
 """
 
 import datetime as dt
@@ -43,7 +43,7 @@ def judge_run(
     Args:
         run_id: the run.
         failed: whether it failed.
-        ended: the day on which it ended, in UTC.
+        ended: the day on which it ended, in New York: both ticks of an evening's schedule are of one day.
         evaluations: its check evaluations, each with the step that made it.
         causes: errors of its failed steps, one line each.
         before: what was failing before, by name, with its state.
@@ -58,9 +58,11 @@ def judge_run(
         if evaluation.passed:
             failing.pop(name, None)
             continue
-        stopped |= bool(evaluation.blocking) and evaluation.severity is dg.AssetCheckSeverity.ERROR
+        stops = _stops(evaluation)
+        stopped |= stops
         records = _records(evaluation)
-        state = _digest([evaluation.severity.value, sorted(_subject(record) for record in records)])
+        parts: list[Any] = [evaluation.severity.value, sorted(_subject(record) for record in records)]
+        state = _digest([ended.isoformat(), *parts] if stops else parts)
         if failing.get(name) != state:
             alerts.append(_check_alert(run_id, ended, evaluation, records))
         failing[name] = state
@@ -101,7 +103,7 @@ def _check_alert(
     lines = [", ".join(str(v) for v in record.values() if v not in (None, "")) for record in records[:LINES_SHOWN]]
     if len(records) > LINES_SHOWN:
         lines.append(f"and {len(records) - LINES_SHOWN} more")
-    if error and evaluation.blocking:
+    if _stops(evaluation):
         lines.append("Nothing was published: readers keep the last good version.")
     return Alert(
         f"data|{asset}|{evaluation.check_name}|{run_id}",
@@ -126,6 +128,11 @@ def _run_alert(run_id: str, day: dt.date, causes: Sequence[str]) -> Alert:
         (*causes[:LINES_SHOWN], "Readers keep the last published version."),
         ERROR_RANK,
     )
+
+
+def _stops(evaluation: dg.AssetCheckEvaluation) -> bool:
+    """Whether a failed check keeps readers on an older version."""
+    return bool(evaluation.blocking) and evaluation.severity is dg.AssetCheckSeverity.ERROR
 
 
 def _records(evaluation: dg.AssetCheckEvaluation) -> list[Mapping[str, Any]]:

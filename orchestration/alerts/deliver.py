@@ -12,7 +12,7 @@ import logging
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from orchestration.alerts.journal import Journal, journal
 from orchestration.alerts.market import alerts_of, load_facts
 from orchestration.alerts.messages import Alert
 from orchestration.channels import Channel
-from orchestration.settings import Settings
+from orchestration.settings import NEW_YORK, Settings
 
 LOG = logging.getLogger("orewatch.alerts")
 
@@ -37,16 +37,19 @@ OVERLAP_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """How it went with one channel: how many alerts it accepted, and why not the rest."""
+    """How it went with one channel: how many alerts it accepted, how many were given up, and why not the rest."""
 
     channel: str
     sent: int
     reason: str | None = None
+    given_up: int = 0
 
     @property
     def text(self) -> str:
         """In words."""
-        parts = [f"{self.sent} sent"] if self.sent or not self.reason else []
+        parts = [f"{self.sent} sent"] if self.sent or not (self.reason or self.given_up) else []
+        if self.given_up:
+            parts.append(f"{self.given_up} given up, refused for good (orewatch alerts)")
         if self.reason:
             parts.append(f"not sent: {self.reason}; it will be tried again")
         return f"{self.channel}: {', '.join(parts)}"
@@ -66,22 +69,22 @@ def open_journal(settings: Settings) -> None:
         pass
 
 
-def note_flagged(settings: Settings, group: str, rows: Sequence[dict[str, Any]], published: Path) -> None:
-    """Note the flagged rows of a group of market checks; those that are in the journal already stay as they are.
+def note_flagged(settings: Settings, flagged: Mapping[str, Sequence[dict[str, Any]]], published: Path) -> None:
+    """Note what market checks flag, in one transaction; events that are in the journal already stay as they are.
 
     Args:
-        settings: where the journal lies.
-        group: name of the group in `checks.flags`.
-        rows: what it flags.
-        published: the DuckDB file of the version that it looked at.
+        settings: where the journal and the seeds lie.
+        flagged: the flagged rows of each group of `checks.flags`, by its name.
+        published: the DuckDB file of the version that they looked at.
     """
     from orchestration.market.universe import load_universe
 
-    if not rows:
+    if not any(flagged.values()):
         return
-    facts = load_facts(group, rows, published, load_universe(settings.seeds))
+    facts = load_facts(flagged, published, load_universe(settings.seeds))
+    alerts = [alert for group, rows in flagged.items() for alert in alerts_of(group, rows, facts)]
     with journal(settings.alerts_dir) as notes:
-        notes.record(alerts_of(group, rows, facts), time.time())
+        notes.record(alerts, time.time())
 
 
 def tell(
@@ -130,7 +133,7 @@ def collect(settings: Settings, instance: dg.DagsterInstance, notes: Journal) ->
             if entry.dagster_event
         ]
         causes = _causes(instance, run.run_id) if failed else []
-        day = dt.datetime.fromtimestamp(ended, dt.UTC).date()
+        day = dt.datetime.fromtimestamp(ended, NEW_YORK).date()
         judge = partial(judge_run, run.run_id, failed, day, evaluations, causes)
         notes.record_run(run.run_id, record.start_time or ended, ended, judge, time.time())
     notes.collected(asked)
@@ -200,7 +203,7 @@ def _finish(channel: Channel, process: subprocess.Popen[str], deadline: float) -
         answer = json.loads(output)
     except ValueError:
         return Outcome(channel.name, 0, f"the sender ended with {process.returncode}")
-    return Outcome(channel.name, answer["sent"], answer["reason"])
+    return Outcome(channel.name, answer["sent"], answer["reason"], answer["given_up"])
 
 
 def _line(settings: Settings, alert: Alert) -> str:

@@ -2,8 +2,8 @@
 
 One SQLite file per source, written ahead and synced at every commit, so that what is noted survives a process killed
 at any moment. An event enters once, under its id; it is dealt out to the channels in the transaction that marks it as
-dealt out; a delivery is `pending` until its channel has accepted it (`sent`) or it is too old (`expired`, with the
-reason). No URL is ever stored.
+dealt out; a delivery is `pending` until its channel has accepted it (`sent`) or it is given up (`expired`, with the
+reason): it is too old, or the service refuses it and nothing else. No URL is ever stored.
 """
 
 import datetime as dt
@@ -26,6 +26,9 @@ LONGEST_WAIT = 3600.0
 
 # A week of weekends and holidays; older news is history.
 EXPIRES_AFTER = 7 * 86400.0
+
+# Refusals for good of one event, by a service that has accepted other messages meanwhile.
+REJECTIONS_BEFORE_GIVING_UP = 5
 
 # Events wait for their run to end, so that an evening is one message; but not for a run of which nothing is heard.
 RUN_PATIENCE = 3600.0
@@ -50,6 +53,9 @@ create table if not exists runs (run_id text primary key);
 create table if not exists failing (name text primary key, state text not null);
 create table if not exists facts (name text primary key, value real not null);
 """
+
+# Columns that a journal of an earlier version lacks.
+ADDED = {"deliveries": {"rejections": "integer not null default 0"}}
 
 EVENT_COLUMNS = "e.event_id, e.kind, e.severity, e.symbols, e.session, e.title, e.lines, e.rank"
 
@@ -82,6 +88,10 @@ class Journal:
         with self._transaction():
             for statement in filter(str.strip, SCHEMA.split(";")):
                 self._connection.execute(statement)
+            for table, columns in ADDED.items():
+                there = {name for _, name, *_ in self._connection.execute(f"pragma table_info({table})")}
+                for name in columns.keys() - there:
+                    self._connection.execute(f"alter table {table} add column {name} {columns[name]}")
             # What happened before anybody kept a journal is no news.
             self._connection.execute("insert or ignore into facts values ('collected_until', ?)", (time.time(),))
 
@@ -191,11 +201,14 @@ class Journal:
     def waiting(self, channel: str) -> list[Waiting]:
         """Everything that a channel is owed."""
         found = self._connection.execute(
-            f"select {EVENT_COLUMNS}, e.run_id, d.doubtful from deliveries as d"  # noqa: S608
+            f"select {EVENT_COLUMNS}, e.run_id, d.doubtful, d.rejections from deliveries as d"  # noqa: S608
             " inner join events as e on d.event_id = e.event_id where d.channel = ? and d.state = 'pending'",
             (channel,),
         )
-        return [Waiting(_alert(row[:-2]), row[-2], bool(row[-1])) for row in found.fetchall()]
+        return [
+            Waiting(_alert(event), run_id, bool(doubtful), rejections)
+            for *event, run_id, doubtful, rejections in found.fetchall()
+        ]
 
     def begin(self, channel: str, event_ids: Sequence[str], now: float) -> None:
         """Note that an attempt is under way: if nothing more is heard of it, it failed, and its outcome is doubtful."""
@@ -234,10 +247,51 @@ class Journal:
                 [(doubtful or item.doubtful, reason, item.alert.event_id, channel) for item in before],
             )
 
+    def rejected(self, channel: str, before: Sequence[Waiting], reason: str, doubtful: bool) -> int:
+        """Note that the service refused a message for good; returns how many events are given up by that.
+
+        An event is given up once it was refused often enough by a channel that has accepted something else since the
+        event was dealt out: then it is the event, not the channel.
+
+        Args:
+            channel: which.
+            before: what was sent, as it stood before the attempt.
+            reason: in words, without anything of the URL.
+            doubtful: whether the channel may have accepted a part of it all the same.
+        """
+        with self._transaction() as connection:
+            connection.executemany(
+                "update deliveries set rejections = rejections + 1, doubtful = ?, reason = ?"
+                " where event_id = ? and channel = ?",
+                [(doubtful or item.doubtful, reason, item.alert.event_id, channel) for item in before],
+            )
+            return connection.execute(
+                "update deliveries as d set state = 'expired', reason = 'given up, refused ' || rejections ||"
+                " ' times: ' || reason where channel = ? and state = 'pending' and rejections >= ? and exists ("
+                " select 1 from deliveries as o"
+                " where o.channel = d.channel and o.state = 'sent' and o.sent_at >= d.created_at)",
+                (channel, REJECTIONS_BEFORE_GIVING_UP),
+            ).rowcount
+
     def counts(self) -> dict[tuple[str, str], int]:
         """How many deliveries there are, by channel and state."""
         found = self._connection.execute("select channel, state, count(*) from deliveries group by channel, state")
         return {(channel, state): count for channel, state, count in found}
+
+    def owed(self, since: float) -> list[tuple[str, str, int, str | None]]:
+        """What has not been sent: channel, state (waiting before given up), how many, and why not, as said last.
+
+        Args:
+            since: of what was given up, only what was dealt out later than this, seconds since 1970.
+        """
+        return self._connection.execute(
+            # SQLite takes a bare column from the row of the maximum.
+            "select channel, state, count, reason from ("
+            " select channel, state, count(*) as count, reason, max(next_attempt_at) from deliveries"
+            " where state = 'pending' or (state = 'expired' and created_at >= ?) group by channel, state"
+            ") order by channel, state = 'expired'",
+            (since,),
+        ).fetchall()
 
     def last(self, states: Sequence[str], limit: int) -> list[Delivery]:
         """The latest deliveries in any of these states, latest first; `at` is when each was sent, else when found."""

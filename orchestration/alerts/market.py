@@ -78,12 +78,11 @@ def alerts_of(group: str, rows: Iterable[Row], facts: Facts) -> list[Alert]:
     return [told.alert(event_id, found, facts) for event_id, found in events.items()]
 
 
-def load_facts(group: str, rows: Sequence[Row], published: Path, universe: Universe) -> Facts:
-    """What the alerts of a group need, from one published version.
+def load_facts(flagged: Mapping[str, Sequence[Row]], published: Path, universe: Universe) -> Facts:
+    """What the alerts of all groups need, from one published version.
 
     Args:
-        group: name of the group of checks.
-        rows: its flagged rows.
+        flagged: the flagged rows of each group of checks, by its name.
         published: the version's DuckDB file.
         universe: the seeds.
     """
@@ -93,11 +92,11 @@ def load_facts(group: str, rows: Sequence[Row], published: Path, universe: Unive
     levels = {level.level_id: level for level in universe.levels}
     history: dict[str, list[Row]] = {}
     moves = {}
-    if group == "moves":
-        symbols, sessions = ([*{row[name] for row in rows}] for name in ("symbol", "session_date"))
+    if moved := flagged.get("moves"):
+        symbols, sessions = ([*{row[name] for row in moved}] for name in ("symbol", "session_date"))
         moves = {(row["symbol"], row["session_date"]): row for row in query(published, MOVES, [symbols, sessions])}
-    elif wanted := [*{row["level_id"] for row in rows if "level_id" in row}]:
-        for event in query(published, HISTORY_OF_LEVELS, [wanted]):
+    if wanted := {row["level_id"] for rows in flagged.values() for row in rows if "level_id" in row}:
+        for event in query(published, HISTORY_OF_LEVELS, [[*wanted]]):
             history.setdefault(event["level_id"], []).append(event)
     return Facts(names, levels, history, moves)
 

@@ -46,11 +46,13 @@ class Waiting:
         alert: the event.
         run_id: the run that found it, if known.
         doubtful: whether an earlier attempt may have reached the channel.
+        rejections: how often the service refused a message with this alert for good.
     """
 
     alert: Alert
     run_id: str | None = None
     doubtful: bool = False
+    rejections: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""What `orewatch alerts` shows."""
+"""What `orewatch alerts` shows, and of that what `orewatch status` shows as well."""
+
+import sqlite3
+import time
 
 from rich import box
 from rich.console import Console
@@ -6,16 +9,27 @@ from rich.markup import escape
 from rich.table import Table
 
 from orchestration.alerts.deliver import send
-from orchestration.alerts.journal import Delivery, journal
+from orchestration.alerts.journal import FILE, Delivery, journal
+from orchestration.channels import unknown_symbols
+from orchestration.market.errors import SettingsError
+from orchestration.market.universe import Universe, load_universe
 from orchestration.settings import Settings
 
 SHOWN = 20
 
+# What was given up longer ago stands in `orewatch alerts` only.
+STATUS_SECONDS = 30 * 86400.0
+
 
 def print_alerts(settings: Settings, console: Console | None = None) -> None:
-    """The channels by name, never by URL; what waits or was given up; what was sent last."""
+    """The channels by name, never by URL; what waits or was given up; what was sent last.
+
+    Raises:
+        OrewatchError: a seed is wrong.
+    """
     console = console or Console()
     console.print("SIMULATED" if settings.simulated else f"Source {settings.source}", highlight=False)
+    print_wrong_filters(settings, load_universe(settings.seeds), console)
     with journal(settings.alerts_dir) as notes:
         counts = notes.counts()
         owed, sent = notes.last(["pending", "expired"], SHOWN), notes.last(["sent"], SHOWN)
@@ -33,12 +47,44 @@ def print_alerts(settings: Settings, console: Console | None = None) -> None:
         console.print(_deliveries("Sent last", sent))
 
 
+def print_wrong_filters(settings: Settings, universe: Universe, console: Console) -> None:
+    """Warn of channels that ask for symbols that no seed names; a removed instrument must not stop an evening."""
+    for line in unknown_symbols(settings.channels, universe.symbols):
+        console.print(f"[yellow]warning[/] {escape(line)}", highlight=False, soft_wrap=True)
+
+
+def print_owed(settings: Settings, console: Console) -> None:
+    """One line for each channel to which something could not be sent, with the reason; nothing if all is well."""
+    if not (settings.alerts_dir / FILE).exists():
+        return
+    try:
+        with journal(settings.alerts_dir) as notes:
+            owed = notes.owed(time.time() - STATUS_SECONDS)
+    except (OSError, sqlite3.Error) as error:
+        console.print(f"[yellow]warning[/] alerts: {escape(str(error))}", highlight=False)
+        return
+    known = {channel.name for channel in settings.channels}
+    lines: dict[str, list[str]] = {}
+    for channel, state, count, reason in owed:
+        why = reason or ("not tried yet" if channel in known else "the channel is not set any more")
+        lines.setdefault(channel, []).append(f"{count} {'waiting' if state == 'pending' else 'given up'} ({why})")
+    for channel, parts in lines.items():
+        line = escape(f"Alerts not sent: {channel}: {'; '.join(parts)}")
+        console.print(f"[yellow]{line}[/]", highlight=False, soft_wrap=True)
+
+
 def try_channels(settings: Settings, console: Console | None = None) -> bool:
-    """Send every channel a test message and say how it went; returns whether all accepted it."""
+    """Send every channel a test message and say how it went; returns whether all accepted it.
+
+    Raises:
+        OrewatchError: a seed is wrong, or a channel asks for a symbol that no seed names; nothing was sent.
+    """
     console = console or Console()
     if not settings.channels:
         console.print("No channel is set: alerts are logged only. See OREWATCH_ALERTS.")
         return False
+    if wrong := unknown_symbols(settings.channels, load_universe(settings.seeds).symbols):
+        raise SettingsError("; ".join(wrong))
     outcomes = send(settings, settings.channels, test=True)
     for outcome in outcomes:
         console.print(f"{outcome.channel}: {escape(outcome.reason or 'accepted')}", highlight=False)

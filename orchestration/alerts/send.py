@@ -2,7 +2,8 @@
 
 A process can be ended at its time limit whatever a service does, and Apprise's log, which may show pieces of a URL,
 ends with it. The URL comes through standard input, never through the command line. Standard output gets one line of
-JSON: how many were sent, and why the rest was not. One sender at a time per channel: a lock that ends with its process.
+JSON: how many were sent or given up, and why the rest was not sent. One sender at a time per channel: a lock that ends
+with its process.
 
 This is the only module that imports Apprise.
 """
@@ -13,11 +14,13 @@ import logging
 import re
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestration.alerts.journal import journal
-from orchestration.alerts.messages import Alert, Message, Waiting, compose
+from orchestration.alerts.messages import Alert, Message, Waiting, compose, ordered
 
 if TYPE_CHECKING:
     from apprise import NotifyBase
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 # Room for what a channel's own notation adds to a plain text.
 FILL = 0.8
 
-# Failures before the service saw the message. After any other one it may have accepted it.
+# Failures before the service saw the message.
 NEVER_ARRIVED = {
     "refused": "connection refused",
     "NameResolution": "the host is unknown",
@@ -33,7 +36,33 @@ NEVER_ARRIVED = {
     "ConnectTimeout": "no connection in time",
     "SSLError": "the certificate or the TLS handshake failed",
     "CERTIFICATE_VERIFY_FAILED": "the certificate was not accepted",
+    "NewConnectionError": "no connection",
 }
+
+# An error that a plug-in caught; anything else that it logs as a detail is no reason.
+_EXCEPTION = re.compile(r"[A-Za-z/_ ]*Exception[a-z_ ]*: ")
+
+# What a service answers when it is not the message that is wrong: the key, the address, the moment.
+HTTP_SETTINGS = frozenset({401, 402, 403, 404, 405, 407, 408, 421, 423, 425, 429})
+SMTP_SETTINGS = frozenset({530, 534, 535, 538})
+
+# A service that refuses everything is asked a few times a round, not for each event.
+REFUSALS_IN_A_ROUND = 3
+
+
+@dataclass(frozen=True)
+class Failure:
+    """How an attempt failed.
+
+    Attributes:
+        reason: in words of ours, without anything of the URL.
+        doubtful: whether the channel may have accepted the message, or a part of it, all the same.
+        for_good: whether it would be refused again.
+    """
+
+    reason: str
+    doubtful: bool
+    for_good: bool
 
 
 class _Log(logging.Handler):
@@ -44,7 +73,10 @@ class _Log(logging.Handler):
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(record.getMessage())
+        line = record.getMessage()
+        # Among the details stand the message and the answer, whose words say nothing of how it went.
+        if record.levelno >= logging.INFO or _EXCEPTION.match(line):
+            self.lines.append(line)
 
 
 def main() -> None:
@@ -53,7 +85,7 @@ def main() -> None:
     try:
         outcome = _carry_out(order)
     except Exception as error:  # its text may hold a URL; its class does not
-        outcome = {"sent": 0, "reason": f"the sender broke off: {type(error).__name__}"}
+        outcome = _outcome(0, f"the sender broke off: {type(error).__name__}")
     print(json.dumps(outcome))  # noqa: T201
 
 
@@ -67,39 +99,66 @@ def _carry_out(order: dict[str, Any]) -> dict[str, Any]:
         with FileLock(folder / f"{channel}.lock", timeout=0):
             return _send_all(order, folder, channel)
     except Timeout:
-        return {"sent": 0, "reason": "another process is sending to it"}
+        return _outcome(0, "another process is sending to it")
 
 
 def _send_all(order: dict[str, Any], folder: Path, channel: str) -> dict[str, Any]:
-    sent = 0
+    """Send message after message until nothing waits or the channel cannot be reached.
+
+    An event whose message was refused for good waits behind all others; then it is sent alone and in short, once a
+    round, until the service takes it or the journal gives it up: it holds nobody up.
+    """
+    sent = given_up = 0
+    reason = None
+    refused_alone: set[str] = set()
     with journal(folder) as journal_:
-        while waiting := journal_.waiting(channel):
+        while waiting := [w for w in journal_.waiting(channel) if w.alert.event_id not in refused_alone]:
             service = _service(order["url"])
             if service is None:
                 journal_.begin(channel, [w.alert.event_id for w in waiting], time.time())
                 journal_.failed(channel, waiting, UNKNOWN_URL, doubtful=False)
-                return {"sent": sent, "reason": UNKNOWN_URL}
-            message = compose(waiting, order["simulated"], order["ui_url"], _room(service))
+                return _outcome(sent, UNKNOWN_URL, given_up)
+            whole = [w for w in waiting if not w.rejections]
+            message = compose(whole or _alone(waiting), order["simulated"], order["ui_url"], _room(service))
             journal_.begin(channel, message.event_ids, time.time())
-            reason, doubtful = _send(service, message)
-            if reason is not None:
-                attempted = [w for w in waiting if w.alert.event_id in message.event_ids]
-                journal_.failed(channel, attempted, reason, doubtful)
-                return {"sent": sent, "reason": reason}
-            # A process that is killed right here is the one way to a message that comes twice.
-            journal_.sent(channel, message.event_ids, time.time())
-            sent += len(message.event_ids)
-    return {"sent": sent, "reason": None}
+            failure = _send(service, message)
+            if failure is None:
+                # A process that is killed right here is the one way to a message that comes twice.
+                journal_.sent(channel, message.event_ids, time.time())
+                sent += len(message.event_ids)
+                continue
+            reason = failure.reason
+            attempted = [w for w in waiting if w.alert.event_id in message.event_ids]
+            if not failure.for_good:
+                journal_.failed(channel, attempted, reason, failure.doubtful)
+                return _outcome(sent, reason, given_up)
+            given_up += journal_.rejected(channel, attempted, reason, failure.doubtful)
+            if not whole:
+                refused_alone.update(message.event_ids)
+                if len(refused_alone) == REFUSALS_IN_A_ROUND:
+                    break
+        # What was refused may have been given up; then nothing is left to try again.
+        return _outcome(sent, reason if journal_.waiting(channel) else None, given_up)
+
+
+def _alone(waiting: Sequence[Waiting]) -> list[Waiting]:
+    """The next of the refused events, least often refused first, without its details: those may be what was wrong."""
+    chosen = min(ordered(waiting), key=lambda w: w.rejections)
+    return [replace(chosen, alert=replace(chosen.alert, lines=()))]
+
+
+def _outcome(sent: int, reason: str | None, given_up: int = 0) -> dict[str, Any]:
+    return {"sent": sent, "reason": reason, "given_up": given_up}
 
 
 def _test(order: dict[str, Any]) -> dict[str, Any]:
     service = _service(order["url"])
     if service is None:
-        return {"sent": 0, "reason": UNKNOWN_URL}
+        return _outcome(0, UNKNOWN_URL)
     today = dt.datetime.now(dt.UTC).date()
     alert = Alert("test", "data", "info", (), today, "a test of this channel", ("Nothing happened; no answer needed.",))
-    reason, _ = _send(service, compose([Waiting(alert)], order["simulated"], order["ui_url"], _room(service)))
-    return {"sent": int(reason is None), "reason": reason}
+    failure = _send(service, compose([Waiting(alert)], order["simulated"], order["ui_url"], _room(service)))
+    return _outcome(int(failure is None), failure.reason if failure else None)
 
 
 UNKNOWN_URL = "Apprise does not understand its URL"
@@ -131,8 +190,8 @@ def _room(service: "NotifyBase") -> int:
     return int(service.body_maxlen * FILL) - (0 if service.title_maxlen else 200)
 
 
-def _send(service: "NotifyBase", message: Message) -> tuple[str | None, bool]:
-    """Send one message; returns why it failed, None if it did not, and whether it may have arrived all the same."""
+def _send(service: "NotifyBase", message: Message) -> Failure | None:
+    """Send one message; returns why it failed, None if it did not."""
     from apprise import Apprise
     from apprise.common import NotifyFormat, NotifyType
 
@@ -143,27 +202,45 @@ def _send(service: "NotifyBase", message: Message) -> tuple[str | None, bool]:
     logger.setLevel(logging.DEBUG)
     receiver = Apprise(asset=service.asset)
     receiver.add(service)
-    accepted = receiver.notify(
-        body=message.body, title=message.title, notify_type=kinds[message.severity], body_format=NotifyFormat.TEXT
-    )
-    if accepted:
-        return None, False
-    return _reason(log.lines)
+    try:
+        accepted = receiver.notify(
+            body=message.body, title=message.title, notify_type=kinds[message.severity], body_format=NotifyFormat.TEXT
+        )
+    except Exception as error:  # of this message, which must not hold up the others; its text may hold a URL
+        return Failure(f"the sender broke off: {type(error).__name__}", doubtful=True, for_good=True)
+    finally:
+        logger.removeHandler(log)
+    return None if accepted else failure_in(log.lines)
 
 
-def _reason(lines: list[str]) -> tuple[str, bool]:
-    """Why a channel did not accept a message, in words of ours: a log line may hold a token, a reason may not."""
+def failure_in(lines: Sequence[str]) -> Failure:
+    """Why a channel did not accept a message, in words of ours: a log line may hold a token, a reason may not.
+
+    Args:
+        lines: what Apprise logged of an attempt, as `_Log` keeps it.
+    """
     text = "\n".join(lines)
-    if found := re.search(r"error=(\d{3})\b", text):
-        return f"HTTP {found[1]}", False
+    # A message in several parts or to several recipients: some of it has arrived.
+    partly = any(line.startswith("Sent ") for line in lines)
+    if codes := [int(code) for code in re.findall(r"\berror=(\d{3})\b", text)]:
+        # A server that fails may have done its work before; a gateway does not know.
+        doubtful = partly or any(code >= 500 for code in codes)
+        return Failure(f"HTTP {codes[0]}", doubtful, all(_refuses(code) for code in codes))
     if found := re.search(r"Socket Exception: .*?\((\d{3}), ", text):
-        return f"SMTP {found[1]}", False
+        code = int(found[1])
+        return Failure(f"SMTP {code}", partly, code >= 500 and code not in SMTP_SETTINGS)
     for sign, reason in NEVER_ARRIVED.items():
         if sign in text:
-            return reason, False
+            return Failure(reason, partly, for_good=False)
     if re.search(r"timed? ?out", text, re.IGNORECASE):
-        return "no answer in time", True
-    return "not accepted", True
+        return Failure("no answer in time", doubtful=True, for_good=False)
+    # Without an error of the network: Apprise or the service would not have this message.
+    return Failure("not accepted", doubtful=True, for_good="Exception: " not in text)
+
+
+def _refuses(code: int) -> bool:
+    """Whether a status of HTTP means that the same message will never be accepted; 200 with a refusal inside does."""
+    return 200 <= code < 300 or (400 <= code < 500 and code not in HTTP_SETTINGS)
 
 
 if __name__ == "__main__":

@@ -3,17 +3,21 @@
 Each check remembers the events that it has seen, by key. An event that appears later is flagged, up to 30 days late:
 a skipped day, a bar that came late, a correction. A flag stays until its instrument has a further session, so that
 it does not vanish because somebody refreshed twice. What is seen for the first time (a new level, a new rule, a new
-instrument) flags its latest session only: history is not news.
+instrument) flags its latest session only: history is not news. Nor is what changed definitions (another version of the
+models, an edited row of the seeds) see in sessions that were there before: only what is later is flagged then.
 """
 
 import datetime as dt
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from orchestration.settings import Settings
+from orchestration.storage.fingerprint import definitions_of
 from orchestration.storage.publish import current_manifest
 from orchestration.storage.warehouse import rows
 
@@ -140,11 +144,13 @@ class Memory:
         seen: keys of all events that were there at the last evaluation, by check.
         flagged: keys that were flagged then, by check.
         spans: first and latest session of each instrument then.
+        definitions: of events then; a short text that is equal for equal ones.
     """
 
     seen: dict[str, set[str]] = field(default_factory=dict)
     flagged: dict[str, set[str]] = field(default_factory=dict)
     spans: dict[str, Span] = field(default_factory=dict)
+    definitions: str = ""
 
 
 @dataclass(frozen=True)
@@ -162,33 +168,37 @@ class Flags:
         return list(unique.values())
 
 
-def evaluate(events: Iterable[Event], spans: dict[str, Span], memory: Memory) -> Memory:
+def evaluate(events: Iterable[Event], spans: dict[str, Span], memory: Memory, definitions: str = "") -> Memory:
     """What is flagged now, and known from now on.
 
     Args:
         events: everything that is in the published mart.
         spans: first and latest session of each published instrument.
         memory: what was known before.
+        definitions: those by which the mart was made.
     """
+    redefined = definitions != memory.definitions
     seen: dict[str, set[str]] = {}
     flagged: dict[str, set[str]] = {}
     for event in events:
         seen.setdefault(event.check, set()).add(event.key)
-        if _is_news(event, spans[event.symbol], memory):
+        if _is_news(event, spans[event.symbol], memory, redefined):
             flagged.setdefault(event.check, set()).add(event.key)
     # A check without any event is known all the same: its first event is news, not history.
     for check in memory.seen:
         seen.setdefault(check, set())
-    return Memory(seen, flagged, spans)
+    return Memory(seen, flagged, spans, definitions)
 
 
-def _is_news(event: Event, span: Span, memory: Memory) -> bool:
+def _is_news(event: Event, span: Span, memory: Memory, redefined: bool) -> bool:
     before = memory.spans.get(event.symbol)
     if before is None or event.check not in memory.seen:
         return event.session == span.latest
     if event.key in memory.seen[event.check]:
         return event.key in memory.flagged.get(event.check, ()) and span.latest == before.latest
-    # History that was added in front of what was known, or that a changed rule sees in another light, is not news.
+    if redefined:
+        return event.session > before.latest
+    # History that was added in front of what was known is not news.
     return event.session >= max(before.first, before.latest - dt.timedelta(days=LATE_DAYS))
 
 
@@ -210,7 +220,8 @@ def flags(settings: Settings, group: str, checks: Iterable[str] = ()) -> Flags:
         (row, Event(told.check(row), told.key(row), row["symbol"], row["session_date"]))
         for row in rows(published, told.sql)
     ]
-    memory = evaluate((event for _, event in found), spans, _recall(settings, group))
+    definitions = f"{definitions_of(manifest.fingerprint)}.{_own_code()}"
+    memory = evaluate((event for _, event in found), spans, _recall(settings, group), definitions)
     for check in checks:
         memory.seen.setdefault(check, set())
     by_check: dict[str, list[dict[str, Any]]] = {}
@@ -227,8 +238,9 @@ def note(settings: Settings, shown: Mapping[str, Flags]) -> None:
     """
     from orchestration.alerts.deliver import note_flagged
 
-    for group, found in shown.items():
-        note_flagged(settings, group, found.rows, market_file(settings, found.version))
+    for version in {found.version for found in shown.values() if found.rows}:  # one, unless somebody published
+        flagged = {group: found.rows for group, found in shown.items() if found.version == version}
+        note_flagged(settings, flagged, market_file(settings, version))
 
 
 def remember(settings: Settings, shown: Mapping[str, Flags]) -> None:
@@ -239,6 +251,7 @@ def remember(settings: Settings, shown: Mapping[str, Flags]) -> None:
             "version": found.version,
             "seen": {check: sorted(keys) for check, keys in found.memory.seen.items()},
             "flagged": {check: sorted(keys) for check, keys in found.memory.flagged.items()},
+            "definitions": found.memory.definitions,
             "spans": {s: [span.first.isoformat(), span.latest.isoformat()] for s, span in found.memory.spans.items()},
         }
     path = _state_path(settings)
@@ -269,7 +282,14 @@ def _recall(settings: Settings, group: str) -> Memory:
             symbol: Span(dt.date.fromisoformat(first), dt.date.fromisoformat(latest))
             for symbol, (first, latest) in stored["spans"].items()
         },
+        stored.get("definitions", ""),
     )
+
+
+@cache
+def _own_code() -> str:
+    """Of this module, whose queries and keys say which events there are as much as the models do."""
+    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
 
 
 def _state(settings: Settings) -> dict[str, dict[str, Any]]:

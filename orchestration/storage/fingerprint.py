@@ -2,12 +2,21 @@
 
 Equal fingerprints mean: the same bars, the same seeds and sessions, the same models. A refresh that finds the
 fingerprint of the published version unchanged has nothing to build.
+
+A fingerprint has two parts, `<everything>.<definitions>`: definitions are what says which events there are in given
+bars, the models and the seeds that they read. They travel with the fingerprint because they must be those of the
+build, not those of the moment at which somebody asks.
 """
 
 import hashlib
 from pathlib import Path
 
 from orchestration.storage.lake import Lake
+
+# Control tables that decide what an event is; sessions grow every day, claims are about publications.
+DEFINING = ("instruments", "price_levels", "pairs", "move_rules")
+
+PROJECT_FILES = ("*.yml", "models/**/*", "macros/**/*", "tests/**/*")
 
 
 def fingerprint(lake: Lake, control_dir: Path, dbt_project_dir: Path) -> str:
@@ -23,8 +32,24 @@ def fingerprint(lake: Lake, control_dir: Path, dbt_project_dir: Path) -> str:
         digest.update(f"{symbol}={status}\n".encode())
     for path in sorted(control_dir.glob("*.parquet")):
         digest.update(path.name.encode() + path.read_bytes())
-    for pattern in ("*.yml", "models/**/*", "macros/**/*", "tests/**/*"):
+    for pattern in PROJECT_FILES:
         for path in sorted(dbt_project_dir.glob(pattern)):
             if path.is_file():
                 digest.update(str(path.relative_to(dbt_project_dir)).encode() + path.read_bytes())
-    return digest.hexdigest()[:32]
+    return f"{digest.hexdigest()[:32]}.{_definitions(control_dir, dbt_project_dir)}"
+
+
+def definitions_of(fingerprint: str) -> str:
+    """The part of a fingerprint that changes with the definitions of events only; empty if it has none."""
+    return fingerprint.partition(".")[2]
+
+
+def _definitions(control_dir: Path, dbt_project_dir: Path) -> str:
+    """Of the SQL alone: descriptions and tests of models define nothing."""
+    digest = hashlib.sha256()
+    paths = [control_dir / f"{name}.parquet" for name in DEFINING]
+    for folder in ("models", "macros"):
+        paths += sorted((dbt_project_dir / folder).rglob("*.sql"))
+    for path in filter(Path.is_file, paths):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]

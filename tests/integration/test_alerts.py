@@ -15,11 +15,15 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from rich.console import Console
 
 from orchestration.alerts.deliver import Outcome, Report, send, tell
-from orchestration.alerts.journal import Judgement, journal
+from orchestration.alerts.journal import EXPIRES_AFTER, REJECTIONS_BEFORE_GIVING_UP, Judgement, journal
 from orchestration.alerts.messages import Alert
 from orchestration.alerts.overview import print_alerts, try_channels
+from orchestration.alerts.send import REFUSALS_IN_A_ROUND
+from orchestration.market.errors import SettingsError
+from orchestration.report import print_status
 from orchestration.settings import Settings
 from tests.alert_worker import event_ids
 from tests.receivers import Webhook, free_port, ids_of, mail_server
@@ -132,6 +136,65 @@ def test_a_refusal_is_named_and_tried_again(tmp_path: Path, hook: Webhook, statu
     assert hook.ids == ["a"]
 
 
+def test_a_server_that_fails_may_have_taken_the_message(tmp_path: Path, hook: Webhook) -> None:
+    settings = home(tmp_path, f"desk={hook.url}")
+    happen(settings, "a")
+    hook.status, hook.takes_and_fails = 503, True
+    assert send_all(settings)["desk"] == Outcome("desk", 0, "HTTP 503")
+    hook.status = 200
+    assert send_all(settings)["desk"] == Outcome("desk", 1)
+    first, again = hook.messages
+    assert hook.ids == ["a", "a"]
+    assert "may have reached you before" not in first["message"]
+    assert "1 of these may have reached you before" in again["message"]
+
+
+def test_a_refusal_that_the_service_means_is_no_doubt(tmp_path: Path, hook: Webhook) -> None:
+    settings = home(tmp_path, f"desk={hook.url}")
+    happen(settings, "a")
+    hook.status = 429
+    send_all(settings)
+    hook.status = 200
+    send_all(settings)
+    assert "may have reached you before" not in hook.messages[0]["message"]
+
+
+def test_an_event_that_a_service_refuses_holds_nobody_up(tmp_path: Path, hook: Webhook) -> None:
+    settings = home(tmp_path, f"desk={hook.url}")
+    happen(settings, "a", "poison", "z")
+    hook.refuses = {"poison"}
+    assert send_all(settings)["desk"] == Outcome("desk", 2, "HTTP 400")
+    assert hook.ids == ["a", "z"]
+    happen(settings, "later", "evening")
+    rounds = [send_all(settings)["desk"] for _ in range(REJECTIONS_BEFORE_GIVING_UP - 2)]
+    assert rounds[0] == Outcome("desk", 2, "HTTP 400")
+    assert rounds[-1] == Outcome("desk", 0, None, 1)
+    assert rounds[-1].text == "desk: 1 given up, refused for good (orewatch alerts)"
+    assert hook.ids == ["a", "z", "evening", "later"]
+    assert counts(settings) == {("desk", "sent"): 4, ("desk", "expired"): 1}
+    console = Console(record=True, width=120)
+    print_alerts(settings, console)
+    assert f"given up, refused {REJECTIONS_BEFORE_GIVING_UP} times: HTTP 400" in console.export_text()
+    # It is over: nothing is asked any more.
+    asked = hook.requests
+    assert send_all(settings)["desk"] == Outcome("desk", 0)
+    assert hook.requests == asked
+
+
+def test_a_channel_that_refuses_everything_loses_nothing(tmp_path: Path, hook: Webhook) -> None:
+    """A wrong recipient, which some services answer with 400: it is the channel, not the events."""
+    settings = home(tmp_path, f"desk={hook.url}")
+    happen(settings, *"abcd")
+    hook.status = 400
+    for _ in range(REJECTIONS_BEFORE_GIVING_UP + 1):
+        asked = hook.requests
+        assert send_all(settings)["desk"] == Outcome("desk", 0, "HTTP 400")
+        assert hook.requests - asked <= 1 + REFUSALS_IN_A_ROUND
+    hook.status = 200
+    assert send_all(settings)["desk"] == Outcome("desk", 4)
+    assert sorted(hook.ids) == list("abcd")
+
+
 def test_a_channel_that_hangs_is_left_at_the_time_limit(tmp_path: Path, hook: Webhook) -> None:
     """It sends a byte now and then for ever, which no time-out of a single read ends."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -218,6 +281,42 @@ def test_a_test_message_reaches_every_channel(tmp_path: Path, hook: Webhook) -> 
     assert counts(settings) == {("desk", "pending"): 1}  # it is no delivery
     assert not try_channels(home(tmp_path, f"desk={hook.url}", f"down=json://127.0.0.1:{free_port()}"))
     assert not try_channels(home(tmp_path))
+
+
+def test_a_channel_that_asks_for_an_unknown_symbol_is_named(tmp_path: Path, hook: Webhook) -> None:
+    settings = home(tmp_path, f"desk={hook.url} symbols=SIL,GONE")
+    console = Console(record=True, width=120)
+    print_alerts(settings, console)
+    shown = console.export_text()
+    assert "warning OREWATCH_ALERTS: channel 'desk' asks for GONE, not in instruments.csv" in shown
+    assert "pa55w0rd" not in shown
+    with pytest.raises(SettingsError, match="channel 'desk' asks for GONE"):
+        try_channels(settings)
+    assert hook.requests == 0
+
+
+def test_status_names_what_could_not_be_sent(tmp_path: Path, hook: Webhook) -> None:
+    def status() -> list[str]:
+        console = Console(record=True, width=120)
+        print_status(settings, console)
+        return [line for line in console.export_text().splitlines() if line.startswith("Alerts")]
+
+    settings = home(tmp_path, f"desk={hook.url}", f"down=json://u:pa55w0rd@127.0.0.1:{free_port()}")
+    assert status() == []
+    assert not settings.alerts_dir.exists()
+    happen(settings, "a", "b")
+    assert status() == [f"Alerts not sent: {name}: 2 waiting (not tried yet)" for name in ("desk", "down")]
+    send_all(settings)
+    assert status() == ["Alerts not sent: down: 2 waiting (connection refused)"]
+    with journal(settings.alerts_dir) as notes:
+        notes.expire(time.time() + EXPIRES_AFTER)
+    happen(settings, "c")
+    send_all(settings)
+    settings = home(tmp_path, f"desk={hook.url}")
+    (line,) = status()
+    assert line == (
+        "Alerts not sent: down: 1 waiting (connection refused); 2 given up (gave up after a week: connection refused)"
+    )
 
 
 def test_many_processes_at_once_send_everything_once(tmp_path: Path, hook: Webhook) -> None:

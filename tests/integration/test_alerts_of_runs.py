@@ -6,6 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from pydantic import SecretStr
 
 from orchestration.alerts.deliver import tell
 from orchestration.alerts.journal import journal
@@ -14,6 +15,7 @@ from orchestration.build import build_definitions
 from orchestration.checks.flags import flags
 from orchestration.refresh import run_refresh
 from orchestration.settings import Settings
+from orchestration.storage.warehouse import rows
 from tests.jobs import small_seeds
 from tests.receivers import Webhook
 
@@ -58,8 +60,7 @@ def settings(tmp_path: Path, hook: Webhook) -> Settings:
         home=tmp_path / "home",
         seeds=small_seeds(tmp_path / "seeds", *MOVES, "DDD", levels=LEVELS),
         alerts=f"desk={hook.url}",
-        # Said here: `orewatch dev` in another test of this process leaves its own address in the environment.
-        ui_url="http://127.0.0.1:3000",
+        ui_url="https://ore.example.org",
     )
 
 
@@ -82,7 +83,7 @@ def run_job(settings: Settings, instance: dg.DagsterInstance) -> dg.ExecuteInPro
 
 
 def test_sensor_and_command_line_tell_each_event_once(
-    settings: Settings, hook: Webhook, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, hook: Webhook, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DAGSTER_HOME", str(settings.dagster_home))
     settings.dagster_home.mkdir(parents=True)
@@ -102,7 +103,7 @@ def test_sensor_and_command_line_tell_each_event_once(
         assert all(event_id.startswith("data|") and event_id.endswith(result.run_id) for event_id in failures)
         assert any("fetch_outcome" in event_id for event_id in failures)
         assert "DDD" in message["message"]
-        assert f"http://127.0.0.1:3000/runs/{result.run_id}" in message["message"]
+        assert f"https://ore.example.org/runs/{result.run_id}" in message["message"]
         assert "SIMULATED" not in message["title"] + message["message"]
         assert said == f"{len(told)} new events; desk: {len(told)} sent"
         assert len(hook.ids) == len(told)
@@ -112,18 +113,40 @@ def test_sensor_and_command_line_tell_each_event_once(
         (settings.root / "market_checks.json").unlink()
         assert run_job(settings, instance).success
         assert tick(settings, instance) == "0 new events"
-    # The command line, on the same instance; and a new day, which it tells itself.
+    # The command line, on the same instance; and a new day, which it tells itself. That evening a rule was edited, too:
+    # what it sees on every day of the past month is history.
     assert run_refresh(settings, RefreshConfig())
     assert len(hook.messages) == 1
     assert settings.files is not None
+    rules = settings.seeds / "move_rules.csv"
+    rules.write_text(rules.read_text("utf-8").replace("0.05", "0.002"), "utf-8")
     drop(settings.files, "CCC", [*history(MOVES["CCC"]), 130.0])
     assert run_refresh(settings, RefreshConfig())
     assert len(hook.messages) == 2
     (new,) = {event_id for event_id in hook.ids if event_id not in told and not event_id.startswith("data|")}
     assert new.startswith("CCC|")
+    (many,) = rows(settings.published_file, "select count(*) as hits from move_rule_hits where abs(score) < 0.004")
+    assert many["hits"] > 200
+    assert "Web UI:         https://ore.example.org\n" in capsys.readouterr().out
     with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
         assert tick(settings, instance) == "0 new events"
     assert len(hook.messages) == 2
+
+
+def test_an_unknown_symbol_of_a_channel_is_a_warning_of_the_refresh(
+    settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(settings.dagster_home))
+    assert settings.files is not None
+    for path in settings.files.glob("*.csv"):
+        path.unlink()
+    (channel,) = settings.channels
+    settings = settings.model_copy(update={"alerts": SecretStr(f"desk={channel.url} symbols=AAA,GONE")})
+    assert not run_refresh(settings, RefreshConfig())  # there is no file
+    said = capsys.readouterr().out
+    assert said.count("warning OREWATCH_ALERTS: channel 'desk' asks for GONE, not in instruments.csv") == 1
+    assert "stopped by fetch_outcome" in said
+    assert "pa55w0rd" not in said
 
 
 def test_a_run_whose_process_died_is_told_with_its_reason(settings: Settings, hook: Webhook) -> None:

@@ -1,13 +1,24 @@
 """The journal: each event once, each delivery accounted for, whatever happens in between."""
 
+import contextlib
 import datetime as dt
+import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from orchestration.alerts.journal import EXPIRES_AFTER, LONGEST_WAIT, RUN_PATIENCE, Journal, Judgement
+from orchestration.alerts.journal import (
+    EXPIRES_AFTER,
+    FILE,
+    LONGEST_WAIT,
+    REJECTIONS_BEFORE_GIVING_UP,
+    RUN_PATIENCE,
+    SCHEMA,
+    Journal,
+    Judgement,
+)
 from orchestration.alerts.messages import Alert
 from orchestration.channels import read_channels
 
@@ -118,6 +129,37 @@ def test_an_attempt_of_which_nothing_is_heard_is_doubtful(notes: Journal) -> Non
     assert {w.alert.event_id: w.doubtful for w in notes.waiting("desk")} == {"a": True, "b": False}
     notes.sent("desk", ["a"], NOW)
     assert ids(notes) == ["b"]
+
+
+def test_an_event_is_given_up_only_if_the_channel_accepts_others(notes: Journal) -> None:
+    notes.record([alert("a"), alert("b")], NOW)
+    ended(notes)
+    notes.deal_out([DESK], NOW, lambda _: None)
+
+    def refuse(event_id: str) -> int:
+        before = [w for w in notes.waiting("desk") if w.alert.event_id == event_id]
+        return notes.rejected("desk", before, "HTTP 400", doubtful=False)
+
+    assert [refuse("a") for _ in range(REJECTIONS_BEFORE_GIVING_UP + 1)] == [0] * (REJECTIONS_BEFORE_GIVING_UP + 1)
+    notes.sent("desk", ["b"], NOW + 1)
+    assert refuse("a") == 1
+    assert ids(notes) == []
+    (given_up,) = notes.last(["expired"], 9)
+    assert given_up.reason == f"given up, refused {REJECTIONS_BEFORE_GIVING_UP + 2} times: HTTP 400"
+    assert notes.expire(NOW + EXPIRES_AFTER + 1) == 0
+
+
+def test_a_journal_of_an_earlier_version_is_carried_on(tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as connection:
+        connection.executescript(SCHEMA)
+        assert "rejections" not in {name for _, name, *_ in connection.execute("pragma table_info(deliveries)")}
+    for _ in range(2):
+        opened = Journal(tmp_path)
+        opened.record([alert("a")], NOW)
+        ended(opened)
+        opened.deal_out([DESK], NOW, lambda _: None)
+        assert [w.rejections for w in opened.waiting("desk")] == [0]
+        opened.close()
 
 
 def test_many_hands_at_once_make_one_journal(tmp_path: Path) -> None:

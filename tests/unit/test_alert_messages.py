@@ -310,6 +310,19 @@ def test_a_failed_run_is_told_once_a_day_and_cause() -> None:
     assert len(runs.news(failed=True, causes=["ingest: another"], day=DAY + dt.timedelta(1))) == 1
 
 
+def test_a_check_that_goes_on_stopping_the_publication_is_told_once_a_day() -> None:
+    runs = Runs()
+    stopping = ("ingest", evaluated("fetch_outcome", False, {"symbol": "SIL", "error": "timeout"}, error=True))
+    for day in (DAY, DAY + dt.timedelta(1), DAY + dt.timedelta(2)):
+        (told,) = runs.news(stopping, failed=True, day=day)
+        assert (told.severity, told.session) == ("error", day)
+        assert runs.news(stopping, failed=True, day=day) == []
+    # A warning is told when it begins and when it changes, and does not come back with the day.
+    (milder,) = runs.news(failed_fetch("SIL"), day=DAY + dt.timedelta(2))
+    assert milder.severity == "warning"
+    assert runs.news(failed_fetch("SIL"), day=DAY + dt.timedelta(3)) == []
+
+
 def test_a_run_that_a_check_stopped_is_one_alert() -> None:
     (told,) = Runs().news(("ingest", evaluated("fetch_outcome", False, error=True)), failed=True)
     assert told.severity == "error"

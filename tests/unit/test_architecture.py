@@ -25,7 +25,7 @@ ALLOWED = {
     "build": {"market", "settings", "resources", "assets", "checks", "automation"},
     "definitions": {"build"},
     "instance": {"settings"},
-    "report": {"settings", "storage", "checks", "phrases"},
+    "report": {"settings", "storage", "alerts", "checks", "phrases"},
     "refresh": {
         "market",
         "settings",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestration.channels import Channel, read_channels
+from orchestration.channels import Channel, read_channels, unknown_symbols
 from orchestration.market.errors import SettingsError
 from orchestration.settings import Settings, load_settings
 
@@ -57,6 +57,10 @@ def test_a_channel_hears_what_it_wants(
         (f"desk={SECRET} severity=info,error", "allowed: one of info, warning, error"),
         (f"desk={SECRET} symbols=,", "allowed: symbols of instruments.csv"),
         (f"desk={SECRET} kinds=move kinds=level", "channel 'desk' has kinds twice"),
+        (
+            f"desk={SECRET} symbols=SIL,example.org/t0k3n",
+            "channel 'desk': symbols is not understood; allowed: symbols of",
+        ),
     ],
 )
 def test_a_wrong_text_is_one_line_without_its_secrets(text: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,6 +74,14 @@ def test_a_wrong_text_is_one_line_without_its_secrets(text: str, says: str, monk
     with pytest.raises(ValueError, match="alerts") as raw:
         Settings(alerts=text)
     assert "pa55w0rd" not in f"{raw.value} {raw.value!r}"
+
+
+def test_symbols_that_no_seed_names_are_named_without_the_url() -> None:
+    channels = read_channels(f"desk={SECRET} symbols=SIL,sil,GONE  mail={SECRET} symbols=SIL  all={SECRET}")
+    (line,) = unknown_symbols(channels, ["SIL", "SLV"])
+    assert line.startswith("OREWATCH_ALERTS: channel 'desk' asks for GONE, sil, not in instruments.csv; allowed: ")
+    assert "example.org" not in line
+    assert unknown_symbols(channels, ["SIL", "sil", "GONE"]) == []
 
 
 def test_a_url_is_never_represented() -> None:

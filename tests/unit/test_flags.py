@@ -1,10 +1,21 @@
 """What a market check flags: events that it has not seen, and no history."""
 
 import datetime as dt
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+import duckdb
 import pytest
 
-from orchestration.checks.flags import Event, Memory, Span, evaluate
+from orchestration.alerts import deliver
+from orchestration.alerts.journal import RUN_PATIENCE, journal
+from orchestration.checks.flags import Event, Flags, Memory, Span, evaluate, flags, note, remember
+from orchestration.market import universe
+from orchestration.settings import Settings
+from orchestration.storage.publish import publish
 
 MON, TUE, WED, THU = (dt.date(2026, 1, d) for d in (26, 27, 28, 29))
 
@@ -75,6 +86,120 @@ def test_a_new_instrument_flags_its_latest_session_only(tuesday: Memory) -> None
 def test_the_first_event_of_a_quiet_level_is_news_however_late_it_is_seen() -> None:
     quiet = evaluate([], {"A": Span(MON, TUE)}, Memory({"level": set()}, {}, {"A": Span(MON, MON)}))
     assert flagged(after(WED, latest=THU, memory=quiet)) == ["2026-01-28"]
+
+
+def redefined(*days: dt.date, latest: dt.date, memory: Memory) -> Memory:
+    """The same instrument seen by other definitions."""
+    return evaluate([event(d) for d in days], {"A": Span(MON - dt.timedelta(900), latest)}, memory, "other")
+
+
+def test_what_changed_definitions_see_in_sessions_that_were_known_is_no_news() -> None:
+    first = MON - dt.timedelta(days=900)
+    known = after(MON, latest=TUE, first=first)
+    # By equal definitions yesterday's event came late; by others it is history, like all they see there.
+    assert flagged(after(MON, TUE, latest=TUE, first=first, memory=known)) == ["2026-01-27"]
+    other = redefined(MON - dt.timedelta(7), MON, TUE, latest=TUE, memory=known)
+    assert flagged(other) == []
+    # From then on all of it is known, and what comes late is news again.
+    assert flagged(redefined(MON - dt.timedelta(7), MON, TUE, latest=WED, memory=other)) == []
+    late = redefined(MON - dt.timedelta(7), MON - dt.timedelta(3), MON, TUE, WED, latest=WED, memory=other)
+    assert flagged(late) == ["2026-01-23", "2026-01-28"]
+
+
+def test_changed_definitions_flag_what_is_later_than_all_that_was_known() -> None:
+    known = after(MON, latest=MON)
+    assert flagged(redefined(MON, TUE, WED, latest=WED, memory=known)) == ["2026-01-27", "2026-01-28"]
+
+
+def test_changed_definitions_leave_what_is_flagged(tuesday: Memory) -> None:
+    assert flagged(redefined(MON, TUE, latest=TUE, memory=tuesday)) == ["2026-01-27"]
+    assert flagged(redefined(MON, TUE, latest=WED, memory=tuesday)) == []
+
+
+def test_a_memory_of_an_earlier_version_knows_no_definitions(tmp_path: Path) -> None:
+    """The first refresh after an upgrade must not tell a month of what the new version sees."""
+    settings = published(tmp_path, "one")
+    shown = {"volatility": flags(settings, "volatility", ["volatility_spikes"])}
+    assert flagged(shown["volatility"].memory, "volatility_spikes") == ["2026-01-28"]
+    remember(settings, shown)
+    forget_all_but_wednesday(settings, "definitions")
+    (row,) = flags(settings, "volatility").rows
+    assert row["session_date"] == WED
+
+
+def test_definitions_travel_with_the_published_version(tmp_path: Path) -> None:
+    settings = published(tmp_path, "one")
+    remember(settings, {"volatility": flags(settings, "volatility", ["volatility_spikes"])})
+    forget_all_but_wednesday(settings)
+    assert len(flags(settings, "volatility").rows) == 3  # they came late
+    published(tmp_path, "two")
+    (row,) = flags(settings, "volatility").rows  # another definition sees them in what was there
+    assert row["session_date"] == WED
+
+
+def forget_all_but_wednesday(settings: Settings, *names: str) -> None:
+    """As if the check had never heard of the other two, nor of what is named."""
+    path = settings.root / "market_checks.json"
+    state = json.loads(path.read_text("utf-8"))
+    state["volatility"]["seen"]["volatility_spikes"] = ["A|2026-01-28|spike"]
+    for name in names:
+        del state["volatility"][name]
+    path.write_text(json.dumps(state), "utf-8")
+
+
+def test_all_groups_are_noted_with_one_look_at_seeds_and_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+
+    def counted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *args: opened.append(name) or function(*args)
+
+    monkeypatch.setattr(universe, "load_universe", counted("seeds", universe.load_universe))
+    monkeypatch.setattr(deliver, "journal", counted("journal", deliver.journal))
+    settings = published(tmp_path, "one")
+    spikes = flags(settings, "volatility", ["volatility_spikes"])
+    pair = {
+        "session_date": WED, "pair_id": "p", "symbol": "A", "long_symbol": "A", "short_symbol": "B",
+        "kind": "junior_senior", "spread_21d": 0.5, "z_252": 3.0, "percentile_252": None, "z_threshold": 2.0,
+    }  # fmt: skip
+    note(settings, {"volatility": spikes, "pairs": Flags({"p": [pair]}, Memory(), spikes.version), "moves": NOTHING})
+    assert opened == ["seeds", "journal"]
+    with journal(settings.alerts_dir) as notes:
+        notes.deal_out(settings.channels, time.time() + 2 * RUN_PATIENCE, lambda alert: opened.append(alert.event_id))
+    assert sorted(opened[2:]) == ["A|2026-01-28|spike", "p|2026-01-28|widening"]
+    note(settings, {"volatility": NOTHING})
+    assert opened[2:].count("journal") == 0
+
+
+NOTHING = Flags({}, Memory(), 0)
+
+
+def published(home: Path, definitions: str) -> Settings:
+    """A version with three spikes of one instrument, made by these definitions."""
+    settings = Settings(home=home)
+    settings.root.mkdir(parents=True, exist_ok=True)
+    warehouse = home / "warehouse.duckdb"
+    warehouse.unlink(missing_ok=True)
+    with duckdb.connect(str(warehouse)) as connection:
+        days = ", ".join(f"('A', date '{day}')" for day in (MON, TUE, WED))
+        connection.execute(f"create table daily_bars as from (values {days}) as t (symbol, session_date)")
+        connection.execute(
+            "create table volatility as select *, 0.5 as close_to_close_21, 0.25 as close_to_close_252,"
+            " 2.0 as volatility_ratio_21_252, 1.0 as volatility_percentile_252, true as spike_began from daily_bars"
+        )
+        connection.execute("create table instruments as select 'A' as symbol, 'Ag' as name")
+        connection.execute("create table trend as select *, 'up' as trend_state, 0.0 as drawdown from daily_bars")
+    grain = ("symbol", "session_date")
+    publish(
+        warehouse,
+        {**dict.fromkeys(("daily_bars", "volatility", "trend"), grain), "instruments": ("symbol",)},
+        settings.published_dir,
+        f"bars.{definitions}",
+        "sample",
+        True,
+    )
+    return settings
 
 
 def test_what_a_changed_rule_finds_in_the_past_is_no_news() -> None:

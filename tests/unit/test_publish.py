@@ -11,6 +11,8 @@ from orchestration.assets.models import dbt_complaint, dbt_failures, mart_grains
 from orchestration.assets.publish import audited_fingerprint
 from orchestration.market.errors import PublishError
 from orchestration.settings import Settings
+from orchestration.storage.fingerprint import definitions_of, fingerprint
+from orchestration.storage.lake import Lake
 from orchestration.storage.publish import current_manifest, publish
 from orchestration.storage.records import read_record, remove_records, write_record
 
@@ -37,6 +39,29 @@ def publish_once(
     mark: str = "f",
 ) -> int:
     return publish(warehouse, tables, published, mark, "files", False).version
+
+
+def test_a_fingerprint_names_the_definitions_apart(tmp_path: Path) -> None:
+    control, project = tmp_path / "control", tmp_path / "project"
+    control.mkdir()
+    (project / "models" / "marts").mkdir(parents=True)
+
+    def change(path: Path, text: str) -> tuple[bool, bool]:
+        """Whether the fingerprint, and whether its definitions, are others after a file has changed."""
+        before = fingerprint(Lake(tmp_path / "lake"), control, project)
+        path.write_text(text, "utf-8")
+        now = fingerprint(Lake(tmp_path / "lake"), control, project)
+        return now != before, definitions_of(now) != definitions_of(before)
+
+    assert change(control / "move_rules.parquet", "5 %") == (True, True)
+    assert change(control / "move_rules.parquet", "5 %") == (False, False)
+    assert change(control / "price_levels.parquet", "54") == (True, True)
+    assert change(project / "models" / "marts" / "level_events.sql", "select 1") == (True, True)
+    # One more day, another claim, other words: the same events in the same bars.
+    assert change(control / "sessions.parquet", "Friday") == (True, False)
+    assert change(control / "published_claims.parquet", "a claim") == (True, False)
+    assert change(project / "models" / "marts" / "level_events.yml", "words") == (True, False)
+    assert definitions_of("of an earlier version") == ""
 
 
 def test_a_version_holds_tables_parquet_and_manifest(warehouse: Path, tmp_path: Path) -> None:

@@ -1,0 +1,59 @@
+"""Why a message was not accepted, from what Apprise logs: what is doubtful, what is refused for good."""
+
+import logging
+
+import pytest
+
+from orchestration.alerts.send import Failure, _Log, failure_in
+
+HTTP = "Failed to send JSON POST notification: Something, error={}."
+SOCKET = "Socket Exception: {}"
+
+
+@pytest.mark.parametrize(
+    ("lines", "failure"),
+    [
+        ([HTTP.format(400)], Failure("HTTP 400", doubtful=False, for_good=True)),
+        ([HTTP.format(413)], Failure("HTTP 413", doubtful=False, for_good=True)),
+        ([HTTP.format(401)], Failure("HTTP 401", doubtful=False, for_good=False)),
+        ([HTTP.format(429)], Failure("HTTP 429", doubtful=False, for_good=False)),
+        ([HTTP.format(302)], Failure("HTTP 302", doubtful=False, for_good=False)),
+        ([HTTP.format(500)], Failure("HTTP 500", doubtful=True, for_good=False)),
+        # Slack says 200 and means no.
+        ([HTTP.format(200)], Failure("HTTP 200", doubtful=False, for_good=True)),
+        # One part or recipient of several took it.
+        (["Sent JSON POST notification.", HTTP.format(400)], Failure("HTTP 400", doubtful=True, for_good=True)),
+        ([HTTP.format(400), HTTP.format(503)], Failure("HTTP 400", doubtful=True, for_good=False)),
+        ([SOCKET.format("(554, b'5.7.1 spam')")], Failure("SMTP 554", doubtful=False, for_good=True)),
+        ([SOCKET.format("(451, b'later')")], Failure("SMTP 451", doubtful=False, for_good=False)),
+        ([SOCKET.format("(535, b'who are you')")], Failure("SMTP 535", doubtful=False, for_good=False)),
+        (
+            [SOCKET.format("{'me@example.org': (552, b'too large')}")],
+            Failure("SMTP 552", doubtful=False, for_good=True),
+        ),
+        ([SOCKET.format("[Errno 111] Connection refused")], Failure("connection refused", False, False)),
+        ([SOCKET.format("NewConnectionError(no route to host)")], Failure("no connection", False, False)),
+        (
+            [SOCKET.format("ConnectTimeoutError(timed out. (connect timeout=4))")],
+            Failure("no connection in time", doubtful=False, for_good=False),
+        ),
+        ([SOCKET.format("Read timed out.")], Failure("no answer in time", doubtful=True, for_good=False)),
+        ([SOCKET.format("Connection unexpectedly closed")], Failure("not accepted", doubtful=True, for_good=False)),
+        (["There is nothing to send."], Failure("not accepted", doubtful=True, for_good=True)),
+    ],
+)
+def test_a_failure_is_named(lines: list[str], failure: Failure) -> None:
+    assert failure_in(lines) == failure
+
+
+def test_the_words_of_a_message_are_no_reason() -> None:
+    """Its details show what was sent, which may itself tell of refused connections and time-outs."""
+    log = _Log()
+    for level, text in (
+        (logging.DEBUG, "JSON Payload: SIL: connection refused, error=404, Socket Exception: timed out"),
+        (logging.DEBUG, "Response Details:\r\nerror=503, timeout"),
+        (logging.WARNING, HTTP.format(400)),
+        (logging.DEBUG, SOCKET.format("Read timed out.")),
+    ):
+        log.handle(logging.LogRecord("apprise", level, __file__, 1, text, None, None))
+    assert log.lines == [HTTP.format(400), SOCKET.format("Read timed out.")]
