@@ -12,7 +12,7 @@ from orchestration import phrases
 from orchestration.alerts.overview import print_owed
 from orchestration.checks.flags import GROUPS, Flags, flags
 from orchestration.settings import Settings
-from orchestration.storage.publish import current_manifest
+from orchestration.storage.publish import PublishedManifest, current_manifest
 from orchestration.storage.warehouse import rows
 
 COVERAGE = """
@@ -97,9 +97,8 @@ def print_status(settings: Settings, console: Console | None = None) -> None:
     console = console or Console()
     print_header(console, settings)
     print_owed(settings, console)
-    manifest = current_manifest(settings.published_dir)
+    manifest = _published(settings, console)
     if manifest is None:
-        console.print("Nothing has been published yet; run: orewatch refresh")
         return
     console.print(f"Published version {manifest.version} of {manifest.published_at}")
     title = "SIMULATED coverage" if manifest.simulated else "Coverage"
@@ -121,9 +120,8 @@ def print_claims(settings: Settings, console: Console | None = None) -> None:
     """Every claim with our value and the verdict."""
     console = console or Console()
     print_header(console, settings)
-    manifest = current_manifest(settings.published_dir)
+    manifest = _published(settings, console)
     if manifest is None:
-        console.print("Nothing has been published yet; run: orewatch refresh")
         return
     table = _table(
         "SIMULATED claims" if manifest.simulated else "Claims",
@@ -142,6 +140,14 @@ def print_claims(settings: Settings, console: Console | None = None) -> None:
             f"[{style}]{row['verdict']}[/]",
         )
     console.print(table)
+
+
+def _published(settings: Settings, console: Console) -> PublishedManifest | None:
+    """The version that readers see; None, and a word about it, before the first."""
+    manifest = current_manifest(settings.published_dir)
+    if manifest is None:
+        console.print("Nothing has been published yet; run: orewatch refresh")
+    return manifest
 
 
 def _claim_value(measure: str, value: float | None) -> str:

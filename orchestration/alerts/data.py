@@ -17,8 +17,8 @@ from orchestration.alerts.journal import Judgement
 from orchestration.alerts.messages import Alert
 from orchestration.market.errors import OrewatchError
 
-# Steps whose checks are about the market; every other failed check is about the data.
-MARKET_STEPS = frozenset({"market_checks"})
+# The step whose checks are about the market; every other failed check is about the data.
+MARKET_STEP = "market_checks"
 
 # Columns that say which offender it is; the others say how bad it is today.
 IDENTITY = ("symbol", "session", "rule", "error")
@@ -52,7 +52,7 @@ def judge_run(
     alerts = []
     stopped = False
     for step, evaluation in evaluations:
-        if step in MARKET_STEPS:
+        if step == MARKET_STEP:
             continue
         name = f"{evaluation.asset_key.to_user_string()}:{evaluation.check_name}"
         if evaluation.passed:
@@ -68,7 +68,7 @@ def judge_run(
         failing[name] = state
     if not failed:
         # A fetch alone, the first half of a refresh from the command line, is no proof that all is well again.
-        if any(step in MARKET_STEPS for step, _ in evaluations):
+        if any(step == MARKET_STEP for step, _ in evaluations):
             failing.pop(RUN, None)
     elif not stopped:  # else the check has said it
         state = _digest([ended.isoformat(), *causes])

@@ -7,6 +7,7 @@ from pathlib import Path
 from orchestration.brief.facts import read_facts
 from orchestration.brief.page import Brief, render
 from orchestration.settings import Settings
+from orchestration.storage.records import write_text
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,7 @@ def write_brief(settings: Settings, session: dt.date | None = None) -> WrittenBr
     facts = read_facts(settings, session)
     brief = render(facts)
     folder = settings.briefs_dir
-    folder.mkdir(parents=True, exist_ok=True)
     written = WrittenBrief(facts.session, folder / f"{facts.session}.html", folder / f"{facts.session}.md", brief)
     for path, text in ((written.html, brief.html), (written.markdown, brief.markdown)):
-        # A reader sees the old page or the new one.
-        unfinished = path.with_name(f".{path.name}.part")
-        unfinished.write_text(text, "utf-8")
-        unfinished.replace(path)
+        write_text(path, text)
     return written

@@ -19,6 +19,7 @@ from typing import Any
 from orchestration.settings import Settings
 from orchestration.storage.fingerprint import definitions_of
 from orchestration.storage.publish import current_manifest
+from orchestration.storage.records import write_text
 from orchestration.storage.warehouse import rows
 
 SPANS = "select symbol, min(session_date) as first, max(session_date) as latest from daily_bars group by symbol"
@@ -254,10 +255,7 @@ def remember(settings: Settings, shown: Mapping[str, Flags]) -> None:
             "definitions": found.memory.definitions,
             "spans": {s: [span.first.isoformat(), span.latest.isoformat()] for s, span in found.memory.spans.items()},
         }
-    path = _state_path(settings)
-    temporary = path.with_suffix(".next")
-    temporary.write_text(json.dumps(state), "utf-8")
-    temporary.replace(path)
+    write_text(_state_path(settings), json.dumps(state))
 
 
 def evaluated_version(settings: Settings) -> int:

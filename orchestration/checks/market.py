@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 
+from orchestration.alerts.data import MARKET_STEP
 from orchestration.assets.publish import PUBLISHED
 from orchestration.checks.data_quality import offenders_table
 from orchestration.checks.group import CheckGroup
@@ -17,8 +18,6 @@ from orchestration.checks.pairs import pair_checks
 from orchestration.checks.volatility import volatility_checks
 from orchestration.market.universe import Universe
 from orchestration.settings import Settings
-
-STEP = "market_checks"
 
 
 def check_groups(universe: Universe) -> list[CheckGroup]:
@@ -38,7 +37,7 @@ def build_market_checks(universe: Universe, settings: Settings) -> dg.AssetCheck
     label = "SIMULATED prices. " if settings.simulated else ""
 
     @dg.multi_asset_check(
-        name=STEP,
+        name=MARKET_STEP,
         specs=[
             dg.AssetCheckSpec(name, asset=group.asset, additional_deps=[PUBLISHED], description=label + description)
             for group in groups

@@ -11,16 +11,21 @@ from pathlib import Path
 from orchestration.storage.lake import sync_folder
 
 
-def write_record(path: Path, fingerprint: str) -> None:
-    """Replace a record in one rename, so that a killed run leaves the old one, the new one or none."""
+def write_text(path: Path, text: str) -> None:
+    """Replace a file in one rename, so that readers and a killed run find the old one, the new one or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".next")
+    temporary = path.with_name(f".{path.name}.next")
     with temporary.open("w", encoding="utf-8") as sink:
-        json.dump({"fingerprint": fingerprint}, sink)
+        sink.write(text)
         sink.flush()
         os.fsync(sink.fileno())
     temporary.replace(path)
     sync_folder(path.parent)
+
+
+def write_record(path: Path, fingerprint: str) -> None:
+    """Replace a record."""
+    write_text(path, json.dumps({"fingerprint": fingerprint}))
 
 
 def read_record(path: Path) -> str | None:

@@ -38,7 +38,7 @@ ALLOWED = {
         "report",
         "resources",
     },
-    "cli": {"market", "settings", "assets", "alerts", "brief", "instance", "refresh", "report"},
+    "cli": {"market", "settings", "storage", "assets", "alerts", "brief", "instance", "refresh", "report"},
 }
 
 HEAVY = {
