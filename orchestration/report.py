@@ -24,6 +24,18 @@ CLAIMS = """
     from claim_checks order by session_date, claim_id
 """
 
+# Genuine ones only: a new basis changes thousands of values and corrects none.
+CORRECTIONS = """
+    select symbol, session_date, field, old_value, new_value, corrected_by, changed_at, is_large
+    from price_revisions
+    where
+        reason in ('correction', 'action')
+        and field not in ('adj_close', 'volume')
+        and changed_at >= (select max(changed_at) from price_revisions) - to_days(30)
+    order by is_large desc, changed_at desc, abs(corrected_by) desc, symbol, session_date, field
+"""
+
+CORRECTIONS_SHOWN = 8
 MOVES_SHOWN = 15
 LINES_SHOWN = 8
 
@@ -111,6 +123,36 @@ def print_status(settings: Settings, console: Console | None = None) -> None:
             _text(row["staleness_sessions"] or None),
             _text(row["last_fetch_status"]),
         )
+    console.print(table)
+    _print_corrections(console, "SIMULATED corrections" if manifest.simulated else "Corrections", settings)
+
+
+def _print_corrections(console: Console, title: str, settings: Settings) -> None:
+    """The vendor's latest corrections of prices and dividends, those that are large first and in bold."""
+    import duckdb
+
+    try:
+        found = rows(settings.published_file, CORRECTIONS)
+    except duckdb.BinderException:  # a version from before reasons were told apart
+        return
+    if not found:
+        return
+    table = _table(
+        f"{title} of the last 30 days with any", ("symbol", "session", "field"), ("from", "to", "by", "seen")
+    )
+    for row in found[:CORRECTIONS_SHOWN]:
+        table.add_row(
+            row["symbol"],
+            _text(row["session_date"]),
+            row["field"],
+            f"{row['old_value']:,g}",
+            f"{row['new_value']:,g}",
+            "" if row["corrected_by"] is None else f"{row['corrected_by']:+.2%}",
+            f"{row['changed_at']:%Y-%m-%d}",
+            style="bold" if row["is_large"] else "",
+        )
+    if len(found) > CORRECTIONS_SHOWN:
+        table.caption = f"and {len(found) - CORRECTIONS_SHOWN} more; price_revisions has all"
     console.print(table)
 
 

@@ -134,10 +134,16 @@ def _compare_table(
             return TableComparison(table, problem=f"{dict(zip(grain, map(str, repeated), strict=False))} stands twice")
     counts = connection.execute(_render(_COUNTS, **asked)).fetchone()
     assert counts is not None  # noqa: S101  (an aggregate without groups is one row)
-    both, only_left, only_right, largest, *differing = counts
-    by_column = dict(zip(values, differing, strict=True))
+    both, only_left, only_right, largest = counts[:4]
+    by_column: dict[str, int] = dict(zip(values, counts[4:], strict=True))
     result = TableComparison(
-        table, both, both * len(columns.keys() - set(ignored)), float(largest), sum(differing), only_left, only_right
+        table,
+        both,
+        both * len(columns.keys() - set(ignored)),
+        float(largest),
+        sum(by_column.values()),
+        only_left,
+        only_right,
     )
     if result.equal:
         return result

@@ -43,7 +43,19 @@ ALLOWED = {
         "progress",
         "report",
     },
-    "cli": {"market", "settings", "assets", "alerts", "brief", "instance", "rebuild", "rebuild_report", "refresh", "report", "as_of"},
+    "cli": {
+        "market",
+        "settings",
+        "assets",
+        "alerts",
+        "brief",
+        "instance",
+        "rebuild",
+        "rebuild_report",
+        "refresh",
+        "report",
+        "as_of",
+    },
 }
 
 HEAVY = {
