@@ -127,9 +127,8 @@ def _print_fact(console: Console, label: str, fact: Then) -> None:
         if fact.changed
         else "the same now"
     )
-    table = Table(
-        title=f"{label}{escape(fact.what)}: {state}", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD
-    )
+    console.print(f"[bold]{label}{escape(fact.what)}: {state}[/]", soft_wrap=True, highlight=False)
+    table = Table(box=box.SIMPLE_HEAD)
     for name in ("", "then", "now"):
         table.add_column(name, overflow="fold")
     for name in fact.then or fact.now or {}:

@@ -110,6 +110,7 @@ class History:
         self.drop = folder / "drop"
         self.drop.mkdir(parents=True)
         self.seeds = folder / "seeds"
+        self.seeds.mkdir()
         self.home = folder / "home"
         self.vendors = {symbol: self._vendor() for symbol in SYMBOLS}
         self.watched = list(SYMBOLS[: self.random.randint(2, 3)])
