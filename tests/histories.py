@@ -220,9 +220,16 @@ class History:
         """What is watched now."""
         return load_universe(self.seeds)
 
-    def ingest(self, lake: Lake) -> None:
-        """Take what lies in the drop folder into a lake."""
+    def ingest(self, root: Path) -> Lake:
+        """Take what lies in the drop folder, and the seeds, into `root`/lake and `root`/control."""
         from orchestration.assets.ingestion import ingest
+        from orchestration.market.calendar import closed_sessions_of
+        from orchestration.storage.control import control_tables, store_control
 
+        lake = Lake(root / "lake")
         lake.prepare()
-        ingest(self.universe, FilesSource(self.drop), "files", lake, NOW, EVERYTHING)
+        universe = self.universe
+        ingest(universe, FilesSource(self.drop), "files", lake, NOW, EVERYTHING)
+        sessions = closed_sessions_of((i.calendar for i in universe.instruments), NOW)
+        store_control(root / "control", control_tables(universe, sessions))
+        return lake

@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 
 from orchestration.assets.ingestion import ingest
+from orchestration.market.calendar import closed_sessions_of
 from orchestration.market.universe import load_universe
 from orchestration.sources.files import FilesSource
+from orchestration.storage.control import control_tables, store_control
 from orchestration.storage.lake import Lake
+from orchestration.storage.warehouse import rows as query
 from tests.histories import EVERYTHING, NOW, SESSIONS, History, Vendor
 from tests.jobs import small_seeds
-from tests.revisions_sql import RevisionModels
+from tests.models_sql import CompiledModels
 
 pytestmark = pytest.mark.integration
 
@@ -20,18 +23,29 @@ RULES = "vendor,all,,price_correction,1,0.005,\n"
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> RevisionModels:
-    return RevisionModels(tmp_path_factory.mktemp("compiled"))
+def models(tmp_path_factory: pytest.TempPathFactory) -> CompiledModels:
+    return CompiledModels(tmp_path_factory.mktemp("compiled"), "price_revisions")
+
+
+def revisions(models: CompiledModels, root: Path) -> list[dict]:
+    """The rows of price_revisions."""
+    warehouse = root / "warehouse.duckdb"
+    warehouse.unlink(missing_ok=True)
+    models.build(root, warehouse)
+    return query(warehouse, "select * from price_revisions order by symbol, changed_at, session_date, field")
 
 
 class Told:
     """A lake that one vendor tells its prices to."""
 
-    def __init__(self, folder: Path, models: RevisionModels, sessions: int = len(SESSIONS)) -> None:
-        self.models, self.lake, self.drop = models, Lake(folder / "lake"), folder / "drop"
+    def __init__(self, folder: Path, models: CompiledModels, sessions: int = len(SESSIONS)) -> None:
+        self.models, self.root, self.drop = models, folder, folder / "drop"
         self.universe = load_universe(small_seeds(folder / "seeds", "AAA", rules=RULES))
         self.drop.mkdir()
+        self.lake = Lake(folder / "lake")
         self.lake.prepare()
+        closed = closed_sessions_of(["XNYS"], NOW)
+        store_control(folder / "control", control_tables(self.universe, closed))
         self.sessions = SESSIONS[-sessions:]
         self.vendor = Vendor(
             {
@@ -53,11 +67,11 @@ class Told:
         return Counter((row["field"], row["reason"]) for row in self.rows())
 
     def rows(self) -> list[dict]:
-        return self.models.revisions(self.lake.root, self.universe)
+        return revisions(self.models, self.root)
 
 
 @pytest.fixture
-def told(tmp_path: Path, models: RevisionModels) -> Told:
+def told(tmp_path: Path, models: CompiledModels) -> Told:
     return Told(tmp_path, models)
 
 
@@ -65,7 +79,7 @@ PRICES = ("open", "high", "low", "close", "adj_close", "volume")
 
 
 @pytest.mark.parametrize("sessions", [90, 3])
-def test_a_split_is_no_correction(sessions: int, tmp_path: Path, models: RevisionModels) -> None:
+def test_a_split_is_no_correction(sessions: int, tmp_path: Path, models: CompiledModels) -> None:
     told = Told(tmp_path, models, sessions)
     before = told.sessions[-2]
     told.deliver(before)
@@ -77,7 +91,7 @@ def test_a_split_is_no_correction(sessions: int, tmp_path: Path, models: Revisio
 
 @pytest.mark.parametrize("sessions", [90, 3])
 def test_a_dividend_named_late_is_an_action_and_moves_adjusted_closes_only(
-    sessions: int, tmp_path: Path, models: RevisionModels
+    sessions: int, tmp_path: Path, models: CompiledModels
 ) -> None:
     told = Told(tmp_path, models, sessions)
     told.deliver()
@@ -140,15 +154,14 @@ def test_what_was_unknown_is_filled_and_what_became_unknown_withdrawn(told: Told
 
 
 @pytest.mark.parametrize("seed", [*range(3), *(pytest.param(seed, marks=pytest.mark.torture) for seed in range(3, 40))])
-def test_a_reason_never_changes(seed: int, tmp_path: Path, models: RevisionModels) -> None:
+def test_a_reason_never_changes(seed: int, tmp_path: Path, models: CompiledModels) -> None:
     history = History(2000 + seed, tmp_path, forgetful=bool(seed % 2))
-    lake = Lake(tmp_path / "lake")
     known: dict[tuple, dict] = {}
     for _ in history.steps(5):
-        history.ingest(lake)
+        history.ingest(tmp_path)
         rows = {
             (row["symbol"], row["session_date"], row["field"], row["changed_at"]): row
-            for row in models.revisions(lake.root, history.universe)
+            for row in revisions(models, tmp_path)
         }
         # Of a symbol that is not watched any more nothing is shown.
         watched = {key: row for key, row in known.items() if key[0] in history.watched}

@@ -24,24 +24,22 @@ def newest(lake: Lake, symbols: list[str]) -> pd.DataFrame:
 def lived(seed: int, folder: Path, forgetful: bool) -> tuple[History, Lake]:
     """A history, every delivery of it taken."""
     history = History(seed, folder, forgetful)
-    lake = Lake(folder / "lake")
     for _ in history.steps(2 + seed % 6):
-        history.ingest(lake)
+        lake = history.ingest(folder)
     return history, lake
 
 
 @pytest.mark.parametrize("seed", [*FEW, *MANY])
 def test_the_last_word_counts(seed: int, tmp_path: Path) -> None:
     history, lake = lived(seed, tmp_path, forgetful=False)
-    fresh = Lake(tmp_path / "fresh")
-    history.ingest(fresh)
+    fresh = history.ingest(tmp_path / "fresh")
     then, now = newest(lake, history.watched), newest(fresh, history.watched)
     pd.testing.assert_frame_equal(then[VALUES], now[VALUES], check_exact=True)
     # Its noise is not stored again.
     assert (then["adj_close"] / now["adj_close"] - 1).abs().max() <= ADJ_CLOSE_TOLERANCE
     # A second look finds nothing.
     rows = lake.read("bars").num_rows
-    history.ingest(lake)
+    history.ingest(tmp_path)
     assert lake.read("bars").num_rows == rows
 
 
