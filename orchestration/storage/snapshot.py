@@ -51,12 +51,6 @@ def first_observation(lake: Lake) -> dt.datetime | None:
     return found
 
 
-def last_observation(lake: Lake) -> dt.datetime | None:
-    """When the newest stored version of any bar was seen, likewise."""
-    found: dt.datetime | None = pc.max(lake.read("bars", ["observed_at"])["observed_at"]).as_py()
-    return found
-
-
 def _copy_known(path: Path, copy: Path, until: dt.datetime | None) -> None:
     if until is None:
         link(path, copy)
