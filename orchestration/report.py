@@ -31,11 +31,12 @@ CORRECTIONS = """
     where
         reason in ('correction', 'action')
         and field not in ('adj_close', 'volume')
-        and changed_at >= (select max(changed_at) from price_revisions) - to_days(30)
+        and changed_at >= ?
     order by is_large desc, changed_at desc, abs(corrected_by) desc, symbol, session_date, field
 """
 
 CORRECTIONS_SHOWN = 8
+CORRECTIONS_DAYS = 30
 MOVES_SHOWN = 15
 LINES_SHOWN = 8
 
@@ -132,13 +133,16 @@ def _print_corrections(console: Console, title: str, settings: Settings) -> None
     import duckdb
 
     try:
-        found = rows(settings.published_file, CORRECTIONS)
+        since = dt.datetime.now(dt.UTC).replace(tzinfo=None) - dt.timedelta(days=CORRECTIONS_DAYS)
+        found = rows(settings.published_file, CORRECTIONS, [since])
     except duckdb.BinderException:  # a version from before reasons were told apart
         return
     if not found:
         return
     table = _table(
-        f"{title} of the last 30 days with any", ("symbol", "session", "field"), ("from", "to", "by", "seen")
+        f"{title} seen in the last {CORRECTIONS_DAYS} days",
+        ("symbol", "session", "field"),
+        ("from", "to", "by", "seen"),
     )
     for row in found[:CORRECTIONS_SHOWN]:
         table.add_row(

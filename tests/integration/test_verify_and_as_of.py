@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 import pytest
+from filelock import FileLock
 from typer.testing import CliRunner
 
 from orchestration.as_of import build_as_of, explain_event, explain_session, parse_moment
@@ -55,7 +56,7 @@ def corrected(tmp_path_factory: pytest.TempPathFactory) -> tuple[ClockedSettings
     rules = "daily,all,,return_1d,1,0.05,\nvendor,all,,price_correction,1,0.005,\n"
     settings = ClockedSettings(
         source="files",
-        home=folder / "home",
+        home=folder / "ho'me",
         files=folder / "drop",
         seeds=small_seeds(folder / "seeds", "AAA", levels=f"zone,AAA,54,56,support,{SESSIONS[0]},\n", rules=rules),
         moment=NOW,
@@ -171,8 +172,16 @@ def test_verify_finds_every_kind_of_difference(
 
     assert settings.files is not None
     ingest(load_universe(settings.seeds), FilesSource(settings.files), "files", lake, NOW, PlanRules(None))
-    found = verify(settings)
+    free = []
+
+    def refreshing(done: int, total: int, line: str) -> None:
+        if line.startswith("rebuilt"):  # somebody else may refresh meanwhile
+            with FileLock(settings.lock_path, timeout=0):
+                free.append(line)
+
+    found = verify(settings, refreshing)
     assert found.equal
+    assert len(free) > 30
     assert len(found.tables) == len(current_manifest(settings.published_dir).rows)  # type: ignore[union-attr]
 
     file = settings.published_file.resolve()
