@@ -85,6 +85,45 @@ def verify_claims() -> None:
 
 
 @app.command()
+def verify() -> None:
+    """Rebuild every published table from the lake and compare, cell by cell; exit code 1 if anything differs."""
+    with readable_errors():
+        from orchestration.rebuild import ending_cleanly
+        from orchestration.rebuild_report import run_verify
+        from orchestration.settings import load_settings
+
+        with ending_cleanly():
+            equal = run_verify(load_settings())
+        if not equal:
+            raise typer.Exit(1)
+
+
+@app.command(name="as-of")
+def as_of(
+    moment: Annotated[str, typer.Argument(help="2026-06-24T20:30, UTC unless it names a zone; or a date, its end.")],
+    to: Annotated[str, typer.Option(help="Folder of the tables; below as_of/ in the source's home without it.")] = "",
+    event: Annotated[str, typer.Option(help="Show this event of level_events then and now, by its event_id.")] = "",
+    symbol: Annotated[str, typer.Option(help="Show a session of this symbol then and now; needs --date.")] = "",
+    date: Annotated[str, typer.Option(help="The session, YYYY-MM-DD; needs --symbol.")] = "",
+) -> None:
+    """Build the tables as they were known at a past moment, to see what a past alert rested on."""
+    with readable_errors():
+        from pathlib import Path
+
+        from orchestration.as_of import parse_moment
+        from orchestration.rebuild import ending_cleanly
+        from orchestration.rebuild_report import run_as_of
+        from orchestration.settings import load_settings
+
+        if bool(symbol) != bool(date) or (event and symbol):
+            raise OrewatchError("--event, --symbol, --date: allowed: an event alone, or a symbol and a date together")
+        at, session = parse_moment(moment), _session(date)
+        folder = Path(to).expanduser().resolve() if to else None
+        with ending_cleanly():
+            run_as_of(load_settings(), at, folder, event or None, (symbol, session) if session else None)
+
+
+@app.command()
 def brief(
     date: Annotated[str, typer.Option(help="A past session, YYYY-MM-DD; the latest without it.")] = "",
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the brief as Markdown as well.")] = False,

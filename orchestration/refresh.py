@@ -5,7 +5,6 @@ import io
 import logging
 import sqlite3
 import sys
-import time
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,7 +12,6 @@ from typing import Any
 import dagster as dg
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from orchestration.alerts.data import cause
 from orchestration.alerts.deliver import Report, open_journal, tell
@@ -24,13 +22,11 @@ from orchestration.checks.flags import evaluated_version
 from orchestration.checks.market import check_groups
 from orchestration.instance import fail_dead_runs, prepare_instance, process_tags
 from orchestration.market.universe import Universe, load_universe
+from orchestration.progress import shown_on
 from orchestration.report import print_flags, print_header
-from orchestration.resources import ProgressReporter
 from orchestration.settings import DBT_PROJECT_DIR, Settings
 from orchestration.storage.publish import current_manifest
-
-# Where there is no terminal to draw a bar on.
-SECONDS_BETWEEN_LINES = 5.0
+from orchestration.storage.scratch import sweep
 
 
 def run_refresh(settings: Settings, config: RefreshConfig, console: Console | None = None) -> bool:
@@ -49,10 +45,11 @@ def run_refresh(settings: Settings, config: RefreshConfig, console: Console | No
     print_header(console, settings)
     print_wrong_filters(settings, universe, console)
     prepare_instance(settings)
-    with _progress(console) as progress, _quiet(), dg.DagsterInstance.get() as instance:
+    with shown_on(console) as progress, _quiet(), dg.DagsterInstance.get() as instance:
         # Before any run of this refresh can end: what ended earlier is no news.
         open_journal(settings)
         fail_dead_runs(instance)
+        sweep(settings.root)  # what a killed verification left
         definitions = build_definitions(
             settings, resources={"progress": dg.ResourceDefinition.hardcoded_resource(progress)}
         )
@@ -116,37 +113,6 @@ def _print_alerts(console: Console, settings: Settings, told: Report) -> None:
         console.print(f"Alerts:         {escape(outcome.text)}", highlight=False)
     if told.events and not settings.channels:
         console.print(f"Alerts:         {told.events} noted; to have them sent, set OREWATCH_ALERTS")
-
-
-@contextlib.contextmanager
-def _progress(console: Console) -> Iterator[ProgressReporter]:
-    """Something that shows how far it is: a bar on a terminal, a line now and then where there is none."""
-    if not console.is_terminal:
-        yield _lines_now_and_then(console)
-        return
-    with Progress(
-        SpinnerColumn(),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}"),
-        console=console,
-        transient=True,
-    ) as bar:
-        task = bar.add_task("starting", total=None)
-        yield lambda done, total, line: bar.update(task, description=line, completed=done, total=total or None)
-
-
-def _lines_now_and_then(console: Console) -> ProgressReporter:
-    shown_at = time.monotonic()
-
-    def report(done: int, total: int, line: str) -> None:
-        nonlocal shown_at
-        if time.monotonic() - shown_at >= SECONDS_BETWEEN_LINES:
-            shown_at = time.monotonic()
-            console.print(f"[{done}/{total}] {line}" if total else line, markup=False, highlight=False)
-
-    return report
 
 
 @contextlib.contextmanager

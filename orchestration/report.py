@@ -25,6 +25,19 @@ CLAIMS = """
     from claim_checks order by session_date, claim_id
 """
 
+# Genuine ones only: a new basis changes thousands of values and corrects none.
+CORRECTIONS = """
+    select symbol, session_date, field, old_value, new_value, corrected_by, changed_at, is_large
+    from price_revisions
+    where
+        reason in ('correction', 'action')
+        and field not in ('adj_close', 'volume')
+        and changed_at >= ?
+    order by is_large desc, changed_at desc, abs(corrected_by) desc, symbol, session_date, field
+"""
+
+CORRECTIONS_SHOWN = 8
+CORRECTIONS_DAYS = 30
 MOVES_SHOWN = 15
 LINES_SHOWN = 8
 
@@ -113,6 +126,39 @@ def print_status(settings: Settings, console: Console | None = None) -> None:
             _text(row["staleness_sessions"] or None),
             _text(row["last_fetch_status"]),
         )
+    console.print(table)
+    _print_corrections(console, "SIMULATED corrections" if manifest.simulated else "Corrections", settings)
+
+
+def _print_corrections(console: Console, title: str, settings: Settings) -> None:
+    """The vendor's latest corrections of prices and dividends, those that are large first and in bold."""
+    import duckdb
+
+    try:
+        since = dt.datetime.now(dt.UTC).replace(tzinfo=None) - dt.timedelta(days=CORRECTIONS_DAYS)
+        found = rows(settings.published_file, CORRECTIONS, [since])
+    except duckdb.BinderException:  # a version from before reasons were told apart
+        return
+    if not found:
+        return
+    table = _table(
+        f"{title} seen in the last {CORRECTIONS_DAYS} days",
+        ("symbol", "session", "field"),
+        ("from", "to", "by", "seen"),
+    )
+    for row in found[:CORRECTIONS_SHOWN]:
+        table.add_row(
+            row["symbol"],
+            _text(row["session_date"]),
+            row["field"],
+            f"{row['old_value']:,g}",
+            f"{row['new_value']:,g}",
+            "" if row["corrected_by"] is None else f"{row['corrected_by']:+.2%}",
+            f"{row['changed_at']:%Y-%m-%d}",
+            style="bold" if row["is_large"] else "",
+        )
+    if len(found) > CORRECTIONS_SHOWN:
+        table.caption = f"and {len(found) - CORRECTIONS_SHOWN} more; price_revisions has all"
     console.print(table)
 
 

@@ -13,6 +13,7 @@ from orchestration.settings import Settings
 
 DAILY_BARS = dg.AssetKey("daily_bars")
 COVERAGE = dg.AssetKey("data_coverage")
+REVISIONS = dg.AssetKey("price_revisions")
 
 # A feed whose recent ranges contradict their closes this often is broken, whatever single bars say.
 BROKEN_FEED_SESSIONS = 63
@@ -87,6 +88,30 @@ BROKEN_FEEDS = """
     from recent group by symbol having ranges_rejected >= ? * count(*) order by symbol
 """
 
+# Readers of the published version have been told of those that stand in it.
+LARGE_CORRECTIONS = """
+    select symbol, session_date as session, field, old_value, new_value, corrected_by, reason, changed_at
+    from price_revisions where is_large order by abs(corrected_by) desc, symbol, session_date, field
+"""
+
+NEW_LARGE_CORRECTIONS = """
+    select
+        found.symbol, found.session_date as session, found.field, found.old_value, found.new_value, found.corrected_by,
+        found.reason, found.changed_at
+    from price_revisions as found
+    anti join published.price_revisions as known
+        on
+            found.symbol = known.symbol
+            and found.session_date = known.session_date
+            and found.field = known.field
+            and found.changed_at = known.changed_at
+    where found.is_large
+    order by abs(found.corrected_by) desc, found.symbol, found.session_date, found.field
+"""
+
+# Rows of a table that a person would still read.
+CORRECTIONS_SHOWN = 50
+
 
 def build_data_checks() -> dg.AssetChecksDefinition:
     """All data checks, in one step."""
@@ -126,6 +151,12 @@ def build_data_checks() -> dg.AssetChecksDefinition:
                 asset=DAILY_BARS,
                 description="Open, high and low of each instrument have lately agreed with its closes.",
             ),
+            dg.AssetCheckSpec(
+                "no_large_corrections",
+                asset=REVISIONS,
+                description="Since the published version the vendor has corrected no price and no dividend by as much"
+                " as the rules price_correction of move_rules.csv say. A new basis is no correction.",
+            ),
         ],
         can_subset=True,
         required_resource_keys={"settings", "warehouse_lock"},
@@ -147,6 +178,7 @@ def build_data_checks() -> dg.AssetChecksDefinition:
                 "feeds are broken",
                 dg.AssetCheckSeverity.WARN,
             ),
+            _corrections(settings),
         ]
         # Before Dagster hears of it: the publication that it then starts reads the record.
         record_audit(settings, results)
@@ -216,6 +248,26 @@ def _lost_sessions(settings: Settings) -> list[dict[str, Any]]:
     if not settings.published_file.exists():
         return []
     return rows(settings.warehouse_path, LOST_SESSIONS, attached={"published": settings.published_file})
+
+
+def _corrections(settings: Settings) -> dg.AssetCheckResult:
+    """The check `no_large_corrections`; each is told once, as long as publications follow."""
+    from orchestration.storage.warehouse import rows
+
+    if settings.published_file.exists():
+        attached = {"published": settings.published_file}
+        found = rows(settings.warehouse_path, NEW_LARGE_CORRECTIONS, attached=attached)
+    else:
+        found = rows(settings.warehouse_path, LARGE_CORRECTIONS)
+    bars = {(row["symbol"], row["session"]) for row in found}
+    return dg.AssetCheckResult(
+        asset_key=REVISIONS,
+        check_name="no_large_corrections",
+        passed=not found,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"the vendor corrected {len(bars)} bars" if found else "no large corrections",
+        metadata=offenders_table(found[:CORRECTIONS_SHOWN]),
+    )
 
 
 def _result(

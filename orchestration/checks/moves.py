@@ -8,7 +8,7 @@ import dagster as dg
 
 from orchestration import phrases
 from orchestration.checks.group import PLOT_DAYS, CheckGroup, Row, and_more
-from orchestration.market.universe import MoveRule, Universe
+from orchestration.market.universe import DATA_MEASURES, MoveRule, Universe
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,11 +30,11 @@ RETURNS = """
 
 def move_checks(universe: Universe) -> CheckGroup:
     """The checks of all move rules."""
-    rules = {rule.rule_id: rule for rule in universe.move_rules}
+    rules = {rule.rule_id: rule for rule in universe.move_rules if rule.measure not in DATA_MEASURES}
     return CheckGroup(
         "moves",
         LARGE_MOVES,
-        {rule.rule_id: describe(rule) for rule in universe.move_rules},
+        {name: describe(rule) for name, rule in rules.items()},
         lambda name, rows: summary(rules[name], rows),
         plot,
         hidden=SAID_BY_THE_RULE,
@@ -68,6 +68,7 @@ def describe(rule: MoveRule) -> str:
         "percentile": f"return at or beyond the percentile {rule.threshold:g}, or 1 less it, {before}",
         "volume_ratio": f"large move on {rule.threshold:g} or more times the median volume of the {rule.sessions} "
         "sessions before it",
+        "price_correction": f"price or dividend corrected by {rule.threshold:.1%} or more by the vendor",
     }[rule.measure]
     return f"No {what}, in {who}."
 

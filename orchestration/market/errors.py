@@ -24,3 +24,7 @@ class LakeError(OrewatchError):
 
 class PublishError(OrewatchError):
     """A version could not be published; readers stay on the last good one."""
+
+
+class RebuildError(OrewatchError):
+    """Tables could not be built beside the warehouse; nothing that readers see has changed."""

@@ -74,7 +74,11 @@ MOVE_MEASURES = {
     "robust_z": MoveMeasure((252,), *_SCORE),
     "percentile": MoveMeasure((252,), 0.51, 1.0, "a fraction: p means p or above, 1 - p or below"),
     "volume_ratio": MoveMeasure((20,), 1.0, 100.0, "a multiple of the median volume"),
+    "price_correction": MoveMeasure((1,), *_RETURN),
 }
+
+# Of these a data check tells, not a market check: it was the vendor who moved the price.
+DATA_MEASURES = frozenset({"price_correction"})
 
 
 def _blank_is_none(value: object) -> object:
@@ -175,7 +179,7 @@ class Pair(SeedRow):
 
 
 class MoveRule(SeedRow):
-    """When a move is large: a score, its window and the threshold it must reach; a row of move_rules.csv."""
+    """When a move, or a correction, is large: a score, its window and its threshold; a row of move_rules.csv."""
 
     rule_id: Identifier
     scope: Literal["all", "asset_class", "tier", "symbol"]

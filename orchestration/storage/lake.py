@@ -145,7 +145,7 @@ class Lake:
             LakeError: a file cannot be read; the message names it.
         """
         wanted = None if symbols is None else ds.field("symbol").isin(list(symbols))
-        parts = [self._read_file(path, columns, wanted) for path in sorted((self.root / dataset).glob("*.parquet"))]
+        parts = [read_parquet_file(path, columns, wanted) for path in sorted((self.root / dataset).glob("*.parquet"))]
         schema = DATASETS[dataset]
         if columns is not None:
             schema = pa.schema([schema.field(name) for name in columns])
@@ -185,18 +185,24 @@ class Lake:
         log = self.read("fetches", ["symbol", "status", "observed_at"]).sort_by("observed_at")
         return dict(zip(log["symbol"].to_pylist(), log["status"].to_pylist(), strict=True))
 
-    def _read_file(self, path: Path, columns: list[str] | None = None, wanted: ds.Expression | None = None) -> pa.Table:
-        try:
-            return pq.read_table(path, columns=columns, filters=wanted, partitioning=None)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise LakeError(f"{path}: cannot be read as Parquet ({_first_line(error)})") from error
-
     def _write(self, path: Path, table: pa.Table) -> None:
         try:
             write_parquet(path, table)
         except OSError as error:
             reason = error.strerror or _first_line(error)
             raise LakeError(f"{path}: cannot be written ({reason}); nothing of this batch part was stored") from error
+
+
+def read_parquet_file(path: Path, columns: list[str] | None = None, wanted: ds.Expression | None = None) -> pa.Table:
+    """The rows of one file of the lake.
+
+    Raises:
+        LakeError: it cannot be read; the message names it.
+    """
+    try:
+        return pq.read_table(path, columns=columns, filters=wanted, partitioning=None)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise LakeError(f"{path}: cannot be read as Parquet ({_first_line(error)})") from error
 
 
 def write_parquet(path: Path, table: pa.Table) -> None:

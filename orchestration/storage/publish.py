@@ -84,7 +84,7 @@ def publish(
             source=source,
             simulated=simulated,
             published_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-            rows=_copy_tables(warehouse, tables, building),
+            rows=write_version(warehouse, tables, building),
         )
         (building / "manifest.json").write_text(json.dumps(asdict(manifest), indent=2) + "\n", "utf-8")
         for path in building.iterdir():
@@ -102,8 +102,14 @@ def publish(
     return manifest
 
 
-def _copy_tables(warehouse: Path, tables: Mapping[str, Sequence[str]], folder: Path) -> dict[str, int]:
-    """Write the tables into market.duckdb and one Parquet file each; returns their row counts."""
+def write_version(warehouse: Path, tables: Mapping[str, Sequence[str]], folder: Path) -> dict[str, int]:
+    """Write the tables into market.duckdb and one Parquet file each; returns their row counts.
+
+    Args:
+        warehouse: the DuckDB file with the tables.
+        tables: for each table the columns that order it.
+        folder: an empty one.
+    """
     import duckdb
 
     from orchestration.storage.warehouse import literal

@@ -26,6 +26,11 @@ ALLOWED = {
     "definitions": {"build"},
     "instance": {"settings"},
     "report": {"settings", "storage", "alerts", "checks", "phrases"},
+    "progress": {"resources"},
+    "rebuild": {"market", "settings", "storage", "assets", "resources"},
+    "verify": {"market", "settings", "storage", "assets", "resources", "rebuild"},
+    "as_of": {"market", "settings", "storage", "assets", "resources", "rebuild"},
+    "rebuild_report": {"settings", "storage", "progress", "report", "verify", "as_of"},
     "refresh": {
         "market",
         "settings",
@@ -35,10 +40,23 @@ ALLOWED = {
         "alerts",
         "build",
         "instance",
+        "progress",
         "report",
-        "resources",
     },
-    "cli": {"market", "settings", "storage", "assets", "alerts", "brief", "instance", "refresh", "report"},
+    "cli": {
+        "market",
+        "settings",
+        "storage",
+        "assets",
+        "alerts",
+        "brief",
+        "instance",
+        "rebuild",
+        "rebuild_report",
+        "refresh",
+        "report",
+        "as_of",
+    },
 }
 
 HEAVY = {

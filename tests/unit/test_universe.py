@@ -465,7 +465,7 @@ def test_rows_are_counted_as_an_editor_counts_them(folder: Path) -> None:
         (
             "move_rules", "return_1d,1", "return_2d,1",
             ("row 2, column measure: 'return_2d' is not allowed; allowed: return_1d, opening_gap, cumulative_return, "
-            "z_score, z_ewma, robust_z, percentile, volume_ratio"),
+            "z_score, z_ewma, robust_z, percentile, volume_ratio, price_correction"),
         ),
         (
             "move_rules", "return_1d,1", "cumulative_return,4",

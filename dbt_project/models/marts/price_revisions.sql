@@ -1,59 +1,95 @@
--- What the vendor changed after the first delivery, one row per changed field and change.
-with versions as (
-    select
-        symbol,
-        session_date,
-        open,
-        high,
-        low,
-        close,
-        adj_close,
-        volume,
-        dividend,
-        split_ratio,
-        source,
-        observed_at,
-        min(observed_at) over (partition by symbol, session_date) as first_observed_at,
-        row_number() over in_order as version
-    from {{ ref('stg_bar_versions') }}
-    window in_order as (
-        partition by symbol, session_date
-        order by versions_back desc
-    )
-),
-
-fields as (
+-- What the vendor changed after the first delivery, one row per changed field and change, and why.
+with fields as (
     {%- for field in ['open', 'high', 'low', 'close', 'adj_close', 'volume', 'dividend', 'split_ratio'] %}
         select
-            later.symbol,
-            later.session_date,
+            symbol,
+            session_date,
             '{{ field }}' as field,
-            earlier.{{ field }} as old_value,
-            later.{{ field }} as new_value,
-            later.first_observed_at,
-            later.observed_at as changed_at,
-            later.source
-        from versions as later
-        inner join versions as earlier
-            on
-                later.symbol = earlier.symbol
-                and later.session_date = earlier.session_date
-                and later.version = earlier.version + 1
-        where later.{{ field }} is distinct from earlier.{{ field }}
+            old_{{ field }} as old_value,
+            {{ field }} as new_value,
+            close,
+            first_observed_at,
+            changed_at,
+            is_before_new_action,
+            -- what the old value would be on the new basis is the old value times this
+            {% if field == 'adj_close' -%}
+                coalesce(
+                    adj_close_basis_factor,
+                    case when is_before_new_action then adj_close / old_adj_close end,
+                    1.0
+                )
+            {%- elif field == 'volume' -%}
+                1 / basis_factor
+            {%- elif field == 'split_ratio' -%}
+                1.0
+            {%- else -%}
+                1.0 * basis_factor
+            {%- endif %} as basis_factor,
+            {{ 0.01 if field in ['volume', 'dividend'] else 'tolerance' }} as tolerance,
+            source
+        from {{ ref('int_revised_bars') }}
+        where {{ field }} is distinct from old_{{ field }}
         {%- if not loop.last %}
             union all
         {%- endif %}
     {%- endfor %}
+),
+
+explained as (
+    select
+        *,
+        case
+            when field = 'dividend' then (new_value - old_value * basis_factor) / close
+            when field <> 'split_ratio' and old_value <> 0 then new_value / (old_value * basis_factor) - 1
+        end as corrected_by,
+        basis_factor <> 1
+        and old_value <> 0
+        and abs(new_value / (old_value * basis_factor) - 1) <= tolerance as is_rebased
+    from fields
+),
+
+with_reasons as (
+    select
+        *,
+        case
+            when old_value is null then 'filled'
+            when new_value is null then 'withdrawn'
+            when is_rebased then 'rebased'
+            when field in ('dividend', 'split_ratio') then 'action'
+            else 'correction'
+        end as reason
+    from explained
+),
+
+thresholds as (
+    select
+        symbol,
+        min(threshold) as threshold
+    from {{ ref('int_rule_members') }}
+    where measure = 'price_correction'
+    group by symbol
 )
 
 select
-    symbol,
-    session_date,
-    field,
-    old_value,
-    new_value,
-    case when old_value <> 0 then new_value / old_value - 1 end as relative_change,
-    first_observed_at,
-    changed_at,
-    source
-from fields
+    with_reasons.symbol,
+    with_reasons.session_date,
+    with_reasons.field,
+    with_reasons.reason,
+    with_reasons.old_value,
+    with_reasons.new_value,
+    case when with_reasons.old_value <> 0 then with_reasons.new_value / with_reasons.old_value - 1 end
+        as relative_change,
+    with_reasons.basis_factor,
+    with_reasons.corrected_by,
+    coalesce(
+        with_reasons.reason in ('correction', 'action')
+        and with_reasons.field not in ('adj_close', 'volume')
+        and round(abs(with_reasons.corrected_by), 10) >= thresholds.threshold,
+        false
+    ) as is_large,
+    with_reasons.first_observed_at,
+    with_reasons.changed_at,
+    with_reasons.source
+from with_reasons
+left join thresholds
+    on with_reasons.symbol = thresholds.symbol

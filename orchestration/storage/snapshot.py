@@ -1,0 +1,78 @@
+"""A second lake that holds what the first one knew at some moment.
+
+The lake's files never change, so a file whose rows are all known is linked, not copied; only a file that was written
+partly before and partly after the moment is read and filtered. Linked files outlive a compaction of the original.
+"""
+
+import datetime as dt
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from orchestration.storage.lake import DATASETS, Lake, read_parquet_file, write_parquet
+
+
+def snapshot_lake(lake: Lake, target: Path, known_by: dt.datetime | None, fetches_by: dt.datetime | None) -> Lake:
+    """A lake below `target` with the rows that were observed by then.
+
+    Args:
+        lake: a prepared lake.
+        target: a folder that does not exist yet, on any file system.
+        known_by: last moment of bars and quarantined rows, UTC without a zone mark; None means all.
+        fetches_by: last moment of the log of fetches, likewise.
+
+    Raises:
+        LakeError: a file cannot be read.
+    """
+    for dataset in DATASETS:
+        (target / dataset).mkdir(parents=True)
+        until = fetches_by if dataset == "fetches" else known_by
+        for path in sorted((lake.root / dataset).glob("*.parquet")):
+            _copy_known(path, target / dataset / path.name, until)
+    return Lake(target)
+
+
+def link(original: Path, copy: Path) -> None:
+    """The same immutable file under another name; a copy where the file system has no links."""
+    try:
+        os.link(original, copy)
+    except OSError:
+        shutil.copy2(original, copy)
+
+
+def first_observation(lake: Lake) -> dt.datetime | None:
+    """When the oldest stored version of any bar was seen, UTC without a zone mark; None if nothing is stored."""
+    found: dt.datetime | None = pc.min(lake.read("bars", ["observed_at"])["observed_at"]).as_py()
+    return found
+
+
+def _copy_known(path: Path, copy: Path, until: dt.datetime | None) -> None:
+    if until is None:
+        link(path, copy)
+        return
+    first, last = _observed_between(path)
+    if last is None or last <= until:
+        link(path, copy)
+    elif first is not None and first <= until:
+        rows = read_parquet_file(path)
+        write_parquet(copy, rows.filter(pc.less_equal(rows["observed_at"], pa.scalar(until, pa.timestamp("us")))))
+
+
+def _observed_between(path: Path) -> tuple[dt.datetime | None, dt.datetime | None]:
+    """First and last observation of a file; None and None where it has no rows."""
+    statistics: list[Any] = []
+    with pq.ParquetFile(path) as file:
+        place = file.schema_arrow.get_field_index("observed_at")
+        for group in range(file.metadata.num_row_groups):
+            statistics.append(file.metadata.row_group(group).column(place).statistics)
+    if any(known is None or not known.has_min_max for known in statistics):
+        observed = read_parquet_file(path, ["observed_at"])["observed_at"]
+        return pc.min(observed).as_py(), pc.max(observed).as_py()
+    if not statistics:
+        return None, None
+    return min(known.min for known in statistics), max(known.max for known in statistics)
