@@ -11,7 +11,8 @@ from rich.table import Table
 from orchestration import phrases
 from orchestration.checks.flags import GROUPS, Flags, flags
 from orchestration.settings import Settings
-from orchestration.storage.publish import current_manifest
+from orchestration.storage.publish import PublishedManifest, current_manifest
+from orchestration.storage.records import read_reason
 from orchestration.storage.warehouse import rows
 
 COVERAGE = """
@@ -97,8 +98,11 @@ def print_status(settings: Settings, console: Console | None = None) -> None:
     manifest = current_manifest(settings.published_dir)
     if manifest is None:
         console.print("Nothing has been published yet; run: orewatch refresh")
+        _print_withheld(console, settings)
         return
-    console.print(f"Published version {manifest.version} of {manifest.published_at}")
+    console.print(f"Published version {manifest.version} of {manifest.published_at}, {_content(manifest)}")
+    _print_withheld(console, settings)
+    _print_postgres(console, settings, manifest)
     title = "SIMULATED coverage" if manifest.simulated else "Coverage"
     table = _table(title, ("symbol", "first", "latest"), ("bars", "missing", "behind", "last request"))
     for row in rows(settings.published_file, COVERAGE):
@@ -112,6 +116,30 @@ def print_status(settings: Settings, console: Console | None = None) -> None:
             _text(row["last_fetch_status"]),
         )
     console.print(table)
+
+
+def _content(manifest: PublishedManifest) -> str:
+    """The content hash as far as people compare it."""
+    return (
+        f"content {manifest.content_hash[:12]} ({manifest.hashed_by})" if manifest.content_hash else "no content hash"
+    )
+
+
+def _print_withheld(console: Console, settings: Settings) -> None:
+    if withheld := read_reason(settings.withheld_record):
+        reason, since = withheld
+        console.print(f"[bold red]The latest build was withheld[/] from readers on {since}: {escape(reason)}")
+
+
+def _print_postgres(console: Console, settings: Settings, manifest: PublishedManifest) -> None:
+    url = settings.postgres_url.get_secret_value()
+    if not url:
+        return
+    from orchestration.storage.postgres import standing
+
+    there = standing(url, settings.postgres_readers_schema, manifest)
+    style = "" if there.is_current else "[yellow]"
+    console.print(f"{style}PostgreSQL: {escape(there.text)}", soft_wrap=True)
 
 
 def print_claims(settings: Settings, console: Console | None = None) -> None:

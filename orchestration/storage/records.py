@@ -1,9 +1,11 @@
 """Records of how far the warehouse has come: a file with one fingerprint each, whole or absent.
 
 `build.json` says what the tables were built from, `audit.json` which build the data checks let pass. A publication
-needs both, and the same; see docs/decisions/0005-refresh-that-finds-nothing.md.
+needs both, and the same; see docs/decisions/0005-refresh-that-finds-nothing.md. `withheld.json` says why readers have
+not been given the latest build; the next publication takes it away.
 """
 
+import datetime as dt
 import json
 import os
 from pathlib import Path
@@ -13,10 +15,28 @@ from orchestration.storage.lake import sync_folder
 
 def write_record(path: Path, fingerprint: str) -> None:
     """Replace a record in one rename, so that a killed run leaves the old one, the new one or none."""
+    _replace(path, {"fingerprint": fingerprint})
+
+
+def write_reason(path: Path, reason: str) -> None:
+    """Note, in one line, why the latest build is withheld from readers, and since when."""
+    _replace(path, {"reason": reason, "at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds")})
+
+
+def read_reason(path: Path) -> tuple[str, str] | None:
+    """Why the latest build is withheld from readers, and since when (UTC, ISO 8601); None if it is not."""
+    try:
+        said = json.loads(path.read_text("utf-8"))
+        return str(said["reason"]), str(said["at"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _replace(path: Path, content: dict[str, str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".next")
     with temporary.open("w", encoding="utf-8") as sink:
-        json.dump({"fingerprint": fingerprint}, sink)
+        json.dump(content, sink)
         sink.flush()
         os.fsync(sink.fileno())
     temporary.replace(path)
