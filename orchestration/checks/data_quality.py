@@ -152,7 +152,7 @@ def build_data_checks() -> dg.AssetChecksDefinition:
         record_audit(settings, results)
         for result in results:
             if _key(result) in context.selected_asset_check_keys:
-                yield _with_what_readers_keep(settings, result)
+                yield with_what_readers_keep(settings, result)
 
     return data_checks
 
@@ -182,7 +182,7 @@ def stops(result: dg.AssetCheckResult) -> bool:
     return not result.passed and result.severity is dg.AssetCheckSeverity.ERROR
 
 
-def _with_what_readers_keep(settings: Settings, result: dg.AssetCheckResult) -> dg.AssetCheckResult:
+def with_what_readers_keep(settings: Settings, result: dg.AssetCheckResult) -> dg.AssetCheckResult:
     """A result that stops the publication says which version readers stay on."""
     if not stops(result):
         return result

@@ -303,9 +303,11 @@ def _connected(url: str, failed: str, work: Callable[[Any], T]) -> T:
 
 def _in_words(error: Exception, url: str) -> str:
     """An error of the driver in one line, without its query and without any part of the URL that is secret."""
-    text = str(error).split("\nQuery was:")[0].split(". SQLSTATE")[0]
-    line = next((part for part in (p.strip() for p in text.splitlines()) if part), type(error).__name__)
-    line = re.sub(r"^[A-Z_]+: ", "", line)
+    text = str(error)
+    # The server's own words, wherever the driver has put them: before them may stand a whole script.
+    found = re.findall(r"(?:ERROR|FATAL|PANIC):\s*(.+)", text)
+    line = found[-1] if found else next((p.strip() for p in text.splitlines() if p.strip()), type(error).__name__)
+    line = re.sub(r"^[A-Z_]+: (\[libpq\] )?", "", line.split(". SQLSTATE")[0])
     for secret in secrets(url):
         line = line.replace(secret, "***")
     return line
