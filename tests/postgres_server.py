@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 START_SECONDS = 60.0
+INITDB = ["-U", "owner", "-A", "scram-sha-256", "-E", "UTF8", "--no-locale", "--no-sync"]
 # With every sign that a URL has to escape and SQL has to quote.
 PASSWORD = "ge%heim'sä@b:c"  # noqa: S105
 PASSWORD_IN_URL = "ge%25heim%27s%C3%A4%40b%3Ac"  # noqa: S105
@@ -81,8 +82,7 @@ def postgres_server() -> Iterator[PostgresServer]:
             {} if user is None else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
         )
         subprocess.run(
-            [programs / "initdb", "-D", folder / "data", "-U", "owner", "-A", "scram-sha-256", "-E", "UTF8"]
-            + ["--no-locale", "--no-sync", f"--pwfile={folder / 'password'}"],  # noqa: RUF005
+            [programs / "initdb", "-D", folder / "data", *INITDB, f"--pwfile={folder / 'password'}"],
             check=True,
             capture_output=True,
             cwd=folder,

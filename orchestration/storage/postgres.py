@@ -115,8 +115,10 @@ def publish_to_postgres(
             _refuse_foreign(cursor, schema, manifest)
             fresh = f"{schema}_next"
             _load(cursor, fresh, file, manifest)
-            cursor.executescript(";\n".join(_finish(fresh, reader, manifest, grains, words)))
-            cursor.executescript(_swap(schema, fresh, len(manifest.rows)))
+            # One by one: the driver's `executescript` commits first.
+            for statement in _finish(fresh, reader, manifest, grains, words):
+                cursor.execute(statement)
+            cursor.execute(_swap(schema, fresh, len(manifest.rows)))
             cursor.execute("select current_setting('orewatch.waited')")
             waited = cursor.fetchall()[0][0] == "yes"
             connection.commit()

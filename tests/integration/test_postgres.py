@@ -58,9 +58,10 @@ class Versions:
         warehouse = self.folder / "warehouse.duckdb"
         with duckdb.connect(str(warehouse)) as connection:
             connection.execute(
-                "create or replace table daily_bars as select 'A' as symbol, date '2026-01-01' + cast(i as integer) as"
+                "create or replace table daily_bars as select 'A' as symbol, date '2026-01-01' + cast(i as integer) as"  # noqa: S608
                 f" session_date, cast({self.number}.25 as double) as close, 7::integer as n,"
-                " null::double as nothing, i % 2 = 0 as even, timestamp '2026-01-31 01:02:03.000004' as observed_at from range(1000) as t(i)"
+                " null::double as nothing, i % 2 = 0 as even,"
+                " timestamp '2026-01-31 01:02:03.000004' as observed_at from range(1000) as t(i)"
             )
             connection.execute(
                 f"create or replace table claim_checks as select 'ä''\"' as claim_id, {self.number} as n"
@@ -91,7 +92,7 @@ def test_what_readers_find(server: PostgresServer, versions: Versions) -> None:
     # To the last bit what the files hold.
     with server.connect("analyst") as connection, connection.cursor() as cursor:
         for table in GRAIN:
-            cursor.execute(f"select * from orewatch.{table}")
+            cursor.execute(f"select * from orewatch.{table}")  # noqa: S608
             arrow = cursor.fetch_arrow_table()
             with duckdb.connect() as reading:
                 assert table_hash(reading.from_arrow(arrow)) == manifest.hashes[table], table

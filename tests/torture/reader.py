@@ -25,7 +25,7 @@ def duckdb_client(target: str, tables: list[str]) -> Iterator[dict[str, str]]:
     last = None
     for number in _count():
         connection = duckdb.connect(target, read_only=True)
-        yield {t: str(connection.execute(f"select max(session_date) from {t}").fetchall()[0][0]) for t in tables}
+        yield {t: str(connection.execute(f"select max(session_date) from {t}").fetchall()[0][0]) for t in tables}  # noqa: S608
         if last is not None:
             last.close()
         last = connection
@@ -44,7 +44,7 @@ def sqlalchemy_client(target: str, tables: list[str]) -> Iterator[dict[str, str]
     for _ in _count():
         with engine.connect() as connection:
             yield {
-                t: str(connection.execute(sqlalchemy.text(f"select max(session_date) from {t}")).scalar())
+                t: str(connection.execute(sqlalchemy.text(f"select max(session_date) from {t}")).scalar())  # noqa: S608
                 for t in tables
             }
 
@@ -64,7 +64,7 @@ def postgres_client(target: str, tables: list[str]) -> Iterator[dict[str, str]]:
     import adbc_driver_postgresql.dbapi as postgres
 
     url, _, schema = target.rpartition("#")
-    one = " union all ".join(f"select '{t}', cast(max(session_date) as text) from {schema}.{t}" for t in tables)
+    one = " union all ".join(f"select '{t}', cast(max(session_date) as text) from {schema}.{t}" for t in tables)  # noqa: S608
     while True:
         with postgres.connect(url) as connection, connection.cursor() as cursor:
             for number in range(20):
@@ -74,7 +74,7 @@ def postgres_client(target: str, tables: list[str]) -> Iterator[dict[str, str]]:
                 else:
                     found = {}
                     for t in random.sample(tables, len(tables)):
-                        cursor.execute(f"select cast(max(session_date) as text) from {schema}.{t}")
+                        cursor.execute(f"select cast(max(session_date) as text) from {schema}.{t}")  # noqa: S608
                         found[t] = cursor.fetchall()[0][0]
                 connection.commit()
                 yield found

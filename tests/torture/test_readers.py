@@ -112,7 +112,7 @@ def build(warehouse: Path, tables: Sequence[str], version: int, rows: int) -> dt
     with duckdb.connect(str(warehouse)) as connection:
         for number, table in enumerate(tables):
             connection.execute(
-                f"create or replace table \"{table}\" as select i as id, date '{day}' as session_date,"
+                f"create or replace table \"{table}\" as select i as id, date '{day}' as session_date,"  # noqa: S608
                 f" random() as x from range({rows + number}) as t(i)"
             )
     return day

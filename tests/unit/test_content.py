@@ -47,7 +47,7 @@ def test_order_on_disk_does_not_count(connection: duckdb.DuckDBPyConnection) -> 
     ],
 )
 def test_every_change_of_content_counts(connection: duckdb.DuckDBPyConnection, changed: str) -> None:
-    before = table_hash(connection.sql(f"select * from {ROWS}"))
+    before = table_hash(connection.sql(f"select * from {ROWS}"))  # noqa: S608
     assert table_hash(connection.sql(changed.format(rows=ROWS))) != before
 
 
@@ -88,7 +88,7 @@ def test_equal_content_in_another_version_has_an_equal_hash(tmp_path: Path) -> N
     def version(order: str, hour: int) -> str:
         with duckdb.connect(str(warehouse)) as made:
             made.execute(
-                f"create or replace table bars as select i % 7 as symbol, i / 3 as x, timestamp '2026-01-30' +"
+                f"create or replace table bars as select i % 7 as symbol, i / 3 as x, timestamp '2026-01-30' +"  # noqa: S608
                 f" interval {hour} hour as observed_at from range(5000) as t(i) order by {order}"
             )
         # The grain leaves rows in any order among themselves.
