@@ -13,12 +13,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestration.assets.models import mart_grains
+from orchestration.assets.models import mart_grains, mart_words
 from orchestration.market.errors import OrewatchError, PublishError
 from orchestration.rebuild import build_tables, inside
 from orchestration.resources import ProgressReporter, silent_progress, warehouse_lock
 from orchestration.settings import Settings
-from orchestration.storage.publish import PublishedManifest, current_manifest, write_version
+from orchestration.storage.content import content_hash
+from orchestration.storage.publish import PublishedManifest, current_manifest, write_tables
 from orchestration.storage.scratch import scratch
 from orchestration.storage.snapshot import first_observation, snapshot_lake
 from orchestration.storage.warehouse import rows
@@ -42,7 +43,7 @@ CHANGES = """
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AsOfManifest(PublishedManifest):
     """What such a folder says about itself; `version` is 0, for it is none that readers see.
 
@@ -144,13 +145,19 @@ def build_as_of(
         built = work.path / "version"
         built.mkdir()
         digest = _digest(settings.seeds)
+        written = write_tables(
+            warehouse, mart_grains(), built, {name: said.run_times for name, said in mart_words().items()}
+        )
         manifest = AsOfManifest(
             version=0,
             fingerprint=hashlib.sha256(f"{moment.isoformat()}|{digest}".encode()).hexdigest()[:32],
             source=settings.source,
             simulated=settings.simulated,
             published_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-            rows=write_version(warehouse, mart_grains(), built),
+            rows=written.rows,
+            content_hash=content_hash(written.hashes),
+            hashes=written.hashes,
+            hashed_by=written.hashed_by,
             as_of=moment.isoformat(),
             seeds=str(settings.seeds),
             seeds_digest=digest,

@@ -11,7 +11,7 @@ from dagster_dbt import DbtCliResource
 from orchestration.assets.brief import build_brief
 from orchestration.assets.ingest import build_ingest
 from orchestration.assets.models import build_models
-from orchestration.assets.publish import build_publish
+from orchestration.assets.publish import build_postgres, build_publish
 from orchestration.automation.jobs import build_refresh_job
 from orchestration.automation.schedules import build_schedule
 from orchestration.automation.sensors import build_alert_sensor
@@ -35,8 +35,11 @@ def build_definitions(settings: Settings | None = None, resources: Mapping[str, 
     settings = settings or load_settings()
     universe = load_universe(settings.seeds)
     job = build_refresh_job(settings)
+    assets = [build_ingest(settings), build_models(settings), build_publish(settings), build_brief(settings)]
+    if settings.postgres_url.get_secret_value():
+        assets.append(build_postgres(settings))
     return dg.Definitions(
-        assets=[build_ingest(settings), build_models(settings), build_publish(settings), build_brief(settings)],
+        assets=assets,
         asset_checks=[build_data_checks(), build_market_checks(universe, settings)],
         jobs=[job],
         schedules=[build_schedule(job, settings)],

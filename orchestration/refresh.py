@@ -17,6 +17,7 @@ from orchestration.alerts.data import cause
 from orchestration.alerts.deliver import Report, open_journal, tell
 from orchestration.alerts.overview import print_wrong_filters
 from orchestration.assets.ingest import INGESTED, RefreshConfig, plan_rules
+from orchestration.assets.publish import POSTGRES, PUBLISHED
 from orchestration.build import build_definitions
 from orchestration.checks.flags import evaluated_version
 from orchestration.checks.market import check_groups
@@ -27,6 +28,8 @@ from orchestration.report import print_flags, print_header
 from orchestration.settings import DBT_PROJECT_DIR, Settings
 from orchestration.storage.publish import current_manifest
 from orchestration.storage.scratch import sweep
+
+POSTGRES_STEP = POSTGRES.to_python_identifier()
 
 
 def run_refresh(settings: Settings, config: RefreshConfig, console: Console | None = None) -> bool:
@@ -61,12 +64,14 @@ def run_refresh(settings: Settings, config: RefreshConfig, console: Console | No
         if fetched.success and not is_current(settings):
             rest = sorted(set(job.asset_layer.executable_asset_keys) - set(INGESTED))
             built = _run("build and check", job, instance, rest, {})
+        elif fetched.success and not postgres_is_current(settings):
+            built = _run("publish to PostgreSQL", job, instance, [POSTGRES], {})
         told = _tell(console, settings, instance)
     for result in filter(None, (fetched, built)):
-        _print_outcome(console, universe, result)
+        _print_outcome(console, settings, universe, result)
     success = fetched.success and (built is None or built.success)
-    if success:
-        print_flags(console, settings, rebuilt=built is not None)
+    if success or (built is not None and _failed_steps(built) == {POSTGRES_STEP}):
+        print_flags(console, settings, rebuilt=built is not None and _published(built))
     if told:
         _print_alerts(console, settings, told)
     return success
@@ -81,6 +86,26 @@ def is_current(settings: Settings) -> bool:
     if manifest is None or evaluated_version(settings) != manifest.version:
         return False
     return manifest.fingerprint == fingerprint(Lake(settings.lake_dir), settings.control_dir, DBT_PROJECT_DIR)
+
+
+def postgres_is_current(settings: Settings) -> bool:
+    """Whether PostgreSQL has exactly the version that readers of files see, if it is to have one."""
+    from orchestration.storage.postgres import standing
+
+    url = settings.postgres_url.get_secret_value()
+    manifest = current_manifest(settings.published_dir)
+    if not url or manifest is None:
+        return True
+    # A server that cannot be asked is not current: the publication says what is wrong, in a run that everybody sees.
+    return standing(url, settings.postgres_readers_schema, manifest).is_current
+
+
+def _failed_steps(result: dg.ExecuteInProcessResult) -> set[str | None]:
+    return {event.step_key for event in result.all_events if event.is_step_failure}
+
+
+def _published(result: dg.ExecuteInProcessResult) -> bool:
+    return any(event.asset_key == PUBLISHED for event in result.get_asset_materialization_events())
 
 
 def _run(
@@ -124,7 +149,7 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _print_outcome(console: Console, universe: Universe, result: dg.ExecuteInProcessResult) -> None:
+def _print_outcome(console: Console, settings: Settings, universe: Universe, result: dg.ExecuteInProcessResult) -> None:
     stored = _metadata(result, "raw/bars", "new_rows")
     batch = _metadata(result, "raw/bars", "batch_id")
     rejected = _metadata(result, "raw/rejected_bars", "new_rows")
@@ -145,7 +170,21 @@ def _print_outcome(console: Console, universe: Universe, result: dg.ExecuteInPro
         for event in result.all_events:
             if event.is_step_failure:
                 console.print(f"[bold red]failed[/] {event.step_key}: {escape(cause(event))}", soft_wrap=True)
-        console.print("Readers keep the last published version. The run's log is in the web UI: orewatch dev")
+        if _failed_steps(result) == {POSTGRES_STEP}:
+            console.print("Readers of PostgreSQL keep the last version there; the next refresh tries again.")
+        elif _published(result):
+            console.print("Readers see the new version. The run's log is in the web UI: orewatch dev")
+        else:
+            console.print(
+                f"{_kept(settings)} What stopped it: orewatch status. The run's log is in the web UI: orewatch dev"
+            )
+
+
+def _kept(settings: Settings) -> str:
+    manifest = current_manifest(settings.published_dir)
+    if manifest is None:
+        return "Nothing has been published yet, and nothing is now."
+    return f"Readers keep the last published version: {manifest.version} of {manifest.published_at}."
 
 
 def _print_offenders(console: Console, evaluation: Any) -> None:

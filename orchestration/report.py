@@ -13,6 +13,7 @@ from orchestration.alerts.overview import print_owed
 from orchestration.checks.flags import GROUPS, Flags, flags
 from orchestration.settings import Settings
 from orchestration.storage.publish import PublishedManifest, current_manifest
+from orchestration.storage.records import read_reason
 from orchestration.storage.warehouse import rows
 
 COVERAGE = """
@@ -112,8 +113,11 @@ def print_status(settings: Settings, console: Console | None = None) -> None:
     print_owed(settings, console)
     manifest = _published(settings, console)
     if manifest is None:
+        _print_withheld(console, settings)
         return
-    console.print(f"Published version {manifest.version} of {manifest.published_at}")
+    console.print(f"Published version {manifest.version} of {manifest.published_at}, {_content(manifest)}")
+    _print_withheld(console, settings)
+    _print_postgres(console, settings, manifest)
     title = "SIMULATED coverage" if manifest.simulated else "Coverage"
     table = _table(title, ("symbol", "first", "latest"), ("bars", "missing", "behind", "last request"))
     for row in rows(settings.published_file, COVERAGE):
@@ -160,6 +164,30 @@ def _print_corrections(console: Console, title: str, settings: Settings) -> None
     if len(found) > CORRECTIONS_SHOWN:
         table.caption = f"and {len(found) - CORRECTIONS_SHOWN} more; price_revisions has all"
     console.print(table)
+
+
+def _content(manifest: PublishedManifest) -> str:
+    """The content hash as far as people compare it."""
+    return (
+        f"content {manifest.content_hash[:12]} ({manifest.hashed_by})" if manifest.content_hash else "no content hash"
+    )
+
+
+def _print_withheld(console: Console, settings: Settings) -> None:
+    if withheld := read_reason(settings.withheld_record):
+        reason, since = withheld
+        console.print(f"[bold red]The latest build was withheld[/] from readers on {since}: {escape(reason)}")
+
+
+def _print_postgres(console: Console, settings: Settings, manifest: PublishedManifest) -> None:
+    url = settings.postgres_url.get_secret_value()
+    if not url:
+        return
+    from orchestration.storage.postgres import standing
+
+    there = standing(url, settings.postgres_readers_schema, manifest)
+    style = "" if there.is_current else "[yellow]"
+    console.print(f"{style}PostgreSQL: {escape(there.text)}", soft_wrap=True)
 
 
 def print_claims(settings: Settings, console: Console | None = None) -> None:

@@ -63,6 +63,10 @@ class Settings(BaseSettings):
     )
     ui_url: str = Field("http://127.0.0.1:3000", description="where a reader of an alert finds the web UI")
 
+    postgres_url: SecretStr = Field(SecretStr(""), description="PostgreSQL database that gets a copy of every version")
+    postgres_schema: str = Field("orewatch", description="schema of that copy; `_sample` is added to simulated prices")
+    postgres_reader: str = Field("", description="role of that database that may read the copy")
+
     @field_validator("home", "files", "seeds", mode="after")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
@@ -90,6 +94,29 @@ class Settings(BaseSettings):
     @classmethod
     def _channels(cls, value: SecretStr) -> SecretStr:
         read_channels(value.get_secret_value())
+        return value
+
+    @field_validator("postgres_url")
+    @classmethod
+    def _postgres_address(cls, value: SecretStr) -> SecretStr:
+        text = value.get_secret_value()
+        if text and not re.fullmatch(r"postgres(ql)?://[!-~]+", text):
+            raise ValueError("allowed: postgresql://USER:PASSWORD@HOST:PORT/DATABASE, signs like @ in it as %40")
+        return value
+
+    @field_validator("postgres_schema")
+    @classmethod
+    def _schema_name(cls, value: str) -> str:
+        # Short enough for what is added to it: `_sample`, `_next`, `_old_<number>`.
+        if not re.fullmatch(r"[a-z_][a-z0-9_]{0,29}", value, re.ASCII) or value.startswith("pg_"):
+            raise ValueError("allowed: up to 30 small letters, digits and _, no digit first, not pg_ first")
+        return value
+
+    @field_validator("postgres_reader")
+    @classmethod
+    def _role_name(cls, value: str) -> str:
+        if not value.isprintable() or len(value) > 63:
+            raise ValueError("allowed: the name of a role")
         return value
 
     @field_validator("ui_url")
@@ -174,6 +201,16 @@ class Settings(BaseSettings):
     def channels(self) -> tuple[Channel, ...]:
         """Where alerts go; none: they are logged only."""
         return read_channels(self.alerts.get_secret_value())
+
+    @property
+    def postgres_readers_schema(self) -> str:
+        """The schema that readers of PostgreSQL open; one of its own for simulated prices, whatever its name."""
+        return f"{self.postgres_schema}_sample" if self.simulated else self.postgres_schema
+
+    @property
+    def withheld_record(self) -> Path:
+        """Why the latest build is not what readers see; see `storage.records`."""
+        return self.root / "withheld.json"
 
     @property
     def lock_path(self) -> Path:

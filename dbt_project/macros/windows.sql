@@ -47,3 +47,21 @@
 {% macro first_of_run(condition, frame) -%}
     {{ condition }} and coalesce(max(cast({{ condition }} as integer)) over {{ frame }}, 0) = 0
 {%- endmacro %}
+
+{# The mean of a group, added up in the order of a column. Sums of doubles depend on the order in their last digit, and
+   engines that work in parallel have none: without it two builds of the same lake differ. #}
+{% macro ordered_mean(value, in_order_of) -%}
+    {{ adapter.dispatch('ordered_mean', 'orewatch')(value, in_order_of) }}
+{%- endmacro %}
+
+{% macro default__ordered_mean(value, in_order_of) -%}
+    avg({{ value }} order by {{ in_order_of }})
+{%- endmacro %}
+
+{% macro spark__ordered_mean(value, in_order_of) -%}
+    aggregate(
+        array_sort(collect_list(case when {{ value }} is not null then named_struct('place', {{ in_order_of }}, 'value', {{ value }}) end)),
+        cast(0 as double),
+        (total, pair) -> total + pair.value
+    ) / nullif(count({{ value }}), 0)
+{%- endmacro %}

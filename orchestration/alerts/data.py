@@ -90,7 +90,9 @@ def cause(event: dg.DagsterEvent) -> str:
     error = data.error
     while error is not None:
         if error.cls_name in ours or error.cause is None:
-            return error.message.strip().splitlines()[0]
+            line = error.message.strip().splitlines()[0]
+            # Of ours the words alone, without the name of the class.
+            return line.partition(f"{error.cls_name}: ")[2] or line if error.cls_name in ours else line
         error = error.cause
     return "unknown"
 

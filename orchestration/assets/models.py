@@ -1,6 +1,7 @@
 """The dbt models as assets, and how their dbt properties read in the UI."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,9 @@ class OrewatchTranslator(DagsterDbtTranslator):
         return spec.replace_attributes(description=description).merge_attributes(owners=["team:orewatch"])
 
 
+# Tag of the columns that say when a run saw something.
+RUN_TIME = "run_time"
+
 # Arguments of the production build: models and data tests; unit tests belong to development and CI.
 DBT_BUILD_ARGS = ["build", "--exclude-resource-type", "unit_test"]
 
@@ -61,6 +65,41 @@ def mart_grains(manifest_path: Path = MANIFEST) -> dict[str, tuple[str, ...]]:
     return {nodes[id_]["name"]: columns for id_, columns in sorted(grains.items())}
 
 
+@dataclass(frozen=True)
+class MartWords:
+    """What the models' yml says about a table that readers get.
+
+    Attributes:
+        description: of the table.
+        columns: description of each column.
+        run_times: columns that say when a run saw something (tag `run_time`): no part of the content.
+    """
+
+    description: str
+    columns: dict[str, str]
+    run_times: frozenset[str]
+
+
+def mart_words(manifest_path: Path = MANIFEST) -> dict[str, MartWords]:
+    """Descriptions and tags of the tables that readers get, from the manifest.
+
+    Raises:
+        SettingsError: the manifest has not been prepared.
+    """
+    import orjson
+
+    nodes = orjson.loads(prepared(manifest_path).read_bytes())["nodes"]
+    return {
+        node["name"]: MartWords(
+            description=node["description"],
+            columns={name: column["description"] for name, column in node["columns"].items()},
+            run_times=frozenset(name for name, c in node["columns"].items() if RUN_TIME in c["config"]["tags"]),
+        )
+        for node in nodes.values()
+        if node["resource_type"] == "model" and "marts" in node["fqn"]
+    }
+
+
 def prepared(manifest_path: Path = MANIFEST) -> Path:
     """The manifest's path, if it is there.
 
@@ -85,7 +124,7 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
     def dbt_models(context: dg.AssetExecutionContext) -> Iterator[Any]:
         from orchestration.storage.fingerprint import fingerprint
         from orchestration.storage.lake import Lake
-        from orchestration.storage.records import remove_records, write_record
+        from orchestration.storage.records import remove_records, write_reason, write_record
         from orchestration.storage.warehouse import table_facts
 
         current: Settings = context.resources.settings
@@ -112,9 +151,10 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
             else:
                 yield event
         if not invocation.is_successful():
+            said = dbt_failures(target / "run_results.json") or dbt_complaint(invocation.get_error())
+            write_reason(current.withheld_record, f"a model or a blocking data test failed: {said}")
             raise dg.Failure(
-                description="a model or a blocking data test failed; readers keep the last published version: "
-                + (dbt_failures(target / "run_results.json") or dbt_complaint(invocation.get_error())),
+                description=f"a model or a blocking data test failed; readers keep the last published version: {said}",
                 allow_retries=False,
             )
         # Part of the models, built alone, leaves the others on older rows: no record, so nothing is published from it.

@@ -1,12 +1,15 @@
-"""The asset that readers see: the published version of the marts."""
+"""The assets that readers see: the published version of the marts, and its copy in PostgreSQL."""
+
+from typing import Any
 
 import dagster as dg
 
-from orchestration.assets.models import mart_grains
+from orchestration.assets.models import mart_grains, mart_words
 from orchestration.market.errors import PublishError
 from orchestration.settings import Settings
 
 PUBLISHED = dg.AssetKey(["published", "market"])
+POSTGRES = dg.AssetKey(["published", "postgres"])
 
 
 def build_publish(settings: Settings) -> dg.AssetsDefinition:
@@ -26,6 +29,7 @@ def build_publish(settings: Settings) -> dg.AssetsDefinition:
     )
     def published_market(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         from orchestration.storage.publish import publish
+        from orchestration.storage.records import remove_records
 
         current: Settings = context.resources.settings
         context.resources.progress(0, 0, "publishing")
@@ -36,10 +40,13 @@ def build_publish(settings: Settings) -> dg.AssetsDefinition:
             audited_fingerprint(current),
             current.source,
             current.simulated,
+            run_times={name: said.run_times for name, said in mart_words().items()},
         )
+        remove_records(current.withheld_record)
         return dg.MaterializeResult(
             metadata={
                 "version": manifest.version,
+                "content_hash": manifest.content_hash,
                 "simulated": manifest.simulated,
                 "path": dg.MetadataValue.path(current.published_file),
                 "tables": dg.MetadataValue.table(
@@ -49,6 +56,61 @@ def build_publish(settings: Settings) -> dg.AssetsDefinition:
         )
 
     return published_market
+
+
+def build_postgres(settings: Settings) -> dg.AssetsDefinition:
+    """The copy of the published version in PostgreSQL, in a step of its own.
+
+    A database that is down must not withhold the files, the flags and the brief; the run fails all the same, and the
+    next refresh publishes to PostgreSQL alone.
+    """
+    simulated = "SIMULATED prices. " if settings.simulated else ""
+
+    @dg.asset(
+        key=POSTGRES,
+        deps=[PUBLISHED],
+        group_name="publish",
+        kinds={"postgres"},
+        owners=["team:orewatch"],
+        tags={"source": settings.source},
+        description=f"{simulated}The published version in PostgreSQL, schema {settings.postgres_readers_schema};"
+        " replaced as a whole in one transaction.",
+        required_resource_keys={"settings", "warehouse_lock", "progress"},
+    )
+    def published_postgres(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        from orchestration.storage.postgres import Words, publish_to_postgres
+        from orchestration.storage.publish import current_manifest, version_file
+
+        current: Settings = context.resources.settings
+        context.resources.progress(0, 0, "publishing to PostgreSQL")
+        manifest = current_manifest(current.published_dir)
+        if manifest is None:
+            raise PublishError("nothing has been published yet; materialize published/market, or run orewatch refresh")
+        done = publish_to_postgres(
+            current.postgres_url.get_secret_value(),
+            current.postgres_readers_schema,
+            current.postgres_reader,
+            version_file(current.published_dir, manifest.version),
+            manifest,
+            mart_grains(),
+            {name: Words(said.description, said.columns) for name, said in mart_words().items()},
+        )
+        metadata: dict[str, Any] = {
+            "version": manifest.version,
+            "simulated": manifest.simulated,
+            "content_hash": manifest.content_hash,
+            "schema": current.postgres_readers_schema,
+            "reader": current.postgres_reader or "no role is granted anything: OREWATCH_POSTGRES_READER is not set",
+        }
+        if not done.waited:
+            context.log.warning("readers stayed in their transaction; they may see both versions in it")
+            metadata["overtaken"] = "readers that stayed in their transaction; they may see both versions in it"
+        if done.kept:
+            context.log.warning(f"old schemas could not be dropped: {'; '.join(done.kept)}")
+            metadata["old_schemas"] = "; ".join(done.kept)
+        return dg.MaterializeResult(metadata=metadata)
+
+    return published_postgres
 
 
 def audited_fingerprint(settings: Settings) -> str:

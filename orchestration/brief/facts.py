@@ -12,7 +12,7 @@ import duckdb
 
 from orchestration.market.errors import OrewatchError
 from orchestration.settings import Settings
-from orchestration.storage.publish import PublishedManifest, current_manifest
+from orchestration.storage.publish import PublishedManifest, current_manifest, version_file
 from orchestration.storage.warehouse import reading
 
 Row = dict[str, Any]
@@ -174,7 +174,7 @@ def read_facts(settings: Settings, session: dt.date | None = None) -> Facts:
     if manifest is None:
         raise OrewatchError("nothing has been published yet; run: orewatch refresh")
     # The version's own folder, not the link: all queries see one version, whatever is published meanwhile.
-    published = settings.published_dir / "versions" / str(manifest.version) / "market.duckdb"
+    published = version_file(settings.published_dir, manifest.version)
     with reading(published) as connection:
         if session is None:
             session = _rows(connection, LATEST)[0]["session"]

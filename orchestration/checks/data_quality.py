@@ -184,7 +184,7 @@ def build_data_checks() -> dg.AssetChecksDefinition:
         record_audit(settings, results)
         for result in results:
             if _key(result) in context.selected_asset_check_keys:
-                yield result
+                yield with_what_readers_keep(settings, result)
 
     return data_checks
 
@@ -196,15 +196,33 @@ def _key(result: dg.AssetCheckResult) -> dg.AssetCheckKey:
 
 
 def record_audit(settings: Settings, results: Sequence[dg.AssetCheckResult]) -> None:
-    """Note which build passed; no error, and a whole build, or no note."""
-    from orchestration.storage.records import read_record, remove_records, write_record
+    """Note which build passed; no error, and a whole build, or no note. What stopped it is noted for `status`."""
+    from orchestration.storage.records import read_record, remove_records, write_reason, write_record
 
     built = read_record(settings.build_record)
-    stopped = any(not r.passed and r.severity is dg.AssetCheckSeverity.ERROR for r in results)
+    stopped = [r for r in results if stops(r)]
     if stopped or built is None:
         remove_records(settings.audit_record)
     else:
         write_record(settings.audit_record, built)
+    if stopped:
+        write_reason(settings.withheld_record, "; ".join(f"{r.check_name}: {r.description}" for r in stopped))
+
+
+def stops(result: dg.AssetCheckResult) -> bool:
+    """Whether a result withholds the build from readers."""
+    return not result.passed and result.severity is dg.AssetCheckSeverity.ERROR
+
+
+def with_what_readers_keep(settings: Settings, result: dg.AssetCheckResult) -> dg.AssetCheckResult:
+    """A result that stops the publication says which version readers stay on."""
+    if not stops(result):
+        return result
+    from orchestration.storage.publish import current_manifest
+
+    manifest = current_manifest(settings.published_dir)
+    kept = f"version {manifest.version} of {manifest.published_at}" if manifest else "nothing: there is no version yet"
+    return result._replace(metadata={**result.metadata, "readers_keep": dg.MetadataValue.text(kept)})
 
 
 def dead_exchanges(settings: Settings, freshest: Sequence[dict[str, Any]]) -> list[str]:

@@ -18,7 +18,7 @@ from typing import Any
 
 from orchestration.settings import Settings
 from orchestration.storage.fingerprint import definitions_of
-from orchestration.storage.publish import current_manifest
+from orchestration.storage.publish import current_manifest, version_file
 from orchestration.storage.records import write_text
 from orchestration.storage.warehouse import rows
 
@@ -266,7 +266,7 @@ def evaluated_version(settings: Settings) -> int:
 
 def market_file(settings: Settings, version: int) -> Path:
     """The version's own file, not the link: all queries see one version, whatever is published meanwhile."""
-    return settings.published_dir / "versions" / str(version) / "market.duckdb"
+    return version_file(settings.published_dir, version)
 
 
 def _recall(settings: Settings, group: str) -> Memory:

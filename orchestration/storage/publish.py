@@ -9,11 +9,12 @@ import datetime as dt
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from orchestration.market.errors import PublishError
+from orchestration.storage.content import content_hash, table_hash
 from orchestration.storage.lake import sync_folder
 
 VERSIONS_KEPT = 3
@@ -31,6 +32,9 @@ class PublishedManifest:
         simulated: whether every price in it is made up.
         published_at: UTC, ISO 8601.
         rows: row count of each table.
+        content_hash: hash of the content of all tables; equal content, equal hash. Empty in versions older than it.
+        hashes: the same for each table.
+        hashed_by: the release of DuckDB that hashed; only hashes of the same release can be compared.
     """
 
     version: int
@@ -39,14 +43,26 @@ class PublishedManifest:
     simulated: bool
     published_at: str
     rows: dict[str, int]
+    content_hash: str = ""
+    hashes: dict[str, str] = field(default_factory=dict)
+    hashed_by: str = ""
 
 
 def current_manifest(published: Path) -> PublishedManifest | None:
     """The manifest of the version that readers see now; None before the first."""
     try:
-        return PublishedManifest(**json.loads((published / "current" / "manifest.json").read_text("utf-8")))
+        said = json.loads((published / "current" / "manifest.json").read_text("utf-8"))
     except FileNotFoundError:
         return None
+    # A later Orewatch may have said more.
+    return PublishedManifest(
+        **{known.name: said[known.name] for known in fields(PublishedManifest) if known.name in said}
+    )
+
+
+def version_file(published: Path, version: int) -> Path:
+    """The DuckDB file of one version: what stays the same while the link `current` moves on."""
+    return published / "versions" / str(version) / "market.duckdb"
 
 
 def publish(
@@ -56,6 +72,7 @@ def publish(
     fingerprint: str,
     source: str,
     simulated: bool,
+    run_times: Mapping[str, Collection[str]] | None = None,
 ) -> PublishedManifest:
     """Copy the tables of the warehouse into a new version and make it the current one.
 
@@ -66,6 +83,7 @@ def publish(
         fingerprint: what the tables were built from.
         source: sample, yahoo or files.
         simulated: whether every price is made up.
+        run_times: for each table the columns that say when a run saw something; they are no part of the content hash.
 
     Raises:
         PublishError: the version could not be built; readers stay on the last good one.
@@ -78,13 +96,17 @@ def publish(
     building = versions / f"{_BUILDING}{number}"
     try:
         building.mkdir()
+        written = write_tables(warehouse, tables, building, run_times)
         manifest = PublishedManifest(
             version=number,
             fingerprint=fingerprint,
             source=source,
             simulated=simulated,
             published_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-            rows=write_version(warehouse, tables, building),
+            rows=written.rows,
+            content_hash=content_hash(written.hashes),
+            hashes=written.hashes,
+            hashed_by=written.hashed_by,
         )
         (building / "manifest.json").write_text(json.dumps(asdict(manifest), indent=2) + "\n", "utf-8")
         for path in building.iterdir():
@@ -102,19 +124,35 @@ def publish(
     return manifest
 
 
-def write_version(warehouse: Path, tables: Mapping[str, Sequence[str]], folder: Path) -> dict[str, int]:
-    """Write the tables into market.duckdb and one Parquet file each; returns their row counts.
+@dataclass(frozen=True)
+class WrittenTables:
+    """What stands in a folder of tables; see `PublishedManifest`."""
+
+    rows: dict[str, int]
+    hashes: dict[str, str]
+    hashed_by: str
+
+
+def write_tables(
+    warehouse: Path,
+    tables: Mapping[str, Sequence[str]],
+    folder: Path,
+    run_times: Mapping[str, Collection[str]] | None = None,
+) -> WrittenTables:
+    """Write the tables into market.duckdb and one Parquet file each.
 
     Args:
         warehouse: the DuckDB file with the tables.
-        tables: for each table the columns that order it.
+        tables: for each table the columns that order it, its grain; none means all of its columns.
         folder: an empty one.
+        run_times: for each table the columns that are no part of its hash.
     """
     import duckdb
 
     from orchestration.storage.warehouse import literal
 
     counts: dict[str, int] = {}
+    hashes: dict[str, str] = {}
     with duckdb.connect() as connection:
         connection.execute(f"attach {literal(warehouse)} as warehouse (read_only)")
         connection.execute(f"attach {literal(folder / 'market.duckdb')} as market (storage_version 'v1.0.0')")
@@ -126,9 +164,11 @@ def write_version(warehouse: Path, tables: Mapping[str, Sequence[str]], folder: 
             table.order(order).create(f'market.main."{name}"')
             copied = connection.table(f'market.main."{name}"')
             counts[name] = int(copied.count("*").fetchall()[0][0])
+            # Of the copy: the hash is about what readers get.
+            hashes[name] = table_hash(copied, (run_times or {}).get(name, ()))
             copied.to_parquet(str(folder / f"{name}.parquet"), compression="zstd")
         connection.execute("detach market")
-    return counts
+    return WrittenTables(counts, hashes, f"duckdb {duckdb.__version__}")
 
 
 def _flip(published: Path, number: int) -> None:

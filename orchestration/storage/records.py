@@ -1,14 +1,35 @@
 """Records of how far the warehouse has come: a file with one fingerprint each, whole or absent.
 
 `build.json` says what the tables were built from, `audit.json` which build the data checks let pass. A publication
-needs both, and the same; see docs/decisions/0005-refresh-that-finds-nothing.md.
+needs both, and the same; see docs/decisions/0005-refresh-that-finds-nothing.md. `withheld.json` says why readers have
+not been given the latest build; the next publication takes it away.
 """
 
+import datetime as dt
 import json
 import os
 from pathlib import Path
 
 from orchestration.storage.lake import sync_folder
+
+
+def write_record(path: Path, fingerprint: str) -> None:
+    """Replace a record."""
+    write_text(path, json.dumps({"fingerprint": fingerprint}))
+
+
+def write_reason(path: Path, reason: str) -> None:
+    """Note, in one line, why the latest build is withheld from readers, and since when."""
+    write_text(path, json.dumps({"reason": reason, "at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds")}))
+
+
+def read_reason(path: Path) -> tuple[str, str] | None:
+    """Why the latest build is withheld from readers, and since when (UTC, ISO 8601); None if it is not."""
+    try:
+        said = json.loads(path.read_text("utf-8"))
+        return str(said["reason"]), str(said["at"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
 
 
 def write_text(path: Path, text: str) -> None:
@@ -21,11 +42,6 @@ def write_text(path: Path, text: str) -> None:
         os.fsync(sink.fileno())
     temporary.replace(path)
     sync_folder(path.parent)
-
-
-def write_record(path: Path, fingerprint: str) -> None:
-    """Replace a record."""
-    write_text(path, json.dumps({"fingerprint": fingerprint}))
 
 
 def read_record(path: Path) -> str | None:

@@ -64,6 +64,7 @@ HEAVY = {
     "numpy",
     "pyarrow",
     "duckdb",
+    "adbc_driver_postgresql",
     "yfinance",
     "exchange_calendars",
     "rich",

@@ -232,3 +232,24 @@ def test_given_settings_mean_the_same_in_another_directory(monkeypatch: pytest.M
     for name, value in settings.given_environment().items():
         monkeypatch.setenv(name, value)
     assert load_settings() == settings
+
+
+def test_the_address_of_postgresql_is_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OREWATCH_POSTGRES_URL", "postgresql://me:geheim@127.0.0.1/market")
+    settings = load_settings()
+    assert "geheim" not in repr(settings)
+    assert settings.given_environment() == {"OREWATCH_POSTGRES_URL": "postgresql://me:geheim@127.0.0.1/market"}
+    for wrong in ("geheim", "mysql://me:geheim@h/d", "postgresql://me:ge heim@h/d", "postgresql://"):
+        monkeypatch.setenv("OREWATCH_POSTGRES_URL", wrong)
+        with pytest.raises(SettingsError) as caught:
+            load_settings()
+        assert str(caught.value) == (
+            "OREWATCH_POSTGRES_URL: allowed: postgresql://USER:PASSWORD@HOST:PORT/DATABASE, signs like @ in it as %40"
+        )
+
+
+@pytest.mark.parametrize("name", ["Market", "1st", "a-b", "a" * 31, "pg_mine", 'a"b'])
+def test_a_schema_is_a_plain_name(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("OREWATCH_POSTGRES_SCHEMA", name)
+    with pytest.raises(SettingsError, match=rf"^OREWATCH_POSTGRES_SCHEMA={name}: allowed: up to 30 small letters"):
+        load_settings()

@@ -15,7 +15,7 @@ with squares as (
 seeds as (
     select
         symbol,
-        avg(squared_return) as seed
+        {{ ordered_mean('squared_return', 'session_date') }} as seed
     from squares
     where position < 21
     group by symbol
@@ -44,6 +44,7 @@ within_blocks as (
         step,
         block,
         seed,
+        weighted_square,
         coalesce(sum(weighted_square) over (
             partition by symbol, block
             order by session_date
@@ -52,13 +53,14 @@ within_blocks as (
     from weighted
 ),
 
+-- The window's sum up to the last row: a sum over the group would be added up in any order.
 blocks as (
     select
         symbol,
         block,
-        sum(weighted_square) as block_sum
-    from weighted
-    group by symbol, block
+        sum_before + weighted_square as block_sum
+    from within_blocks
+    qualify row_number() over (partition by symbol, block order by session_date desc) = 1
 )
 
 select

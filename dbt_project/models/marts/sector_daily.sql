@@ -71,7 +71,7 @@ grouped as (
         members.sector,
         returns.session_date,
         count(returns.return_1d) as members_with_return,
-        avg(returns.return_1d) as mean_return,
+        {{ ordered_mean('returns.return_1d', 'members.symbol') }} as mean_return,
         avg(case when returns.return_1d > 0 then 1.0 when returns.return_1d <= 0 then 0.0 end) as breadth_advancing,
         avg(case when bars.close > trend.sma_50 then 1.0 when bars.close <= trend.sma_50 then 0.0 end)
             as breadth_above_sma_50,

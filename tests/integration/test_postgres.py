@@ -1,0 +1,286 @@
+"""PostgreSQL as readers have it: the whole version or the one before, grants, healing, and no secret anywhere."""
+
+import datetime as dt
+import io
+import json
+import re
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+import pytest
+from rich.console import Console
+
+from orchestration.assets.ingest import RefreshConfig
+from orchestration.market.errors import PublishError
+from orchestration.refresh import run_refresh
+from orchestration.report import print_status
+from orchestration.settings import Settings
+from orchestration.storage import postgres
+from orchestration.storage.content import table_hash
+from orchestration.storage.postgres import Words, publish_to_postgres, standing
+from orchestration.storage.publish import PublishedManifest, current_manifest, publish, version_file
+from tests.jobs import ClockedSettings, small_seeds
+from tests.postgres_server import PASSWORD, PASSWORD_IN_URL, PostgresServer, postgres_server
+
+pytestmark = pytest.mark.integration
+
+GRAIN = {"daily_bars": ("symbol", "session_date"), "claim_checks": ("claim_id",)}
+WORDS = {"daily_bars": Words("It's\na table.\n", {"close": r"Close \ of the session."})}
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[PostgresServer]:
+    with postgres_server() as server:
+        server.create_role("analyst")
+        yield server
+
+
+@pytest.fixture
+def server(running: PostgresServer) -> PostgresServer:
+    ours = "select nspname from pg_namespace where nspname like 'orewatch%' or nspname = 'desk'"
+    for (schema,) in running.rows(ours):
+        running.rows(f"drop schema {schema} cascade")
+    return running
+
+
+class Versions:
+    """Published files whose two tables carry the number of their version."""
+
+    def __init__(self, folder: Path, source: str = "files") -> None:
+        self.folder, self.source, self.number = folder, source, 0
+        folder.mkdir(exist_ok=True)
+
+    def make(self) -> PublishedManifest:
+        self.number += 1
+        warehouse = self.folder / "warehouse.duckdb"
+        with duckdb.connect(str(warehouse)) as connection:
+            connection.execute(
+                "create or replace table daily_bars as select 'A' as symbol, date '2026-01-01' + cast(i as integer) as"  # noqa: S608
+                f" session_date, cast({self.number}.25 as double) as close, 7::integer as n,"
+                " null::double as nothing, i % 2 = 0 as even,"
+                " timestamp '2026-01-31 01:02:03.000004' as observed_at from range(1000) as t(i)"
+            )
+            connection.execute(
+                f"create or replace table claim_checks as select 'ä''\"' as claim_id, {self.number} as n"
+            )
+        return publish(warehouse, GRAIN, self.folder / "published", f"f{self.number}", self.source, False)
+
+    def load(
+        self, server: PostgresServer, manifest: PublishedManifest, reader: str = "analyst"
+    ) -> postgres.Publication:
+        file = version_file(self.folder / "published", manifest.version)
+        return publish_to_postgres(server.url(), "orewatch", reader, file, manifest, GRAIN, WORDS)
+
+
+@pytest.fixture
+def versions(tmp_path: Path) -> Versions:
+    return Versions(tmp_path / "v")
+
+
+def test_what_readers_find(server: PostgresServer, versions: Versions) -> None:
+    manifest = versions.make()
+    assert standing(server.url(), "orewatch", manifest).text.startswith(
+        "schema orewatch, nothing yet; the next refresh"
+    )
+    assert versions.load(server, manifest) == postgres.Publication(waited=True, kept=())
+    there = standing(server.url(), "orewatch", manifest)
+    assert there.is_current
+    assert there.text == "schema orewatch, the same version"
+    # To the last bit what the files hold.
+    with server.connect("analyst") as connection, connection.cursor() as cursor:
+        for table in GRAIN:
+            cursor.execute(f"select * from orewatch.{table}")  # noqa: S608
+            arrow = cursor.fetch_arrow_table()
+            with duckdb.connect() as reading:
+                assert table_hash(reading.from_arrow(arrow)) == manifest.hashes[table], table
+    comments = server.rows(
+        "select obj_description('orewatch.daily_bars'::regclass), col_description('orewatch.daily_bars'::regclass, 3)"
+    )
+    assert comments == [("It's\na table.", r"Close \ of the session.")]
+    indexes = server.rows("select indexdef from pg_indexes where schemaname = 'orewatch' order by 1")
+    assert [re.search(r"\(.*\)", text)[0] for (text,) in indexes] == ["(claim_id)", "(symbol, session_date)"]
+    assert server.rows("select reltuples from pg_class where oid = 'orewatch.daily_bars'::regclass") == [(1000.0,)]
+
+    second = versions.make()
+    assert not standing(server.url(), "orewatch", second).is_current
+    versions.load(server, second)
+    assert server.rows("select distinct close from orewatch.daily_bars", "analyst") == [(2.25,)]
+    assert server.rows("select nspname from pg_namespace where nspname like 'orewatch%'") == [("orewatch",)]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "insert into orewatch.claim_checks values ('x', 1)",
+        "update orewatch.claim_checks set n = 1",
+        "delete from orewatch.claim_checks",
+        "truncate orewatch.claim_checks",
+        "drop table orewatch.claim_checks",
+        "create table orewatch.mine (x int)",
+        "alter schema orewatch rename to mine",
+    ],
+)
+def test_the_reader_role_can_only_select(server: PostgresServer, versions: Versions, statement: str) -> None:
+    versions.load(server, versions.make())
+    assert server.rows("select n from orewatch.claim_checks", "analyst") == [(1,)]
+    with pytest.raises(Exception, match=r"permission denied|must be owner"):
+        server.rows(statement, "analyst")
+
+
+def test_nobody_is_granted_anything_without_a_reader(server: PostgresServer, versions: Versions) -> None:
+    versions.load(server, versions.make(), reader="")
+    with pytest.raises(Exception, match="permission denied for schema orewatch"):
+        server.rows("select n from orewatch.claim_checks", "analyst")
+
+
+def test_a_failed_publication_leaves_readers_where_they_were(server: PostgresServer, versions: Versions) -> None:
+    versions.load(server, versions.make())
+    with pytest.raises(PublishError) as caught:
+        versions.load(server, versions.make(), reader="nobody_of_this_name")
+    assert str(caught.value) == (
+        "PostgreSQL schema orewatch was not replaced by version 2, its readers keep what they had:"
+        ' role "nobody_of_this_name" does not exist'
+    )
+    assert server.rows("select n from orewatch.claim_checks", "analyst") == [(1,)]
+    assert server.rows("select nspname from pg_namespace where nspname like 'orewatch%'") == [("orewatch",)]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://owner:wro%40ng@127.0.0.1:{port}/postgres",
+        "postgresql://owner:wro%40ng@127.0.0.1:1/postgres",
+        "postgresql://owner:wro%40ng@127.0.0.1:99999/postgres",
+        "postgresql://owner:wro%40ng@[127.0.0.1:{port}/postgres",
+        "postgresql://owner:wro%40ng@127.0.0.1:{port}/postgres?nonsense=1",
+        "postgresql://owner:wro%40ng@127.0.0.1:{port}/postgres?nonsense",
+        "postgresql://127.0.0.1:{port}/postgres?user=owner&password=wro%40ng",
+        "postgresql://owner:wro%ZZng@127.0.0.1:{port}/postgres",
+    ],
+)
+def test_no_error_shows_the_password(server: PostgresServer, versions: Versions, address: str) -> None:
+    manifest = versions.make()
+    url = address.format(port=server.port)
+    file = version_file(versions.folder / "published", 1)
+    with pytest.raises(PublishError) as caught:
+        publish_to_postgres(url, "orewatch", "", file, manifest, GRAIN, {})
+    for text in (
+        str(caught.value),
+        standing(url, "orewatch", manifest).text,
+        "".join(traceback.format_exception(caught.value)),
+        repr(caught.value.__context__),
+    ):
+        assert "wro" not in text
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith("PostgreSQL schema orewatch was not replaced by version 1, its readers keep")
+
+
+def test_schemas_of_others_are_left_alone(server: PostgresServer, versions: Versions, tmp_path: Path) -> None:
+    server.rows("create schema orewatch")
+    with pytest.raises(PublishError, match="has a schema orewatch that Orewatch did not make; choose another name"):
+        versions.load(server, versions.make())
+    server.rows("drop schema orewatch")
+    versions.load(server, versions.make())
+    # Prices of another source, simulated ones above all, never take the place of these.
+    other = Versions(tmp_path / "other", "sample")
+    with pytest.raises(PublishError, match="orewatch holds prices of the source files, not of sample; choose another"):
+        other.load(server, other.make())
+    assert server.rows("select n from orewatch.claim_checks", "analyst") == [(2,)]
+    assert Settings().postgres_readers_schema == "orewatch_sample"
+    assert Settings(source="yahoo").postgres_readers_schema == "orewatch"
+
+
+def test_a_reader_between_two_reads_sees_one_version(
+    server: PostgresServer, versions: Versions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is waited for; who stays longer than our patience is overtaken, and keeps what it holds."""
+    versions.load(server, versions.make())
+    second = versions.make()
+    monkeypatch.setattr(postgres, "PATIENCE_SECONDS", 1)
+    with server.connect("analyst") as connection, connection.cursor() as cursor:
+        cursor.executescript("begin")
+        cursor.execute("select n from orewatch.claim_checks")
+        assert cursor.fetchall() == [(1,)]
+        done = versions.load(server, second)
+        assert not done.waited
+        assert [re.sub(r"\d+", "", text) for text in done.kept] == ["orewatch_old_: somebody is reading it"]
+        # Others have the new one.
+        assert server.rows("select n from orewatch.claim_checks", "analyst") == [(2,)]
+        cursor.executescript("commit")
+    assert versions.load(server, versions.make()) == postgres.Publication(waited=True, kept=())
+    assert server.rows("select nspname from pg_namespace where nspname like 'orewatch%'") == [("orewatch",)]
+
+
+def test_a_view_of_somebody_stays(server: PostgresServer, versions: Versions) -> None:
+    versions.load(server, versions.make())
+    server.rows("create schema desk")
+    server.rows("create view desk.mine as select n from orewatch.claim_checks")
+    done = versions.load(server, versions.make())
+    assert [re.sub(r"\d+", "", text) for text in done.kept] == ["orewatch_old_: objects of yours depend on it"]
+    assert server.rows("select n from desk.mine") == [(1,)]
+    assert server.rows("select n from orewatch.claim_checks") == [(2,)]
+
+
+NOW = dt.datetime(2026, 1, 31, 1, 0, tzinfo=dt.UTC)
+
+
+def refresh(settings: Settings) -> tuple[bool, str]:
+    said = io.StringIO()
+    success = run_refresh(settings, RefreshConfig(), Console(file=said, width=500))
+    return success, said.getvalue()
+
+
+def test_a_database_that_is_down_fails_the_run_alone_and_heals_with_nothing_new(
+    server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    (tmp_path / "drop").mkdir()
+    closes = "".join(f"2026-01-{day},{100 + day}\n" for day in (26, 27, 28, 29, 30))
+    (tmp_path / "drop" / "AAA.csv").write_text("Date,Close\n" + closes)
+    common = {
+        "source": "files",
+        "home": tmp_path / "home",
+        "files": tmp_path / "drop",
+        "seeds": small_seeds(tmp_path / "seeds", "AAA"),
+        "moment": NOW,
+        "postgres_reader": "analyst",
+    }
+    down = ClockedSettings(**common, postgres_url=server.url().replace(f":{server.port}/", ":1/"))
+    success, said = refresh(down)
+    assert not success
+    assert said.count("failed") == 2  # the step, and libpq's words for it
+    assert "failed published__postgres: PostgreSQL schema orewatch was not replaced by version 1" in said
+    assert "Readers of PostgreSQL keep the last version there; the next refresh tries again." in said
+    # Files, flags and brief are there all the same.
+    manifest = current_manifest(down.published_dir)
+    assert manifest is not None
+    assert "Published version 1: " in said
+    assert "Brief:" in said
+    said_status = io.StringIO()
+    print_status(down, Console(file=said_status, width=500))
+    assert "PostgreSQL: schema orewatch could not be read: " in said_status.getvalue()
+
+    up = ClockedSettings(**common, postgres_url=server.url())
+    success, said = refresh(up)
+    assert success, said
+    assert "Nothing new: published version 1 stands" in said
+    assert server.rows("select count(*) from orewatch.daily_bars", "analyst") == [(5,)]
+    said_status = io.StringIO()
+    print_status(up, Console(file=said_status, width=500))
+    assert "PostgreSQL: schema orewatch, the same version" in said_status.getvalue()
+    assert f"content {manifest.content_hash[:12]} (duckdb {duckdb.__version__})" in said_status.getvalue()
+    # And then there is nothing to do.
+    before = server.rows("select 'orewatch'::regnamespace::oid")
+    assert refresh(up)[0]
+    assert server.rows("select 'orewatch'::regnamespace::oid") == before
+
+    everything = b"".join(path.read_bytes() for path in (tmp_path / "home").rglob("*") if path.is_file())
+    for secret in (PASSWORD.encode(), PASSWORD_IN_URL.encode()):
+        assert secret not in everything
+    assert json.dumps(PASSWORD)[1:-1].encode() not in everything
+    with dg.DagsterInstance.get() as instance:
+        parts = [run.tags["part"] for run in instance.get_runs()]
+    assert parts == ["fetch", "publish to PostgreSQL", "fetch", "build and check", "fetch"]
