@@ -9,8 +9,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from orchestration.assets.models import mart_grains, mart_words
 from orchestration.settings import DBT_PROJECT_DIR, Settings
-from orchestration.storage.publish import current_manifest
+from orchestration.storage.publish import current_manifest, publish
 from tests.jobs import asset_graph, evaluations, published, run_job, write_seeds
 
 pytestmark = pytest.mark.integration
@@ -206,6 +207,33 @@ class TestFirstRefresh:
         )
         assert run.returncode == 0, run.stdout
         assert "ERROR=0" in run.stdout
+
+    def test_a_second_build_of_the_lake_is_equal_to_the_last_bit(
+        self, first: dg.ExecuteInProcessResult, settings: Settings, tmp_path: Path
+    ) -> None:
+        again = tmp_path / "again.duckdb"
+        # On another number of threads: sums of doubles must not depend on who comes first.
+        profile = (DBT_PROJECT_DIR / "profiles.yml").read_text()
+        (tmp_path / "profiles.yml").write_text(
+            profile.replace("threads: 2", "threads: 3\n      settings: {threads: 5}")
+        )
+        run = subprocess.run(
+            [
+                Path(sys.executable).parent / "dbt",
+                *("run", "--project-dir", DBT_PROJECT_DIR, "--profiles-dir", tmp_path),
+                *("--target-path", tmp_path / "dbt", "--log-path", tmp_path / "dbt"),
+            ],
+            env={**_environment(), **settings.dbt_environment(), "OREWATCH_WAREHOUSE": str(again)},
+            capture_output=True,
+            text=True,
+        )
+        assert run.returncode == 0, run.stdout
+        run_times = {name: words.run_times for name, words in mart_words().items()}
+        second = publish(again, mart_grains(), tmp_path / "published", "f", "sample", True, run_times)
+        manifest = current_manifest(settings.published_dir)
+        assert manifest is not None
+        assert second.hashes == manifest.hashes
+        assert second.content_hash == manifest.content_hash != ""
 
 
 def _environment() -> dict[str, str]:
