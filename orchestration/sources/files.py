@@ -18,7 +18,8 @@ from orchestration.sources.price_file import read_price_file
 from orchestration.sources.price_table import MalformedFileError, shown
 
 SUFFIXES = (".csv", ".parquet")
-MAX_FILE_BYTES = 512 * 1024 * 1024
+# A century of daily bars is 3 MB. What a file may need in memory, by this and `price_table.MAX_ROWS`: below 1 GB.
+MAX_FILE_BYTES = 64 * 1024 * 1024
 
 
 class FilesSource:
