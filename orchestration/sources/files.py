@@ -79,6 +79,8 @@ class FilesSource:
         except OSError as error:
             detail = f"{names[0]}: cannot be read ({error.strerror}); allowed: a readable file"
             return _failure(request, FetchStatus.MALFORMED, detail)
+        except MemoryError:
+            return _failure(request, FetchStatus.MALFORMED, f"{names[0]}: needs more memory than there is")
         if file.bars.empty:
             return _failure(request, FetchStatus.EMPTY, f"{names[0]}: no rows below the header")
         bars = file.bars

@@ -22,9 +22,6 @@ MAX_ROWS = 500_000
 # Of a text in a Parquet file, which a dictionary may repeat in every row. No date or number is longer.
 MAX_CELL_BYTES = 120
 
-# Encodings of text that repeat what stands before: what they unpack to is not in the file's own sizes.
-_UNFOLDING = frozenset({"DELTA_BYTE_ARRAY"})
-
 # Column names as Yahoo and this project write them, without case, spaces and underscores.
 _FIELDS = {
     "date": "session_date",
@@ -200,14 +197,13 @@ def _read_parquet(path: Path, max_bytes: int) -> Table:
             labels = parquet.schema_arrow.names
             chosen = _choose_columns(file, None, labels)
             wanted = [labels[i] for i in chosen.values()]
-            _check_sizes(file, parquet.metadata, wanted, max_bytes)
+            _check_sizes(file, parquet.metadata, max_bytes)
             text = [label for label in wanted if _is_text(parquet.schema_arrow.field(label).type)]
-        # As dictionaries: each text is unpacked once, however many rows repeat it.
+        # As dictionaries: each text is unpacked once, however many rows repeat it. The one encoding that unfolds every
+        # text from the one before, DELTA_BYTE_ARRAY, cannot be read so, and is refused.
         with pq.ParquetFile(path, read_dictionary=text) as parquet:
             table = _read_rows(file, parquet, wanted)
-            columns = {
-                name: (labels[i], _plain(file, labels[i], table.column(labels[i]))) for name, i in chosen.items()
-            }
+            columns = {name: (labels[i], _plain(table.column(labels[i]))) for name, i in chosen.items()}
     except (pa.ArrowException, ValueError, KeyError, NotImplementedError, OverflowError) as error:
         raise MalformedFileError(
             f"{file}: {shown(' '.join(str(error).split()), 200)}; allowed: a Parquet file"
@@ -222,22 +218,14 @@ def _read_parquet(path: Path, max_bytes: int) -> Table:
     return Table(columns, np.arange(1, table.num_rows + 1))
 
 
-def _check_sizes(file: str, metadata: pq.FileMetaData, wanted: Sequence[str], max_bytes: int) -> None:
-    """Refuse what would unpack to more than a price file holds, by what the file says of itself."""
+def _check_sizes(file: str, metadata: pq.FileMetaData, max_bytes: int) -> None:
+    """Refuse what would unpack to more than a price file holds, by what the file says of itself.
+
+    Not by what it says of single columns: pyarrow ends the process where that is damaged.
+    """
     if metadata.num_rows > MAX_ROWS:
         raise MalformedFileError(f"{file}: {metadata.num_rows} rows; allowed: at most {MAX_ROWS}")
-    unpacked = 0
-    for group in range(metadata.num_row_groups):
-        for i in range(metadata.num_columns):
-            column = metadata.row_group(group).column(i)
-            if column.path_in_schema.split(".")[0] not in wanted:
-                continue
-            if not _UNFOLDING.isdisjoint(column.encodings):
-                raise MalformedFileError(
-                    f"{file}, column {shown(column.path_in_schema)}: encoded as {', '.join(sorted(column.encodings))}; "
-                    "allowed: any encoding but DELTA_BYTE_ARRAY"
-                )
-            unpacked += column.total_uncompressed_size
+    unpacked = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
     if unpacked > max_bytes:
         raise MalformedFileError(f"{file}: unpacks to {unpacked} bytes; allowed: at most {max_bytes}")
 
@@ -249,26 +237,38 @@ def _read_rows(file: str, parquet: pq.ParquetFile, wanted: Sequence[str]) -> pa.
         rows += batch.num_rows
         if rows > MAX_ROWS:
             raise MalformedFileError(f"{file}: more than {MAX_ROWS} rows; allowed: at most {MAX_ROWS}")
+        for label, column in zip(batch.schema.names, batch.columns, strict=True):
+            _check_texts(file, label, column)
         batches.append(batch)
-    return pa.Table.from_batches(batches, parquet.schema_arrow.empty_table().select(list(wanted)).schema)
+    return pa.Table.from_batches(batches, None if batches else _empty(parquet, wanted))
+
+
+def _empty(parquet: pq.ParquetFile, wanted: Sequence[str]) -> pa.Schema:
+    return pa.schema([parquet.schema_arrow.field(label) for label in wanted])
+
+
+def _check_texts(file: str, label: str, column: pa.Array) -> None:
+    """Refuse a text that no price file holds."""
+    texts = column.dictionary if pa.types.is_dictionary(column.type) else column
+    if _is_text(texts.type) and (pc.max(pc.binary_length(texts)).as_py() or 0) > MAX_CELL_BYTES:
+        longest = pc.max(pc.binary_length(texts)).as_py()
+        raise MalformedFileError(
+            f"{file}, column {shown(label)}: a text of {longest} bytes; allowed: at most {MAX_CELL_BYTES}"
+        )
 
 
 def _is_text(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
-def _plain(file: str, label: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """The column without dictionary encoding, every kind of text as one."""
     if pa.types.is_dictionary(column.type):
-        for chunk in column.chunks:
-            if _is_text(column.type.value_type) and (longest := pc.max(pc.binary_length(chunk.dictionary)).as_py()):
-                if longest > MAX_CELL_BYTES:
-                    raise MalformedFileError(
-                        f"{file}, column {shown(label)}: a text of {longest} bytes; allowed: at most {MAX_CELL_BYTES}"
-                    )
         column = column.cast(column.type.value_type)
     if pa.types.is_large_string(column.type) or pa.types.is_string_view(column.type):
         column = column.cast(pa.string())
+    # A CSV has been looked through byte by byte; here a text may be no UTF-8, or lie outside of its page.
+    column.validate(full=True)
     return column
 
 

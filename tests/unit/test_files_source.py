@@ -497,10 +497,11 @@ def test_texts_that_unfold_are_not_read(tmp_path: Path) -> None:
     outcome = parquet(tmp_path, {"Date": days, "Close": long})
     assert outcome.detail == "SIL.parquet, column Close: a text of 121 bytes; allowed: at most 120"
     table = pa.table({"Date": days, "Close": ["1.25", "1.50", "1.75"]})
-    pq.write_table(table, tmp_path / "SLV.parquet", use_dictionary=False, column_encoding={"Close": "DELTA_BYTE_ARRAY"})
+    encoding = {"Close": "DELTA_BYTE_ARRAY"}
+    pq.write_table(table, tmp_path / "SLV.parquet", use_dictionary=False, column_encoding=encoding)
     (outcome,) = fetch(tmp_path, request("SLV"))
     assert outcome.status == FetchStatus.MALFORMED
-    assert "DELTA_BYTE_ARRAY" in outcome.detail
+    assert "DeltaByteArray" in outcome.detail
     pq.write_table(table, tmp_path / "SLV.parquet", use_dictionary=True)
     (outcome,) = fetch(tmp_path, request("SLV"))
     assert outcome.bars["close"].tolist() == [1.25, 1.5, 1.75]
@@ -652,6 +653,18 @@ def test_files_that_are_not_parquet(tmp_path: Path, content: bytes) -> None:
     assert outcome.detail.startswith("SIL.parquet: ")
     assert outcome.detail.endswith("; allowed: a Parquet file")
     assert outcome.detail.isprintable()
+
+
+@pytest.mark.parametrize("column", ["Date", "Close", "currency"])
+def test_parquet_text_that_is_not_utf8(tmp_path: Path, column: str) -> None:
+    columns = {"Date": ["2026-01-30"], "Close": ["1.5"], "currency": ["USD"]}
+    length = len(columns[column][0])
+    offsets, bytes_ = pa.array([0, length], pa.int32()).buffers()[1], pa.py_buffer(b"\xff" * length)
+    broken = pa.Array.from_buffers(pa.string(), 1, [None, offsets, bytes_])
+    outcome = parquet(tmp_path, columns | {column: broken})
+    assert outcome.status == FetchStatus.MALFORMED
+    assert outcome.detail.startswith("SIL.parquet: ")
+    assert "UTF8" in outcome.detail
 
 
 def test_parquet_without_rows(tmp_path: Path) -> None:
