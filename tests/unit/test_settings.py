@@ -232,3 +232,11 @@ def test_given_settings_mean_the_same_in_another_directory(monkeypatch: pytest.M
     for name, value in settings.given_environment().items():
         monkeypatch.setenv(name, value)
     assert load_settings() == settings
+
+
+def test_an_address_of_the_ui_with_a_password_is_refused_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OREWATCH_UI_URL", "https://user:hunter2@example.org/ui")
+    with pytest.raises(SettingsError) as error:
+        load_settings()
+    assert "without user name and password" in str(error.value)
+    assert "hunter2" not in str(error.value)
