@@ -24,7 +24,8 @@ def shown_on(console: Console) -> Iterator[ProgressReporter]:
         BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.description}"),
+        # It may hold what a source said: no markup.
+        TextColumn("{task.description}", markup=False),
         console=console,
         transient=True,
     ) as bar:

@@ -124,6 +124,9 @@ class Settings(BaseSettings):
     def _web_address(cls, value: str) -> str:
         if not re.fullmatch(r"https?://[^\s/]\S*", value):
             raise ValueError("allowed: an address that begins with http:// or https://")
+        if re.match(r"https?://[^/]*@", value):
+            # It stands in every alert. The error would quote it.
+            raise ValueError("allowed: an address without user name and password")
         return value.rstrip("/")
 
     @model_validator(mode="after")
@@ -259,6 +262,7 @@ _KNOWN_VARIABLES = _SETTINGS | {
     "OREWATCH_ROOT",
     "OREWATCH_WAREHOUSE",
     "OREWATCH_REAL_FILES",
+    "OREWATCH_REAL_BAD",
     "OREWATCH_YAHOO_REPLIES",
 }
 
@@ -291,7 +295,12 @@ def _readable(error: object) -> str:
         message = f"allowed: {_allowed(name)}"
     if Settings.model_fields[name].annotation is SecretStr:
         return f"OREWATCH_{name.upper()}: {message}"
-    return f"OREWATCH_{name.upper()}={e['input']!s}: {message}"
+    return f"OREWATCH_{name.upper()}={_without_password(str(e['input']))}: {message}"
+
+
+def _without_password(text: str) -> str:
+    """The text without what stands before an @ in an address."""
+    return re.sub(r"(?<=://)\S*@", "...@", text)
 
 
 def _allowed(name: str) -> str:

@@ -2,3 +2,24 @@
 {% macro to_tick(price, tick_size) -%}
     round(round({{ price }} / {{ tick_size }}) * {{ tick_size }}, 6)
 {%- endmacro %}
+
+{# 1 where two prices are a factor or more apart, else 0, also where one of them is unknown. #}
+{% macro is_far(price, other, factor) -%}
+    case when {{ price }} >= {{ factor }} * {{ other }} or {{ other }} >= {{ factor }} * {{ price }} then 1 else 0 end
+{%- endmacro %}
+
+{# Whether a price moved by what a split says, so that prices on one side of it were not divided by it. #}
+{% macro is_the_split(growth, split_ratio, at_least, leeway) -%}
+    ({{ split_ratio }} >= {{ at_least }} or {{ split_ratio }} * {{ at_least }} <= 1)
+    and {{ growth }} * {{ split_ratio }} <= {{ leeway }}
+    and {{ growth }} * {{ split_ratio }} * {{ leeway }} >= 1
+{%- endmacro %}
+
+{# The unit that all of an instrument's prices are rounded to, 0.01 or 0.0001, else 0; with a little to spare for ties. #}
+{% macro rounding_unit(price) -%}
+    case
+        when max(abs({{ price }} - round({{ price }}, 2))) over (partition by symbol) = 0 then 0.0101
+        when max(abs({{ price }} - round({{ price }}, 4))) over (partition by symbol) = 0 then 0.000101
+        else 0.0
+    end
+{%- endmacro %}

@@ -46,11 +46,17 @@ def _rendered(template: str, **values: Any) -> str:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=template.endswith(".html.j2"),
+        # Markdown may hold HTML; a name may not.
+        finalize=None if template.endswith(".html.j2") else _without_tags,
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
     environment.filters["table_row"] = _table_row
     return environment.get_template(template).render(values)
+
+
+def _without_tags(value: object) -> object:
+    return value.replace("<", "&lt;") if isinstance(value, str) else value
 
 
 def _table_row(cells: Sequence[str]) -> str:

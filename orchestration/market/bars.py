@@ -28,6 +28,12 @@ VALUE_COLUMNS = (*PRICE_COLUMNS, "adj_close", "volume", "dividend", "split_ratio
 # date, then `parse_error` says why. `origin` and `row_number` say where the row stood, for files.
 RAW_COLUMNS = ("session_date", *VALUE_COLUMNS, "origin", "row_number", "parse_error")
 
+# No price lies outside of these, not even one that a history of reverse splits has multiplied.
+SMALLEST_PRICE, LARGEST_PRICE = 1e-9, 1e15
+
+# High and low of one session: the widest range of a watched instrument is below 2. This is a misplaced decimal point.
+IMPLAUSIBLE_RANGE = 50.0
+
 # Yahoo's adj_close carries float32 noise that changes from one request to the next.
 ADJ_CLOSE_TOLERANCE = 1e-6
 
@@ -108,6 +114,7 @@ def validate(
         ("missing_close", close.isna()),
         ("non_finite_close", np.isinf(close)),
         ("non_positive_close", close <= 0),
+        ("implausible_close", (close < SMALLEST_PRICE) | (close > LARGEST_PRICE)),
         ("invalid_dividend", (frame["dividend"] < 0) | np.isinf(frame["dividend"])),
         ("invalid_split", (frame["split_ratio"] < 0) | np.isinf(frame["split_ratio"])),
     ):
@@ -271,6 +278,7 @@ def _judge_ranges(good: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     impossible = (present == len(RANGE_COLUMNS)) & (
         (good["high"] < top) | (good["low"] > bottom) | (ohl <= 0).any(axis=1) | ohl.isin([np.inf, -np.inf]).any(axis=1)
     )
+    implausible = (present == len(RANGE_COLUMNS)) & ~impossible & (good["high"] >= IMPLAUSIBLE_RANGE * good["low"])
     incomplete = present.between(1, len(RANGE_COLUMNS) - 1)
     bad_volume = (good["volume"] < 0) | np.isinf(good["volume"])
     flat = (present == len(RANGE_COLUMNS)) & ohl.eq(good["close"], axis=0).all(axis=1)
@@ -278,21 +286,21 @@ def _judge_ranges(good: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     demoted = pd.concat(
         [
             good[impossible].assign(rule="impossible_range"),
+            good[implausible].assign(rule="implausible_range"),
             good[incomplete].assign(rule="incomplete_range"),
             good[bad_volume].assign(rule="invalid_volume"),
         ]
     )
     accepted = good[["session_date", *VALUE_COLUMNS]].copy()
-    accepted.loc[impossible | incomplete, list(RANGE_COLUMNS)] = np.nan
+    untrusted = impossible | implausible | incomplete
+    accepted.loc[untrusted, list(RANGE_COLUMNS)] = np.nan
     accepted.loc[bad_volume, "volume"] = np.nan
     accepted["adj_close"] = accepted["adj_close"].where(
         np.isfinite(accepted["adj_close"]) & (accepted["adj_close"] > 0)
     )
     accepted["dividend"] = accepted["dividend"].fillna(0.0)
     accepted["split_ratio"] = _split_ratio(accepted)
-    accepted["bar_quality"] = np.select(
-        [impossible | incomplete, flat, present == 0], ["range_rejected", "flat", "close_only"], "ok"
-    )
+    accepted["bar_quality"] = np.select([untrusted, flat, present == 0], ["range_rejected", "flat", "close_only"], "ok")
     return accepted, demoted
 
 
@@ -343,10 +351,12 @@ _DETAILS = {
     "missing_close": "the row has no close",
     "non_finite_close": "the close is not finite",
     "non_positive_close": "the close is zero or negative",
+    "implausible_close": f"the close is not between {SMALLEST_PRICE:g} and {LARGEST_PRICE:g}",
     "invalid_dividend": "the dividend is negative or not finite",
     "invalid_split": "the split ratio is negative or not finite",
     "duplicate_session": "the session stands more than once with different values",
     "impossible_range": "high, low and open contradict the close; the close is kept, the range is not",
+    "implausible_range": f"high is {IMPLAUSIBLE_RANGE:g} times the low or more; the close is kept, the range is not",
     "incomplete_range": "open, high or low is missing; the close is kept, the range is not",
     "invalid_volume": "the volume is negative or not finite; the bar is kept, the volume is not",
 }

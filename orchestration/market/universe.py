@@ -123,7 +123,15 @@ class SeedRow(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# With the signs that turn the direction of writing, and those that show nothing.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]")
+
+# A spreadsheet runs a cell that begins so, and readers open the tables in one.
+_FORMULA = ("=", "+", "-", "@")
+_FREE_TEXT = frozenset({"name", "note", "publisher"})
+
+# A thousand rows are 100 KB.
+MAX_SEED_BYTES = 10_000_000
 
 RowT = TypeVar("RowT", bound=SeedRow)
 
@@ -278,13 +286,13 @@ def _read(path: Path, model: type[RowT], key: str) -> list[tuple[int, RowT]]:
     """Rows of one seed with their row numbers; row 1 is the header."""
     columns = list(model.model_fields)
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = _bytes_of(path).decode("utf-8-sig")
     except FileNotFoundError:
         raise SeedError(
             f"{path.name}: the file is missing in {path.parent}; allowed: a CSV with the columns {_listed(columns)}"
         ) from None
     except UnicodeDecodeError as error:
-        row = path.read_bytes()[: error.start].count(b"\n") + 1
+        row = error.object[: error.start].count(b"\n") + 1
         raise SeedError(
             f"{path.name}, row {row}: byte 0x{error.object[error.start]:02x} is not UTF-8; "
             "allowed: a CSV saved as UTF-8"
@@ -315,6 +323,11 @@ def _read(path: Path, model: type[RowT], key: str) -> list[tuple[int, RowT]]:
                         f"{path.name}, row {row}, column {name}: {cell!a} holds a line break or a control "
                         "character; allowed: text on one line"
                     )
+                if name in _FREE_TEXT and cell.startswith(_FORMULA):
+                    raise SeedError(
+                        f"{path.name}, row {row}, column {name}: {cell!a} would be run as a formula by a spreadsheet; "
+                        f"allowed: a text that does not begin with {' '.join(_FORMULA)}"
+                    )
             parsed = _parse(path.name, row, record, model)
             identity = str(getattr(parsed, key))
             if identity in first_seen:
@@ -327,6 +340,22 @@ def _read(path: Path, model: type[RowT], key: str) -> list[tuple[int, RowT]]:
     except csv.Error as error:
         raise SeedError(f"{path.name}, row {reader.line_num}: {error}; allowed: comma-separated values") from None
     return rows
+
+
+def _bytes_of(path: Path) -> bytes:
+    """The content of a seed.
+
+    Raises:
+        SeedError: it is no regular file, or a very large one.
+        OSError: it cannot be read.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise SeedError(f"{path.name}: not a regular file; allowed: a readable CSV file")
+    with path.open("rb") as stream:
+        content = stream.read(MAX_SEED_BYTES + 1)
+    if len(content) > MAX_SEED_BYTES:
+        raise SeedError(f"{path.name}: more than {MAX_SEED_BYTES} bytes; allowed: at most {MAX_SEED_BYTES}")
+    return content
 
 
 def _check_header(file: str, header: list[str], columns: list[str]) -> None:

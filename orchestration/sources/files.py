@@ -18,7 +18,8 @@ from orchestration.sources.price_file import read_price_file
 from orchestration.sources.price_table import MalformedFileError, shown
 
 SUFFIXES = (".csv", ".parquet")
-MAX_FILE_BYTES = 512 * 1024 * 1024
+# A century of daily bars is 3 MB. What a file may need in memory, by this and `price_table.MAX_ROWS`: below 1 GB.
+MAX_FILE_BYTES = 64 * 1024 * 1024
 
 
 class FilesSource:
@@ -78,6 +79,8 @@ class FilesSource:
         except OSError as error:
             detail = f"{names[0]}: cannot be read ({error.strerror}); allowed: a readable file"
             return _failure(request, FetchStatus.MALFORMED, detail)
+        except MemoryError:
+            return _failure(request, FetchStatus.MALFORMED, f"{names[0]}: needs more memory than there is")
         if file.bars.empty:
             return _failure(request, FetchStatus.EMPTY, f"{names[0]}: no rows below the header")
         bars = file.bars

@@ -10,10 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 MAX_LINE_BYTES = 1_000_000
+
+# Two thousand years of sessions. A small file can claim, and unpack to, any number of rows.
+MAX_ROWS = 500_000
+
+# Of a text in a Parquet file, which a dictionary may repeat in every row. No date or number is longer.
+MAX_CELL_BYTES = 120
 
 # Column names as Yahoo and this project write them, without case, spaces and underscores.
 _FIELDS = {
@@ -75,8 +82,8 @@ def _read_csv(path: Path, source_symbol: str, max_bytes: int) -> Table:
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     _check_text(file, data)
-    if data.count(b"\n") * 8 > max_bytes:
-        raise MalformedFileError(f"{file}: {data.count(10)} lines; allowed: at most {max_bytes // 8}")
+    if data.count(b"\n") > MAX_ROWS:
+        raise MalformedFileError(f"{file}: {data.count(10)} lines; allowed: at most {MAX_ROWS}")
 
     ends = np.flatnonzero(np.frombuffer(data, np.uint8) == 10)
     ends = np.append(ends, len(data))
@@ -189,11 +196,13 @@ def _read_parquet(path: Path, max_bytes: int) -> Table:
         with pq.ParquetFile(path) as parquet:
             labels = parquet.schema_arrow.names
             chosen = _choose_columns(file, None, labels)
-            rows = parquet.metadata.num_rows
-            if rows * 8 * len(chosen) > max_bytes:
-                allowed = max_bytes // (8 * len(chosen))
-                raise MalformedFileError(f"{file}: {rows} rows; allowed: at most {allowed}")
-            table = parquet.read(columns=[labels[i] for i in chosen.values()], use_threads=False)
+            wanted = [labels[i] for i in chosen.values()]
+            _check_sizes(file, parquet.metadata, max_bytes)
+            text = [label for label in wanted if _is_text(parquet.schema_arrow.field(label).type)]
+        # As dictionaries: each text is unpacked once, however many rows repeat it. The one encoding that unfolds every
+        # text from the one before, DELTA_BYTE_ARRAY, cannot be read so, and is refused.
+        with pq.ParquetFile(path, read_dictionary=text) as parquet:
+            table = _read_rows(file, parquet, wanted)
             columns = {name: (labels[i], _plain(table.column(labels[i]))) for name, i in chosen.items()}
     except (pa.ArrowException, ValueError, KeyError, NotImplementedError, OverflowError) as error:
         raise MalformedFileError(
@@ -209,12 +218,57 @@ def _read_parquet(path: Path, max_bytes: int) -> Table:
     return Table(columns, np.arange(1, table.num_rows + 1))
 
 
+def _check_sizes(file: str, metadata: pq.FileMetaData, max_bytes: int) -> None:
+    """Refuse what would unpack to more than a price file holds, by what the file says of itself.
+
+    Not by what it says of single columns: pyarrow ends the process where that is damaged.
+    """
+    if metadata.num_rows > MAX_ROWS:
+        raise MalformedFileError(f"{file}: {metadata.num_rows} rows; allowed: at most {MAX_ROWS}")
+    unpacked = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+    if unpacked > max_bytes:
+        raise MalformedFileError(f"{file}: unpacks to {unpacked} bytes; allowed: at most {max_bytes}")
+
+
+def _read_rows(file: str, parquet: pq.ParquetFile, wanted: Sequence[str]) -> pa.Table:
+    """The wanted columns, in batches: what the file says of itself need not be true."""
+    batches, rows = [], 0
+    for batch in parquet.iter_batches(batch_size=65_536, columns=list(wanted), use_threads=False):
+        rows += batch.num_rows
+        if rows > MAX_ROWS:
+            raise MalformedFileError(f"{file}: more than {MAX_ROWS} rows; allowed: at most {MAX_ROWS}")
+        for label, column in zip(batch.schema.names, batch.columns, strict=True):
+            _check_texts(file, label, column)
+        batches.append(batch)
+    return pa.Table.from_batches(batches, None if batches else _empty(parquet, wanted))
+
+
+def _empty(parquet: pq.ParquetFile, wanted: Sequence[str]) -> pa.Schema:
+    return pa.schema([parquet.schema_arrow.field(label) for label in wanted])
+
+
+def _check_texts(file: str, label: str, column: pa.Array) -> None:
+    """Refuse a text that no price file holds."""
+    texts = column.dictionary if pa.types.is_dictionary(column.type) else column
+    if _is_text(texts.type) and (pc.max(pc.binary_length(texts)).as_py() or 0) > MAX_CELL_BYTES:
+        longest = pc.max(pc.binary_length(texts)).as_py()
+        raise MalformedFileError(
+            f"{file}, column {shown(label)}: a text of {longest} bytes; allowed: at most {MAX_CELL_BYTES}"
+        )
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """The column without dictionary encoding, every kind of text as one."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_large_string(column.type) or pa.types.is_string_view(column.type):
         column = column.cast(pa.string())
+    # A CSV has been looked through byte by byte; here a text may be no UTF-8, or lie outside of its page.
+    column.validate(full=True)
     return column
 
 

@@ -363,8 +363,9 @@ def _notes(events: Mapping[str, Any], currency: str | None) -> list[str]:
 
 
 def _one_line(text: str) -> str:
-    """The text without line breaks and addresses, at most 200 characters."""
-    return " ".join(re.sub(r"https?://\S+", "", text).split())[:200]
+    """The text without line breaks, control characters and addresses, at most 200 characters."""
+    words = " ".join(re.sub(r"https?://\S+", "", text).split())[:200]
+    return "".join(c for c in words if c.isprintable())
 
 
 def _use_cache(folder: Path) -> None:

@@ -18,6 +18,7 @@ from orchestration.storage.content import content_hash, table_hash
 from orchestration.storage.lake import sync_folder
 
 VERSIONS_KEPT = 3
+READ_ONLY = 0o444
 _BUILDING = ".building-"
 
 
@@ -110,6 +111,8 @@ def publish(
         )
         (building / "manifest.json").write_text(json.dumps(asdict(manifest), indent=2) + "\n", "utf-8")
         for path in building.iterdir():
+            # Readers that forget to ask for a read-only connection must not change what others read.
+            path.chmod(READ_ONLY)
             _sync_file(path)
         sync_folder(building)
         building.rename(versions / str(number))

@@ -10,11 +10,18 @@ import duckdb
 
 @contextmanager
 def reading(path: Path, attached: Mapping[str, Path] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A read-only connection to a DuckDB file, with others beside it under the names given."""
+    """A read-only connection to a DuckDB file, with others beside it under the names given.
+
+    No query can reach a file outside of the folders of these files (views read the lake there), or change that.
+    """
     connection = duckdb.connect(str(path), read_only=True)
     try:
         for name, other in (attached or {}).items():
             connection.execute(f"attach {literal(other)} as {name} (read_only)")
+        folders = ", ".join(literal(file.parent) for file in (path, *(attached or {}).values()))
+        connection.execute(f"set allowed_directories = [{folders}]")
+        connection.execute("set enable_external_access = false")
+        connection.execute("set lock_configuration = true")
         yield connection
     finally:
         connection.close()

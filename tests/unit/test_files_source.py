@@ -2,6 +2,7 @@
 
 import datetime as dt
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -477,12 +478,33 @@ def test_large_files_are_not_read(tmp_path: Path) -> None:
 
 
 def test_small_files_that_grow_in_memory_are_not_read(tmp_path: Path) -> None:
-    (tmp_path / "SIL.csv").write_text("Date,Close" + "\n" * 5000)
-    same = pa.table({"Date": pa.array(["2026-01-30"] * 100_000), "Close": np.ones(100_000)})
+    (tmp_path / "SIL.csv").write_text("Date,Close" + "\n" * 500_001)
+    same = pa.table({"Date": pa.array([THREE[0]] * 500_001), "Close": np.ones(500_001)})
     pq.write_table(same, tmp_path / "SLV.parquet")
-    lines, rows = fetch(tmp_path, request("SIL"), request("SLV"), max_bytes=16_000)
-    assert lines.detail == "SIL.csv: 5000 lines; allowed: at most 2000"
-    assert rows.detail == "SLV.parquet: 100000 rows; allowed: at most 1000"
+    random = pa.table({"Date": pa.array([THREE[0]] * 5_000), "Close": np.arange(5_000.0)})
+    pq.write_table(random, tmp_path / "GDX.parquet", use_dictionary=False, compression="zstd")
+    lines, rows, bytes_ = fetch(tmp_path, request("SIL"), request("SLV"), request("GDX"), max_bytes=20_000_000)
+    assert lines.detail == "SIL.csv: 500001 lines; allowed: at most 500000"
+    assert rows.detail == "SLV.parquet: 500001 rows; allowed: at most 500000"
+    assert bytes_.status == FetchStatus.OK
+    (unpacked,) = fetch(tmp_path, request("GDX"), max_bytes=30_000)
+    assert re.fullmatch(r"GDX.parquet: unpacks to \d+ bytes; allowed: at most 30000", unpacked.detail)
+
+
+def test_texts_that_unfold_are_not_read(tmp_path: Path) -> None:
+    days = pa.array([THREE[0]] * 3)
+    long = pa.DictionaryArray.from_arrays(pa.array([0, 0, 0]), pa.array(["1" * 121]))
+    outcome = parquet(tmp_path, {"Date": days, "Close": long})
+    assert outcome.detail == "SIL.parquet, column Close: a text of 121 bytes; allowed: at most 120"
+    table = pa.table({"Date": days, "Close": ["1.25", "1.50", "1.75"]})
+    encoding = {"Close": "DELTA_BYTE_ARRAY"}
+    pq.write_table(table, tmp_path / "SLV.parquet", use_dictionary=False, column_encoding=encoding)
+    (outcome,) = fetch(tmp_path, request("SLV"))
+    assert outcome.status == FetchStatus.MALFORMED
+    assert "DeltaByteArray" in outcome.detail
+    pq.write_table(table, tmp_path / "SLV.parquet", use_dictionary=True)
+    (outcome,) = fetch(tmp_path, request("SLV"))
+    assert outcome.bars["close"].tolist() == [1.25, 1.5, 1.75]
 
 
 def test_too_many_unreadable_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -631,6 +653,18 @@ def test_files_that_are_not_parquet(tmp_path: Path, content: bytes) -> None:
     assert outcome.detail.startswith("SIL.parquet: ")
     assert outcome.detail.endswith("; allowed: a Parquet file")
     assert outcome.detail.isprintable()
+
+
+@pytest.mark.parametrize("column", ["Date", "Close", "currency"])
+def test_parquet_text_that_is_not_utf8(tmp_path: Path, column: str) -> None:
+    columns = {"Date": ["2026-01-30"], "Close": ["1.5"], "currency": ["USD"]}
+    length = len(columns[column][0])
+    offsets, bytes_ = pa.array([0, length], pa.int32()).buffers()[1], pa.py_buffer(b"\xff" * length)
+    broken = pa.Array.from_buffers(pa.string(), 1, [None, offsets, bytes_])
+    outcome = parquet(tmp_path, columns | {column: broken})
+    assert outcome.status == FetchStatus.MALFORMED
+    assert outcome.detail.startswith("SIL.parquet: ")
+    assert "UTF8" in outcome.detail
 
 
 def test_parquet_without_rows(tmp_path: Path) -> None:

@@ -253,3 +253,11 @@ def test_a_schema_is_a_plain_name(monkeypatch: pytest.MonkeyPatch, name: str) ->
     monkeypatch.setenv("OREWATCH_POSTGRES_SCHEMA", name)
     with pytest.raises(SettingsError, match=rf"^OREWATCH_POSTGRES_SCHEMA={name}: allowed: up to 30 small letters"):
         load_settings()
+
+
+def test_an_address_of_the_ui_with_a_password_is_refused_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OREWATCH_UI_URL", "https://user:hunter2@example.org/ui")
+    with pytest.raises(SettingsError) as error:
+        load_settings()
+    assert "without user name and password" in str(error.value)
+    assert "hunter2" not in str(error.value)

@@ -226,6 +226,33 @@ def test_empty_file(folder: Path, content: bytes) -> None:
     )
 
 
+@pytest.mark.parametrize("note", ["=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(A1)"])
+def test_a_text_that_a_spreadsheet_would_run(folder: Path, note: str) -> None:
+    path = folder / "instruments.csv"
+    path.write_text(path.read_text("utf-8").replace("Fresnillo", note, 1), "utf-8")
+    message = error_of(folder)
+    assert "column name: " in message
+    assert message.endswith("as a formula by a spreadsheet; allowed: a text that does not begin with = + - @")
+
+
+@pytest.mark.parametrize("sign", ["\u202e", "\u2066", "\u200b", "\ufeff"])
+def test_signs_that_turn_or_hide_writing(folder: Path, sign: str) -> None:
+    path = folder / "instruments.csv"
+    path.write_text(path.read_text("utf-8").replace("Fresnillo", f"Fres{sign}nillo", 1), "utf-8")
+    assert "control character; allowed: text on one line" in error_of(folder)
+
+
+def test_a_pipe_in_place_of_a_file(folder: Path) -> None:
+    (folder / "pairs.csv").unlink()
+    os.mkfifo(folder / "pairs.csv")
+    assert error_of(folder) == "pairs.csv: not a regular file; allowed: a readable CSV file"
+
+
+def test_a_seed_of_a_gigabyte(folder: Path) -> None:
+    os.truncate(folder / "pairs.csv", 2**30)
+    assert error_of(folder) == "pairs.csv: more than 10000000 bytes; allowed: at most 10000000"
+
+
 def test_file_that_is_not_utf8(folder: Path) -> None:
     path = folder / "instruments.csv"
     path.write_bytes(path.read_bytes().replace(b"Fresnillo", "Peñoles".encode("latin-1")))

@@ -1,19 +1,24 @@
 -- Clean daily bars: the newest version of each, as delivered, as traded and as a total-return index.
 select
-    symbol,
-    session_date,
-    open,
-    high,
-    low,
-    close,
-    close_as_traded,
-    adj_close,
-    volume,
-    dividend,
-    split_ratio,
-    total_return_index,
-    bar_quality,
-    sessions_since_previous,
-    source,
-    observed_at
-from {{ ref('int_bars') }}
+    bars.symbol,
+    bars.session_date,
+    bars.open,
+    bars.high,
+    bars.low,
+    bars.close,
+    bars.close_as_traded,
+    bars.adj_close,
+    bars.volume,
+    bars.dividend,
+    bars.split_ratio,
+    bars.total_return_index,
+    bars.bar_quality,
+    suspects.rule as suspicion,
+    bars.sessions_since_previous,
+    bars.source,
+    bars.observed_at
+from {{ ref('int_bars') }} as bars
+left join {{ ref('stg_suspect_bars') }} as suspects
+    on
+        bars.symbol = suspects.symbol
+        and bars.session_date = suspects.session_date

@@ -18,25 +18,66 @@ with first_seen as (
             partition by rejected_id
             order by observed_at, batch_id
         ) = 1
+),
+
+delivered as (
+    select
+        first_seen.*,
+        -- a row of good quality that came later settles the matter
+        coalesce(
+            bars.bar_quality <> 'range_rejected' and bars.observed_at > first_seen.observed_at, false
+        ) as is_resolved
+    from first_seen
+    left join {{ ref('stg_bars') }} as bars
+        on
+            first_seen.symbol = bars.symbol
+            and first_seen.session_date = bars.session_date
+),
+
+withheld as (
+    select
+        bars.symbol,
+        bars.session_date,
+        bars.close,
+        bars.observed_at,
+        bars.batch_id,
+        suspects.rule
+    from {{ ref('stg_suspect_bars') }} as suspects
+    inner join {{ ref('stg_delivered_bars') }} as bars
+        on
+            suspects.symbol = bars.symbol
+            and suspects.session_date = bars.session_date
+    where suspects.is_withheld
 )
 
 select
-    first_seen.rejected_id,
-    first_seen.symbol,
-    first_seen.session_date,
-    first_seen.rule,
-    first_seen.severity,
-    first_seen.detail,
-    first_seen.raw,
-    first_seen.origin,
-    first_seen.row_number,
-    first_seen.observed_at,
-    first_seen.batch_id,
-    -- a row of good quality that came later settles the matter
-    coalesce(bars.bar_quality <> 'range_rejected' and bars.observed_at > first_seen.observed_at, false) as is_resolved,
-    first_seen.source
-from first_seen
-left join {{ ref('stg_bars') }} as bars
-    on
-        first_seen.symbol = bars.symbol
-        and first_seen.session_date = bars.session_date
+    rejected_id,
+    symbol,
+    session_date,
+    rule,
+    severity,
+    detail,
+    raw,
+    origin,
+    row_number,
+    observed_at,
+    batch_id,
+    is_resolved,
+    source
+from delivered
+union all
+select
+    md5(symbol || '|' || cast(session_date as varchar) || '|' || rule) as rejected_id,
+    symbol,
+    session_date,
+    rule,
+    'withheld' as severity,
+    'the close is at least 50 times, or at most a fiftieth of, what most bars around it say' as detail,
+    '{"close": ' || cast(close as varchar) || '}' as raw,
+    cast(null as varchar) as origin,
+    cast(null as bigint) as row_number,
+    observed_at,
+    batch_id,
+    false as is_resolved,
+    {{ source_name() }} as source
+from withheld

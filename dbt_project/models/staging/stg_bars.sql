@@ -1,43 +1,25 @@
--- The newest version of each bar, with its session's place among those on which its exchange expects a bar.
-with newest as (
-    select
-        symbol,
-        session_date,
-        open,
-        high,
-        low,
-        close,
-        adj_close,
-        volume,
-        dividend,
-        split_ratio,
-        bar_quality,
-        source,
-        observed_at
-    from {{ ref('stg_bar_versions') }}
-    where versions_back = 1
-)
-
+{{ config(materialized='view') }}
+-- The newest version of each bar, without those that are withheld.
 select
-    newest.symbol,
-    newest.session_date,
-    newest.open,
-    newest.high,
-    newest.low,
-    newest.close,
-    newest.adj_close,
-    newest.volume,
-    newest.dividend,
-    newest.split_ratio,
-    newest.bar_quality,
-    newest.source,
-    newest.observed_at,
-    instruments.tick_size,
-    sessions.session_number
-from newest
-inner join {{ source('control', 'instruments') }} as instruments
-    on newest.symbol = instruments.symbol
-inner join {{ ref('stg_sessions') }} as sessions
+    bars.symbol,
+    bars.session_date,
+    bars.open,
+    bars.high,
+    bars.low,
+    bars.close,
+    bars.adj_close,
+    bars.volume,
+    bars.dividend,
+    bars.split_ratio,
+    bars.bar_quality,
+    bars.source,
+    bars.observed_at,
+    bars.tick_size,
+    bars.session_number
+from {{ ref('stg_delivered_bars') }} as bars
+left join {{ ref('stg_suspect_bars') }} as suspects
     on
-        instruments.calendar = sessions.calendar
-        and newest.session_date = sessions.session_date
+        bars.symbol = suspects.symbol
+        and bars.session_date = suspects.session_date
+        and suspects.is_withheld
+where suspects.symbol is null

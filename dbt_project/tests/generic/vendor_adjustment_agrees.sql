@@ -1,12 +1,15 @@
 {# Between two sessions in a row, our adjusted close and the vendor's tell the same return, to the vendor's float32
-   precision; two bars of an instrument may differ. #}
+   precision or to the decimals that it rounds to; two bars of an instrument may differ: those that differ by more than
+   noise are named by the rule adjustment_disagrees of stg_suspect_bars. #}
 {% test vendor_adjustment_agrees(model) %}
 with growth as (
     select
         symbol,
         sessions_since_previous,
         adj_close / lag(adj_close) over in_order as growth,
-        vendor_adj_close / lag(vendor_adj_close) over in_order as vendor_growth
+        vendor_adj_close / lag(vendor_adj_close) over in_order as vendor_growth,
+        least(vendor_adj_close, lag(vendor_adj_close) over in_order) as smaller,
+        {{ rounding_unit('vendor_adj_close') }} as unit
     from {{ model }}
     window in_order as (
         partition by symbol
@@ -20,7 +23,7 @@ select
 from growth
 where
     sessions_since_previous = 1
-    and abs(vendor_growth / growth - 1) > 2e-5
+    and abs(vendor_growth / growth - 1) > 2e-5 + unit / smaller
 group by symbol
 having count(*) > 2
 {% endtest %}
