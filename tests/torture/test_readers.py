@@ -19,6 +19,7 @@ import duckdb
 import pytest
 from pydantic import SecretStr
 
+from orchestration.alerts.data import cause
 from orchestration.assets.models import mart_grains
 from orchestration.settings import PROJECT_ROOT, Settings
 from orchestration.storage.postgres import publish_to_postgres
@@ -157,9 +158,9 @@ def test_readers_are_undisturbed(server: PostgresServer, tmp_path: Path) -> None
 def test_a_hundred_publications_under_eight_readers(server: PostgresServer, tmp_path: Path) -> None:
     tables = list(mart_grains())
     readers = Readers(tmp_path / "control", tables)
-    publish_many(server, tmp_path, readers, tables, range(1), rows=20_000)
+    publish_many(server, tmp_path, readers, tables, range(1), rows=2_000)
     with readers.reading(clients(server, tmp_path / "published", "orewatch", 2)) as figures:
-        publish_many(server, tmp_path, readers, tables, range(1, 101), rows=20_000)
+        publish_many(server, tmp_path, readers, tables, range(1, 101), rows=2_000)
     hold(figures, least_reads=100, least_versions=20)
 
 
@@ -174,7 +175,8 @@ def test_whole_refreshes_under_eight_readers(server: PostgresServer, tmp_path: P
         settings = Settings(
             home=tmp_path / "home", as_of=day, postgres_url=SecretStr(server.url()), postgres_reader="analyst"
         )
-        assert run_job(settings).success
+        result = run_job(settings)
+        assert result.success, [cause(event) for event in result.all_events if event.is_step_failure]
         readers.announce("files", day)
         readers.announce("postgres", day)
 
