@@ -13,7 +13,7 @@ import pytest
 
 from tests.torture.world import CHANGES, World, assert_lake_whole, assert_readable, content
 
-TIMES = int(os.environ.get("OREWATCH_TORTURE_PAIRS", "4"))
+pytestmark = pytest.mark.integration
 
 LAUNCH = """
 mutation($location: String!, $repository: String!) {
@@ -27,15 +27,15 @@ WHERE = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name loca
 RUN = "query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
 
 
-@pytest.mark.torture
-def test_two_command_lines_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("changes", [["split"], pytest.param(list(CHANGES) * 2, marks=pytest.mark.torture)])
+def test_two_command_lines_at_once(tmp_path: Path, changes: list[str]) -> None:
     alone = World(tmp_path / "alone")
     alone.folder.mkdir()
     alone.fill()
     both = alone.copy(tmp_path / "both")
-    for number in range(TIMES):
-        CHANGES[list(CHANGES)[number % len(CHANGES)]](both)
-        CHANGES[list(CHANGES)[number % len(CHANGES)]](alone)
+    for change in changes:
+        CHANGES[change](both)
+        CHANGES[change](alone)
         alone.refresh()
         stored, before = assert_lake_whole(both, {}), assert_readable(both)
         first, second = both.start(), both.start()
