@@ -13,7 +13,7 @@ from tests.histories import History
 VALUES = ["open", "high", "low", "close", "volume", "dividend", "split_ratio", "bar_quality"]
 
 FEW = list(range(6))
-MANY = [pytest.param(seed, marks=pytest.mark.torture) for seed in range(6, 150)]
+MANY = [pytest.param(seed, marks=pytest.mark.torture) for seed in range(6, 60)]
 
 
 def newest(lake: Lake, symbols: list[str]) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from tests.torture.world import (
 )
 
 KILLS = int(os.environ.get("OREWATCH_TORTURE_KILLS", "100"))
-IN_A_ROW = 5
+IN_A_ROW = 10
 CHAINS = [
     # The short form, in every run of the suite.
     pytest.param(-1, "split", 3, id="short"),

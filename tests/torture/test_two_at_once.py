@@ -27,7 +27,7 @@ WHERE = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name loca
 RUN = "query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
 
 
-@pytest.mark.parametrize("changes", [["split"], pytest.param(list(CHANGES) * 2, marks=pytest.mark.torture)])
+@pytest.mark.parametrize("changes", [["split"], pytest.param(list(CHANGES), marks=pytest.mark.torture)])
 def test_two_command_lines_at_once(tmp_path: Path, changes: list[str]) -> None:
     alone = World(tmp_path / "alone")
     alone.folder.mkdir()
