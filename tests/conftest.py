@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,16 @@ for name in [n for n in os.environ if n.startswith("OREWATCH_") and not n.starts
 def _newest_model() -> float:
     parts = (p for d in ("models", "macros", "tests") for p in (DBT_PROJECT_DIR / d).rglob("*") if p.is_file())
     return max(p.stat().st_mtime for p in parts)
+
+
+@pytest.fixture(autouse=True)
+def _environment_of_its_own() -> Iterator[None]:
+    """What a command sets for its process, such as DAGSTER_HOME, ends with the test that ran it."""
+    os.environ.pop("DAGSTER_HOME", None)
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -111,7 +111,7 @@ def test_every_reader_takes_the_same_event_for_the_last_one(stores: dict[str, Cl
         assert levels(read_facts(settings, day))["line"]["last_event"] == first["event"]
         later = next((event for event in events if event["session_date"] > day), None)
         if later is not None:
-            facts = load_facts("levels", [later], settings.published_file, universe)
+            facts = load_facts({"levels": [later]}, settings.published_file, universe)
             assert f"last event there {day}: {first['event'].replace('_', ' ')}" in " ".join(
                 level_alert(later["event_id"], [later], facts).lines
             )
