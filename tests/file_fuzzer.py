@@ -26,6 +26,7 @@ from orchestration.market.bars import PRICE_COLUMNS, validate
 from orchestration.market.fetch_plan import FetchRequest
 from orchestration.sources.base import FetchStatus
 from orchestration.sources.files import FilesSource
+from tests.peak_memory import peak_mb
 
 ADDRESS_SPACE = 4 * 2**30
 
@@ -144,7 +145,7 @@ def main() -> None:
             taken += read(Path(folder), name, content)
             files += 1
     Path("last-file").unlink(missing_ok=True)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    peak = peak_mb()
     print(json.dumps({"files": files, "taken": taken, "peak_mb": peak}))  # noqa: T201
 
 
