@@ -217,6 +217,9 @@ def tables(settings: ClockedSettings) -> Iterator[duckdb.DuckDBPyConnection]:
             "create table instruments as select 'AAA' as symbol, 'AAA' as source_symbol, 'XNYS' as calendar,"
             " null::date as active_from"
         )
+        connection.execute(
+            "create table stg_suspect_bars (symbol text, session_date date, rule text, is_withheld boolean)"
+        )
     publish(settings.warehouse_path, {"daily_bars": (), "instruments": ()}, settings.published_dir, "f", "files", False)
     with duckdb.connect(str(settings.warehouse_path)) as connection:
         connection.execute("delete from daily_bars where session_date = '2026-01-29'")
@@ -234,6 +237,8 @@ def tables(settings: ClockedSettings) -> Iterator[duckdb.DuckDBPyConnection]:
         ("update instruments set active_from = '2026-01-29'", [1]),
         ("delete from instruments", []),
         ("delete from stg_sessions where session_date > '2026-01-28'", []),
+        ("insert into stg_suspect_bars values ('AAA', '2026-01-29', 'unit_error', true)", []),
+        ("insert into stg_suspect_bars values ('AAA', '2026-01-29', 'jump', false)", [1]),
     ],
 )
 def test_what_counts_as_a_lost_session(
