@@ -9,22 +9,20 @@ import datetime as dt
 import hashlib
 import json
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestration.assets.models import mart_grains, mart_words
+from orchestration.assets.models import marts
 from orchestration.market.errors import OrewatchError, PublishError
 from orchestration.rebuild import build_tables, inside
 from orchestration.resources import ProgressReporter, silent_progress, warehouse_lock
 from orchestration.settings import Settings
 from orchestration.storage.content import content_hash
-from orchestration.storage.publish import PublishedManifest, current_manifest, write_tables
+from orchestration.storage.publish import MANIFEST, PublishedManifest, current_manifest, write_manifest, write_tables
 from orchestration.storage.scratch import scratch
 from orchestration.storage.snapshot import first_observation, snapshot_lake
 from orchestration.storage.warehouse import rows
-
-MANIFEST = "manifest.json"
 
 # What explains a past alert, then and now.
 EVENT = "select * from level_events where event_id = ?"
@@ -145,9 +143,7 @@ def build_as_of(
         built = work.path / "version"
         built.mkdir()
         digest = _digest(settings.seeds)
-        written = write_tables(
-            warehouse, mart_grains(), built, {name: said.run_times for name, said in mart_words().items()}
-        )
+        written = write_tables(warehouse, marts(), built)
         manifest = AsOfManifest(
             version=0,
             fingerprint=hashlib.sha256(f"{moment.isoformat()}|{digest}".encode()).hexdigest()[:32],
@@ -162,7 +158,7 @@ def build_as_of(
             seeds=str(settings.seeds),
             seeds_digest=digest,
         )
-        (built / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n", "utf-8")
+        write_manifest(manifest, built)
         _put(built, folder)
     return manifest
 

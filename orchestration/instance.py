@@ -7,6 +7,7 @@ from pathlib import Path
 import dagster as dg
 
 from orchestration.settings import Settings
+from orchestration.storage.scratch import process_exists
 
 INSTANCE_CONFIG = Path(__file__).resolve().parent / "dagster.yaml"
 
@@ -40,18 +41,8 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     dead = [
         run
         for run in instance.get_runs(dg.RunsFilter(statuses=unfinished, tags={"orewatch/host": socket.gethostname()}))
-        if not _alive(int(run.tags["orewatch/pid"]))
+        if not process_exists(int(run.tags["orewatch/pid"]))
     ]
     for run in dead:
         instance.report_run_failed(run, "the process of this run is gone; the next refresh picks up where it stopped")
     return [run.run_id for run in dead]
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's process: it exists
-        return True
-    return True

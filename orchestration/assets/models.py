@@ -1,9 +1,8 @@
 """The dbt models as assets, and how their dbt properties read in the UI."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtProject, dbt_assets
@@ -11,6 +10,9 @@ from dagster_dbt import DagsterDbtTranslator, DbtProject, dbt_assets
 from orchestration.market.errors import SettingsError
 from orchestration.resources import environment
 from orchestration.settings import DBT_PROJECT_DIR, Settings
+
+if TYPE_CHECKING:
+    from orchestration.storage.publish import Mart
 
 MANIFEST = DBT_PROJECT_DIR / "target" / "manifest.json"
 
@@ -42,16 +44,17 @@ RUN_TIME = "run_time"
 DBT_BUILD_ARGS = ["build", "--exclude-resource-type", "unit_test"]
 
 
-def mart_grains(manifest_path: Path = MANIFEST) -> dict[str, tuple[str, ...]]:
-    """The tables that readers get, each with the columns of its `grain` test, from the manifest.
+def marts(manifest_path: Path = MANIFEST) -> "dict[str, Mart]":
+    """The tables that readers get, by name, from the manifest.
 
-    A table with several grains has the one of most columns, which says most about what lies together; one without a
-    grain test has no columns.
+    A table with several `grain` tests has the grain of most columns, which says most about what lies together.
 
     Raises:
         SettingsError: the manifest has not been prepared.
     """
     import orjson
+
+    from orchestration.storage.publish import Mart
 
     nodes = orjson.loads(prepared(manifest_path).read_bytes())["nodes"]
     grains: dict[str, tuple[str, ...]] = {
@@ -62,42 +65,22 @@ def mart_grains(manifest_path: Path = MANIFEST) -> dict[str, tuple[str, ...]]:
         model = node.get("attached_node")
         if test.get("name") == "grain" and model in grains:
             grains[model] = max(grains[model], tuple(test["kwargs"]["columns"]), key=len)
-    return {nodes[id_]["name"]: columns for id_, columns in sorted(grains.items())}
-
-
-@dataclass(frozen=True)
-class MartWords:
-    """What the models' yml says about a table that readers get.
-
-    Attributes:
-        description: of the table.
-        columns: description of each column.
-        run_times: columns that say when a run saw something (tag `run_time`): no part of the content.
-    """
-
-    description: str
-    columns: dict[str, str]
-    run_times: frozenset[str]
-
-
-def mart_words(manifest_path: Path = MANIFEST) -> dict[str, MartWords]:
-    """Descriptions and tags of the tables that readers get, from the manifest.
-
-    Raises:
-        SettingsError: the manifest has not been prepared.
-    """
-    import orjson
-
-    nodes = orjson.loads(prepared(manifest_path).read_bytes())["nodes"]
     return {
-        node["name"]: MartWords(
-            description=node["description"],
-            columns={name: column["description"] for name, column in node["columns"].items()},
-            run_times=frozenset(name for name, c in node["columns"].items() if RUN_TIME in c["config"]["tags"]),
+        nodes[id_]["name"]: Mart(
+            grain=grain,
+            description=nodes[id_]["description"],
+            columns={name: column["description"] for name, column in nodes[id_]["columns"].items()},
+            run_times=frozenset(
+                n for n, column in nodes[id_]["columns"].items() if RUN_TIME in column["config"]["tags"]
+            ),
         )
-        for node in nodes.values()
-        if node["resource_type"] == "model" and "marts" in node["fqn"]
+        for id_, grain in sorted(grains.items())
     }
+
+
+def mart_grains() -> dict[str, tuple[str, ...]]:
+    """The columns of which each table that readers get has one row per value."""
+    return {name: mart.grain for name, mart in marts().items()}
 
 
 def prepared(manifest_path: Path = MANIFEST) -> Path:

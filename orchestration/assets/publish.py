@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.assets.models import mart_grains, mart_words
+from orchestration.assets.models import mart_grains, marts
 from orchestration.market.errors import PublishError
 from orchestration.settings import Settings
 
@@ -14,12 +14,11 @@ POSTGRES = dg.AssetKey(["published", "postgres"])
 
 def build_publish(settings: Settings) -> dg.AssetsDefinition:
     """The publication step: after every data check, one atomic flip."""
-    marts = mart_grains()
     simulated = "SIMULATED prices. " if settings.simulated else ""
 
     @dg.asset(
         key=PUBLISHED,
-        deps=[dg.AssetKey(name) for name in marts],
+        deps=[dg.AssetKey(name) for name in mart_grains()],
         group_name="publish",
         kinds={"duckdb", "parquet"},
         owners=["team:orewatch"],
@@ -35,12 +34,11 @@ def build_publish(settings: Settings) -> dg.AssetsDefinition:
         context.resources.progress(0, 0, "publishing")
         manifest = publish(
             current.warehouse_path,
-            marts,
+            marts(),
             current.published_dir,
             audited_fingerprint(current),
             current.source,
             current.simulated,
-            run_times={name: said.run_times for name, said in mart_words().items()},
         )
         remove_records(current.withheld_record)
         return dg.MaterializeResult(
@@ -78,7 +76,7 @@ def build_postgres(settings: Settings) -> dg.AssetsDefinition:
         required_resource_keys={"settings", "warehouse_lock", "progress"},
     )
     def published_postgres(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        from orchestration.storage.postgres import Words, publish_to_postgres
+        from orchestration.storage.postgres import publish_to_postgres
         from orchestration.storage.publish import current_manifest, version_file
 
         current: Settings = context.resources.settings
@@ -92,8 +90,7 @@ def build_postgres(settings: Settings) -> dg.AssetsDefinition:
             current.postgres_reader,
             version_file(current.published_dir, manifest.version),
             manifest,
-            mart_grains(),
-            {name: Words(said.description, said.columns) for name, said in mart_words().items()},
+            marts(),
         )
         metadata: dict[str, Any] = {
             "version": manifest.version,

@@ -111,22 +111,21 @@ SUSPECTS = """
 """
 
 # Readers of the published version have been told of those that stand in it.
-LARGE_CORRECTIONS = """
-    select symbol, session_date as session, field, old_value, new_value, corrected_by, reason, changed_at
-    from price_revisions where is_large order by abs(corrected_by) desc, symbol, session_date, field
-"""
-
-NEW_LARGE_CORRECTIONS = """
-    select
-        found.symbol, found.session_date as session, found.field, found.old_value, found.new_value, found.corrected_by,
-        found.reason, found.changed_at
-    from price_revisions as found
+NEW_TO_READERS = """
     anti join published.price_revisions as known
         on
             found.symbol = known.symbol
             and found.session_date = known.session_date
             and found.field = known.field
             and found.changed_at = known.changed_at
+"""
+
+LARGE_CORRECTIONS = """
+    select
+        found.symbol, found.session_date as session, found.field, found.old_value, found.new_value, found.corrected_by,
+        found.reason, found.changed_at
+    from price_revisions as found
+    {new}
     where found.is_large
     order by abs(found.corrected_by) desc, found.symbol, found.session_date, found.field
 """
@@ -307,11 +306,12 @@ def _corrections(settings: Settings) -> dg.AssetCheckResult:
     """The check `no_large_corrections`; each is told once, as long as publications follow."""
     from orchestration.storage.warehouse import rows
 
-    if settings.published_file.exists():
-        attached = {"published": settings.published_file}
-        found = rows(settings.warehouse_path, NEW_LARGE_CORRECTIONS, attached=attached)
-    else:
-        found = rows(settings.warehouse_path, LARGE_CORRECTIONS)
+    has_readers = settings.published_file.exists()
+    found = rows(
+        settings.warehouse_path,
+        LARGE_CORRECTIONS.format(new=NEW_TO_READERS if has_readers else ""),
+        attached={"published": settings.published_file} if has_readers else None,
+    )
     bars = {(row["symbol"], row["session"]) for row in found}
     return dg.AssetCheckResult(
         asset_key=REVISIONS,

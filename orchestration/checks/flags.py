@@ -214,7 +214,8 @@ def flags(settings: Settings, group: str, checks: Iterable[str] = ()) -> Flags:
     manifest = current_manifest(settings.published_dir)
     if manifest is None:
         return Flags({}, Memory(), 0)
-    published = market_file(settings, manifest.version)
+    # The version's own file, not the link: all queries see one version, whatever is published meanwhile.
+    published = version_file(settings.published_dir, manifest.version)
     told = GROUPS[group]
     spans = {row["symbol"]: Span(row["first"], row["latest"]) for row in rows(published, SPANS)}
     found = [
@@ -241,7 +242,7 @@ def note(settings: Settings, shown: Mapping[str, Flags]) -> None:
 
     for version in {found.version for found in shown.values() if found.rows}:  # one, unless somebody published
         flagged = {group: found.rows for group, found in shown.items() if found.version == version}
-        note_flagged(settings, flagged, market_file(settings, version))
+        note_flagged(settings, flagged, version_file(settings.published_dir, version))
 
 
 def remember(settings: Settings, shown: Mapping[str, Flags]) -> None:
@@ -262,11 +263,6 @@ def evaluated_version(settings: Settings) -> int:
     """The published version that every check group has looked at; 0 before the first."""
     state = _state(settings)
     return min(int(state.get(group, {}).get("version", 0)) for group in GROUPS)
-
-
-def market_file(settings: Settings, version: int) -> Path:
-    """The version's own file, not the link: all queries see one version, whatever is published meanwhile."""
-    return version_file(settings.published_dir, version)
 
 
 def _recall(settings: Settings, group: str) -> Memory:

@@ -47,7 +47,8 @@ def build_market_checks(universe: Universe, settings: Settings) -> dg.AssetCheck
     )
     def market_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         from orchestration import plots
-        from orchestration.checks.flags import flags, market_file, note, remember
+        from orchestration.checks.flags import flags, note, remember
+        from orchestration.storage.publish import version_file
 
         current: Settings = context.resources.settings
         shown = {group.name: flags(current, group.name, group.checks) for group in groups}
@@ -62,7 +63,7 @@ def build_market_checks(universe: Universe, settings: Settings) -> dg.AssetCheck
                 }
                 if rows:
                     try:
-                        figure = group.plot(market_file(current, found.version), name, rows)
+                        figure = group.plot(version_file(current.published_dir, found.version), name, rows)
                         if figure is not None:
                             if current.simulated:
                                 plots.simulated(figure)

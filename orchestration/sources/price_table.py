@@ -250,8 +250,8 @@ def _empty(parquet: pq.ParquetFile, wanted: Sequence[str]) -> pa.Schema:
 def _check_texts(file: str, label: str, column: pa.Array) -> None:
     """Refuse a text that no price file holds."""
     texts = column.dictionary if pa.types.is_dictionary(column.type) else column
-    if _is_text(texts.type) and (pc.max(pc.binary_length(texts)).as_py() or 0) > MAX_CELL_BYTES:
-        longest = pc.max(pc.binary_length(texts)).as_py()
+    longest = (pc.max(pc.binary_length(texts)).as_py() or 0) if _is_text(texts.type) else 0
+    if longest > MAX_CELL_BYTES:
         raise MalformedFileError(
             f"{file}, column {shown(label)}: a text of {longest} bytes; allowed: at most {MAX_CELL_BYTES}"
         )

@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 from jinja2 import Environment, StrictUndefined
 
-from orchestration.storage.warehouse import literal
+from orchestration.storage.warehouse import identifier, literal
 
 # Two floats are the same within this, relative; absolute where both are below 1.
 TOLERANCE = 1e-12
@@ -259,7 +259,7 @@ _DIFFERING = (
 )
 
 _ENVIRONMENT = Environment(undefined=StrictUndefined, autoescape=False)  # noqa: S701  (SQL, not a page)
-_ENVIRONMENT.globals["name"] = lambda text: '"' + text.replace('"', '""') + '"'
+_ENVIRONMENT.globals["name"] = identifier
 
 
 def _render(template: str, **values: Any) -> str:

@@ -10,6 +10,8 @@ import hashlib
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
+from orchestration.storage.warehouse import identifier
+
 if TYPE_CHECKING:
     import duckdb
 
@@ -28,7 +30,7 @@ def table_hash(table: "duckdb.DuckDBPyRelation", without: Collection[str] = ()) 
     counted = [
         (name, str(kind)) for name, kind in zip(table.columns, table.types, strict=True) if name not in set(without)
     ]
-    quoted = ['"' + name.replace('"', '""') + '"' for name, _ in counted]
+    quoted = [identifier(name) for name, _ in counted]
     forwards, backwards = ", ".join(quoted), ", ".join(reversed(quoted))
     sums = table.aggregate(
         f"count(*), sum(cast(hash({forwards}) as hugeint)), sum(cast(hash({backwards}, 1) as hugeint))"

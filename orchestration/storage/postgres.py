@@ -10,14 +10,15 @@ The URL holds a password: no error of this module quotes it.
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
 from orchestration.market.errors import PublishError
-from orchestration.storage.publish import PublishedManifest
+from orchestration.storage.publish import Mart, PublishedManifest
+from orchestration.storage.warehouse import identifier
 
 T = TypeVar("T")
 
@@ -29,14 +30,6 @@ LOCK_SECONDS = 0.5
 # Another publication into the same schema may take this long.
 OTHER_PUBLISHER_SECONDS = 600
 BATCH_ROWS = 100_000
-
-
-@dataclass(frozen=True)
-class Words:
-    """Comments of a table and of its columns."""
-
-    table: str
-    columns: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -89,8 +82,7 @@ def publish_to_postgres(
     reader: str,
     file: Path,
     manifest: PublishedManifest,
-    grains: Mapping[str, Sequence[str]],
-    words: Mapping[str, Words],
+    marts: Mapping[str, Mart],
 ) -> Publication:
     """Replace the readers' schema by one published version.
 
@@ -100,8 +92,7 @@ def publish_to_postgres(
         reader: role that may read it; empty: nobody is granted anything.
         file: DuckDB file of the version.
         manifest: of the version.
-        grains: for each table the columns that it is looked up by.
-        words: comments by table.
+        marts: what is known of the tables: what they are looked up by, and their comments.
 
     Raises:
         PublishError: readers keep what they had; the message holds no password.
@@ -116,7 +107,7 @@ def publish_to_postgres(
             fresh = f"{schema}_next"
             _load(cursor, fresh, file, manifest)
             # One by one: the driver's `executescript` commits first.
-            for statement in _finish(fresh, reader, manifest, grains, words):
+            for statement in _finish(fresh, reader, manifest, marts):
                 cursor.execute(statement)
             cursor.execute(_swap(schema, fresh, len(manifest.rows)))
             cursor.execute("select current_setting('orewatch.waited')")
@@ -134,11 +125,11 @@ def _load(cursor: Any, fresh: str, file: Path, manifest: PublishedManifest) -> N
     """All tables of a version into a schema of their own."""
     import duckdb
 
-    cursor.execute(f"drop schema if exists {_name(fresh)} cascade")
-    cursor.execute(f"create schema {_name(fresh)}")
+    cursor.execute(f"drop schema if exists {identifier(fresh)} cascade")
+    cursor.execute(f"create schema {identifier(fresh)}")
     with duckdb.connect(str(file), read_only=True) as tables:
         for table in manifest.rows:
-            batches = tables.table(f'"{table}"').to_arrow_reader(BATCH_ROWS)
+            batches = tables.table(identifier(table)).to_arrow_reader(BATCH_ROWS)
             cursor.adbc_ingest(table, batches, mode="create", db_schema_name=fresh)
 
 
@@ -188,24 +179,23 @@ def _finish(
     fresh: str,
     reader: str,
     manifest: PublishedManifest,
-    grains: Mapping[str, Sequence[str]],
-    words: Mapping[str, Words],
+    marts: Mapping[str, Mart],
 ) -> Iterator[str]:
     """Statements that make loaded tables ready for readers: index, comments, statistics, grants."""
-    yield f"comment on schema {_name(fresh)} is {_text(json.dumps({'orewatch': _says(manifest)}))}"
+    yield f"comment on schema {identifier(fresh)} is {_text(json.dumps({'orewatch': _says(manifest)}))}"
     label = "SIMULATED prices. " if manifest.simulated else ""
     for table in manifest.rows:
-        place = f"{_name(fresh)}.{_name(table)}"
-        if columns := grains.get(table):
-            yield f"create index on {place} ({', '.join(map(_name, columns))})"
-        if said := words.get(table):
-            yield f"comment on table {place} is {_text(label + said.table.strip())}"
-            for column, description in said.columns.items():
-                yield f"comment on column {place}.{_name(column)} is {_text(description.strip())}"
+        place = f"{identifier(fresh)}.{identifier(table)}"
+        mart = marts.get(table, Mart())
+        if mart.grain:
+            yield f"create index on {place} ({', '.join(map(identifier, mart.grain))})"
+        yield f"comment on table {place} is {_text(label + mart.description.strip())}"
+        for column, description in mart.columns.items():
+            yield f"comment on column {place}.{identifier(column)} is {_text(description.strip())}"
         yield f"analyze {place}"
     if reader:
-        yield f"grant usage on schema {_name(fresh)} to {_name(reader)}"
-        yield f"grant select on all tables in schema {_name(fresh)} to {_name(reader)}"
+        yield f"grant usage on schema {identifier(fresh)} to {identifier(reader)}"
+        yield f"grant select on all tables in schema {identifier(fresh)} to {identifier(reader)}"
 
 
 def _swap(schema: str, fresh: str, tables: int) -> str:
@@ -247,9 +237,9 @@ begin
             perform pg_sleep(pause);
             pause := least(pause * 2, 0.5);
         end loop;
-        execute format('alter schema {_name(schema)} rename to %I', {_text(schema + "_old_")} || txid_current());
+        execute format('alter schema {identifier(schema)} rename to %I', {_text(schema + "_old_")} || txid_current());
     end if;
-    alter schema {_name(fresh)} rename to {_name(schema)};
+    alter schema {identifier(fresh)} rename to {identifier(schema)};
 end
 $swap$
 """  # noqa: S608 (a block takes no parameters; the names are validated settings)
@@ -269,10 +259,10 @@ def _drop_old(connection: Any, cursor: Any, schema: str) -> list[str]:
         try:
             cursor.execute("set local lock_timeout = '200ms'")
             cursor.execute("select tablename from pg_tables where schemaname = $1", [name])
-            tables = [f"{_name(name)}.{_name(table)}" for (table,) in cursor.fetchall()]
+            tables = [f"{identifier(name)}.{identifier(table)}" for (table,) in cursor.fetchall()]
             if tables:
                 cursor.execute(f"drop table {', '.join(tables)}")
-            cursor.execute(f"drop schema {_name(name)}")
+            cursor.execute(f"drop schema {identifier(name)}")
             connection.commit()
         except Exception as error:
             connection.rollback()
@@ -336,10 +326,6 @@ def _with_time_limits(url: str) -> str:
     return url
 
 
-def _name(identifier: str) -> str:
-    return '"' + identifier.replace('"', '""') + '"'
-
-
 def _text(value: str) -> str:
     """A string literal that means the same whatever the server thinks of backslashes."""
     return "E'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
@@ -347,4 +333,4 @@ def _text(value: str) -> str:
 
 def _place(schema: str) -> str:
     """The schema as an object of the catalogue."""
-    return f"{_text(_name(schema))}::regnamespace"
+    return f"{_text(identifier(schema))}::regnamespace"

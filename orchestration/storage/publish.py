@@ -9,17 +9,36 @@ import datetime as dt
 import json
 import os
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from orchestration.market.errors import PublishError
 from orchestration.storage.content import content_hash, table_hash
 from orchestration.storage.lake import sync_folder
+from orchestration.storage.warehouse import identifier, literal
 
+MANIFEST = "manifest.json"
 VERSIONS_KEPT = 3
 READ_ONLY = 0o444
 _BUILDING = ".building-"
+
+
+@dataclass(frozen=True)
+class Mart:
+    """A table that readers get.
+
+    Attributes:
+        grain: the columns of which it has one row per value, which order it; none means all of its columns.
+        description: of the table.
+        columns: description of each column.
+        run_times: columns that say when a run saw something (tag `run_time`): no part of the content.
+    """
+
+    grain: tuple[str, ...] = ()
+    description: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    run_times: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -52,7 +71,7 @@ class PublishedManifest:
 def current_manifest(published: Path) -> PublishedManifest | None:
     """The manifest of the version that readers see now; None before the first."""
     try:
-        said = json.loads((published / "current" / "manifest.json").read_text("utf-8"))
+        said = json.loads((published / "current" / MANIFEST).read_text("utf-8"))
     except FileNotFoundError:
         return None
     # A later Orewatch may have said more.
@@ -68,23 +87,21 @@ def version_file(published: Path, version: int) -> Path:
 
 def publish(
     warehouse: Path,
-    tables: Mapping[str, Sequence[str]],
+    marts: Mapping[str, Mart],
     published: Path,
     fingerprint: str,
     source: str,
     simulated: bool,
-    run_times: Mapping[str, Collection[str]] | None = None,
 ) -> PublishedManifest:
     """Copy the tables of the warehouse into a new version and make it the current one.
 
     Args:
         warehouse: the DuckDB file with the tables.
-        tables: for each table the columns that order it, its grain; none means all of its columns.
+        marts: the tables by name.
         published: the folder of versions.
         fingerprint: what the tables were built from.
         source: sample, yahoo or files.
         simulated: whether every price is made up.
-        run_times: for each table the columns that say when a run saw something; they are no part of the content hash.
 
     Raises:
         PublishError: the version could not be built; readers stay on the last good one.
@@ -97,7 +114,7 @@ def publish(
     building = versions / f"{_BUILDING}{number}"
     try:
         building.mkdir()
-        written = write_tables(warehouse, tables, building, run_times)
+        written = write_tables(warehouse, marts, building)
         manifest = PublishedManifest(
             version=number,
             fingerprint=fingerprint,
@@ -109,7 +126,7 @@ def publish(
             hashes=written.hashes,
             hashed_by=written.hashed_by,
         )
-        (building / "manifest.json").write_text(json.dumps(asdict(manifest), indent=2) + "\n", "utf-8")
+        write_manifest(manifest, building)
         for path in building.iterdir():
             # Readers that forget to ask for a read-only connection must not change what others read.
             path.chmod(READ_ONLY)
@@ -136,42 +153,40 @@ class WrittenTables:
     hashed_by: str
 
 
-def write_tables(
-    warehouse: Path,
-    tables: Mapping[str, Sequence[str]],
-    folder: Path,
-    run_times: Mapping[str, Collection[str]] | None = None,
-) -> WrittenTables:
+def write_tables(warehouse: Path, marts: Mapping[str, Mart], folder: Path) -> WrittenTables:
     """Write the tables into market.duckdb and one Parquet file each.
 
     Args:
         warehouse: the DuckDB file with the tables.
-        tables: for each table the columns that order it, its grain; none means all of its columns.
+        marts: the tables by name.
         folder: an empty one.
-        run_times: for each table the columns that are no part of its hash.
     """
     import duckdb
-
-    from orchestration.storage.warehouse import literal
 
     counts: dict[str, int] = {}
     hashes: dict[str, str] = {}
     with duckdb.connect() as connection:
         connection.execute(f"attach {literal(warehouse)} as warehouse (read_only)")
         connection.execute(f"attach {literal(folder / 'market.duckdb')} as market (storage_version 'v1.0.0')")
-        for name, grain in tables.items():
-            table = connection.table(f'warehouse.main."{name}"')
+        for name, mart in marts.items():
+            table = connection.table(f"warehouse.main.{identifier(name)}")
             # Sorted by the grain, so that readers who ask for a symbol or a range skip most of the file, and so that
             # the same rows always stand in the same order.
-            order = ", ".join(f'"{column}"' for column in (grain or table.columns))
-            table.order(order).create(f'market.main."{name}"')
-            copied = connection.table(f'market.main."{name}"')
+            order = ", ".join(map(identifier, mart.grain or table.columns))
+            copy = f"market.main.{identifier(name)}"
+            table.order(order).create(copy)
+            copied = connection.table(copy)
             counts[name] = int(copied.count("*").fetchall()[0][0])
             # Of the copy: the hash is about what readers get.
-            hashes[name] = table_hash(copied, (run_times or {}).get(name, ()))
+            hashes[name] = table_hash(copied, mart.run_times)
             copied.to_parquet(str(folder / f"{name}.parquet"), compression="zstd")
         connection.execute("detach market")
     return WrittenTables(counts, hashes, f"duckdb {duckdb.__version__}")
+
+
+def write_manifest(manifest: PublishedManifest, folder: Path) -> None:
+    """Put the manifest beside the tables of its version."""
+    (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n", "utf-8")
 
 
 def _flip(published: Path, number: int) -> None:

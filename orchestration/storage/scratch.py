@@ -82,9 +82,14 @@ def _is_abandoned(path: Path) -> bool:
 def _is_running(name: str) -> bool:
     """Whether the process that a folder is named after is there."""
     pid = name.removeprefix(_PREFIX).partition("-")[0]
+    return pid.isdigit() and process_exists(int(pid))
+
+
+def process_exists(pid: int) -> bool:
+    """Whether a process of this machine has this id, whoever's it is."""
     try:
-        os.kill(int(pid), 0)
-    except (ProcessLookupError, ValueError):
+        os.kill(pid, 0)
+    except ProcessLookupError:
         return False
     except PermissionError:
         return True

@@ -32,6 +32,11 @@ def literal(path: Path) -> str:
     return "'" + str(path).replace("'", "''") + "'"
 
 
+def identifier(name: str) -> str:
+    """A name as an SQL identifier, whatever is in it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 def rows(
     path: Path,
     sql: str,
@@ -59,7 +64,7 @@ def table_facts(path: Path) -> dict[str, dict[str, Any]]:
         for (name,) in connection.execute(
             "select table_name from duckdb_tables() where schema_name = 'main'"
         ).fetchall():
-            table = connection.table(f'"{name}"')
+            table = connection.table(identifier(name))
             known: dict[str, Any] = {"dagster/row_count": int(table.count("*").fetchall()[0][0])}
             if "session_date" in table.columns:
                 latest = table.max("session_date").fetchall()[0][0]

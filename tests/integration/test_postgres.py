@@ -20,15 +20,17 @@ from orchestration.report import print_status
 from orchestration.settings import Settings
 from orchestration.storage import postgres
 from orchestration.storage.content import table_hash
-from orchestration.storage.postgres import Words, publish_to_postgres, standing
-from orchestration.storage.publish import PublishedManifest, current_manifest, publish, version_file
+from orchestration.storage.postgres import publish_to_postgres, standing
+from orchestration.storage.publish import Mart, PublishedManifest, current_manifest, publish, version_file
 from tests.jobs import ClockedSettings, small_seeds
 from tests.postgres_server import PASSWORD, PASSWORD_IN_URL, PostgresServer, postgres_server
 
 pytestmark = pytest.mark.integration
 
-GRAIN = {"daily_bars": ("symbol", "session_date"), "claim_checks": ("claim_id",)}
-WORDS = {"daily_bars": Words("It's\na table.\n", {"close": r"Close \ of the session."})}
+MARTS = {
+    "daily_bars": Mart(("symbol", "session_date"), "It's\na table.\n", {"close": r"Close \ of the session."}),
+    "claim_checks": Mart(("claim_id",)),
+}
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +68,13 @@ class Versions:
             connection.execute(
                 f"create or replace table claim_checks as select 'ä''\"' as claim_id, {self.number} as n"
             )
-        return publish(warehouse, GRAIN, self.folder / "published", f"f{self.number}", self.source, False)
+        return publish(warehouse, MARTS, self.folder / "published", f"f{self.number}", self.source, False)
 
     def load(
         self, server: PostgresServer, manifest: PublishedManifest, reader: str = "analyst"
     ) -> postgres.Publication:
         file = version_file(self.folder / "published", manifest.version)
-        return publish_to_postgres(server.url(), "orewatch", reader, file, manifest, GRAIN, WORDS)
+        return publish_to_postgres(server.url(), "orewatch", reader, file, manifest, MARTS)
 
 
 @pytest.fixture
@@ -91,7 +93,7 @@ def test_what_readers_find(server: PostgresServer, versions: Versions) -> None:
     assert there.text == "schema orewatch, the same version"
     # To the last bit what the files hold.
     with server.connect("analyst") as connection, connection.cursor() as cursor:
-        for table in GRAIN:
+        for table in MARTS:
             cursor.execute(f"select * from orewatch.{table}")  # noqa: S608
             arrow = cursor.fetch_arrow_table()
             with duckdb.connect() as reading:
@@ -166,7 +168,7 @@ def test_no_error_shows_the_password(server: PostgresServer, versions: Versions,
     url = address.format(port=server.port)
     file = version_file(versions.folder / "published", 1)
     with pytest.raises(PublishError) as caught:
-        publish_to_postgres(url, "orewatch", "", file, manifest, GRAIN, {})
+        publish_to_postgres(url, "orewatch", "", file, manifest, MARTS)
     for text in (
         str(caught.value),
         standing(url, "orewatch", manifest).text,

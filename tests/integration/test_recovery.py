@@ -25,7 +25,7 @@ from orchestration.refresh import is_current
 from orchestration.settings import PROJECT_ROOT, Settings
 from orchestration.sources.base import FetchOutcome
 from orchestration.sources.sample import SampleSource
-from orchestration.storage.publish import current_manifest, publish
+from orchestration.storage.publish import Mart, current_manifest, publish
 from orchestration.storage.records import read_record, write_record
 from tests.jobs import (
     ClockedSettings,
@@ -220,7 +220,8 @@ def tables(settings: ClockedSettings) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.execute(
             "create table stg_suspect_bars (symbol text, session_date date, rule text, is_withheld boolean)"
         )
-    publish(settings.warehouse_path, {"daily_bars": (), "instruments": ()}, settings.published_dir, "f", "files", False)
+    marts = {"daily_bars": Mart(), "instruments": Mart()}
+    publish(settings.warehouse_path, marts, settings.published_dir, "f", "files", False)
     with duckdb.connect(str(settings.warehouse_path)) as connection:
         connection.execute("delete from daily_bars where session_date = '2026-01-29'")
         yield connection

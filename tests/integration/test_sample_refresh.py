@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from orchestration.assets.models import mart_grains, mart_words
+from orchestration.assets.models import marts
 from orchestration.settings import DBT_PROJECT_DIR, Settings
 from orchestration.storage.publish import current_manifest, publish
 from tests.jobs import asset_graph, evaluations, published, run_job, write_seeds
@@ -228,8 +228,7 @@ class TestFirstRefresh:
             text=True,
         )
         assert run.returncode == 0, run.stdout
-        run_times = {name: words.run_times for name, words in mart_words().items()}
-        second = publish(again, mart_grains(), tmp_path / "published", "f", "sample", True, run_times)
+        second = publish(again, marts(), tmp_path / "published", "f", "sample", True)
         manifest = current_manifest(settings.published_dir)
         assert manifest is not None
         assert second.hashes == manifest.hashes

@@ -23,7 +23,7 @@ from orchestration.alerts.data import cause
 from orchestration.assets.models import mart_grains
 from orchestration.settings import PROJECT_ROOT, Settings
 from orchestration.storage.postgres import publish_to_postgres
-from orchestration.storage.publish import publish, version_file
+from orchestration.storage.publish import Mart, publish, version_file
 from tests.jobs import run_job
 from tests.postgres_server import PostgresServer, postgres_server
 
@@ -122,13 +122,13 @@ def build(warehouse: Path, tables: Sequence[str], version: int, rows: int) -> dt
 def publish_many(
     server: PostgresServer, folder: Path, readers: Readers, tables: Sequence[str], versions: range, rows: int
 ) -> None:
-    grains = dict.fromkeys(tables, ("id",))
+    marts = dict.fromkeys(tables, Mart(("id",)))
     for version in versions:
         day = build(folder / "warehouse.duckdb", tables, version, rows)
-        manifest = publish(folder / "warehouse.duckdb", grains, folder / "published", str(version), "files", False)
+        manifest = publish(folder / "warehouse.duckdb", marts, folder / "published", str(version), "files", False)
         readers.announce("files", day)
         file = version_file(folder / "published", manifest.version)
-        done = publish_to_postgres(server.url(), "orewatch", "analyst", file, manifest, grains, {})
+        done = publish_to_postgres(server.url(), "orewatch", "analyst", file, manifest, marts)
         assert done.waited
         readers.announce("postgres", day)
 
@@ -208,7 +208,9 @@ print(duckdb.__version__, tables, sums)
 def test_every_duckdb_since_1_0_opens_the_file(release: str, tmp_path: Path) -> None:
     tables = list(mart_grains())
     build(tmp_path / "warehouse.duckdb", tables, 1, 5000)
-    publish(tmp_path / "warehouse.duckdb", dict.fromkeys(tables, ("id",)), tmp_path / "published", "f", "files", False)
+    publish(
+        tmp_path / "warehouse.duckdb", dict.fromkeys(tables, Mart(("id",))), tmp_path / "published", "f", "files", False
+    )
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:", "--target"]
     client = subprocess.run(
         [*install, str(tmp_path / "client"), f"duckdb=={release}"], capture_output=True, text=True, timeout=600

@@ -24,7 +24,7 @@ ALLOWED = {
     "automation": {"market", "settings", "alerts"},
     "build": {"market", "settings", "resources", "assets", "checks", "automation"},
     "definitions": {"build"},
-    "instance": {"settings"},
+    "instance": {"settings", "storage"},
     "report": {"settings", "storage", "alerts", "checks", "phrases"},
     "progress": {"resources"},
     "rebuild": {"market", "settings", "storage", "assets", "resources"},

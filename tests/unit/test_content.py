@@ -7,10 +7,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from orchestration.assets.models import mart_words
+from orchestration.assets.models import marts
 from orchestration.settings import DBT_PROJECT_DIR
 from orchestration.storage.content import content_hash, table_hash
-from orchestration.storage.publish import current_manifest, publish
+from orchestration.storage.publish import Mart, current_manifest, publish
 
 ROWS = "(values ('a', 1.5::double, date '2026-01-30'), ('b', null, null), ('b', null, null)) as t(symbol, x, day)"
 
@@ -92,9 +92,8 @@ def test_equal_content_in_another_version_has_an_equal_hash(tmp_path: Path) -> N
                 f" interval {hour} hour as observed_at from range(5000) as t(i) order by {order}"
             )
         # The grain leaves rows in any order among themselves.
-        manifest = publish(
-            warehouse, {"bars": ("symbol",)}, tmp_path / "p", str(hour), "files", False, {"bars": {"observed_at"}}
-        )
+        bars = Mart(("symbol",), run_times=frozenset({"observed_at"}))
+        manifest = publish(warehouse, {"bars": bars}, tmp_path / "p", str(hour), "files", False)
         assert manifest == current_manifest(tmp_path / "p")
         assert manifest.content_hash == content_hash(manifest.hashes)
         assert manifest.hashed_by == f"duckdb {duckdb.__version__}"
@@ -116,8 +115,8 @@ def test_a_manifest_of_another_release_is_read(tmp_path: Path) -> None:
 def test_moments_of_the_marts_are_times_of_runs() -> None:
     """A mart's market time is a date; a timestamp says when we saw something, and is tagged so."""
     nodes = json.loads((DBT_PROJECT_DIR / "target" / "manifest.json").read_text("utf-8"))["nodes"]
-    for name, words in mart_words().items():
+    for name, mart in marts().items():
         columns = nodes[f"model.orewatch.{name}"]["columns"]
         moments = {column for column, facts in columns.items() if facts["data_type"].startswith("timestamp")}
-        assert moments <= words.run_times, name
-        assert "batch_id" not in columns or "batch_id" in words.run_times
+        assert moments <= mart.run_times, name
+        assert "batch_id" not in columns or "batch_id" in mart.run_times

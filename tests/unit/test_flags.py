@@ -15,7 +15,7 @@ from orchestration.alerts.journal import RUN_PATIENCE, journal
 from orchestration.checks.flags import Event, Flags, Memory, Span, evaluate, flags, note, remember
 from orchestration.market import universe
 from orchestration.settings import Settings
-from orchestration.storage.publish import publish
+from orchestration.storage.publish import Mart, publish
 
 MON, TUE, WED, THU = (dt.date(2026, 1, d) for d in (26, 27, 28, 29))
 
@@ -190,10 +190,10 @@ def published(home: Path, definitions: str) -> Settings:
         )
         connection.execute("create table instruments as select 'A' as symbol, 'Ag' as name")
         connection.execute("create table trend as select *, 'up' as trend_state, 0.0 as drawdown from daily_bars")
-    grain = ("symbol", "session_date")
+    daily = Mart(("symbol", "session_date"))
     publish(
         warehouse,
-        {**dict.fromkeys(("daily_bars", "volatility", "trend"), grain), "instruments": ("symbol",)},
+        {**dict.fromkeys(("daily_bars", "volatility", "trend"), daily), "instruments": Mart(("symbol",))},
         settings.published_dir,
         f"bars.{definitions}",
         "sample",

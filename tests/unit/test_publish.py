@@ -7,13 +7,13 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from orchestration.assets.models import dbt_complaint, dbt_failures, mart_grains
+from orchestration.assets.models import dbt_complaint, dbt_failures, mart_grains, marts
 from orchestration.assets.publish import audited_fingerprint
 from orchestration.market.errors import PublishError
 from orchestration.settings import Settings
 from orchestration.storage.fingerprint import definitions_of, fingerprint
 from orchestration.storage.lake import Lake
-from orchestration.storage.publish import current_manifest, publish
+from orchestration.storage.publish import Mart, current_manifest, publish
 from orchestration.storage.records import read_record, remove_records, write_record
 
 
@@ -38,7 +38,8 @@ def publish_once(
     tables: Mapping[str, tuple[str, ...]] = {"daily_bars": GRAIN},
     mark: str = "f",
 ) -> int:
-    return publish(warehouse, tables, published, mark, "files", False).version
+    marts = {name: Mart(grain) for name, grain in tables.items()}
+    return publish(warehouse, marts, published, mark, "files", False).version
 
 
 def test_a_fingerprint_names_the_definitions_apart(tmp_path: Path) -> None:
@@ -146,13 +147,15 @@ def test_tables_are_ordered_by_their_grain_whatever_its_columns_are(warehouse: P
         assert duckdb.sql(f"from '{published}/current/{name}.parquet'").fetchall() == expected
 
 
-def test_grains_come_from_the_manifest(tmp_path: Path) -> None:
+def test_marts_come_from_the_manifest(tmp_path: Path) -> None:
     def grain(model: str, *columns: str) -> dict:
         metadata = {"name": "grain", "kwargs": {"columns": list(columns)}}
         return {"resource_type": "test", "name": "t", "attached_node": model, "test_metadata": metadata}
 
     def model(name: str, folder: str) -> dict:
-        return {"resource_type": "model", "name": name, "fqn": ["orewatch", folder, name]}
+        columns = {"at": {"description": "When.", "config": {"tags": ["run_time"]}}}
+        said = {"description": f"Of {name}.", "columns": columns}
+        return {"resource_type": "model", "name": name, "fqn": ["orewatch", folder, name], **said}
 
     nodes = {
         "m.events": model("events", "marts"),
@@ -164,7 +167,10 @@ def test_grains_come_from_the_manifest(tmp_path: Path) -> None:
         "t.4": {"resource_type": "test", "name": "singular", "attached_node": None},
     }
     (tmp_path / "manifest.json").write_text(json.dumps({"nodes": nodes}))
-    assert mart_grains(tmp_path / "manifest.json") == {"bare": (), "events": ("level_id", "session_date")}
+    assert marts(tmp_path / "manifest.json") == {
+        "bare": Mart((), "Of bare.", {"at": "When."}, frozenset({"at"})),
+        "events": Mart(("level_id", "session_date"), "Of events.", {"at": "When."}, frozenset({"at"})),
+    }
     assert mart_grains()["claim_checks"] == ("claim_id",)
     assert all(mart_grains().values())
 
