@@ -23,3 +23,8 @@
         else 0.0
     end
 {%- endmacro %}
+
+{# 1.0 where a price is above its average, else 0.0. A price on its average is not above it, whatever the last digits say. #}
+{% macro is_above(price, average) -%}
+    case when round({{ price }} / {{ average }}, 12) > 1 then 1.0 when {{ price }} / {{ average }} is not null then 0.0 end
+{%- endmacro %}

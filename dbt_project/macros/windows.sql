@@ -65,3 +65,108 @@
         (total, pair) -> total + pair.value
     ) / nullif(count({{ value }}), 0)
 {%- endmacro %}
+
+{# The rows of a relation with, for each value and length n, `<value>_sum_<n>`: the sum over the last n rows of the series,
+   NULL unless all n are known; and for each pair of `lags`, `<value>_<n>_before`: the value n rows ago. Each length is a
+   multiple of the one before it, and its sum is made of sums of that length, n rows apart. A frame that is summed up again
+   for each row costs five times as much; and these additions depend on nothing but the row's own past, so that a part of a
+   series has the same digits as the whole.
+   `relation` is a name, `also` are columns that are kept beside the keys and `place`, the number of a row in its series.
+   Rows that come out of this macro may go into it again as `numbered`, if nothing but projections lies between. #}
+{% macro rolling_sums(relation, values, lengths, series, also=[], lags=[], numbered=false) -%}
+    {%- set kept = series + ['session_date'] + also -%}
+    {%- set read = (kept + values) | unique | join(', ') -%}
+    {%- set built = namespace(sql=relation if numbered else numbered_rows(relation, read, series), length=1) -%}
+    {%- for n in lengths -%}
+        {%- set suffix = '' if loop.first else '_sum_' ~ built.length -%}
+        {%- set columns = kept + ['place'] -%}
+        {%- if loop.first -%}
+            {%- for value, distance in lags -%}
+                {%- do columns.append(rows_ago(value, distance, series) ~ ' as ' ~ value ~ '_' ~ distance ~ '_before') -%}
+                {%- do kept.append(value ~ '_' ~ distance ~ '_before') -%}
+            {%- endfor -%}
+        {%- endif -%}
+        {%- for value in values -%}
+            {%- set terms = [value ~ suffix] -%}
+            {%- for k in range(1, n // built.length) -%}
+                {%- do terms.append(place_ago(value ~ suffix, k * built.length, series)) -%}
+            {%- endfor -%}
+            {%- do columns.append(
+                'case when place >= ' ~ n ~ ' then ' ~ terms | join(' + ') ~ ' end as ' ~ value ~ '_sum_' ~ n
+            ) -%}
+            {%- do kept.append(value ~ '_sum_' ~ n) -%}
+        {%- endfor -%}
+        {%- set built.sql -%}
+            (select {{ columns | join(', ') }} from {{ built.sql }} as rolled_{{ built.length }})
+        {%- endset -%}
+        {%- set built.length = n -%}
+    {%- endfor -%}
+    {{ built.sql }}
+{%- endmacro %}
+
+{# Columns of a relation, series by series in the order of the sessions, with the `place` of each row in its series. #}
+{% macro numbered_rows(relation, columns, series) -%}
+    (
+        select {{ columns }},
+            case
+                when place = 1 or (
+                    {{ place_ago('place', 1, series) }} = place - 1
+                    {%- for column in series %} and {{ place_ago(column, 1, series) }} = {{ column }}{% endfor %}
+                ) then place
+                else {{ failure("'rows out of order'") }}
+            end as place
+        from (
+            select {{ columns }},
+                row_number() over (partition by {{ series | join(', ') }} order by session_date) as place
+            from {{ relation }}
+        ) as numbered
+    )
+{%- endmacro %}
+
+{# The value n places ago in the series, NULL where there is none; only for rows that come out of `rolling_sums`, with
+   nothing but projections between. #}
+{% macro rows_ago(value, n, series) -%}
+    case when place > {{ n }} then {{ place_ago(value, n, series) }} end
+{%- endmacro %}
+
+{# The same where the caller knows that there is one. DuckDB then keeps the last rows in memory and sorts nothing, which is
+   what makes `rolling_sums` fast; that the rows do come in their order, `numbered_rows` checks row by row. #}
+{% macro place_ago(value, n, series) -%}
+    {{ adapter.dispatch('place_ago', 'orewatch')(value, n, series) }}
+{%- endmacro %}
+
+{% macro default__place_ago(value, n, series) -%}
+    lag({{ value }}, {{ n }}) over ()
+{%- endmacro %}
+
+{% macro spark__place_ago(value, n, series) -%}
+    lag({{ value }}, {{ n }}) over (partition by {{ series | join(', ') }} order by place)
+{%- endmacro %}
+
+{# An expression that ends the query with a message, an SQL text. #}
+{% macro failure(message) -%}
+    {{ adapter.dispatch('failure', 'orewatch')(message) }}
+{%- endmacro %}
+
+{% macro default__failure(message) -%}
+    error({{ message }})
+{%- endmacro %}
+
+{% macro spark__failure(message) -%}
+    raise_error({{ message }})
+{%- endmacro %}
+
+{# Sum of the squared distances of n values from their mean, from their sum and the sum of their squares; what is left of
+   the last digits of the squares is nothing. #}
+{% macro squares_around_mean(total, squares, n) -%}
+    case
+        when {{ squares }} - {{ total }} * {{ total }} / {{ n }} > 1e-14 * {{ squares }}
+            then {{ squares }} - {{ total }} * {{ total }} / {{ n }}
+        when {{ squares }} is not null and {{ total }} is not null then 0.0
+    end
+{%- endmacro %}
+
+{# The same of the products of n pairs. #}
+{% macro products_around_means(x, y, products, n) -%}
+    ({{ products }} - {{ x }} * {{ y }} / {{ n }})
+{%- endmacro %}

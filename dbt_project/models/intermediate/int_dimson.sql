@@ -16,11 +16,11 @@ paired as (
         ours.symbol,
         ours.session_date,
         futures.futures_symbol,
-        ours.total_return as same_day_return,
-        lag(ours.total_return) over in_order as r,
-        lag(theirs.total_return, 2) over in_order as x1,
-        lag(theirs.total_return) over in_order as x2,
-        theirs.total_return as x3
+        ours.total_return as r,
+        lag(ours.total_return) over in_order as r_before,
+        theirs.total_return as x,
+        lag(theirs.total_return) over in_order as x_before,
+        lag(theirs.total_return, 2) over in_order as x_2_before
     from {{ source('control', 'instruments') }} as instruments
     inner join futures
         on instruments.metal = futures.metal
@@ -40,29 +40,72 @@ paired as (
     )
 ),
 
--- Covariances of the three regressors with one another (s) and with the return (c).
-rolled as (
+products as (
     select
         symbol,
         session_date,
         futures_symbol,
-        {{ full_window('covar_samp(same_day_return, x3)', 'x3', 252, 'last_252') }}
-        / nullif(var_samp(x3) over last_252, 0) as same_day_beta_252,
-        {{ full_window('var_samp(x1)', 'x1', 252, 'last_252') }} as s11,
-        covar_samp(x1, x2) over last_252 as s12,
-        covar_samp(x1, x3) over last_252 as s13,
-        var_samp(x2) over last_252 as s22,
-        covar_samp(x2, x3) over last_252 as s23,
-        var_samp(x3) over last_252 as s33,
-        covar_samp(r, x1) over last_252 as c1,
-        covar_samp(r, x2) over last_252 as c2,
-        covar_samp(r, x3) over last_252 as c3
+        r,
+        x,
+        r_before,
+        x_before,
+        x_2_before,
+        x * x as xx,
+        x * x_before as x_by_x_before,
+        x * x_2_before as x_by_x_2_before,
+        r * x as r_by_x,
+        r * x_before as r_by_x_before,
+        r_before * x as r_before_by_x
     from paired
-    window last_252 as (
-        partition by symbol
-        order by session_date
-        rows between 251 preceding and current row
-    )
+),
+
+sums as (
+    select *
+    from {{ rolling_sums(
+        'products',
+        [
+            'r', 'x', 'r_before', 'x_before', 'x_2_before', 'xx', 'x_by_x_before', 'x_by_x_2_before', 'r_by_x',
+            'r_by_x_before', 'r_before_by_x'
+        ],
+        [3, 21, 63, 252], ['symbol'], also=['futures_symbol']
+    ) }} as rolled
+),
+
+-- 251 times the covariances of what ends with the row.
+latest as (
+    select
+        symbol,
+        session_date,
+        place,
+        futures_symbol,
+        {{ squares_around_mean('x_sum_252', 'xx_sum_252', 252) }} as xx,
+        {{ products_around_means('x_sum_252', 'x_before_sum_252', 'x_by_x_before_sum_252', 252) }} as x_by_x_before,
+        {{ products_around_means('x_sum_252', 'x_2_before_sum_252', 'x_by_x_2_before_sum_252', 252) }}
+            as x_by_x_2_before,
+        {{ products_around_means('r_sum_252', 'x_sum_252', 'r_by_x_sum_252', 252) }} as r_by_x,
+        {{ products_around_means('r_sum_252', 'x_before_sum_252', 'r_by_x_before_sum_252', 252) }} as r_by_x_before,
+        {{ products_around_means('r_before_sum_252', 'x_sum_252', 'r_before_by_x_sum_252', 252) }} as r_before_by_x
+    from sums
+),
+
+-- Of the three regressors with one another (s) and with the return of the day before (c): most are those of a row
+-- or two earlier.
+covariances as (
+    select
+        symbol,
+        session_date,
+        futures_symbol,
+        r_by_x / nullif(xx, 0) as same_day_beta_252,
+        {{ rows_ago('xx', 2, ['symbol']) }} as s11,
+        {{ rows_ago('x_by_x_before', 1, ['symbol']) }} as s12,
+        x_by_x_2_before as s13,
+        {{ rows_ago('xx', 1, ['symbol']) }} as s22,
+        x_by_x_before as s23,
+        xx as s33,
+        {{ rows_ago('r_by_x_before', 1, ['symbol']) }} as c1,
+        {{ rows_ago('r_by_x', 1, ['symbol']) }} as c2,
+        r_before_by_x as c3
+    from latest
 ),
 
 -- Cofactors of the symmetric 3 x 3 matrix: the slopes are its inverse times c.
@@ -75,7 +118,7 @@ cofactors as (
         s11 * s33 - s13 * s13 as a22,
         s12 * s13 - s11 * s23 as a23,
         s11 * s22 - s12 * s12 as a33
-    from rolled
+    from covariances
 )
 
 select

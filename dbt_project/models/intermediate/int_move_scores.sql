@@ -2,32 +2,66 @@
 -- A score never knows its own day: standard deviations, medians and ranks are those of the returns before it.
 -- (A z that includes its day can never exceed (n - 1) / sqrt(n): Shiffler 1988.)
 {% set cumulative = [2, 3, 5, 10, 21] %}
-with returns_before as (
+with bars as (
+    select
+        symbol,
+        session_date,
+        bar_number,
+        total_return,
+        total_return * total_return as total_return_square,
+        total_return_index,
+        -- a bar without a range has no open of its own
+        case when bar_quality = 'ok' then (open + dividend) / previous_close - 1 end as overnight_return,
+        volume,
+        sessions_since_previous
+    from {{ ref('int_bars') }}
+),
+
+deviations as (
+    select
+        *,
+        sqrt({{ squares_around_mean('total_return_sum_21', 'total_return_square_sum_21', 21) }} / 20)
+            as sd_21_with_today,
+        sqrt({{ squares_around_mean('total_return_sum_63', 'total_return_square_sum_63', 63) }} / 62)
+            as sd_63_with_today
+    from {{ rolling_sums(
+        'bars', ['total_return', 'total_return_square'], [3, 21, 63], ['symbol'],
+        also=['bar_number', 'total_return', 'total_return_index', 'overnight_return', 'volume', 'sessions_since_previous'],
+        lags=[
+            ('total_return_index', 2), ('total_return_index', 3), ('total_return_index', 5), ('total_return_index', 10),
+            ('total_return_index', 21)
+        ]
+    ) }} as sums
+),
+
+known_before as (
     select
         symbol,
         session_date,
         bar_number,
         total_return,
         {%- for n in cumulative %}
-            total_return_index / lag(total_return_index, {{ n }}) over in_order - 1 as return_{{ n }}d,
+            total_return_index / total_return_index_{{ n }}_before - 1 as return_{{ n }}d,
         {%- endfor %}
-        -- a bar without a range has no open of its own
-        case when bar_quality = 'ok' then (open + dividend) / previous_close - 1 end as overnight_return,
+        overnight_return,
         volume,
+        sessions_since_previous,
+        {{ rows_ago('sd_21_with_today', 1, ['symbol']) }} as sd_21,
+        {{ rows_ago('sd_63_with_today', 1, ['symbol']) }} as sd_63
+    from deviations
+),
+
+returns_before as (
+    select
+        *,
         {{ full_window('median(volume)', 'volume', 20, 'last_20') }} as median_volume_20,
         -- 0 for the return that spans missing sessions
         bar_number - max(case when sessions_since_previous > 1 then bar_number end) over so_far as returns_since_gap,
-        {{ full_window('stddev_samp(total_return)', 'total_return', 21, 'last_21') }} as sd_21,
-        {{ full_window('stddev_samp(total_return)', 'total_return', 63, 'last_63') }} as sd_63,
         {{ full_window('median(total_return)', 'total_return', 252, 'last_252') }} as median_252,
         {{ full_window(median_absolute_deviation('total_return'), 'total_return', 252, 'last_252') }} as mad_252,
         {{ percentile_among_previous('total_return', 252, 'last_253') }} as percentile_252
-    from {{ ref('int_bars') }}
+    from known_before
     window
-        in_order as (
-            partition by symbol
-            order by session_date
-        ),
         so_far as (
             partition by symbol
             order by session_date
@@ -37,16 +71,6 @@ with returns_before as (
             partition by symbol
             order by session_date
             rows between 20 preceding and 1 preceding
-        ),
-        last_21 as (
-            partition by symbol
-            order by session_date
-            rows between 21 preceding and 1 preceding
-        ),
-        last_63 as (
-            partition by symbol
-            order by session_date
-            rows between 63 preceding and 1 preceding
         ),
         last_252 as (
             partition by symbol

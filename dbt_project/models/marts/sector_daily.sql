@@ -73,9 +73,9 @@ grouped as (
         count(returns.return_1d) as members_with_return,
         {{ ordered_mean('returns.return_1d', 'members.symbol') }} as mean_return,
         avg(case when returns.return_1d > 0 then 1.0 when returns.return_1d <= 0 then 0.0 end) as breadth_advancing,
-        avg(case when bars.close > trend.sma_50 then 1.0 when bars.close <= trend.sma_50 then 0.0 end)
+        avg({{ is_above('bars.close', 'trend.sma_50') }})
             as breadth_above_sma_50,
-        avg(case when bars.close > trend.sma_200 then 1.0 when bars.close <= trend.sma_200 then 0.0 end)
+        avg({{ is_above('bars.close', 'trend.sma_200') }})
             as breadth_above_sma_200,
         case when count(trend.is_52w_high) > 0 then count(case when trend.is_52w_high then 1 end) end as new_highs_52w,
         case when count(trend.is_52w_low) > 0 then count(case when trend.is_52w_low then 1 end) end as new_lows_52w

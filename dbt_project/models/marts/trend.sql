@@ -3,7 +3,10 @@ with peaks as (
     select
         *,
         -- at a peak again means: but for the last digits, which depend on how the index was summed
-        total_return_index >= peak * (1 - 1e-12) as is_peak
+        total_return_index >= peak * (1 - 1e-12) as is_peak,
+        -- rounded: a close on its average is neither above nor below
+        round(close / sma_200, 12) as close_to_sma_200,
+        round(sma_50 / sma_200, 12) as sma_50_to_200
     from {{ ref('int_trend') }}
 ),
 
@@ -14,11 +17,11 @@ placed as (
         max(case when is_peak then session_date end) over so_far as peak_date,
         max(case when is_peak then bar_number end) over so_far as peak_bar_number,
         case
-            when close > sma_200 * 1.01 and sma_50 > sma_200 * 1.01 then 'up'
-            when close < sma_200 * 0.99 and sma_50 < sma_200 * 0.99 then 'down'
+            when close_to_sma_200 > 1.01 and sma_50_to_200 > 1.01 then 'up'
+            when close_to_sma_200 < 0.99 and sma_50_to_200 < 0.99 then 'down'
             when sma_200 is not null then 'mixed'
         end as trend_state,
-        close < sma_200 and lag(close < sma_200) over in_order as two_closes_below,
+        close_to_sma_200 < 1 and lag(close_to_sma_200 < 1) over in_order as two_closes_below,
         -- by more than the last digits, which depend on how the window was summed
         sma_50 < lag(sma_50) over in_order * (1 - 1e-12) as sma_50_falls
     from peaks

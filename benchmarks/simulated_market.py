@@ -1,0 +1,127 @@
+"""A SIMULATED market of any size, written straight into a lake.
+
+Random walks around one path, with ranges, volumes and dividends; nothing in it is a price of anything. The first
+instruments are the default universe, so that levels, pairs and benchmarks have something to refer to; the others are
+stocks of all tiers that are compared with the silver fund SLV and with the sector fund SIL.
+"""
+
+import datetime as dt
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from orchestration.market.calendar import closed_sessions_of
+from orchestration.market.universe import Instrument, Universe, load_universe
+from orchestration.settings import DBT_PROJECT_DIR, Settings
+from orchestration.storage.control import control_tables, store_control
+from orchestration.storage.lake import BARS, FETCHES, Lake
+
+NOW = dt.datetime(2026, 1, 30, 23, tzinfo=dt.UTC)
+TIERS = ("senior", "junior", "royalty")
+BATCH = "20260130T230000000000Z-bench0"
+# Rows of one file of the lake.
+FILE_ROWS = 1_000_000
+
+
+def universe(instruments: int) -> Universe:
+    """The default universe, cut or filled up to a number of instruments."""
+    shipped = load_universe(DBT_PROJECT_DIR / "seeds")
+    added = [
+        Instrument(
+            symbol=f"M{number:05d}",
+            source_symbol=f"M{number:05d}",
+            name=f"SIMULATED miner {number}",
+            asset_class="stock",
+            metal="silver",
+            tier=TIERS[number % 3],
+            calendar="XNYS",
+            currency="USD",
+            tick_size=0.01,
+            metal_symbol="SLV",
+            sector_symbol="SIL",
+            active_from=None,
+        )
+        for number in range(instruments - len(shipped.instruments))
+    ]
+    return replace(shipped, instruments=(*shipped.instruments, *added))
+
+
+def write_market(settings: Settings, instruments: int, years: int) -> int:
+    """Write lake and control tables of a home; returns the number of bars.
+
+    Args:
+        settings: of an empty home.
+        instruments: how many.
+        years: of history, up to `NOW`.
+    """
+    watched = universe(instruments)
+    sessions = closed_sessions_of((i.calendar for i in watched.instruments), NOW)
+    store_control(settings.control_dir, control_tables(watched, sessions))
+    first = np.datetime64(NOW.date()) - np.timedelta64(365 * years, "D")
+    dates = {}
+    for calendar, group in sessions[sessions["bar_expected"]].groupby("calendar"):
+        days = group["session_date"].to_numpy().astype("datetime64[D]")
+        dates[calendar] = days[days >= first]
+    lake = Lake(settings.lake_dir)
+    lake.prepare()
+    total, waiting, part = 0, [], 0
+    for bars in _bars(watched, dates):
+        waiting.append(bars)
+        total += bars.num_rows
+        if sum(table.num_rows for table in waiting) >= FILE_ROWS:
+            lake.append("bars", pa.concat_tables(waiting), BATCH, part)
+            waiting, part = [], part + 1
+    if waiting:
+        lake.append("bars", pa.concat_tables(waiting), BATCH, part)
+    lake.append("fetches", _fetches(watched), BATCH, 0)
+    return total
+
+
+def _bars(watched: Universe, dates: dict[str, "np.ndarray[Any, Any]"]) -> Iterator[pa.Table]:
+    common = {calendar: np.random.default_rng(7).normal(0, 0.012, len(days)) for calendar, days in dates.items()}
+    for number, instrument in enumerate(watched.instruments):
+        days = dates[instrument.calendar]
+        rng = np.random.default_rng(number)
+        n = len(days)
+        growth = common[instrument.calendar] * rng.uniform(0.5, 1.8) + rng.standard_t(5, n) * 0.012
+        close = np.maximum(np.round(rng.uniform(5, 80) * np.exp(np.cumsum(growth - growth.mean())), 2), 0.05)
+        opened = np.maximum(np.round(np.roll(close, 1) * np.exp(rng.normal(0, 0.004, n)), 2), 0.05)
+        opened[0] = close[0]
+        high = np.round(np.maximum(opened, close) * (1 + np.abs(rng.normal(0, 0.006, n))), 2)
+        low = np.maximum(np.round(np.minimum(opened, close) * (1 - np.abs(rng.normal(0, 0.006, n))), 2), 0.01)
+        dividend = np.where(np.arange(n) % 63 == 30, np.round(close * 0.004, 2), 0.0) * (number % 3 == 0)
+        moment = np.datetime64(NOW.replace(tzinfo=None), "us")
+        columns = {
+            "symbol": pa.array([instrument.symbol] * n),
+            "session_date": pa.array(days),
+            "open": opened,
+            "high": np.maximum.reduce([high, opened, close]),
+            "low": np.minimum.reduce([low, opened, close]),
+            "close": close,
+            "adj_close": pa.nulls(n, pa.float64()),
+            "volume": np.round(rng.lognormal(12, 0.4, n)),
+            "dividend": dividend,
+            "split_ratio": np.ones(n),
+            "bar_quality": pa.array(["ok"] * n),
+            "currency": pa.array([instrument.currency] * n),
+            "source": pa.array(["sample"] * n),
+            "observed_at": pa.array(np.full(n, moment)),
+            "batch_id": pa.array([BATCH] * n),
+        }
+        yield pa.table(columns, schema=BARS)
+
+
+def _fetches(watched: Universe) -> pa.Table:
+    row = dict.fromkeys(FETCHES.names) | {
+        "reason": "bench",
+        "status": "ok",
+        "whole_history": True,
+        "attempts": 1,
+        "source": "sample",
+        "observed_at": NOW.replace(tzinfo=None),
+        "batch_id": BATCH,
+    }
+    return pa.Table.from_pylist([row | {"symbol": i.symbol} for i in watched.instruments], schema=FETCHES)
