@@ -30,6 +30,8 @@ KINDS = (
 )
 EVERYTHING = PlanRules(restatement_sessions=None)
 
+UNREADABLE = b"Date,Close\n2026-01-05,\xff\n"
+
 
 @dataclass
 class Vendor:
@@ -204,11 +206,17 @@ class History:
             vendor.broken -= set(vendor.splits)
             table = vendor.table(SESSIONS[self.through])
             if partly and self.random.random() < 0.1:
-                (self.drop / f"{symbol}.csv").write_bytes(b"Date,Close\n2026-01-05,\xff\n")
+                (self.drop / f"{symbol}.csv").write_bytes(UNREADABLE)
                 continue
             if self.random.random() < 0.3:
                 table = table.sample(frac=1, random_state=self.random.randrange(1000))
             table.to_csv(self.drop / f"{symbol}.csv", index=False)
+
+    @property
+    def offers_nothing(self) -> bool:
+        """Whether the drop folder has no file of a watched symbol that anybody could read."""
+        files = (self.drop / f"{symbol}.csv" for symbol in self.watched)
+        return not any(file.exists() and file.read_bytes() != UNREADABLE for file in files)
 
     @property
     def settings(self) -> ClockedSettings:
