@@ -1,8 +1,8 @@
-"""What both peers share: where the market lies, how it is cut into batches, where the tables go, and windows of medians.
+"""What both peers share: where the market lies, how it is cut into batches, where tables go, and medians of windows.
 
-What the peers take for granted is what `benchmarks/simulated_market.py` writes: one version of every bar, none withheld,
-every bar on a session of its calendar, prices on the split-adjusted basis. Nothing else: bars may be missing anywhere, be
-flat, pay dividends or begin late, and a symbol may lie in several files.
+What the peers take for granted is what `benchmarks/simulated_market.py` writes: one version of every bar, none
+withheld, every bar on a session of its calendar, prices on the split-adjusted basis. Nothing else: bars may be missing
+anywhere, be flat, pay dividends or begin late, and a symbol may lie in several files.
 """
 
 import sys
@@ -28,8 +28,8 @@ CUMULATIVE = (2, 3, 5, 10, 21)
 RANGE_ESTIMATORS = ("parkinson", "garman_klass", "rogers_satchell", "gk_yz", "yang_zhang")
 # A base is at most this many days older than the day that a horizon starts at.
 BASE_AGE = 7
-# Variances below are what is left of rounding, of the larger ones that have left the window: a ten-millionth a session is
-# no movement.
+# Variances below are what rounding has left of larger ones that are out of the window by now: a ten-millionth a session
+# is no movement.
 NO_VARIANCE = 1e-14
 
 BARS = ("symbol", "session_date", "open", "high", "low", "close", "volume", "dividend", "bar_quality")
@@ -105,7 +105,10 @@ class Tables:
         """Add rows to a table."""
         if name not in self._writers:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._writers[name] = pq.ParquetWriter(self.folder / f"{name}.parquet", table.schema)
+            # A dictionary of floats costs three times what it saves.
+            dictionaries = [column.name for column in table.schema if not pa.types.is_floating(column.type)]
+            path = self.folder / f"{name}.parquet"
+            self._writers[name] = pq.ParquetWriter(path, table.schema, use_dictionary=dictionaries)
         self._writers[name].write_table(table)
         self.rows += table.num_rows
 
@@ -139,7 +142,7 @@ def scores_among_previous(values: np.ndarray, n: int, threads: int) -> tuple[np.
         threads: how many run side by side; sorting releases the lock of the interpreter.
 
     Returns:
-        Three arrays as long as `values`. Of the percentile equal values count half (Iglewicz and Hoaglin 1993 for the rest).
+        Three arrays as long as `values`. In the percentile equal values count half.
     """
     results = tuple(np.full(len(values), np.nan) for _ in range(3))
     block = 256  # windows that fit into the cache together

@@ -5,8 +5,9 @@
 reads the lake and the control tables of the SIMULATED market of HOME and writes returns, volatility, trend,
 sector_relative and int_move_scores, with the columns of the models of these names. Formulas: docs/measures.md.
 
-Bars are sorted by symbol and session; `number` counts them within their symbol. One indexer holds the windows of a whole
-batch, each within its symbol: a groupby of every column would look for the same borders again and build an index each time.
+Bars are sorted by symbol and session; `number` counts them within their symbol. One indexer holds the windows of a
+whole batch, each within its symbol: a groupby of every column would look for the same borders again, and build an index
+each time.
 """
 
 import numpy as np
@@ -42,7 +43,7 @@ HORIZONS = {
 class Windows(BaseIndexer):
     """Windows from row `start` to before row `end`."""
 
-    def get_window_bounds(self, num_values=0, min_periods=None, center=None, closed=None, step=None):  # noqa: ANN001, ANN201, ARG002
+    def get_window_bounds(self, num_values=0, min_periods=None, center=None, closed=None, step=None):  # noqa: ARG002
         """Start and end of each window, as rolling asks for them."""
         return self.start, self.end
 
@@ -53,7 +54,7 @@ def last(n: int, number: pd.Series) -> Windows:
     return Windows(start=row - np.minimum(number.to_numpy(), n) + 1, end=row + 1)
 
 
-def rolling(values: pd.Series | pd.DataFrame, n: int, number: pd.Series):  # noqa: ANN201
+def rolling(values: pd.Series | pd.DataFrame, n: int, number: pd.Series) -> pd.api.typing.Rolling:
     """Windows of n known values."""
     return values.rolling(last(n, number), min_periods=n)
 
@@ -213,7 +214,7 @@ def volatility(bars: pd.DataFrame) -> pd.DataFrame:
     percentile = (rolling(vol.round(12), 253, number).rank() - 1) / 252
     log_change = np.log(non_zero(vol) / non_zero(ago(vol, 1, number)))
     spike = at_least(ratio, 1.5) & at_least(percentile, 0.95)
-    earlier = ago(spike.fillna(False).astype(float), 1, number).fillna(0)  # noqa: FBT003
+    earlier = ago(spike.fillna(False).astype(float), 1, number).fillna(0)
     began = spike & (earlier.rolling(last(5, number), min_periods=1).max() == 0)
     return bars[KEYS].assign(
         **found,
@@ -400,7 +401,7 @@ def move_scores(bars: pd.DataFrame, instruments: pd.DataFrame) -> pd.DataFrame:
     overnight = (bars["open"] + bars["dividend"]) / bars["previous_close"] - 1
     is_metal = pd.Series(instruments["is_metal"].to_numpy()[bars["code"]])
     usual_volume = ago(volume.rolling(20).median(), 1, number).where(number > 20)
-    gap = number.where((bars["sessions_since_previous"] > 1).fillna(False))  # noqa: FBT003
+    gap = number.where((bars["sessions_since_previous"] > 1).fillna(False))
     deviations = {n: ago(rolling(day_return, n, number).std(), 1, number) for n in (21, 63)}
     scores = bars[KEYS].assign(
         return_1d=day_return,

@@ -1,6 +1,7 @@
 """The programs that benchmarks compare with compute what the marts hold: every cell of every table, on a small market."""
 
 import datetime as dt
+import math
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from orchestration.market.calendar import closed_sessions_of
@@ -25,7 +27,6 @@ pytestmark = pytest.mark.integration
 NOW = dt.datetime(2026, 1, 31, 1, 0, tzinfo=dt.UTC)
 SESSIONS = 800
 TABLES = ("returns", "volatility", "trend", "sector_relative", "int_move_scores")
-KEYS = "symbol, session_date"
 
 # A SIMULATED market. symbol, class, metal, tier, calendar, compared with metal and sector fund.
 INSTRUMENTS = [
@@ -142,52 +143,73 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 def test_a_peer_computes_the_cells_of_the_marts(peer: str, settings: Settings, tmp_path: Path) -> None:
     program = PROJECT_ROOT / "benchmarks" / "peers" / f"{peer}.py"
     said = subprocess.run(
-        [sys.executable, program, settings.home, tmp_path], check=True, stdout=subprocess.PIPE, text=True
+        [sys.executable, program, settings.home, tmp_path], check=True, stdout=subprocess.PIPE, text=True, timeout=120
     )
     with duckdb.connect(str(settings.warehouse_path), read_only=True) as connection:
         found = {
-            table: (
-                connection.execute(f"select * from {table} order by {KEYS}").to_arrow_table(),
-                connection.execute(
-                    f"select * from {literal(tmp_path / f'{table}.parquet')} order by {KEYS}"
-                ).to_arrow_table(),
-            )
+            table: [
+                connection.sql(f"select * from {place} order by symbol, session_date").to_arrow_table()  # noqa: S608
+                for place in (table, literal(tmp_path / f"{table}.parquet"))
+            ]
             for table in TABLES
         }
-    assert {table: differences(ours, theirs) for table, (ours, theirs) in found.items()} == dict.fromkeys(TABLES, {})
+    assert {table: differences(*sides) for table, sides in found.items()} == {table: {} for table in TABLES}
     rows = sum(len(ours) for ours, _ in found.values())
     assert said.stdout.startswith(f"{rows} rows in ")
     assert rows > 30_000
 
 
 def differences(ours: pa.Table, theirs: pa.Table) -> dict[str, str]:
-    """Columns that are not the same, with the first row in which they are not."""
-    assert ours.schema.names == theirs.schema.names
+    """Columns that are not the same, with the first row in which they are not; types, NULLs and rows must be."""
+    assert ours.schema == theirs.schema
     assert len(ours) == len(theirs)
     found = {}
-    for name, ours_type in zip(ours.schema.names, ours.schema.types, strict=True):
-        a, b = ours[name], theirs[name]
-        if pa.types.is_floating(ours_type) and pa.types.is_floating(b.type):
-            x, y = (column.to_numpy().astype(float) for column in (a, b))
-            both_null = np.array(a.is_null()) & np.array(b.is_null())
-            same = both_null | np.isclose(x, y, rtol=1e-9, atol=1e-12)
+    for name, a, b in zip(ours.column_names, ours.columns, theirs.columns, strict=True):
+        same = np.array(a.is_null()) == np.array(b.is_null())
+        if pa.types.is_floating(a.type):
+            x, y = a.fill_null(0).to_numpy(), b.fill_null(0).to_numpy()
+            same &= np.abs(x - y) <= np.maximum(1e-9 * np.abs(x), 1e-12)
         else:
-            same = np.array(a.to_pandas().astype(object).where(a.is_valid().to_pandas(), None)) == np.array(
-                b.to_pandas().astype(object).where(b.is_valid().to_pandas(), None)
-            )
+            same &= np.array(pc.equal(a, b).fill_null(True))
         if not same.all():
             row = int(np.argmin(same))
-            found[name] = (
-                f"{(~same).sum()} rows, first {row}: {a[row]} {b[row]} {ours['symbol'][row]} {ours['session_date'][row]}"
-            )
+            key = f"{ours['symbol'][row]} {ours['session_date'][row]}"
+            found[name] = f"{(~same).sum()} rows, such as {key}: {a[row]} instead of {b[row]}"
     return found
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "same"),
+    [
+        (1.0, 1 + 9e-10, True),
+        (1.0, 1 + 2e-9, False),
+        (1e-6, 1e-6 + 9e-13, True),
+        (1e-6, 1e-6 + 2e-12, False),
+        (0.0, None, False),
+        (None, 0.0, False),
+        (None, None, True),
+        (1.0, math.nan, False),
+        (1.0, math.inf, False),
+        ("up", "up", True),
+        ("up", "down", False),
+        ("up", None, False),
+        (None, "up", False),
+    ],
+)
+def test_what_differs_is_found(ours: object, theirs: object, same: bool) -> None:
+    kind = pa.string() if "up" in (ours, theirs) else pa.float64()
+    sides = [
+        pa.table({"symbol": ["A"], "session_date": ["2026-01-30"], "value": pa.array([value], kind)})
+        for value in (ours, theirs)
+    ]
+    assert list(differences(*sides)) == ([] if same else ["value"])
 
 
 def test_the_market_has_what_peers_could_get_wrong(settings: Settings) -> None:
     with duckdb.connect(str(settings.warehouse_path), read_only=True) as connection:
 
         def count(sql: str) -> int:
-            row = connection.execute(f"select count(*) from {sql}").fetchone()
+            row = connection.execute(f"select count(*) from {sql}").fetchone()  # noqa: S608
             assert row is not None
             return int(row[0])
 
