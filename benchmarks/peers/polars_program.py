@@ -32,6 +32,8 @@ from polars import col, lit, when
 KEYS = ("symbol", "session_date")
 NUMBER, PLACE = col.bar_number, col.place
 OK = col.bar_quality == "ok"
+# The streaming engine, which is the default, takes three times as long for shifts and windows.
+WINDOWED = "in-memory"
 OVERNIGHT = (col.open + col.dividend) / col.previous_close
 
 
@@ -201,7 +203,7 @@ def volatility(bars: pl.DataFrame) -> pl.DataFrame:
         )
         # No symbol has a spike among its first five bars.
         .with_columns(spike_began=spike & ((NUMBER <= 5) | (spikes_before == 0)))
-        .collect()
+        .collect(engine=WINDOWED)
     )
 
 
@@ -261,21 +263,24 @@ def trend(bars: pl.DataFrame) -> pl.DataFrame:
             .then(lit("reversal"))
             .otherwise(unresolved),
         )
-        .collect()
+        .collect(engine=WINDOWED)
     )
 
 
 def paired(bars: pl.DataFrame, instruments: pl.DataFrame, others: pl.DataFrame, basis: str) -> pl.LazyFrame:
-    """Returns r beside those of the benchmark b, on sessions on which both have one, numbered by `place`."""
+    """Returns r beside those of the benchmark b, on sessions on which both have one, numbered by `place`.
+
+    `row` is that of the bar.
+    """
     theirs = others.select(
         benchmark="symbol", session_date="session_date", b="total_return", b_index="total_return_index"
     )
     pairs = (
-        bars.select(*KEYS, "total_return", "total_return_index")
+        bars.select("row", *KEYS, "total_return", "total_return_index")
         .join(instruments.select("symbol", benchmark=basis).drop_nulls(), on="symbol", maintain_order="left")
         .join(theirs, on=["benchmark", "session_date"], maintain_order="left")
         .filter(col.total_return.is_not_null(), col.b.is_not_null())
-        .select(*KEYS, "benchmark", "b", r="total_return", ratio=col.total_return_index / col.b_index)
+        .select("row", "symbol", "benchmark", "b", r="total_return", ratio=col.total_return_index / col.b_index)
     )
     return numbered(pairs, "place").lazy()
 
@@ -337,8 +342,8 @@ def relative(pairs: pl.LazyFrame, prefix: str, excess_name: str) -> pl.DataFrame
         with_largest(pairs, 252)
         .with_columns(**rolled, tracking_error=full((252 * variance(r - b, 252)).sqrt(), 252, PLACE))
         .with_columns(**moments)
-        .select(*KEYS, (r - b).alias(excess_name), *(value.alias(prefix + name) for name, value in measures.items()))
-        .collect()
+        .select("row", (r - b).alias(excess_name), *(value.alias(prefix + name) for name, value in measures.items()))
+        .collect(engine=WINDOWED)
     )
 
 
@@ -368,12 +373,12 @@ def dimson(pairs: pl.LazyFrame) -> pl.DataFrame:
         pairs.with_columns(**means)
         .with_columns(**covariances)
         .select(
-            *KEYS,
+            "row",
             futures_symbol="benchmark",
             futures_beta_252=full(col.rb / non_zero(col.bb, NO_VARIANCE), 252, PLACE),
             futures_dimson_beta_252=full(slopes / non_zero(s11 * a11 + s12 * a12 + s13 * a13), 254, PLACE),
         )
-        .collect()
+        .collect(engine=WINDOWED)
     )
 
 
@@ -382,16 +387,18 @@ def sector_relative(
 ) -> pl.DataFrame:
     """Each instrument against its metal, its sector fund and the metal's future."""
     compared = instruments.filter(col.metal_symbol.is_not_null() | col.sector_symbol.is_not_null())
-    parts = (
-        relative(paired(bars, compared, others, "metal_symbol"), "", "excess_return_metal_1d"),
-        relative(paired(bars, compared, others, "sector_symbol"), "sector_", "excess_return_sector_1d"),
-        dimson(paired(bars, compared, others, "futures_symbol")),
+    frame = (
+        pl.concat([bars.select(*KEYS, "total_return", "total_return_index"), ranks], how="horizontal")
+        .join(compared.select("symbol", "metal_symbol", "sector_symbol"), on="symbol", maintain_order="left")
+        .with_row_index("row")
     )
-    frame = pl.concat([bars.select(*KEYS), ranks], how="horizontal").join(
-        compared.select("symbol", "metal_symbol", "sector_symbol"), on="symbol", maintain_order="left"
+    parts = (
+        relative(paired(frame, compared, others, "metal_symbol"), "", "excess_return_metal_1d"),
+        relative(paired(frame, compared, others, "sector_symbol"), "sector_", "excess_return_sector_1d"),
+        dimson(paired(frame, compared, others, "futures_symbol")),
     )
     for part in parts:
-        frame = frame.join(part, on=KEYS, how="left", maintain_order="left")
+        frame = frame.join(part, on="row", how="left", maintain_order="left")
     return frame
 
 
@@ -404,7 +411,8 @@ def move_scores(bars: pl.DataFrame, instruments: pl.DataFrame) -> pl.DataFrame:
     return (
         bars.lazy()
         .join(instruments.select("symbol", "is_metal").lazy(), on="symbol", how="left", maintain_order="left")
-        .with_columns(
+        .select(
+            *KEYS,
             return_1d=today,
             **{f"return_{n}d": index / ago(index, n) - 1 for n in CUMULATIVE},
             overnight_return=when(OK).then(OVERNIGHT - 1),
@@ -417,8 +425,8 @@ def move_scores(bars: pl.DataFrame, instruments: pl.DataFrame) -> pl.DataFrame:
             percentile_252=when(NUMBER > 253).then(percentile),
             returns_since_gap=NUMBER - gap.forward_fill().over("symbol"),
         )
-        .filter(today.is_not_null())
-        .collect()
+        .filter(col.return_1d.is_not_null())
+        .collect(engine=WINDOWED)
     )
 
 
