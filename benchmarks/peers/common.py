@@ -98,11 +98,11 @@ class Tables:
     """One Parquet file per table, written batch by batch."""
 
     folder: Path
-    rows: int = 0
+    _rows: dict[str, int] = field(default_factory=dict)
     _writers: dict[str, pq.ParquetWriter] = field(default_factory=dict)
 
     def write(self, name: str, table: pa.Table) -> None:
-        """Add rows to a table."""
+        """Add rows to a table; one thread at a time for each."""
         if name not in self._writers:
             self.folder.mkdir(parents=True, exist_ok=True)
             # A dictionary of floats costs three times what it saves.
@@ -110,7 +110,12 @@ class Tables:
             path = self.folder / f"{name}.parquet"
             self._writers[name] = pq.ParquetWriter(path, table.schema, use_dictionary=dictionaries)
         self._writers[name].write_table(table)
-        self.rows += table.num_rows
+        self._rows[name] = self._rows.get(name, 0) + table.num_rows
+
+    @property
+    def rows(self) -> int:
+        """How many were written, of all tables."""
+        return sum(self._rows.values())
 
     def close(self) -> None:
         """Finish the files."""

@@ -10,6 +10,10 @@ masked by the number of the bar, or unknown because a first return is. That is t
 shifts twenty times.
 """
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
 import polars as pl
 from common import (
     BARS,
@@ -456,18 +460,24 @@ def program(market: Market, tables: Tables) -> None:
     ranks, done = rank_miners(market, instruments), 0
     named = pl.concat([instruments[f"{basis}_symbol"] for basis in ("metal", "sector", "futures")]).drop_nulls()
     others = read_bars(market, sorted(set(named.cast(str))), instruments, (*KEYS, "close", "dividend"))
-    for symbols in market.batches():
-        bars = with_sessions(read_bars(market, symbols, instruments, BARS), market, instruments)
-        computed = {
-            "returns": returns(bars),
-            "volatility": volatility(bars),
-            "trend": trend(bars),
-            "sector_relative": sector_relative(bars, instruments, others, ranks.slice(done, len(bars))),
-            "int_move_scores": move_scores(bars, instruments),
-        }
-        for name, frame in computed.items():
-            tables.write(name, frame.with_columns(source=lit(SOURCE)).select(COLUMNS[name]).to_arrow())
-        done += len(bars)
+    with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
+        for symbols in market.batches():
+            bars = with_sessions(read_bars(market, symbols, instruments, BARS), market, instruments)
+            # A table is computed beside the other ones and their writing: most of its steps are those of one thread.
+            compute = {
+                "sector_relative": partial(sector_relative, bars, instruments, others, ranks.slice(done, len(bars))),
+                "int_move_scores": partial(move_scores, bars, instruments),
+                "volatility": partial(volatility, bars),
+                "returns": partial(returns, bars),
+                "trend": partial(trend, bars),
+            }
+            list(pool.map(partial(write, tables), compute, compute.values()))
+            done += len(bars)
+
+
+def write(tables: Tables, name: str, compute: Callable[[], pl.DataFrame]) -> None:
+    """Compute a table of a batch and write its columns."""
+    tables.write(name, compute().with_columns(source=lit(SOURCE)).select(COLUMNS[name]).to_arrow())
 
 
 if __name__ == "__main__":
