@@ -18,10 +18,11 @@ class CompiledModels:
 
     Args:
         folder: an empty one.
-        select: the last model that is wanted; none: all.
+        select: the last model that is wanted, or several with " +" between; none: all.
+        source: what every row says of its prices.
     """
 
-    def __init__(self, folder: Path, select: str = "") -> None:
+    def __init__(self, folder: Path, select: str = "", source: str = "files") -> None:
         self.compiled_for = folder / "home"
         subprocess.run(
             [
@@ -32,7 +33,7 @@ class CompiledModels:
             ],
             env={
                 **os.environ,
-                "OREWATCH_SOURCE": "files",
+                "OREWATCH_SOURCE": source,
                 "OREWATCH_ROOT": str(self.compiled_for),
                 "OREWATCH_WAREHOUSE": str(folder / "warehouse.duckdb"),
             },
