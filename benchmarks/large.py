@@ -65,7 +65,7 @@ def commands(home: Path, without: set[str]) -> dict[str, list[str]]:
     for peer in ("polars", "pandas"):
         if peer not in without:
             program = PEERS / f"{peer}_program.py"
-            found[peer] = [sys.executable, str(program), str(home / "sample"), str(home / peer)]
+            found[peer] = [sys.executable, str(program), str(home), str(home / peer)]
     return found
 
 
