@@ -122,6 +122,8 @@ def build_ingest(settings: Settings) -> dg.AssetsDefinition:
             context.resources.progress(done, total, line)
 
         report = ingest(universe, context.resources.bar_source, current.source, lake, now, rules, report_progress)
+        for warning in report.warnings:
+            context.log.warning(warning)
         tables = control_tables(universe, closed_sessions_of((i.calendar for i in universe.instruments), now))
         changed = store_control(current.control_dir, tables)
 
