@@ -10,7 +10,7 @@ DBT_FILES := $(shell find dbt_project -name target -prune -o \( -name '*.sql' -o
 export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help install manifest demo dev refresh status claims test torture golden lint format docs bench bench-yahoo lock clean
+.PHONY: help install manifest demo dev refresh status claims test torture golden lint format docs bench bench-lake bench-yahoo lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -76,6 +76,9 @@ docs: $(MANIFEST) ## build the documentation of the models into dbt_project/targ
 
 bench: $(MANIFEST) ## everyday waiting times, as ratios measured side by side
 	@$(BIN)/python benchmarks/everyday.py
+
+bench-lake: $(MANIFEST) ## the lake at scale, against plain PyArrow; minutes
+	@$(BIN)/python -m benchmarks.lake
 
 bench-yahoo: $(MANIFEST) ## asking thirty instruments of Yahoo's stand-in, against asking one
 	@$(BIN)/python -m benchmarks.yahoo

@@ -237,8 +237,9 @@ class _Sorter:
 
     def stored(self, outcome: FetchOutcome) -> pd.DataFrame | None:
         """The newest stored bars of all sessions that were delivered; after a whole history, of all sessions."""
-        whole = outcome.request.whole_history or not len(outcome.bars)
-        earliest = None if whole else outcome.bars["session_date"].min()
+        if outcome.bars.empty:
+            return None
+        earliest = None if outcome.request.whole_history else outcome.bars["session_date"].min()
         return self.newest.of(outcome.request.symbol, None if pd.isna(earliest) else earliest.date())
 
     def validated(self, outcome: FetchOutcome) -> bars.Validated:
