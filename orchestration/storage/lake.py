@@ -152,7 +152,11 @@ class Lake:
         if old is not None and not name.is_symlink():
             # A lake from before there were links. If this is killed half-way, `prepare` takes the step back.
             old = name.rename(self.root / f".{dataset}-{_UNLINKED}")
-        link.replace(name)
+        try:
+            link.replace(name)
+        except OSError:
+            self._restore(dataset)
+            raise
         sync_folder(self.root)
         if old is not None:
             shutil.rmtree(old, ignore_errors=True)

@@ -249,6 +249,28 @@ def test_a_full_disk_leaves_everything_as_it_was(lake: Lake, monkeypatch: pytest
     assert len(list(lake.root.iterdir())) == 2 * len(DATASETS)
 
 
+@pytest.mark.parametrize("is_linked", [True, False], ids=["linked", "from_before_links"])
+def test_a_link_that_cannot_be_replaced_leaves_everything_as_it_was(
+    is_linked: bool, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(lake, SMALL_FILES + 1)
+    if not is_linked:
+        folder = (lake.root / "bars").resolve()
+        (lake.root / "bars").unlink()
+        folder.rename(lake.root / "bars")
+    before, files = content(lake), lake.files()
+
+    def refused(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as here:
+        here.setattr(Path, "replace", refused)
+        with pytest.raises(LakeError, match="Read-only file system"):
+            compact(lake, "bars")
+    assert lake.files() == files
+    assert content(lake) == as_duckdb_sees_it(lake) == before
+
+
 def test_a_broken_file_is_named_and_nothing_is_changed(lake: Lake) -> None:
     fill(lake, SMALL_FILES + 1)
     broken = lake.root / "bars" / "b005-0000.parquet"
