@@ -179,11 +179,14 @@ def daily_batches(lake: Lake, days: int) -> Iterator[tuple[pa.Table, str]]:
 def refreshed(lake: Lake, watched: Universe, expected: dict[str, pd.DatetimeIndex], batch: int) -> None:
     """What a refresh does with the lake, without the deliveries: plan, look at stored bars, append, scan it all."""
     held = holdings(lake, watched.symbols)
-    requests = plan(watched.instruments, expected, stored(lake, held), NOW, PlanRules(10))
+    # The evening of the lake's own last session: the same number of sessions is asked for, whatever its age.
+    last = held.sessions(watched.symbols[-1])[-1]
+    today = {name: days[days <= last] for name, days in expected.items()}
+    requests = plan(watched.instruments, today, stored(lake, held), NOW, PlanRules(10))
     frames = StoredBars(lake, held, requests)
-    newest = [frames.of(r.symbol) for r in requests]
+    newest = [frames.of(r.symbol, r.start) for r in requests]
     assert all(frame is not None for frame in newest)
-    lake.append("bars", lake.newest_bars(since=NOW.date()), f"99990101-{batch:06d}", 0)
+    lake.append("bars", lake.newest_bars(since=last.astype("datetime64[D]").item()), f"99990101-{batch:06d}", 0)
     with duckdb.connect(config={"threads": 2}) as connection:
         connection.read_parquet(f"{lake.root}/bars/*.parquet").create_view("bars")
         connection.execute(
@@ -226,20 +229,18 @@ def a_year(folder: Path, rounds: int) -> None:
     closed = {name: calendar.closed_sessions(name, NOW) for name in {i.calendar for i in watched.instruments}}
     expected = {name: pd.DatetimeIndex(f.loc[f["bar_expected"], "session_date"]) for name, f in closed.items()}
     times: dict[str, list[float]] = {name: [] for name in lakes}
+    work: dict[str, list[float]] = {name: [] for name in lakes}
     for number in range(-1, 2 * rounds):
         for name, lake in lakes.items():
-            taken = seconds(lambda lake=lake, number=number: refreshed(lake, watched, expected, number + 1))
+            begin = time.process_time()
+            taken = seconds(functools.partial(refreshed, lake, watched, expected, number + 1))
             if number >= 0:
                 times[name].append(taken)
-    files = {name: len(lake.paths("bars")) for name, lake in lakes.items()}
-    line(
-        f"a refresh's lake after {YEAR} daily batches ({files['year']} files) / after one", times["year"], times["one"]
-    )
-    line(
-        f"the same, never compacted ({files['never compacted']} files) / after one",
-        times["never compacted"],
-        times["one"],
-    )
+                work[name].append(time.process_time() - begin)
+    for name in ("year", "never compacted"):
+        what = f"lake of a refresh, {YEAR} batches{', never compacted' if name != 'year' else ''} / one"
+        line(f"{what} ({len(lakes[name].paths('bars'))} files)", times[name], times["one"])
+        line("  its processor time", work[name], work["one"])
 
 
 def main(millions: float, instruments: int, rounds: int, parts: Sequence[str]) -> None:
