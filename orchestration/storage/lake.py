@@ -227,13 +227,18 @@ class Lake:
 
     def steadily(self, dataset: str, read: Callable[[list[Path]], T]) -> T:
         """What `read` makes of the files of a dataset; once more if they were exchanged meanwhile."""
+        name = self.root / dataset
         while True:
-            folder = (self.root / dataset).resolve()
+            folder = name.resolve()
             try:
-                return read(sorted(folder.glob("*.parquet")))
+                found = read(sorted(folder.glob("*.parquet")))
             except (OSError, LakeError):
-                if (self.root / dataset).resolve() == folder:
+                if name.resolve() == folder:
                     raise
+                continue
+            # A folder that is just being removed may have listed a part of its files.
+            if name.resolve() == folder:
+                return found
 
     def whole_history_at(self) -> dict[str, dt.datetime]:
         """When each symbol's whole history was last delivered."""
