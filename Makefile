@@ -10,7 +10,8 @@ DBT_FILES := $(shell find dbt_project -name target -prune -o \( -name '*.sql' -o
 export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help install manifest demo dev refresh status claims test torture golden lint format docs bench bench-large lock clean
+.PHONY: help install manifest demo dev refresh status claims test torture golden lint format docs \
+  bench bench-large bench-lake bench-yahoo lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -79,6 +80,12 @@ bench: $(MANIFEST) ## everyday waiting times, as ratios measured side by side
 
 bench-large: $(MANIFEST) ## half a million SIMULATED bars through the models, beside Polars and pandas; minutes
 	@$(BIN)/python -m benchmarks.large
+
+bench-lake: $(MANIFEST) ## the lake at scale, against plain PyArrow; minutes
+	@$(BIN)/python -m benchmarks.lake
+
+bench-yahoo: $(MANIFEST) ## asking thirty instruments of Yahoo's stand-in, against asking one
+	@$(BIN)/python -m benchmarks.yahoo
 
 lock: $(INSTALLED) ## pin every dependency again, with hashes and without addresses
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

@@ -31,6 +31,7 @@ def make_source(settings: Settings, universe: Universe) -> BarSource:
             attempts=settings.yahoo_attempts,
             backoff_seconds=settings.yahoo_backoff_seconds,
             cache_dir=settings.root / "yfinance",
+            connections=settings.yahoo_connections,
         )
     if settings.source == "files":
         from orchestration.sources.files import FilesSource

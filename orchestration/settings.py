@@ -51,7 +51,10 @@ class Settings(BaseSettings):
     whole_history_days: int = Field(
         7, ge=1, le=3650, description="days after which a symbol's whole history is read again from a remote source"
     )
-    yahoo_pause_seconds: float = Field(0.4, ge=0, le=60, description="pause between two requests to Yahoo")
+    yahoo_connections: int = Field(6, ge=1, le=16, description="symbols asked of Yahoo at the same time, at most")
+    yahoo_pause_seconds: float = Field(
+        0.05, ge=0, le=60, description="pause before a free connection to Yahoo begins another symbol"
+    )
     yahoo_timeout_seconds: float = Field(20, gt=0, le=300, description="time limit of one request to Yahoo")
     yahoo_attempts: int = Field(5, ge=1, le=20, description="attempts for one symbol before it is given up")
     yahoo_backoff_seconds: float = Field(

@@ -14,10 +14,13 @@ import pandas as pd
 import pyarrow as pa
 
 from orchestration.market import bars, calendar
+from orchestration.market.errors import LakeError
 from orchestration.market.fetch_plan import Asked, FetchRequest, PlanRules, Stored, needs_whole_history, plan
 from orchestration.market.universe import Instrument, Universe
 from orchestration.resources import ProgressReporter, silent_progress
 from orchestration.sources.base import BarSource, FetchOutcome, FetchStatus
+from orchestration.storage.compaction import compact
+from orchestration.storage.holdings import Holdings, StoredBars, holdings
 from orchestration.storage.lake import BARS, FETCHES, REJECTED, Lake, new_batch_id
 
 # Rows are appended whenever this many have gathered or this much time has passed: a killed run loses little.
@@ -61,11 +64,13 @@ class IngestReport:
         batch_id: the batch; None when nothing had to be asked for.
         results: one per requested symbol.
         new_rejections: rows that are new in the quarantine, as (symbol, session, rule, severity, detail).
+        warnings: what could not be done and may wait.
     """
 
     batch_id: str | None
     results: tuple[SymbolResult, ...]
     new_rejections: tuple[tuple[str, dt.date | None, str, str, str], ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def new_rows(self) -> int:
@@ -91,6 +96,7 @@ class _Batch:
     rejected: list[dict] = field(default_factory=list)
     fetches: list[dict] = field(default_factory=list)
     rows: int = 0
+    stored_any: bool = False
     flushed_at: float = field(default_factory=time.monotonic)
 
     def flush_if_due(self) -> None:
@@ -100,6 +106,7 @@ class _Batch:
     def flush(self) -> None:
         # The log of fetches last: a fetch that is logged as whole history must not be believed before its rows are
         # safe.
+        self.stored_any = self.stored_any or bool(self.bars or self.rejected)
         if self.bars:
             self.lake.append("bars", pa.concat_tables(self.bars), self.batch_id, self.part)
         self.lake.append(
@@ -136,18 +143,8 @@ def ingest(
     calendars = {i.calendar for i in universe.instruments}
     closed = {name: calendar.closed_sessions(name, now) for name in calendars}
     expected = {name: pd.DatetimeIndex(f.loc[f["bar_expected"], "session_date"]) for name, f in closed.items()}
-    newest = {str(symbol): rows for symbol, rows in _newest_bars(lake).groupby("symbol", sort=False)}
-    whole_history_at = lake.whole_history_at()
-    answered = lake.answered_ranges()
-    stored = {
-        symbol: Stored(
-            pd.DatetimeIndex(rows["session_date"]),
-            whole_history_at.get(symbol),
-            Asked.of(answered.get(symbol, ())),
-        )
-        for symbol, rows in newest.items()
-    }
-    requests = plan(universe.instruments, expected, stored, now, rules)
+    held = holdings(lake, universe.symbols)
+    requests = plan(universe.instruments, expected, stored(lake, held), now, rules)
     if not requests:
         return IngestReport(None, ())
 
@@ -155,7 +152,8 @@ def ingest(
         instruments={i.symbol: i for i in universe.instruments},
         closed={name: pd.DatetimeIndex(f["session_date"]) for name, f in closed.items()},
         known={name: _sessions_to_come(name, now) for name in calendars},
-        newest=newest,
+        held=held,
+        newest=StoredBars(lake, held, requests),
         batch=_Batch(
             lake,
             source_name,
@@ -176,6 +174,7 @@ def ingest(
                 continue
             results[outcome.request.symbol] = sorter.take(outcome)
             progress(len(results), total - len(again), _line(results[outcome.request.symbol]))
+        sorter.newest = StoredBars(lake, held, again)
         for outcome in source.fetch(again) if again else ():
             results[outcome.request.symbol] = sorter.take(outcome)
             progress(len(results), len(requests), _line(results[outcome.request.symbol]))
@@ -185,7 +184,42 @@ def ingest(
         sorter.batch.batch_id,
         tuple(results[r.symbol] for r in requests if r.symbol in results),
         tuple(sorter.new_rejections),
+        _compacted(lake, sorter.batch),
     )
+
+
+def stored(lake: Lake, held: Holdings) -> dict[str, Stored]:
+    """What the fetch plan has to know about each symbol that has a bar.
+
+    Raises:
+        LakeError: the lake cannot be read.
+    """
+    whole_history_at = lake.whole_history_at()
+    answered = lake.answered_ranges()
+    return {
+        symbol: Stored(
+            pd.DatetimeIndex(held.sessions(symbol)),
+            whole_history_at.get(symbol),
+            Asked.of(answered.get(symbol, ())),
+        )
+        for symbol in held.symbols()
+    }
+
+
+def _compacted(lake: Lake, batch: "_Batch") -> tuple[str, ...]:
+    """Merge small files where that changes no fingerprint that is still good; what could not be done, in words.
+
+    The names of the files of bars and of the quarantine are part of the fingerprint: they are merged only together with
+    rows that make it another one anyway. The log of fetches counts in it by its content.
+    """
+    failed = []
+    for dataset in ("fetches", *(("bars", "rejected_bars") if batch.stored_any else ())):
+        try:
+            compact(lake, dataset)
+        except LakeError as error:
+            # Everything that was delivered is stored; the next refresh that stores something tries again.
+            failed.append(str(error))
+    return tuple(failed)
 
 
 @dataclass
@@ -195,37 +229,47 @@ class _Sorter:
     instruments: dict[str, Instrument]
     closed: dict[str, pd.DatetimeIndex]
     known: dict[str, pd.DatetimeIndex]
-    newest: dict[str, pd.DataFrame]
+    held: Holdings
+    newest: StoredBars
     batch: _Batch
     new_rejections: list[tuple[str, dt.date | None, str, str, str]] = field(default_factory=list)
+    _latest: tuple[FetchOutcome, bars.Validated] | None = None
+
+    def stored(self, outcome: FetchOutcome) -> pd.DataFrame | None:
+        """The newest stored bars of all sessions that were delivered; after a whole history, of all sessions."""
+        if outcome.bars.empty:
+            return None
+        earliest = None if outcome.request.whole_history else outcome.bars["session_date"].min()
+        return self.newest.of(outcome.request.symbol, None if pd.isna(earliest) else earliest.date())
 
     def validated(self, outcome: FetchOutcome) -> bars.Validated:
-        symbol = outcome.request.symbol
-        exchange = self.instruments[symbol].calendar
-        return bars.validate(outcome.bars, self.closed[exchange], self.known[exchange], self.newest.get(symbol))
+        if self._latest is None or self._latest[0] is not outcome:
+            exchange = self.instruments[outcome.request.symbol].calendar
+            closed, known = self.closed[exchange], self.known[exchange]
+            self._latest = outcome, bars.validate(outcome.bars, closed, known, self.stored(outcome))
+        return self._latest[1]
 
     def put_on_new_basis(self, outcome: FetchOutcome) -> bool:
         """Whether a partial delivery tells that the prices before it have changed too."""
-        symbol = outcome.request.symbol
-        if outcome.status is not FetchStatus.OK or outcome.request.whole_history or symbol not in self.newest:
+        if outcome.status is not FetchStatus.OK or outcome.request.whole_history:
             return False
-        return needs_whole_history(self.validated(outcome).accepted, self.newest[symbol])
+        stored = self.stored(outcome)
+        return stored is not None and needs_whole_history(self.validated(outcome).accepted, stored)
 
     def take(self, outcome: FetchOutcome) -> SymbolResult:
         """Put what is new into the batch."""
         request = outcome.request
-        stored = self.newest.get(request.symbol)
         sorted_rows = self.validated(outcome)
         accepted, rebased = sorted_rows.accepted, None
-        if stored is not None and len(accepted):
+        stored = self.stored(outcome) if len(accepted) else None
+        if stored is not None and len(stored):
             if request.whole_history:
                 rebased = bars.rebased(accepted, stored)
-            aligned = accepted[["session_date"]].merge(stored, on="session_date", how="left").set_index(accepted.index)
-            accepted = accepted[bars.differs(accepted, aligned)]
+            accepted = accepted[bars.news(accepted, stored)]
         stamp: dict[str, Any] = {
             "symbol": request.symbol,
             "source": self.batch.source,
-            "observed_at": _observed_at(stored),
+            "observed_at": _observed_at(self.held.latest_observation(request.symbol)),
             "batch_id": self.batch.batch_id,
         }
         currency = outcome.currency or self.instruments[request.symbol].currency
@@ -270,8 +314,11 @@ class _Sorter:
     def _keep(self, rows: pd.DataFrame, stamp: dict) -> int:
         """Put bars into the batch; how many."""
         if len(rows):
-            table = pa.Table.from_pandas(rows.assign(**stamp), schema=BARS, preserve_index=False)
-            self.batch.bars.append(table.replace_schema_metadata())
+            columns = {name: pa.array(rows[name], from_pandas=True) for name in BARS.names if name in rows}
+            constants = {
+                name: pa.repeat(pa.scalar(value, BARS.field(name).type), len(rows)) for name, value in stamp.items()
+            }
+            self.batch.bars.append(pa.table({**columns, **constants}).select(BARS.names).cast(BARS))
         return len(rows)
 
     def _quarantine(self, symbol: str, rejected: pd.DataFrame, stamp: dict) -> None:
@@ -295,19 +342,10 @@ class _Sorter:
             )
 
 
-def _observed_at(stored: pd.DataFrame | None) -> dt.datetime:
+def _observed_at(latest: dt.datetime | None) -> dt.datetime:
     """Now, but after every stored version of the symbol: a clock that was set back must not put a new one behind."""
     now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
-    if stored is None or stored.empty:
-        return now
-    newest: dt.datetime = pd.Timestamp(stored["observed_at"].max()).to_pydatetime()
-    return max(now, newest + dt.timedelta(microseconds=1))
-
-
-def _newest_bars(lake: Lake) -> pd.DataFrame:
-    frame = lake.newest_bars().to_pandas()
-    frame["session_date"] = pd.to_datetime(frame["session_date"]).astype("datetime64[s]")
-    return frame
+    return now if latest is None else max(now, latest + dt.timedelta(microseconds=1))
 
 
 def _sessions_to_come(name: str, now: dt.datetime) -> pd.DatetimeIndex:

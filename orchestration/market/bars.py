@@ -9,6 +9,7 @@ which its holder receives it. To the bar before it would be paid to those who ha
 """
 
 import datetime as dt
+import functools
 import hashlib
 import json
 from dataclasses import dataclass
@@ -95,6 +96,59 @@ def validate(
         stored: session_date, dividend and split_ratio of the stored bars. An action that a stored bar has already is
             not carried to another one when the vendor loses the price of its session.
     """
+    return _all_sound(raw, closed, known) or _sorted_out(raw, closed, known, stored)
+
+
+def _all_sound(raw: pd.DataFrame, closed: pd.DatetimeIndex, known: pd.DatetimeIndex) -> Validated | None:
+    """A delivery in which nothing is wrong, which nearly all are, in a fiftieth of the time; None if something is.
+
+    The same as `_sorted_out`, with whole columns instead of rows and rules; a property test holds the two together.
+    """
+    days = raw["session_date"].to_numpy()
+    if not len(days) or not len(closed) or np.isnat(days[0]) or not (days[1:] > days[:-1]).all():
+        return None
+    exchange = closed.to_numpy()
+    end = int(np.searchsorted(days, exchange[-1], side="right"))
+    to_come, days = days[end:], days[:end]
+    if not end or (len(to_come) and not np.isin(to_come, known.to_numpy()).all()):
+        return None
+    if (exchange[np.searchsorted(exchange, days)] != days).any() or raw["parse_error"].iloc[:end].notna().any():
+        return None
+    values = {name: raw[name].to_numpy()[:end] for name in VALUE_COLUMNS}
+    opened, high, low, close = (values[name] for name in PRICE_COLUMNS)
+    missing = np.isnan(opened).astype(np.int8) + np.isnan(high) + np.isnan(low)
+    whole, absent = missing == 0, missing == len(RANGE_COLUMNS)
+    if not (whole | absent).all() or not ((close >= SMALLEST_PRICE) & (close <= LARGEST_PRICE)).all():
+        return None
+    top, bottom = np.maximum(np.maximum(opened, close), low), np.minimum(np.minimum(opened, close), high)
+    # An infinite price is above the others or 50 times the low; what is absent compares as False.
+    if ((high < top) | (low > bottom) | (low <= 0) | (high >= IMPLAUSIBLE_RANGE * low)).any():
+        return None
+    if any(((values[name] < 0) | np.isinf(values[name])).any() for name in ("volume", "dividend", "split_ratio")):
+        return None
+    adjusted, dividend, split = (values[name] for name in ("adj_close", "dividend", "split_ratio"))
+    flat = (opened == close) & (high == close) & (low == close)
+    values |= {
+        "adj_close": np.where(np.isfinite(adjusted) & (adjusted > 0), adjusted, np.nan),
+        "dividend": np.where(np.isnan(dividend), 0.0, dividend),
+        "split_ratio": np.where(split > 0, split, 1.0),
+    }
+    quality = np.select([flat, absent], ["flat", "close_only"], "ok") if (flat | absent).any() else "ok"
+    return Validated(
+        pd.DataFrame({"session_date": days, **values, "bar_quality": quality}), _nothing_rejected(), len(to_come)
+    )
+
+
+@functools.cache
+def _nothing_rejected() -> pd.DataFrame:
+    nothing = raw_frame({}).assign(detail=None)
+    return pd.concat([_quarantine(nothing, [], severity) for severity in ("rejected", "demoted")], ignore_index=True)
+
+
+def _sorted_out(
+    raw: pd.DataFrame, closed: pd.DatetimeIndex, known: pd.DatetimeIndex, stored: pd.DataFrame | None
+) -> Validated:
+    """Row by row and rule by rule."""
     frame = raw.assign(detail=raw["parse_error"])
     day = frame["session_date"]
     open_session = day.isin(known) & ~day.isin(closed)
@@ -148,14 +202,35 @@ def differs(new: pd.DataFrame, stored: pd.DataFrame) -> pd.Series:
     Both frames are aligned by position (`stored` reindexed to `new`, NaN where absent). Prices are compared exactly;
     adj_close within `ADJ_CLOSE_TOLERANCE` relative.
     """
-    changed = pd.Series(False, index=new.index)
-    for column in (*VALUE_COLUMNS, "bar_quality"):
-        a, b = new[column], stored[column]
-        same = (a == b) | (a.isna() & b.isna())
+    changed = np.zeros(len(new), dtype=bool)
+    for column in VALUE_COLUMNS:
+        a, b = new[column].to_numpy(), stored[column].to_numpy()
+        same = (a == b) | (np.isnan(a) & np.isnan(b))
         if column == "adj_close":
-            same |= (a - b).abs() <= ADJ_CLOSE_TOLERANCE * b.abs()
-        changed |= ~same.fillna(False).astype(bool)
-    return changed
+            same |= np.abs(a - b) <= ADJ_CLOSE_TOLERANCE * np.abs(b)
+        changed |= ~same
+    qualities = new["bar_quality"].array, stored["bar_quality"].array
+    same = np.asarray(qualities[0] == qualities[1], dtype=bool)
+    changed |= ~(same | (pd.isna(qualities[0]) & pd.isna(qualities[1])))
+    return pd.Series(changed, index=new.index)
+
+
+def news(delivered: pd.DataFrame, stored: pd.DataFrame) -> np.ndarray:
+    """Which accepted rows are not stored yet, or with other values.
+
+    Args:
+        delivered: accepted rows.
+        stored: the newest stored versions, ascending by session, one row each; at least one.
+    """
+    place, is_stored = _places(delivered, stored)
+    return ~is_stored | differs(delivered, stored.iloc[place]).to_numpy()
+
+
+def _places(delivered: pd.DataFrame, stored: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """The place of each delivered session among those stored, and whether it is there."""
+    days, known = delivered["session_date"].to_numpy(), stored["session_date"].to_numpy()
+    place = np.minimum(np.searchsorted(known, days), len(known) - 1)
+    return place, known[place] == days
 
 
 def rebased(delivered: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame:
@@ -172,6 +247,8 @@ def rebased(delivered: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame:
     Returns:
         New versions of stored rows, with the columns of `stored`; none if the basis has not changed.
     """
+    if (delivered["split_ratio"].to_numpy() == 1).all():
+        return stored.iloc[:0]
     both = delivered.merge(stored, on="session_date", how="left", suffixes=("", "_stored"))
     change = both["split_ratio"] / both["split_ratio_stored"].fillna(1.0)
     newly_seen = (change != 1) & (both["split_ratio"] != 1)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
 from orchestration.market.bars import ADJ_CLOSE_TOLERANCE
@@ -162,7 +163,7 @@ def expected_sessions(
 ) -> pd.DatetimeIndex:
     """Closed sessions that a symbol ought to have: from active_from, else from its first stored session."""
     begin = pd.Timestamp(active_from) if active_from else first
-    return closed[:0] if begin is None else closed[closed >= begin]
+    return closed[:0] if begin is None else closed[closed.searchsorted(begin) :]
 
 
 def _request(
@@ -191,10 +192,10 @@ def _request(
 
     missing = _worth_asking(closed, stored, instrument.active_from)
     window = closed[-rules.restatement_sessions :] if rules.restatement_sessions else closed[:0]
-    wanted = missing.union(window)
-    if wanted.empty:
+    first = min((days[0] for days in (missing, window) if len(days)), default=None)
+    if first is None:
         return None
-    start = _session_before(wanted[0], closed, stored.sessions).date()
+    start = _session_before(first, closed, stored.sessions).date()
     reason: Reason = "restatement"
     if len(missing):
         reason = "gap" if missing[0] < stored.sessions[-1] else "new_sessions"
@@ -206,8 +207,13 @@ def _worth_asking(closed: pd.DatetimeIndex, stored: Stored, active_from: dt.date
 
     What is missing after the last stored session is asked for in any case: a vendor is often late with the newest.
     """
-    missing = expected_sessions(closed, stored.sessions[0], active_from).difference(stored.sessions)
-    inside = missing < stored.sessions[-1]
+    expected = expected_sessions(closed, stored.sessions[0], active_from)
+    held = stored.sessions
+    is_held = held[np.minimum(held.searchsorted(expected), len(held) - 1)] == expected
+    if is_held.all():
+        return expected[:0]
+    missing = expected[~is_held]
+    inside = missing < held[-1]
     return stored.asked.without(missing[inside]).union(missing[~inside])
 
 
@@ -217,9 +223,9 @@ def _session_before(first: pd.Timestamp, closed: pd.DatetimeIndex, stored: pd.Da
     Right after a hole it is the one before the hole. A dividend of the hole may have been carried to the session after
     it; without the hole's row that session would come without the dividend, as if the vendor had taken it back.
     """
-    before = stored[stored < first]
+    before = stored[: stored.searchsorted(first)]
     if before.empty:
         return first
-    expected = closed[closed < before[-1]]
+    expected = closed[: closed.searchsorted(before[-1])]
     after_hole = len(before) > 1 and len(expected) > 0 and expected[-1] > before[-2]
     return before[-2] if after_hole else before[-1]

@@ -1,8 +1,11 @@
 """Daily bars from Yahoo through the genuine yfinance client; nothing else in the project imports it.
 
-What belongs here: asking politely, telling apart what can go wrong, and turning yfinance's frame into a raw
-delivery without losing anything. What does not: judging bars (`market.bars`) and deciding what to ask
-(`market.fetch_plan`).
+What belongs here: asking once, telling apart what can go wrong, and turning yfinance's frame into a raw delivery
+without losing anything. What does not: pace and retries (`sources.polite`), judging bars (`market.bars`) and
+deciding what to ask (`market.fetch_plan`).
+
+Threads share one session, hence one cookie and one crumb, which yfinance guards with a lock; curl_cffi gives each of
+them a connection of its own, and its SQLite caches a database handle.
 
 yfinance reports one fault as different exceptions, depending on which of its requests met it and on how many
 met it before. So the verdict rests on the reply itself: the session remembers the last one about a chart.
@@ -17,39 +20,22 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_attempt
 
 from orchestration.market.bars import empty_raw, raw_frame
 from orchestration.market.fetch_plan import FetchRequest
-from orchestration.sources.base import FetchOutcome, FetchStatus, jittered
+from orchestration.sources.base import FetchOutcome, FetchStatus
+from orchestration.sources.polite import Politeness, fetch_politely
 
 if TYPE_CHECKING:
     from curl_cffi.requests import Session
 
 logger = logging.getLogger(__name__)
-
-# Worth another attempt. An unknown symbol or an empty range stays what it is.
-TRANSIENT = frozenset(
-    {
-        FetchStatus.RATE_LIMITED,
-        FetchStatus.TIMEOUT,
-        FetchStatus.UNREACHABLE,
-        FetchStatus.UNAUTHORISED,
-        FetchStatus.MALFORMED,
-    }
-)
-# Says something about Yahoo or the way there, not about the symbol.
-OF_THE_SERVICE = TRANSIENT - {FetchStatus.MALFORMED}
-
-# So many symbols in a row that ended in a fault of the service, and the rest is not asked for.
-GIVE_UP_AFTER = 3
-LONGEST_PAUSE_SECONDS = 60.0
 
 CHART_PATH = "/v8/finance/chart/"
 COLUMNS = {
@@ -65,21 +51,18 @@ _cache_folder: Path | None = None
 
 
 class YahooSource:
-    """Yahoo, one symbol after the other.
+    """Yahoo, a few symbols at a time.
 
-    A rate limit slows down everything that follows: each one doubles the pause between symbols, up to
-    `LONGEST_PAUSE_SECONDS`, and each symbol that succeeds at once halves it again. If `GIVE_UP_AFTER` symbols
-    in a row end in a fault of the service (rate limited, timeout, unreachable, unauthorised) after all their
-    attempts, the rest end at once with the same class and no attempt: a refresh must neither hammer a service
-    that has said no nor wait an hour for a network that is down.
+    How fast, what is asked again and when the rest is given up: `sources.polite`.
 
     Args:
-        pause_seconds: between two symbols, while all is well.
+        pause_seconds: before a free connection begins another symbol, while all is well.
         timeout_seconds: of every single request, yfinance's own (cookie, crumb, time zone) included.
         attempts: for one symbol.
         backoff_seconds: before the second attempt; doubles, with jitter.
         cache_dir: where yfinance keeps time zones and its cookie; the first one of a process stays in force.
-        sleep: waits; tests replace it.
+        connections: symbols that are asked for at the same time, at most.
+        sleep: waits while nothing is under way; tests replace it.
     """
 
     def __init__(
@@ -90,12 +73,11 @@ class YahooSource:
         attempts: int,
         backoff_seconds: float,
         cache_dir: Path,
+        connections: int = 1,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._pause_seconds = pause_seconds
+        self._politeness = Politeness(connections, pause_seconds, attempts, backoff_seconds)
         self._timeout_seconds = timeout_seconds
-        self._attempts = attempts
-        self._backoff_seconds = backoff_seconds
         self._cache_dir = cache_dir
         self._sleep = sleep
 
@@ -105,56 +87,11 @@ class YahooSource:
         return False
 
     def fetch(self, requests: Sequence[FetchRequest]) -> Iterator[FetchOutcome]:
-        """One outcome per request, in the order of the requests."""
+        """One outcome per request, each as soon as it is known; over one connection in the order of the requests."""
         if not requests:
             return
         client = _client(self._timeout_seconds, self._cache_dir)
-        pause = self._pause_seconds
-        in_a_row = 0
-        status = FetchStatus.OK
-        for position, request in enumerate(requests):
-            if in_a_row >= GIVE_UP_AFTER:
-                cause = f"not asked for, because the {in_a_row} symbols before it ended {status}"
-                detail = f"{request.source_symbol}: {cause}"
-                yield FetchOutcome(request, status, empty_raw(), detail=detail, attempts=0)
-                continue
-            if position:
-                self._sleep(pause)
-            outcome, rate_limits = self._with_retries(client, request)
-            for _ in range(rate_limits):
-                pause = min(LONGEST_PAUSE_SECONDS, max(2 * pause, self._backoff_seconds))
-            if outcome.attempts == 1 and outcome.status is FetchStatus.OK:
-                pause = max(self._pause_seconds, pause / 2)
-            status = outcome.status
-            in_a_row = in_a_row + 1 if status in OF_THE_SERVICE else 0
-            yield outcome
-
-    def _with_retries(self, client: "_Client", request: FetchRequest) -> tuple[FetchOutcome, int]:
-        """The last attempt's outcome, and how many attempts met a rate limit."""
-        rate_limits = 0
-
-        def attempt() -> FetchOutcome:
-            nonlocal rate_limits
-            outcome = _attempt(client, request)
-            rate_limits += outcome.status is FetchStatus.RATE_LIMITED
-            return outcome
-
-        def wait(state: RetryCallState) -> float:
-            return jittered(self._backoff_seconds, state.attempt_number)
-
-        def last(state: RetryCallState) -> FetchOutcome:
-            outcome: FetchOutcome = state.outcome.result()  # type: ignore[union-attr]
-            return outcome
-
-        retrying = Retrying(
-            stop=stop_after_attempt(self._attempts),
-            wait=wait,
-            retry=retry_if_result(lambda outcome: outcome.status in TRANSIENT),
-            retry_error_callback=last,
-            sleep=self._sleep,
-        )
-        outcome: FetchOutcome = retrying(attempt)
-        return replace(outcome, attempts=retrying.statistics["attempt_number"]), rate_limits
+        yield from fetch_politely(requests, functools.partial(_attempt, client), self._politeness, self._sleep)
 
 
 @dataclass(frozen=True)
@@ -208,6 +145,7 @@ class _Client:
         from yfinance.data import YfData
 
         _use_cache(cache_dir)
+        _open_caches()
         yfinance.config.debug.hide_exceptions = False
         # It asks to see its own deprecations; with pandas 3 that is one on every reply.
         warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"yfinance\.")
@@ -377,6 +315,18 @@ def _use_cache(folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         set_tz_cache_location(str(folder))
         _cache_folder = folder
+
+
+def _open_caches() -> None:
+    """Create the tables of yfinance's caches before several threads do so at once."""
+    from yfinance import cache
+
+    try:
+        cache.get_tz_cache().lookup("")
+        cache.get_cookie_cache().lookup("")
+    except Exception:
+        # Every request will meet it again, and then it is the cause of an outcome.
+        logger.debug("yfinance's caches cannot be opened", exc_info=True)
 
 
 def _witness(timeout_seconds: float, seen: threading.local) -> "Session":

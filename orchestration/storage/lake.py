@@ -1,18 +1,22 @@
 """The lake: append-only Parquet, one file per batch and part. No stored version is ever changed or dropped.
 
-Each dataset is a folder of immutable files. Compaction may merge many of them into one and remove those it has merged,
-but the merged file holds every row and every version of them. A file is written under a temporary name, flushed to the
-disk and then renamed, so a reader that lists `*.parquet` sees whole files only, and a killed run leaves nothing but a
-temporary file that the next run removes. Every dataset holds one empty file with its schema, so that a scan of an empty
-lake finds columns instead of an error.
+Each dataset is a folder of immutable files. A file is written under a temporary name, flushed to the disk and then
+renamed, so a reader that lists `*.parquet` sees whole files only, and a killed run leaves nothing but a temporary file
+that the next run removes. Every dataset holds one empty file with its schema, so that a scan of an empty lake finds
+columns instead of an error.
+
+`bars` itself is a link to the folder that counts, `.bars-<id>`: compaction (`storage.compaction`) builds another folder
+with fewer files and the same rows beside it, and exchanges the two by replacing the link.
 """
 
 import datetime as dt
 import os
 import secrets
-from collections.abc import Iterable
+import shutil
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -84,7 +88,19 @@ FETCHES = pa.schema(
 
 DATASETS = {"bars": BARS, "rejected_bars": REJECTED, "fetches": FETCHES}
 
+SCHEMA_FILE = "schema.parquet"
+
+# So many rows can be skipped together by a reader of some symbols; one more or less costs nothing when all are read.
+ROW_GROUP_ROWS = 131_072
+
+# Newest of all in `newest_bars`: the later observation, then the later batch.
+VERSION_ORDER = ("symbol", "session_date", "observed_at", "batch_id")
+
 _TEMPORARY = ".writing-"
+# Where a folder from before there were links waits while its link is made.
+_UNLINKED = "unlinked"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -100,17 +116,62 @@ class Lake:
             LakeError: the folder cannot be written.
         """
         try:
+            self.root.mkdir(parents=True, exist_ok=True)
             for dataset, schema in DATASETS.items():
                 folder = self.root / dataset
-                folder.mkdir(parents=True, exist_ok=True)
+                self._restore(dataset)
+                if not folder.exists():
+                    self.exchange(dataset, self.new_folder(dataset))
                 for leftover in folder.glob(f"{_TEMPORARY}*"):
                     leftover.unlink()
-                if not (folder / "schema.parquet").exists():
-                    self._write(folder / "schema.parquet", schema.empty_table())
+                if not (folder / SCHEMA_FILE).exists():
+                    self._write(folder / SCHEMA_FILE, schema.empty_table())
         except OSError as error:
             raise LakeError(
                 f"{self.root}: cannot be written ({error.strerror or error}); free it or set OREWATCH_HOME"
             ) from error
+
+    def new_folder(self, dataset: str) -> Path:
+        """An empty folder that may take the place of a dataset's; until then nobody reads it."""
+        folder = self.root / f".{dataset}-{secrets.token_hex(4)}"
+        folder.mkdir()
+        return folder
+
+    def exchange(self, dataset: str, folder: Path) -> None:
+        """Let a complete folder take the place of a dataset's, in one step; the other one is removed.
+
+        Raises:
+            OSError: it could not be done; the dataset is what it was.
+        """
+        name = self.root / dataset
+        old = name.resolve() if name.exists() else None
+        sync_folder(folder)
+        link = self.root / f".{dataset}.next"
+        link.unlink(missing_ok=True)
+        link.symlink_to(folder.name)
+        if old is not None and not name.is_symlink():
+            # A lake from before there were links. If this is killed half-way, `prepare` takes the step back.
+            old = name.rename(self.root / f".{dataset}-{_UNLINKED}")
+        try:
+            link.replace(name)
+        except OSError:
+            self._restore(dataset)
+            raise
+        sync_folder(self.root)
+        if old is not None:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def _restore(self, dataset: str) -> None:
+        """Put back what a killed exchange left, and remove folders that do not count."""
+        name = self.root / dataset
+        unlinked = self.root / f".{dataset}-{_UNLINKED}"
+        if not name.exists() and unlinked.is_dir():
+            name.unlink(missing_ok=True)
+            unlinked.rename(name)
+        counts = name.resolve()
+        for folder in self.root.glob(f".{dataset}-*"):
+            if folder.resolve() != counts:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def append(self, dataset: str, table: pa.Table, batch_id: str, part: int) -> None:
         """Add rows as one new immutable file; no rows, no file.
@@ -127,16 +188,20 @@ class Lake:
         if table.num_rows:
             self._write(self.root / dataset / f"{batch_id}-{part:04d}.parquet", table.cast(DATASETS[dataset]))
 
+    def paths(self, dataset: str) -> list[Path]:
+        """The files of a dataset, by name."""
+        return sorted((self.root / dataset).resolve().glob("*.parquet"))
+
     def files(self) -> list[tuple[str, int]]:
         """Name and size of every data file, sorted: since a file never changes, this identifies the content.
 
         The reverse does not hold: compaction merges files, and the same rows stand under other names.
         """
-        return sorted(
-            (str(path.relative_to(self.root)), path.stat().st_size)
-            for dataset in DATASETS
-            for path in (self.root / dataset).glob("*.parquet")
-        )
+        found: list[tuple[str, int]] = []
+        for dataset in DATASETS:
+            sizes = self.steadily(dataset, lambda paths: [(path.name, path.stat().st_size) for path in paths])
+            found += [(f"{dataset}/{name}", size) for name, size in sizes]
+        return sorted(found)
 
     def read(self, dataset: str, columns: list[str] | None = None, symbols: Iterable[str] | None = None) -> pa.Table:
         """All rows of a dataset, every version.
@@ -145,23 +210,35 @@ class Lake:
             LakeError: a file cannot be read; the message names it.
         """
         wanted = None if symbols is None else ds.field("symbol").isin(list(symbols))
-        parts = [read_parquet_file(path, columns, wanted) for path in sorted((self.root / dataset).glob("*.parquet"))]
-        schema = DATASETS[dataset]
-        if columns is not None:
-            schema = pa.schema([schema.field(name) for name in columns])
-        return pa.concat_tables([part.cast(schema) for part in parts]) if parts else schema.empty_table()
+        return self.steadily(dataset, lambda paths: read_files(paths, DATASETS[dataset], columns, wanted))
 
-    def newest_bars(self, symbols: Iterable[str] | None = None) -> pa.Table:
-        """The newest stored version of every (symbol, session), ordered by symbol and session."""
-        table = self.read("bars", symbols=symbols).sort_by(
-            [(name, "ascending") for name in ("symbol", "session_date", "observed_at", "batch_id")]
-        )
-        if table.num_rows < 2:
-            return table
-        symbol = table["symbol"].combine_chunks().dictionary_encode().indices.to_numpy()
-        session = table["session_date"].cast(pa.int32()).to_numpy()
-        last = np.append((symbol[1:] != symbol[:-1]) | (session[1:] != session[:-1]), True)
-        return table.filter(pa.array(last))
+    def newest_bars(self, symbols: Iterable[str] | None = None, since: dt.date | None = None) -> pa.Table:
+        """The newest stored version of every (symbol, session), ordered by symbol and session.
+
+        Args:
+            symbols: only these.
+            since: only sessions from this day on.
+        """
+        wanted = None if symbols is None else ds.field("symbol").isin(list(symbols))
+        if since is not None:
+            recent = ds.field("session_date") >= since
+            wanted = recent if wanted is None else wanted & recent
+        return newest_versions(self.steadily("bars", lambda paths: read_files(paths, BARS, None, wanted)))
+
+    def steadily(self, dataset: str, read: Callable[[list[Path]], T]) -> T:
+        """What `read` makes of the files of a dataset; once more if they were exchanged meanwhile."""
+        name = self.root / dataset
+        while True:
+            folder = name.resolve()
+            try:
+                found = read(sorted(folder.glob("*.parquet")))
+            except (OSError, LakeError):
+                if name.resolve() == folder:
+                    raise
+                continue
+            # A folder that is just being removed may have listed a part of its files.
+            if name.resolve() == folder:
+                return found
 
     def whole_history_at(self) -> dict[str, dt.datetime]:
         """When each symbol's whole history was last delivered."""
@@ -172,18 +249,36 @@ class Lake:
         return dict(zip(latest["symbol"].to_pylist(), moments, strict=True))
 
     def answered_ranges(self) -> dict[str, set[tuple[dt.date | None, dt.date]]]:
-        """The ranges, first and last day, that the source was asked for by symbol and did answer; from None: all."""
+        """The ranges, first and last day, that the source was asked for by symbol and did answer; from None: all.
+
+        Of a symbol's whole histories only the latest counts, of other ranges those that reach beyond it.
+        """
         log = self.read("fetches", ["symbol", "requested_from", "requested_to", "status"])
         log = log.filter(pc.and_(pc.equal(log["status"], "ok"), pc.is_valid(log["requested_to"])))
-        ranges: dict[str, set[tuple[dt.date | None, dt.date]]] = {}
-        for symbol, start, end in zip(*(log[name].to_pylist() for name in log.column_names[:3]), strict=True):
+        whole = log.filter(pc.is_null(log["requested_from"]))
+        latest = whole.group_by("symbol").aggregate([("requested_to", "max")])
+        whole_to = dict(zip(latest["symbol"].to_pylist(), latest["requested_to_max"].to_pylist(), strict=True))
+        ranges: dict[str, set[tuple[dt.date | None, dt.date]]] = {s: {(None, end)} for s, end in whole_to.items()}
+        others = log.filter(pc.is_valid(log["requested_from"])).join(latest, "symbol")
+        beyond = pc.or_kleene(
+            pc.is_null(others["requested_to_max"]), pc.greater(others["requested_to"], others["requested_to_max"])
+        )
+        others = others.filter(beyond)
+        names = ("symbol", "requested_from", "requested_to")
+        for symbol, start, end in zip(*(others[name].to_pylist() for name in names), strict=True):
             ranges.setdefault(symbol, set()).add((start, end))
         return ranges
 
     def latest_statuses(self) -> dict[str, str]:
         """How the latest request for each symbol ended."""
-        log = self.read("fetches", ["symbol", "status", "observed_at"]).sort_by("observed_at")
-        return dict(zip(log["symbol"].to_pylist(), log["status"].to_pylist(), strict=True))
+        log = self.read("fetches", ["symbol", "status", "observed_at"])
+        symbols = log["symbol"].combine_chunks().dictionary_encode()
+        codes, names = symbols.indices.to_numpy(), symbols.dictionary.to_pylist()
+        latest = np.empty(len(names), dtype=np.int64)
+        order = pc.sort_indices(log["observed_at"]).to_numpy()
+        # Of several values for one place the last one stays.
+        latest[codes[order]] = order
+        return dict(zip(names, log["status"].take(pa.array(latest)).to_pylist(), strict=True))
 
     def _write(self, path: Path, table: pa.Table) -> None:
         try:
@@ -191,6 +286,49 @@ class Lake:
         except OSError as error:
             reason = error.strerror or _first_line(error)
             raise LakeError(f"{path}: cannot be written ({reason}); nothing of this batch part was stored") from error
+
+
+def read_files(
+    paths: list[Path], schema: pa.Schema, columns: list[str] | None = None, wanted: ds.Expression | None = None
+) -> pa.Table:
+    """The rows of some files of a dataset, in the order of the files.
+
+    Raises:
+        LakeError: one of them cannot be read; the message names it.
+    """
+    if columns is not None:
+        schema = pa.schema([schema.field(name) for name in columns])
+    if not paths:
+        return schema.empty_table()
+    try:
+        # One scan of all files, several at a time.
+        files = ds.dataset([str(path) for path in paths], format=_format(schema) if wanted is not None else "parquet")
+        found = files.to_table(columns=columns, filter=wanted)
+    except (OSError, pa.ArrowInvalid):
+        # One after the other: which one is it?
+        found = pa.concat_tables([read_parquet_file(path, columns, wanted).cast(schema) for path in paths])
+    return found.cast(schema)
+
+
+def _format(schema: pa.Schema) -> ds.ParquetFileFormat:
+    """Parquet whose texts become text only once the rows have been chosen: less than half of the work for a few."""
+    texts = [field.name for field in schema if field.type == pa.string() and field.name != "symbol"]
+    return ds.ParquetFileFormat(read_options=ds.ParquetReadOptions(dictionary_columns=texts))
+
+
+def newest_versions(bars: pa.Table) -> pa.Table:
+    """The newest version of every (symbol, session), ordered by symbol and session.
+
+    Args:
+        bars: versions in any order, with at least the columns of `VERSION_ORDER`.
+    """
+    table = bars.sort_by([(name, "ascending") for name in VERSION_ORDER])
+    if table.num_rows < 2:
+        return table
+    symbol = table["symbol"].combine_chunks().dictionary_encode().indices.to_numpy()
+    session = table["session_date"].cast(pa.int32()).to_numpy()
+    last = np.append((symbol[1:] != symbol[:-1]) | (session[1:] != session[:-1]), True)
+    return table if last.all() else table.filter(pa.array(last))
 
 
 def read_parquet_file(path: Path, columns: list[str] | None = None, wanted: ds.Expression | None = None) -> pa.Table:
@@ -214,7 +352,7 @@ def write_parquet(path: Path, table: pa.Table) -> None:
     temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}")
     try:
         with temporary.open("wb") as sink:
-            pq.write_table(table, sink, compression="zstd")
+            pq.write_table(table, sink, compression="zstd", row_group_size=ROW_GROUP_ROWS)
             sink.flush()
             os.fsync(sink.fileno())
         temporary.rename(path)

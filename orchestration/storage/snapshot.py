@@ -1,7 +1,8 @@
 """A second lake that holds what the first one knew at some moment.
 
-The lake's files never change, so a file whose rows are all known is linked, not copied; only a file that was written
-partly before and partly after the moment is read and filtered. Linked files outlive a compaction of the original.
+The lake's files never change, so a file whose rows are all known is linked, not copied; only a file that holds rows of
+before and of after the moment, as merged ones do, is read and filtered. Linked files outlive a compaction of the
+original.
 """
 
 import datetime as dt

@@ -1,21 +1,26 @@
 """The ingestion on a lake of its own with a source under the test's hand: versions, bases, holes and notes."""
 
 import datetime as dt
+import functools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pytest
 
+from orchestration.assets import ingestion
 from orchestration.assets.ingest import _delivered_as_declared
 from orchestration.assets.ingestion import IngestReport, ingest
 from orchestration.market.bars import empty_raw, raw_frame
 from orchestration.market.calendar import sessions
+from orchestration.market.errors import LakeError
 from orchestration.market.fetch_plan import FetchRequest, PlanRules
 from orchestration.market.universe import load_universe
 from orchestration.sources.base import FetchOutcome, FetchStatus
+from orchestration.storage import holdings as holdings_module
+from orchestration.storage.compaction import SMALL_FILES, compact
 from orchestration.storage.lake import BARS, Lake
 from tests.jobs import small_seeds
 
@@ -217,3 +222,84 @@ def test_the_cause_of_a_failure_is_no_note(vendor: Vendor, lake: Lake, tmp_path:
     report = refresh(vendor, lake, tmp_path)
     assert [r.note for r in report.failures] == [""]
     assert _delivered_as_declared(report, {"AAA": "USD"}, False).passed
+
+
+def test_weeks_of_daily_refreshes_leave_few_files_and_every_version(vendor: Vendor, lake: Lake, tmp_path: Path) -> None:
+    for day in DAYS:
+        # Every evening the close of the session before turns out to have been a little different.
+        vendor.rows[day]["close"] += 0.25
+        refresh(vendor, lake, tmp_path, dt.datetime.combine(day, dt.time(23), dt.UTC))
+        vendor.rows[day]["close"] -= 0.25
+    assert len(DAYS) > SMALL_FILES
+    for dataset in ("bars", "fetches"):
+        assert len(lake.paths(dataset)) < len(DAYS)
+    assert {day: row["close"] for day, row in stored(lake).items()} == {
+        day: row["close"] + 0.25 * (day == DAYS[-1]) for day, row in vendor.rows.items()
+    }
+    assert lake.read("bars").num_rows == 2 * len(DAYS) - 1
+    assert lake.read("fetches").num_rows == len(DAYS)
+
+
+def test_a_refresh_that_stores_nothing_leaves_the_files_of_bars_alone(
+    vendor: Vendor, lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refresh(vendor, lake, tmp_path)
+    refresh(vendor, lake, tmp_path, MONDAY)
+    monkeypatch.setattr(ingestion, "compact", functools.partial(compact, small_files=0))
+    before = [f for f in lake.files() if not f[0].startswith("fetches/")]
+    assert refresh(vendor, lake, tmp_path, MONDAY).new_rows == 0
+    assert [f for f in lake.files() if not f[0].startswith("fetches/")] == before
+    assert len(lake.paths("fetches")) == 2
+    vendor.rows[DAYS[-6]]["close"] += 1
+    assert refresh(vendor, lake, tmp_path, MONDAY).new_rows == 1
+    assert len(lake.paths("bars")) == 2
+
+
+def test_compaction_that_fails_is_a_warning(
+    vendor: Vendor, lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise LakeError("bars: small files cannot be merged (No space left on device); they stay as they are")
+
+    monkeypatch.setattr(ingestion, "compact", full)
+    report = refresh(vendor, lake, tmp_path)
+    assert report.new_rows == len(stored(lake)) > 0
+    assert (
+        report.warnings == ("bars: small files cannot be merged (No space left on device); they stay as they are",) * 3
+    )
+
+
+def test_a_vendor_that_delivers_more_than_was_asked_for_stores_nothing_twice(
+    vendor: Vendor, lake: Lake, tmp_path: Path
+) -> None:
+    refresh(vendor, lake, tmp_path)
+    before = lake.read("bars").num_rows
+    asked = vendor.fetch
+
+    def everything(requests: Sequence[FetchRequest]) -> Iterator[FetchOutcome]:
+        for request in requests:
+            (outcome,) = asked([replace(request, start=None)])
+            yield replace(outcome, request=request)
+
+    vendor.fetch = everything  # type: ignore[method-assign]
+    report = refresh(vendor, lake, tmp_path, MONDAY)
+    assert (report.results[0].reason, report.new_rows) == ("new_sessions", 1)
+    assert lake.read("bars").num_rows == before + 1
+
+
+def test_a_delivery_is_compared_with_all_that_is_stored_however_small_the_blocks(
+    tmp_path: Path, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holdings_module, "BLOCK_ROWS", 40)
+    monkeypatch.setattr(holdings_module, "BLOCKS_KEPT", 1)
+    symbols = [f"A{letter}" for letter in "QWERTYUIOP"]
+    vendor = Vendor({day: {"close": 100.0 + i, "volume": 50.0} for i, day in enumerate(DAYS)})
+    universe = load_universe(small_seeds(tmp_path / "seeds", *symbols))
+    ingest(universe, vendor, "yahoo", lake, FRIDAY, RULES)
+    # Answers in another order than they were asked for: blocks are read more than once.
+    in_order = vendor.fetch
+    vendor.fetch = lambda requests: iter(list(in_order(requests))[::-1])  # type: ignore[method-assign]
+    assert ingest(universe, vendor, "yahoo", lake, FRIDAY, RULES).new_rows == 0
+    assert ingest(universe, vendor, "yahoo", lake, FRIDAY, PlanRules(3, full=True)).new_rows == 0
+    report = ingest(universe, vendor, "yahoo", lake, MONDAY, RULES)
+    assert {r.symbol: r.new for r in report.results} == dict.fromkeys(symbols, 1)

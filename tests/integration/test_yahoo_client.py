@@ -5,11 +5,12 @@ import itertools
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,10 @@ import pytest
 
 from orchestration.market import bars
 from orchestration.market.fetch_plan import FetchRequest, needs_whole_history
-from orchestration.sources import yahoo
+from orchestration.sources import polite, yahoo
 from orchestration.sources.base import FetchOutcome, FetchStatus
-from orchestration.sources.yahoo import GIVE_UP_AFTER, YahooSource
+from orchestration.sources.polite import GIVE_UP_AFTER
+from orchestration.sources.yahoo import YahooSource
 from tests.yahoo_loopback import Fault, Market, YahooLoopback, weekdays
 
 EVENING = dt.datetime(2026, 3, 6, 23, 30, tzinfo=dt.UTC)  # Friday, after every close
@@ -51,7 +53,7 @@ CLASSES = {
 }
 pytestmark = pytest.mark.filterwarnings("ignore:The inplace keyword:DeprecationWarning")
 
-TRANSIENT = [f for f, status in CLASSES.items() if status in yahoo.TRANSIENT]
+TRANSIENT = [f for f, status in CLASSES.items() if status in polite.TRANSIENT]
 # yfinance itself asks a second time, with a new cookie and crumb, when the status is 400 or more.
 ASKED_TWICE = {
     Fault.RATE_LIMITED,
@@ -364,7 +366,7 @@ def test_one_bad_symbol_among_good_ones(
     assert failed.bars.empty
     assert list(failed.bars.columns) == list(bars.RAW_COLUMNS)
     assert_readable(failed)
-    assert failed.attempts == (ATTEMPTS if failed.status in yahoo.TRANSIENT else 1)
+    assert failed.attempts == (ATTEMPTS if failed.status in polite.TRANSIENT else 1)
     faulty = [r for r in loopback.log if r.fault is not None]
     shell_also_answers_the_probe = fault in (Fault.PHANTOM_SHELL, Fault.EMPTY_SHELL) and not known_zone
     per_attempt = 2 if fault in ASKED_TWICE or shell_also_answers_the_probe else 1
@@ -383,8 +385,8 @@ def test_a_fault_of_everything_ends_soon(loopback: YahooLoopback, source: YahooS
     # Without our limit, yfinance waits 10 s for each time zone.
     assert time.monotonic() - begun < 20
     assert {o.status for o in outcomes} == {CLASSES[fault]}
-    attempts = ATTEMPTS if CLASSES[fault] in yahoo.TRANSIENT else 1
-    later = 0 if CLASSES[fault] in yahoo.OF_THE_SERVICE else attempts
+    attempts = ATTEMPTS if CLASSES[fault] in polite.TRANSIENT else 1
+    later = 0 if CLASSES[fault] in polite.OF_THE_SERVICE else attempts
     assert [o.attempts for o in outcomes] == [attempts] * GIVE_UP_AFTER + [later] * 2
     for outcome in outcomes:
         assert_readable(outcome)
@@ -553,6 +555,120 @@ def test_a_lasting_rate_limit_is_not_hammered(
     assert len(loopback.log) <= GIVE_UP_AFTER * ATTEMPTS * 8
     assert max(sleeps) <= 90
     assert sum(sleeps) <= 200
+
+
+# --- Several at a time --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def parallel(cache_dir: Path) -> Callable[..., YahooSource]:
+    def source(connections: int = 6, timeout: float = PATIENCE, backoff: float = 0.02) -> YahooSource:
+        return YahooSource(
+            pause_seconds=0.0,
+            timeout_seconds=timeout,
+            attempts=5,
+            backoff_seconds=backoff,
+            cache_dir=cache_dir,
+            connections=connections,
+        )
+
+    return source
+
+
+@pytest.fixture
+def slow(loopback: YahooLoopback) -> Iterator[YahooLoopback]:
+    """The stand-in, with answers that take a moment."""
+    loopback.delay_seconds = 0.05
+    yield loopback
+    loopback.delay_seconds = 0.0
+
+
+def test_several_at_a_time_bring_what_one_after_the_other_brings(
+    slow: YahooLoopback, parallel: Callable[..., YahooSource]
+) -> None:
+    symbols = [fresh() for _ in range(18)]
+    for symbol in symbols[:-2]:
+        slow.market.add(symbol, SESSIONS)  # the last two are unknown
+    asked = [request(s, None if n % 2 else dt.date(2025, 11, 3)) for n, s in enumerate(symbols)]
+    together = {o.request.symbol: o for o in parallel(6).fetch(asked)}
+    under_way = _most_at_a_time(slow, 0.05)
+    one_by_one = {o.request.symbol: o for o in parallel(1).fetch(asked)}
+    assert under_way > 2
+    assert sorted(together) == sorted(one_by_one) == sorted(symbols)
+    for symbol in symbols:
+        here, there = together[symbol], one_by_one[symbol]
+        assert (here.status, here.currency, here.detail) == (there.status, there.currency, there.detail)
+        pd.testing.assert_frame_equal(here.bars, there.bars)
+    assert [together[s].status for s in symbols[-2:]] == [FetchStatus.UNKNOWN_SYMBOL] * 2
+
+
+def test_a_rate_limit_in_the_middle_slows_down_and_loses_nothing(
+    slow: YahooLoopback, parallel: Callable[..., YahooSource]
+) -> None:
+    symbols = [fresh() for _ in range(18)]
+    for symbol in symbols:
+        slow.market.add(symbol, SESSIONS)
+    fetching = parallel(6, backoff=0.5).fetch([request(s) for s in symbols])
+    outcomes = [next(fetching) for _ in range(6)]
+    slow.faults.set(Fault.RATE_LIMITED, times=6)  # whatever comes next
+    outcomes += fetching
+    assert Counter(o.request.symbol for o in outcomes) == dict.fromkeys(symbols, 1)
+    for outcome in outcomes:
+        assert rows_of(outcome) == market_rows(slow, outcome.request.symbol)
+    assert max(o.attempts for o in outcomes) > 1
+    moments = [r.at for r in slow.log]
+    assert max(b - a for a, b in itertools.pairwise(moments)) > 0.2
+
+
+def test_a_symbol_that_hangs_does_not_hold_the_others_up(
+    slow: YahooLoopback, parallel: Callable[..., YahooSource]
+) -> None:
+    symbols = [fresh() for _ in range(12)]
+    for symbol in symbols:
+        slow.market.add(symbol, SESSIONS)
+    slow.faults.set(Fault.HANG, symbols[0], times=1)
+    outcomes = list(parallel(3, timeout=3.0).fetch([request(s) for s in symbols]))
+    assert [o.status for o in outcomes] == [FetchStatus.OK] * 12
+    assert (outcomes[-1].request.symbol, outcomes[-1].attempts) == (symbols[0], 2)
+
+
+def test_ctrl_c_does_not_wait_for_an_answer(slow: YahooLoopback, tmp_path: Path) -> None:
+    symbols = [fresh("C") for _ in range(6)]
+    for symbol in symbols:
+        slow.market.add(symbol, SESSIONS)
+    slow.faults.set(Fault.HANG)
+    program = f"""
+import datetime as dt, pathlib
+from orchestration.market.fetch_plan import FetchRequest
+from orchestration.sources.yahoo import YahooSource
+source = YahooSource(
+    pause_seconds=0, timeout_seconds=25, attempts=5, backoff_seconds=1, cache_dir=pathlib.Path("cache"), connections=6
+)
+list(source.fetch([FetchRequest(s, s, None, dt.date(2026, 3, 6), "forced") for s in {symbols!r}]))
+"""
+    root = Path(yahoo.__file__).parents[2]
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(root), **slow.environment}
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            deadline = time.monotonic() + 60
+            while len(slow.requests("timezone")) < 6 and time.monotonic() < deadline:
+                time.sleep(0.02)
+            process.send_signal(signal.SIGINT)
+            begun = time.monotonic()
+            _, said = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert time.monotonic() - begun < 5
+    assert "KeyboardInterrupt" in said
+    assert len(slow.requests("timezone")) == 6
+
+
+def _most_at_a_time(loopback: YahooLoopback, seconds: float) -> int:
+    """Answers that take so many seconds each, of which so many were due at the same moment."""
+    moments = [r.at for r in loopback.log]
+    return max(sum(at <= other < at + seconds for other in moments) for at in moments)
 
 
 # --- Recorded replies ---------------------------------------------------------------------------------------

@@ -5,7 +5,17 @@ import pandas as pd
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestration.market.bars import RAW_COLUMNS, VALUE_COLUMNS, Validated, differs, raw_frame, validate
+from orchestration.market.bars import (
+    RAW_COLUMNS,
+    VALUE_COLUMNS,
+    Validated,
+    _all_sound,
+    _sorted_out,
+    differs,
+    news,
+    raw_frame,
+    validate,
+)
 
 bounded = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -148,3 +158,44 @@ def test_what_is_delivered_is_left_as_it_was(delivered: list[dict[str, object]])
     before = raw.copy(deep=True)
     validate(raw, CLOSED, KNOWN)
     pd.testing.assert_frame_equal(raw, before)
+
+
+mostly_sound = st.lists(
+    st.fixed_dictionaries(
+        {
+            "session_date": st.sampled_from([day.date() for day in KNOWN]),
+            "open": st.sampled_from([1.5, 1.5, 1.5, 2.0, float("nan")]),
+            "high": st.sampled_from([2.0, 2.0, 2.0, 1.5, float("nan"), float("inf"), 99.0]),
+            "low": st.sampled_from([1.5, 1.5, 1.5, 1.0, float("nan"), 0.0]),
+            "close": st.sampled_from([1.5, 1.5, 1.5, 2.0, float("nan")]),
+        }
+        | dict.fromkeys(("adj_close", "volume", "dividend", "split_ratio"), st.sampled_from([1.0, 0.0, float("nan")]))
+    ),
+    max_size=8,
+    unique_by=lambda row: row["session_date"],
+).map(lambda delivered: sorted(delivered, key=lambda row: row["session_date"]))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.one_of(mostly_sound, deliveries))
+def test_the_short_way_of_a_sound_delivery_is_the_long_one(delivered: list[dict[str, object]]) -> None:
+    short, long = _all_sound(frame(delivered), CLOSED, KNOWN), _sorted_out(frame(delivered), CLOSED, KNOWN, None)
+    if short is not None:
+        pd.testing.assert_frame_equal(short.accepted, long.accepted)
+        pd.testing.assert_frame_equal(short.rejected, long.rejected)
+        assert short.held_back == long.held_back
+    # What has been accepted is sound, and goes the short way.
+    again = raw_frame({name: long.accepted[name] for name in ("session_date", *VALUE_COLUMNS)})
+    assert (_all_sound(again, CLOSED, KNOWN) is None) == long.accepted.empty
+
+
+@bounded
+@given(st.one_of(mostly_sound, deliveries), st.one_of(mostly_sound, deliveries))
+def test_news_are_what_differs_or_is_not_stored(
+    first: list[dict[str, object]], second: list[dict[str, object]]
+) -> None:
+    stored, accepted = judge(first).accepted, judge(second).accepted
+    if stored.empty:
+        return
+    aligned = accepted[["session_date"]].merge(stored, on="session_date", how="left").set_index(accepted.index)
+    assert news(accepted, stored).tolist() == differs(accepted, aligned).tolist()

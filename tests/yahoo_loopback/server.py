@@ -73,12 +73,14 @@ class YahooLoopback:
         market: what there is to know; may be changed at any time.
         faults: what goes wrong.
         log: every request, in order of arrival.
+        delay_seconds: how long every answer takes.
     """
 
     def __init__(self, market: Market) -> None:
         self.market = market
         self.faults = Faults()
         self.log: list[Request] = []
+        self.delay_seconds = 0.0
         self.stopping = threading.Event()
         self._recorded: dict[str, Reply] = {}
         self._connections: set[socket.socket] = set()
@@ -262,6 +264,7 @@ class _Host(BaseHTTPRequestHandler):
         yahoo = self.server.yahoo
         request = self._read()
         yahoo.log.append(request)
+        yahoo.stopping.wait(yahoo.delay_seconds)
         if request.fault is Fault.HANG:
             yahoo.stopping.wait(30)
             self.close_connection = True
