@@ -1,12 +1,14 @@
 """The dbt models as assets, and how their dbt properties read in the UI."""
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from dagster_dbt import DagsterDbtTranslator, DbtProject, dbt_assets
+from dagster_dbt import DagsterDbtTranslator, DbtCliInvocation, DbtProject, dbt_assets
 
+from orchestration.dbt_process import BUILD
 from orchestration.market.errors import SettingsError
 from orchestration.resources import environment
 from orchestration.settings import DBT_PROJECT_DIR, Settings
@@ -40,9 +42,6 @@ class OrewatchTranslator(DagsterDbtTranslator):
 # Tag of the columns that say when a run saw something.
 RUN_TIME = "run_time"
 
-# Arguments of the production build: models and data tests; unit tests belong to development and CI.
-DBT_BUILD_ARGS = ["build", "--exclude-resource-type", "unit_test"]
-
 
 def marts(manifest_path: Path = MANIFEST) -> "dict[str, Mart]":
     """The tables that readers get, by name, from the manifest.
@@ -52,11 +51,9 @@ def marts(manifest_path: Path = MANIFEST) -> "dict[str, Mart]":
     Raises:
         SettingsError: the manifest has not been prepared.
     """
-    import orjson
-
     from orchestration.storage.publish import Mart
 
-    nodes = orjson.loads(prepared(manifest_path).read_bytes())["nodes"]
+    nodes = read_manifest(manifest_path)["nodes"]
     grains: dict[str, tuple[str, ...]] = {
         id_: () for id_, n in nodes.items() if n["resource_type"] == "model" and "marts" in n["fqn"]
     }
@@ -94,15 +91,38 @@ def prepared(manifest_path: Path = MANIFEST) -> Path:
     return manifest_path
 
 
+def read_manifest(manifest_path: Path = MANIFEST) -> dict[str, Any]:
+    """The manifest without dbt's unit tests, which are no part of a build; read once, not to be changed.
+
+    Raises:
+        SettingsError: the manifest has not been prepared.
+    """
+    return _read_manifest(prepared(manifest_path), manifest_path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def _read_manifest(manifest_path: Path, _: int) -> dict[str, Any]:
+    import orjson
+
+    manifest = orjson.loads(manifest_path.read_bytes())
+    # dagster-dbt would make an object of dbt's of each, at every start.
+    unit_tests = manifest.pop("unit_tests").keys()
+    children = {
+        id_: sorted(set(ids) - unit_tests) for id_, ids in manifest["child_map"].items() if id_ not in unit_tests
+    }
+    return {**manifest, "unit_tests": {}, "child_map": children}
+
+
 def build_models(settings: Settings) -> dg.AssetsDefinition:
     """All dbt models and their tests, built in one step."""
+    manifest, translator = read_manifest(), OrewatchTranslator(settings.simulated)
 
     @dbt_assets(
-        manifest=prepared(),
+        manifest=manifest,
         project=DbtProject(DBT_PROJECT_DIR, profiles_dir=DBT_PROJECT_DIR),
-        dagster_dbt_translator=OrewatchTranslator(settings.simulated),
+        dagster_dbt_translator=translator,
         name="dbt_models",
-        required_resource_keys={"settings", "warehouse_lock", "progress", "dbt"},
+        required_resource_keys={"settings", "warehouse_lock", "progress", "dbt", "ready_dbt"},
     )
     def dbt_models(context: dg.AssetExecutionContext) -> Iterator[Any]:
         from orchestration.storage.fingerprint import fingerprint
@@ -120,9 +140,12 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
         built_from = fingerprint(Lake(current.lake_dir), current.control_dir, DBT_PROJECT_DIR)
         events: list[Any] = []
         with environment(current.dbt_environment()):
-            invocation = context.resources.dbt.cli(
-                DBT_BUILD_ARGS, context=context, target_path=target, raise_on_error=False
-            )
+            if context.is_subset:
+                invocation = context.resources.dbt.cli(
+                    list(BUILD), context=context, target_path=target, raise_on_error=False
+                )
+            else:
+                invocation = _whole_build(context, manifest, translator, target)
             # Held back until dbt has let go of the warehouse: the counts below open it.
             events.extend(invocation.stream())
         # Without an output nothing was built, and what dbt could not open cannot be counted either.
@@ -145,6 +168,30 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
             write_record(current.build_record, built_from)
 
     return dbt_models
+
+
+def _whole_build(
+    context: dg.AssetExecutionContext, manifest: dict[str, Any], translator: DagsterDbtTranslator, target: Path
+) -> DbtCliInvocation:
+    """The build of everything, as dagster-dbt would start it, in the process that has read the models already.
+
+    dagster-dbt's own start asks dbt for its version in one more process and loads dbt's adapter into this one, which
+    takes as long as half of the models.
+    """
+    import importlib.metadata
+
+    from packaging.version import Version
+
+    return DbtCliInvocation(
+        process=context.resources.ready_dbt.build(),
+        manifest=manifest,
+        dagster_dbt_translator=translator,
+        project_dir=DBT_PROJECT_DIR,
+        target_path=target,
+        raise_on_error=False,
+        cli_version=Version(importlib.metadata.version("dbt-core")),
+        context=context,
+    )
 
 
 def dbt_failures(run_results_path: Path) -> str:
