@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from orchestration.settings import DBT_PROJECT_DIR, PROJECT_ROOT, Settings
@@ -51,8 +52,10 @@ class ReadyDbt:
             self._start()
         process, self._process = self._process, None
         assert process is not None and process.stdin is not None  # noqa: S101, PT018  (`_start` made them)
-        process.stdin.write(b"build\n")
-        process.stdin.close()
+        with suppress(BrokenPipeError):  # it has died; its exit code and what it said will tell
+            process.stdin.write(b"build\n")
+            process.stdin.close()
+        process.stdin = None
         return process
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dagster import DagsterEventType
 from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
@@ -20,6 +21,8 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import StaticPool
 
+RUN_ENDS = (DagsterEventType.RUN_SUCCESS, DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED)
+
 # The index of all runs and the logs of the runs that are written or looked at now.
 CONNECTIONS = 4
 
@@ -27,12 +30,13 @@ CONNECTIONS = 4
 class EventLog(SqliteEventLogStorage):
     """Stores what `SqliteEventLogStorage` stores, in the same files.
 
-    A killed process loses nothing that it has stored. A power cut can take the last events of a run, never the
-    database: a run is history, and no table and no alert rests on it alone.
+    A killed process loses nothing that it has stored. A power cut can take events of the runs that it interrupts, never
+    the database: when a run is said to have ended, its events are on the disk.
     """
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._engines: OrderedDict[str, Engine] = OrderedDict()
+        self._tables: set[str] = set()
         super().__init__(base_dir, inst_data)
 
     @classmethod
@@ -54,7 +58,7 @@ class EventLog(SqliteEventLogStorage):
                 poolclass=StaticPool,
                 connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
             )
-            event.listen(engine, "connect", _without_sync)
+            event.listen(engine, "connect", _sync_rarely)
             if shard not in self._initialized_dbs:
                 self._initdb(engine)
                 self._initialized_dbs.add(shard)
@@ -67,7 +71,17 @@ class EventLog(SqliteEventLogStorage):
     def store_event(self, event: EventLogEntry) -> None:
         """Store one event, and wake whoever watches the file of its run: the web UI shows runs as they go."""
         super().store_event(event)
+        if event.dagster_event_type in RUN_ENDS:
+            for connect in (lambda: self.run_connection(event.run_id), self.index_connection):
+                with connect() as connection:
+                    connection.exec_driver_sql("pragma wal_checkpoint(passive)")
         os.utime(self.path_for_shard(event.run_id))
+
+    def has_table(self, table_name: str) -> bool:
+        """Whether the index has a table; asked for every check, and a table that is there stays."""
+        if table_name not in self._tables and super().has_table(table_name):
+            self._tables.add(table_name)
+        return table_name in self._tables
 
     def wipe(self) -> None:
         """Delete everything."""
@@ -85,6 +99,7 @@ class EventLog(SqliteEventLogStorage):
                 self._engines.popitem()[1].dispose()
 
 
-def _without_sync(connection: Any, _: Any) -> None:
-    """Let SQLite sync when it moves the log into the database, not after every event."""
+def _sync_rarely(connection: Any, _: Any) -> None:
+    """Sync when the log moves into the database, and move it after 16 MB or at the end: not after every event."""
     connection.execute("pragma synchronous = normal")
+    connection.execute("pragma wal_autocheckpoint = 4000")

@@ -1,5 +1,6 @@
 """The dbt models as assets, and how their dbt properties read in the UI."""
 
+import threading
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -29,14 +30,20 @@ class OrewatchTranslator(DagsterDbtTranslator):
     def __init__(self, simulated: bool) -> None:
         super().__init__()
         self.simulated = simulated
+        self._specs: dict[tuple[int, str, int], dg.AssetSpec] = {}
 
     def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
         """The asset of one dbt node, described in the words of its yml rather than with its SQL."""
+        # Asked for each node by every check and every model that reads it.
+        known = self._specs.get(key := (id(manifest), unique_id, id(project)))
+        if known is not None:
+            return known
         spec = super().get_asset_spec(manifest, unique_id, project)
         description = manifest["nodes"].get(unique_id, {}).get("description") or spec.description
         if self.simulated:
             description = f"SIMULATED prices. {description}"
-        return spec.replace_attributes(description=description).merge_attributes(owners=["team:orewatch"])
+        ours = spec.replace_attributes(description=description).merge_attributes(owners=["team:orewatch"])
+        return self._specs.setdefault(key, ours)
 
 
 # Tag of the columns that say when a run saw something.
@@ -54,9 +61,7 @@ def marts(manifest_path: Path = MANIFEST) -> "dict[str, Mart]":
     from orchestration.storage.publish import Mart
 
     nodes = read_manifest(manifest_path)["nodes"]
-    grains: dict[str, tuple[str, ...]] = {
-        id_: () for id_, n in nodes.items() if n["resource_type"] == "model" and "marts" in n["fqn"]
-    }
+    grains: dict[str, tuple[str, ...]] = dict.fromkeys(_mart_ids(nodes), ())
     for node in nodes.values():
         test = node.get("test_metadata") or {}
         model = node.get("attached_node")
@@ -73,6 +78,16 @@ def marts(manifest_path: Path = MANIFEST) -> "dict[str, Mart]":
         )
         for id_, grain in sorted(grains.items())
     }
+
+
+def mart_names() -> list[str]:
+    """The tables that readers get; without what only a publication needs, and imports."""
+    nodes = read_manifest()["nodes"]
+    return [nodes[id_]["name"] for id_ in sorted(_mart_ids(nodes))]
+
+
+def _mart_ids(nodes: Mapping[str, Any]) -> list[str]:
+    return [id_ for id_, n in nodes.items() if n["resource_type"] == "model" and "marts" in n["fqn"]]
 
 
 def mart_grains() -> dict[str, tuple[str, ...]]:
@@ -146,6 +161,7 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
                 )
             else:
                 invocation = _whole_build(context, manifest, translator, target)
+                threading.Thread(target=_load_drawing, daemon=True).start()
             # Held back until dbt has let go of the warehouse: the counts below open it.
             events.extend(invocation.stream())
         # Without an output nothing was built, and what dbt could not open cannot be counted either.
@@ -192,6 +208,16 @@ def _whole_build(
         cli_version=Version(importlib.metadata.version("dbt-core")),
         context=context,
     )
+
+
+def _load_drawing() -> None:
+    """Load what only the steps after the build need, while this process waits for dbt."""
+    import jinja2  # noqa: F401
+    import matplotlib.backends.backend_agg
+    import matplotlib.backends.backend_svg
+    import matplotlib.dates  # noqa: F401
+
+    import orchestration.brief.write  # noqa: F401
 
 
 def dbt_failures(run_results_path: Path) -> str:
