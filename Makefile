@@ -75,7 +75,7 @@ docs: $(MANIFEST) ## build the documentation of the models into dbt_project/targ
 	@echo "Open dbt_project/target/static_index.html"
 
 bench: $(MANIFEST) ## everyday waiting times, as ratios measured side by side
-	@$(BIN)/python benchmarks/everyday.py
+	@$(BIN)/python -m benchmarks.everyday
 
 lock: $(INSTALLED) ## pin every dependency again, with hashes and without addresses
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
