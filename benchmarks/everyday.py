@@ -10,7 +10,7 @@
 - the first refresh of a new home against the first `dbt build` into a new warehouse, which reads every model anew
 
 Everything runs on the simulated market in a temporary home. Single times are noise on a shared machine; the ratio of
-neighbours is what counts, and the ratio of their processor time, the last column, is what a busy machine distorts least.
+neighbours is what counts, and that of their processor time, the last column, is what a busy machine distorts least.
 `--steps` lists where the seconds of a refresh go, from samples of its main thread.
 """
 

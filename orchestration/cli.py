@@ -57,13 +57,15 @@ def refresh(
         from contextlib import closing
 
         from orchestration.dbt_process import ReadyDbt
+        from orchestration.loading import loading
         from orchestration.settings import load_settings
 
         settings = load_settings()
         # dbt begins to read the models while this process still loads Dagster.
         with closing(ReadyDbt(settings, prepare=True)) as ready_dbt:
-            from orchestration.assets.ingest import RefreshConfig
-            from orchestration.refresh import run_refresh
+            with loading():
+                from orchestration.assets.ingest import RefreshConfig
+                from orchestration.refresh import run_refresh
 
             wanted = [s.strip() for s in symbols.split(",") if s.strip()]
             config = RefreshConfig(symbols=wanted, start=start or None, end=end or None, full=full)

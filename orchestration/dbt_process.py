@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from orchestration.loading import loading
 from orchestration.settings import DBT_PROJECT_DIR, PROJECT_ROOT, Settings
 from orchestration.storage.fingerprint import PROJECT_FILES
 
@@ -107,11 +108,12 @@ def _dbt_flags(target: Path) -> dict[str, str]:
 
 def main(arguments: Sequence[str]) -> int:
     """Read the models, wait for a line, run; returns dbt's exit code."""
-    from dbt.cli.main import dbtRunner
-    from dbt.contracts.graph.manifest import Manifest
+    with loading():
+        from dbt.cli.main import dbtRunner
+        from dbt.contracts.graph.manifest import Manifest
 
-    # In silence: what is wrong with the models, the command itself will say, as it reads them again.
-    read = dbtRunner().invoke(["--log-level", "none", "--log-level-file", "none", "--no-write-json", "parse"])
+        # In silence: what is wrong with the models, the command itself will say, as it reads them again.
+        read = dbtRunner().invoke(["--log-level", "none", "--log-level-file", "none", "--no-write-json", "parse"])
     if not sys.stdin.readline():
         return 0
     manifest = read.result if isinstance(read.result, Manifest) else None

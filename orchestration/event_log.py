@@ -8,7 +8,7 @@ longer than all that they report about. What is stored, and where, stays Dagster
 import os
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,8 @@ class EventLog(SqliteEventLogStorage):
             for connect in (lambda: self.run_connection(event.run_id), self.index_connection):
                 with connect() as connection:
                     connection.exec_driver_sql("pragma wal_checkpoint(passive)")
-        os.utime(self.path_for_shard(event.run_id))
+        with suppress(FileNotFoundError):  # somebody deletes the run at this moment
+            os.utime(self.path_for_shard(event.run_id))
 
     def has_table(self, table_name: str) -> bool:
         """Whether the index has a table; asked for every check, and a table that is there stays."""
