@@ -7,6 +7,7 @@ builds, none and it ends, so it never outlives who started it. It opens no datab
     python -m orchestration.dbt_process ARGUMENTS...        (the arguments of the dbt command to wait with)
 """
 
+import gc
 import hashlib
 import os
 import shutil
@@ -114,6 +115,7 @@ def main(arguments: Sequence[str]) -> int:
 
         # In silence: what is wrong with the models, the command itself will say, as it reads them again.
         read = dbtRunner().invoke(["--log-level", "none", "--log-level-file", "none", "--no-write-json", "parse"])
+    gc.freeze()  # nor look for it among these ever after
     if not sys.stdin.readline():
         return 0
     manifest = read.result if isinstance(read.result, Manifest) else None

@@ -25,7 +25,7 @@ ALLOWED = {
     "alerts": {"market", "settings", "storage", "channels", "phrases"},
     "checks": {"market", "settings", "storage", "assets", "alerts", "plots", "phrases"},
     "automation": {"market", "settings", "alerts"},
-    "build": {"market", "settings", "resources", "assets", "checks", "automation"},
+    "build": {"market", "settings", "loading", "resources", "assets", "checks", "automation"},
     "definitions": {"build"},
     "instance": {"settings", "storage"},
     "report": {"settings", "storage", "alerts", "checks", "phrases"},
