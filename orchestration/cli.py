@@ -58,9 +58,11 @@ def refresh(
 
         from orchestration.dbt_process import ReadyDbt
         from orchestration.loading import loading
+        from orchestration.market.universe import load_universe
         from orchestration.settings import load_settings
 
         settings = load_settings()
+        load_universe(settings.seeds)  # a wrong seed stops here, before anything is started
         # dbt begins to read the models while this process still loads Dagster.
         with closing(ReadyDbt(settings, prepare=True)) as ready_dbt:
             with loading():
