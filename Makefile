@@ -76,7 +76,7 @@ docs: $(MANIFEST) ## build the documentation of the models into dbt_project/targ
 	@echo "Open dbt_project/target/static_index.html"
 
 bench: $(MANIFEST) ## everyday waiting times, as ratios measured side by side
-	@$(BIN)/python benchmarks/everyday.py
+	@$(BIN)/python -m benchmarks.everyday
 
 bench-large: $(MANIFEST) ## half a million SIMULATED bars through the models, beside Polars and pandas; minutes
 	@$(BIN)/python -m benchmarks.large

@@ -17,8 +17,9 @@ from orchestration.automation.schedules import build_schedule
 from orchestration.automation.sensors import build_alert_sensor
 from orchestration.checks.data_quality import build_data_checks
 from orchestration.checks.market import build_market_checks
+from orchestration.loading import loading
 from orchestration.market.universe import load_universe
-from orchestration.resources import bar_source_resource, lock_resource, silent_progress
+from orchestration.resources import bar_source_resource, lock_resource, ready_dbt_resource, silent_progress
 from orchestration.settings import DBT_PROJECT_DIR, Settings, load_settings
 
 
@@ -27,12 +28,16 @@ def build_definitions(settings: Settings | None = None, resources: Mapping[str, 
 
     Args:
         settings: read from the environment when not given.
-        resources: replacements by name: settings, bar_source, warehouse_lock, progress, dbt.
+        resources: replacements by name: settings, bar_source, warehouse_lock, progress, dbt, ready_dbt.
 
     Raises:
         OrewatchError: a setting or a seed is wrong, or the dbt manifest is missing; one line says what to do.
     """
-    settings = settings or load_settings()
+    with loading():
+        return _assembled(settings or load_settings(), resources or {})
+
+
+def _assembled(settings: Settings, resources: Mapping[str, Any]) -> dg.Definitions:
     universe = load_universe(settings.seeds)
     job = build_refresh_job(settings)
     assets = [build_ingest(settings), build_models(settings), build_publish(settings), build_brief(settings)]
@@ -57,6 +62,7 @@ def build_definitions(settings: Settings | None = None, resources: Mapping[str, 
                 # The one of this environment, whatever the caller's PATH says.
                 dbt_executable=str(Path(sys.executable).parent / "dbt"),
             ),
-            **(resources or {}),
+            "ready_dbt": ready_dbt_resource,
+            **resources,
         },
     )

@@ -54,14 +54,25 @@ def refresh(
 ) -> None:
     """Fetch what is missing, build and audit the tables, publish, and say what was flagged."""
     with readable_errors():
-        from orchestration.assets.ingest import RefreshConfig
-        from orchestration.refresh import run_refresh
+        from contextlib import closing
+
+        from orchestration.dbt_process import ReadyDbt
+        from orchestration.loading import loading
+        from orchestration.market.universe import load_universe
         from orchestration.settings import load_settings
 
-        wanted = [s.strip() for s in symbols.split(",") if s.strip()]
-        config = RefreshConfig(symbols=wanted, start=start or None, end=end or None, full=full)
-        if not run_refresh(load_settings(), config):
-            raise typer.Exit(1)
+        settings = load_settings()
+        load_universe(settings.seeds)  # a wrong seed stops here, before anything is started
+        # dbt begins to read the models while this process still loads Dagster.
+        with closing(ReadyDbt(settings, prepare=True)) as ready_dbt:
+            with loading():
+                from orchestration.assets.ingest import RefreshConfig
+                from orchestration.refresh import run_refresh
+
+            wanted = [s.strip() for s in symbols.split(",") if s.strip()]
+            config = RefreshConfig(symbols=wanted, start=start or None, end=end or None, full=full)
+            if not run_refresh(settings, config, ready_dbt=ready_dbt):
+                raise typer.Exit(1)
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """The Dagster instance of a source: one folder for runs and schedules, shared by UI, schedule and command line."""
 
+import hashlib
 import os
 import socket
 from pathlib import Path
@@ -11,17 +12,20 @@ from orchestration.storage.scratch import process_exists
 
 INSTANCE_CONFIG = Path(__file__).resolve().parent / "dagster.yaml"
 
+# SHA-256 of the configurations that earlier versions wrote: nobody has changed a file that is still like that.
+EARLIER = frozenset({"aac58f3aec7a820656267f1538e5ce71a3c81a49c5aaf8db86989b73596168b8"})
+
 
 def prepare_instance(settings: Settings) -> Path:
     """Create the instance folder with our configuration and name it in DAGSTER_HOME; returns it.
 
-    A dagster.yaml that is already there is the user's own and stays. A DAGSTER_HOME that is already set wins.
+    A dagster.yaml that somebody has changed is the user's own and stays. A DAGSTER_HOME that is already set wins.
     """
     # Dagster takes an absolute path only, and `orewatch dev` changes the working directory.
     home = Path(os.environ.get("DAGSTER_HOME") or settings.dagster_home).expanduser().resolve()
     home.mkdir(parents=True, exist_ok=True)
     config = home / "dagster.yaml"
-    if not config.exists():
+    if not config.exists() or hashlib.sha256(config.read_bytes()).hexdigest() in EARLIER:
         config.write_bytes(INSTANCE_CONFIG.read_bytes())
     os.environ["DAGSTER_HOME"] = str(home)
     return home

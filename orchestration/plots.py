@@ -35,6 +35,11 @@ _STYLE: dict[Any, Any] = {
 }
 
 
+# Of the figure: room for seven digits, dates and a title; a legend needs more below.
+_MARGINS = {"left": 0.115, "right": 0.985, "top": 0.905, "bottom": 0.125}
+_BELOW_LEGEND = 0.28
+
+
 @dataclass(frozen=True)
 class Series:
     """Values by session; None is unknown and leaves a gap in the line.
@@ -110,7 +115,8 @@ def lines(title: str, series: Mapping[str, Series], percent: bool = False, base:
     if percent:
         _in_percent(axes)
     if series:
-        figure.legend(frameon=False, fontsize=8, ncols=3, loc="outside lower left")
+        figure.subplots_adjust(bottom=_BELOW_LEGEND)
+        figure.legend(frameon=False, fontsize=8, ncols=4, loc="lower left")
     return figure
 
 
@@ -165,8 +171,10 @@ def _figure(title: str) -> "tuple[Figure, Axes]":
     from matplotlib.figure import Figure
 
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(5.4, 2.7), layout="constrained")
+        figure = Figure(figsize=(5.4, 2.7))
         axes = figure.subplots()
+    # Fixed: working a layout out takes matplotlib as long as drawing.
+    figure.subplots_adjust(**_MARGINS)
     axes.set_title(title, loc="left", fontsize=9, color=INK)
     axes.grid(axis="y", color="#eeeeee", linewidth=0.8)
     axes.set_axisbelow(True)

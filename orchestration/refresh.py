@@ -21,6 +21,7 @@ from orchestration.assets.publish import POSTGRES, PUBLISHED
 from orchestration.build import build_definitions
 from orchestration.checks.flags import evaluated_version
 from orchestration.checks.market import check_groups
+from orchestration.dbt_process import ReadyDbt
 from orchestration.instance import fail_dead_runs, prepare_instance, process_tags
 from orchestration.market.universe import Universe, load_universe
 from orchestration.progress import shown_on
@@ -32,7 +33,9 @@ from orchestration.storage.scratch import sweep
 POSTGRES_STEP = POSTGRES.to_python_identifier()
 
 
-def run_refresh(settings: Settings, config: RefreshConfig, console: Console | None = None) -> bool:
+def run_refresh(
+    settings: Settings, config: RefreshConfig, console: Console | None = None, ready_dbt: ReadyDbt | None = None
+) -> bool:
     """Run the job `refresh` here and now; returns whether it succeeded.
 
     The fetching is a run of its own. The second run, everything after it, happens only if there is something new to
@@ -53,8 +56,10 @@ def run_refresh(settings: Settings, config: RefreshConfig, console: Console | No
         open_journal(settings)
         fail_dead_runs(instance)
         sweep(settings.root)  # what a killed verification left
+        ours = {"progress": progress, "ready_dbt": ready_dbt or ReadyDbt(settings)}
         definitions = build_definitions(
-            settings, resources={"progress": dg.ResourceDefinition.hardcoded_resource(progress)}
+            settings,
+            resources={name: dg.ResourceDefinition.hardcoded_resource(value) for name, value in ours.items()},
         )
         job = definitions.resolve_job_def("refresh")
         fetched = _run(

@@ -6,10 +6,11 @@ Everything here is built when a run starts, never when the code location loads. 
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import dagster as dg
 
+from orchestration.dbt_process import ReadyDbt
 from orchestration.market.universe import Universe, load_universe
 from orchestration.settings import Settings
 from orchestration.sources.base import BarSource
@@ -94,6 +95,18 @@ lock_resource = dg.ResourceDefinition(
     _lock_resource,
     required_resource_keys={"settings", "progress"},
     description="One run at a time may write lake and warehouse; a second one waits here.",
+)
+
+
+def _ready_dbt(context: dg.InitResourceContext) -> Iterator[ReadyDbt]:
+    with closing(ReadyDbt(context.resources.settings, prepare=True)) as ready:
+        yield ready
+
+
+ready_dbt_resource = dg.ResourceDefinition(
+    _ready_dbt,
+    required_resource_keys={"settings"},
+    description="dbt for a whole build; it reads the models while the steps before it run.",
 )
 
 

@@ -1,12 +1,15 @@
 """The dbt models as assets, and how their dbt properties read in the UI."""
 
+import threading
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from dagster_dbt import DagsterDbtTranslator, DbtProject, dbt_assets
+from dagster_dbt import DagsterDbtTranslator, DbtCliInvocation, DbtProject, dbt_assets
 
+from orchestration.dbt_process import BUILD
 from orchestration.market.errors import SettingsError
 from orchestration.resources import environment
 from orchestration.settings import DBT_PROJECT_DIR, Settings
@@ -27,21 +30,24 @@ class OrewatchTranslator(DagsterDbtTranslator):
     def __init__(self, simulated: bool) -> None:
         super().__init__()
         self.simulated = simulated
+        self._specs: dict[tuple[int, str, int], dg.AssetSpec] = {}
 
     def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
         """The asset of one dbt node, described in the words of its yml rather than with its SQL."""
+        # Asked for each node by every check and every model that reads it.
+        known = self._specs.get(key := (id(manifest), unique_id, id(project)))
+        if known is not None:
+            return known
         spec = super().get_asset_spec(manifest, unique_id, project)
         description = manifest["nodes"].get(unique_id, {}).get("description") or spec.description
         if self.simulated:
             description = f"SIMULATED prices. {description}"
-        return spec.replace_attributes(description=description).merge_attributes(owners=["team:orewatch"])
+        ours = spec.replace_attributes(description=description).merge_attributes(owners=["team:orewatch"])
+        return self._specs.setdefault(key, ours)
 
 
 # Tag of the columns that say when a run saw something.
 RUN_TIME = "run_time"
-
-# Arguments of the production build: models and data tests; unit tests belong to development and CI.
-DBT_BUILD_ARGS = ["build", "--exclude-resource-type", "unit_test"]
 
 
 def marts(manifest_path: Path = MANIFEST) -> "dict[str, Mart]":
@@ -52,14 +58,10 @@ def marts(manifest_path: Path = MANIFEST) -> "dict[str, Mart]":
     Raises:
         SettingsError: the manifest has not been prepared.
     """
-    import orjson
-
     from orchestration.storage.publish import Mart
 
-    nodes = orjson.loads(prepared(manifest_path).read_bytes())["nodes"]
-    grains: dict[str, tuple[str, ...]] = {
-        id_: () for id_, n in nodes.items() if n["resource_type"] == "model" and "marts" in n["fqn"]
-    }
+    nodes = read_manifest(manifest_path)["nodes"]
+    grains: dict[str, tuple[str, ...]] = dict.fromkeys(_mart_ids(nodes), ())
     for node in nodes.values():
         test = node.get("test_metadata") or {}
         model = node.get("attached_node")
@@ -78,6 +80,16 @@ def marts(manifest_path: Path = MANIFEST) -> "dict[str, Mart]":
     }
 
 
+def mart_names() -> list[str]:
+    """The tables that readers get; without what only a publication needs, and imports."""
+    nodes = read_manifest()["nodes"]
+    return [nodes[id_]["name"] for id_ in sorted(_mart_ids(nodes))]
+
+
+def _mart_ids(nodes: Mapping[str, Any]) -> list[str]:
+    return [id_ for id_, n in nodes.items() if n["resource_type"] == "model" and "marts" in n["fqn"]]
+
+
 def mart_grains() -> dict[str, tuple[str, ...]]:
     """The columns of which each table that readers get has one row per value."""
     return {name: mart.grain for name, mart in marts().items()}
@@ -94,15 +106,38 @@ def prepared(manifest_path: Path = MANIFEST) -> Path:
     return manifest_path
 
 
+def read_manifest(manifest_path: Path = MANIFEST) -> dict[str, Any]:
+    """The manifest without dbt's unit tests, which are no part of a build; read once, not to be changed.
+
+    Raises:
+        SettingsError: the manifest has not been prepared.
+    """
+    return _read_manifest(prepared(manifest_path), manifest_path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def _read_manifest(manifest_path: Path, _: int) -> dict[str, Any]:
+    import orjson
+
+    manifest = orjson.loads(manifest_path.read_bytes())
+    # dagster-dbt would make an object of dbt's of each, at every start.
+    unit_tests = manifest.pop("unit_tests").keys()
+    children = {
+        id_: sorted(set(ids) - unit_tests) for id_, ids in manifest["child_map"].items() if id_ not in unit_tests
+    }
+    return {**manifest, "unit_tests": {}, "child_map": children}
+
+
 def build_models(settings: Settings) -> dg.AssetsDefinition:
     """All dbt models and their tests, built in one step."""
+    manifest, translator = read_manifest(), OrewatchTranslator(settings.simulated)
 
     @dbt_assets(
-        manifest=prepared(),
+        manifest=manifest,
         project=DbtProject(DBT_PROJECT_DIR, profiles_dir=DBT_PROJECT_DIR),
-        dagster_dbt_translator=OrewatchTranslator(settings.simulated),
+        dagster_dbt_translator=translator,
         name="dbt_models",
-        required_resource_keys={"settings", "warehouse_lock", "progress", "dbt"},
+        required_resource_keys={"settings", "warehouse_lock", "progress", "dbt", "ready_dbt"},
     )
     def dbt_models(context: dg.AssetExecutionContext) -> Iterator[Any]:
         from orchestration.storage.fingerprint import fingerprint
@@ -120,9 +155,13 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
         built_from = fingerprint(Lake(current.lake_dir), current.control_dir, DBT_PROJECT_DIR)
         events: list[Any] = []
         with environment(current.dbt_environment()):
-            invocation = context.resources.dbt.cli(
-                DBT_BUILD_ARGS, context=context, target_path=target, raise_on_error=False
-            )
+            if context.is_subset:
+                invocation = context.resources.dbt.cli(
+                    list(BUILD), context=context, target_path=target, raise_on_error=False
+                )
+            else:
+                invocation = _whole_build(context, manifest, translator, target)
+                threading.Thread(target=_load_drawing, daemon=True).start()
             # Held back until dbt has let go of the warehouse: the counts below open it.
             events.extend(invocation.stream())
         # Without an output nothing was built, and what dbt could not open cannot be counted either.
@@ -145,6 +184,40 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
             write_record(current.build_record, built_from)
 
     return dbt_models
+
+
+def _whole_build(
+    context: dg.AssetExecutionContext, manifest: dict[str, Any], translator: DagsterDbtTranslator, target: Path
+) -> DbtCliInvocation:
+    """The build of everything, as dagster-dbt would start it, in the process that has read the models already.
+
+    dagster-dbt's own start asks dbt for its version in one more process and loads dbt's adapter into this one, which
+    takes as long as half of the models.
+    """
+    import importlib.metadata
+
+    from packaging.version import Version
+
+    return DbtCliInvocation(
+        process=context.resources.ready_dbt.build(),
+        manifest=manifest,
+        dagster_dbt_translator=translator,
+        project_dir=DBT_PROJECT_DIR,
+        target_path=target,
+        raise_on_error=False,
+        cli_version=Version(importlib.metadata.version("dbt-core")),
+        context=context,
+    )
+
+
+def _load_drawing() -> None:
+    """Load what only the steps after the build need, while this process waits for dbt."""
+    import jinja2  # noqa: F401
+    import matplotlib.backends.backend_agg
+    import matplotlib.backends.backend_svg
+    import matplotlib.dates  # noqa: F401
+
+    import orchestration.brief.write  # noqa: F401
 
 
 def dbt_failures(run_results_path: Path) -> str:

@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.assets.models import mart_grains, marts
+from orchestration.assets.models import mart_names, marts
 from orchestration.market.errors import PublishError
 from orchestration.settings import Settings
 
@@ -18,7 +18,7 @@ def build_publish(settings: Settings) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=PUBLISHED,
-        deps=[dg.AssetKey(name) for name in mart_grains()],
+        deps=[dg.AssetKey(name) for name in mart_names()],
         group_name="publish",
         kinds={"duckdb", "parquet"},
         owners=["team:orewatch"],

@@ -8,12 +8,10 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
-import duckdb
-
 from orchestration.market.errors import OrewatchError
 from orchestration.settings import Settings
 from orchestration.storage.publish import PublishedManifest, current_manifest, version_file
-from orchestration.storage.warehouse import reading
+from orchestration.storage.warehouse import query, reading
 
 Row = dict[str, Any]
 
@@ -177,33 +175,29 @@ def read_facts(settings: Settings, session: dt.date | None = None) -> Facts:
     published = version_file(settings.published_dir, manifest.version)
     with reading(published) as connection:
         if session is None:
-            session = _rows(connection, LATEST)[0]["session"]
+            session = query(connection, LATEST)[0]["session"]
         if session is None:
             raise OrewatchError("the published tables hold no bars; run: orewatch refresh")
-        instruments = _rows(connection, INSTRUMENTS, session=session)
+        on: dict[str, Any] = {"session": session}
+        year = {**on, "days": CHART_DAYS}
+        instruments = query(connection, INSTRUMENTS, on)
         if not instruments:
-            around = _rows(connection, SESSIONS_AROUND, session=session)[0]
+            around = query(connection, SESSIONS_AROUND, on)[0]
             nearest = " and ".join(str(day) for day in around.values() if day)
             raise OrewatchError(f"no instrument has a bar on {session}; nearest sessions: {nearest}")
-        hits = _rows(connection, HITS, session=session)
+        hits = query(connection, HITS, on)
         for row in instruments:
             row["hits"] = [hit for hit in hits if hit["symbol"] == row["symbol"]]
         return Facts(
             session=session,
             manifest=manifest,
             instruments=instruments,
-            absent=_rows(connection, ABSENT, session=session),
-            events=_rows(connection, EVENTS, session=session),
-            levels=_rows(connection, LEVELS, session=session),
-            pairs=_rows(connection, PAIRS, session=session),
-            sectors=_rows(connection, SECTORS, session=session),
-            rejected=_rows(connection, REJECTED, session=session),
-            history=_rows(connection, HISTORY, session=session, days=CHART_DAYS),
-            pair_history=_rows(connection, PAIR_HISTORY, session=session, days=CHART_DAYS),
+            absent=query(connection, ABSENT, on),
+            events=query(connection, EVENTS, on),
+            levels=query(connection, LEVELS, on),
+            pairs=query(connection, PAIRS, on),
+            sectors=query(connection, SECTORS, on),
+            rejected=query(connection, REJECTED, on),
+            history=query(connection, HISTORY, year),
+            pair_history=query(connection, PAIR_HISTORY, year),
         )
-
-
-def _rows(connection: duckdb.DuckDBPyConnection, sql: str, **parameters: Any) -> list[Row]:
-    result = connection.execute(sql, parameters or None)
-    names = [column[0] for column in result.description]
-    return [dict(zip(names, values, strict=True)) for values in result.fetchall()]

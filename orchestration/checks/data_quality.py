@@ -189,31 +189,8 @@ def build_data_checks() -> dg.AssetChecksDefinition:
         required_resource_keys={"settings", "warehouse_lock"},
     )
     def data_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-        from orchestration.storage.warehouse import rows
-
         settings: Settings = context.resources.settings
-        warehouse = settings.warehouse_path
-        results = [
-            _result(DAILY_BARS, "one_source_only", rows(warehouse, FOREIGN_ROWS, [settings.source]), "foreign sources"),
-            _result(COVERAGE, "no_session_lost", _lost_sessions(settings), "instruments lost sessions"),
-            _freshness(settings, rows(warehouse, FRESHEST), rows(warehouse, STALE)),
-            _result(COVERAGE, "no_gaps", rows(warehouse, GAPS), "instruments have gaps", dg.AssetCheckSeverity.WARN),
-            _result(
-                DAILY_BARS,
-                "feeds_sound",
-                rows(warehouse, BROKEN_FEEDS, {"recent": BROKEN_FEED_SESSIONS, "share": BROKEN_FEED_SHARE}),
-                "feeds are broken",
-                dg.AssetCheckSeverity.WARN,
-            ),
-            _corrections(settings),
-            _result(
-                DAILY_BARS,
-                "bars_plausible",
-                rows(warehouse, SUSPECTS),
-                "kinds of suspect bars",
-                dg.AssetCheckSeverity.WARN,
-            ),
-        ]
+        results = evaluate(settings)
         # Before Dagster hears of it: the publication that it then starts reads the record.
         record_audit(settings, results)
         for result in results:
@@ -221,6 +198,30 @@ def build_data_checks() -> dg.AssetChecksDefinition:
                 yield with_what_readers_keep(settings, result)
 
     return data_checks
+
+
+def evaluate(settings: Settings) -> list[dg.AssetCheckResult]:
+    """All data checks of the warehouse, beside the version that readers see now."""
+    from orchestration.storage.warehouse import query, reading
+
+    published = {"published": settings.published_file} if settings.published_file.exists() else None
+    with reading(settings.warehouse_path, published) as warehouse:
+        foreign = query(warehouse, FOREIGN_ROWS, [settings.source])
+        lost = query(warehouse, LOST_SESSIONS) if published else []
+        freshest, stale, gaps = (query(warehouse, sql) for sql in (FRESHEST, STALE, GAPS))
+        broken = query(warehouse, BROKEN_FEEDS, {"recent": BROKEN_FEED_SESSIONS, "share": BROKEN_FEED_SHARE})
+        corrected = query(warehouse, LARGE_CORRECTIONS.format(new=NEW_TO_READERS if published else ""))
+        suspects = query(warehouse, SUSPECTS)
+    warning = dg.AssetCheckSeverity.WARN
+    return [
+        _result(DAILY_BARS, "one_source_only", foreign, "foreign sources"),
+        _result(COVERAGE, "no_session_lost", lost, "instruments lost sessions"),
+        _freshness(settings, freshest, stale),
+        _result(COVERAGE, "no_gaps", gaps, "instruments have gaps", warning),
+        _result(DAILY_BARS, "feeds_sound", broken, "feeds are broken", warning),
+        _corrections(corrected),
+        _result(DAILY_BARS, "bars_plausible", suspects, "kinds of suspect bars", warning),
+    ]
 
 
 def _key(result: dg.AssetCheckResult) -> dg.AssetCheckKey:
@@ -294,24 +295,8 @@ def _freshness(
     )
 
 
-def _lost_sessions(settings: Settings) -> list[dict[str, Any]]:
-    from orchestration.storage.warehouse import rows
-
-    if not settings.published_file.exists():
-        return []
-    return rows(settings.warehouse_path, LOST_SESSIONS, attached={"published": settings.published_file})
-
-
-def _corrections(settings: Settings) -> dg.AssetCheckResult:
+def _corrections(found: list[dict[str, Any]]) -> dg.AssetCheckResult:
     """The check `no_large_corrections`; each is told once, as long as publications follow."""
-    from orchestration.storage.warehouse import rows
-
-    has_readers = settings.published_file.exists()
-    found = rows(
-        settings.warehouse_path,
-        LARGE_CORRECTIONS.format(new=NEW_TO_READERS if has_readers else ""),
-        attached={"published": settings.published_file} if has_readers else None,
-    )
     bars = {(row["symbol"], row["session"]) for row in found}
     return dg.AssetCheckResult(
         asset_key=REVISIONS,

@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -217,10 +217,10 @@ def flags(settings: Settings, group: str, checks: Iterable[str] = ()) -> Flags:
     # The version's own file, not the link: all queries see one version, whatever is published meanwhile.
     published = version_file(settings.published_dir, manifest.version)
     told = GROUPS[group]
-    spans = {row["symbol"]: Span(row["first"], row["latest"]) for row in rows(published, SPANS)}
+    spans = {row["symbol"]: Span(row["first"], row["latest"]) for row in _rows(published, SPANS)}
     found = [
         (row, Event(told.check(row), told.key(row), row["symbol"], row["session_date"]))
-        for row in rows(published, told.sql)
+        for row in _rows(published, told.sql)
     ]
     definitions = f"{definitions_of(manifest.fingerprint)}.{_own_code()}"
     memory = evaluate((event for _, event in found), spans, _recall(settings, group), definitions)
@@ -231,6 +231,12 @@ def flags(settings: Settings, group: str, checks: Iterable[str] = ()) -> Flags:
         if event.key in memory.flagged.get(event.check, ()):
             by_check.setdefault(event.check, []).append(row)
     return Flags(by_check, memory, manifest.version)
+
+
+@lru_cache(maxsize=2 * len(GROUPS))
+def _rows(published: Path, sql: str) -> list[dict[str, Any]]:
+    """Rows of a version. It never changes: what the checks have read, the command line need not read again."""
+    return rows(published, sql)
 
 
 def note(settings: Settings, shown: Mapping[str, Flags]) -> None:

@@ -39,7 +39,6 @@ CALENDAR_NAMES = frozenset(
 )
 
 
-@lru_cache(maxsize=16)
 def sessions(calendar: str, start: dt.date, end: dt.date) -> "pd.DataFrame":
     """Sessions of one exchange from `start` to `end`, both included.
 
@@ -47,6 +46,17 @@ def sessions(calendar: str, start: dt.date, end: dt.date) -> "pd.DataFrame":
         One row per session, ascending: calendar (str), session_date (datetime64[s], no zone), open_utc and
         close_utc (datetime64[us, UTC]), early_close (bool), bar_expected (bool: a daily bar ought to exist).
     """
+    import pandas as pd
+
+    # The library takes as long for a month as for all years: one range for whatever is asked about a year.
+    frame = _all_sessions(calendar, min(start, CALENDAR_START), dt.date(end.year, 12, 31))
+    inside = frame["session_date"].between(pd.Timestamp(start), pd.Timestamp(end))
+    return frame[inside].reset_index(drop=True)
+
+
+@lru_cache(maxsize=16)
+def _all_sessions(calendar: str, start: dt.date, end: dt.date) -> "pd.DataFrame":
+    """The rows of `sessions`, and where the library knows no range like this, others around it."""
     import pandas as pd
 
     exchange = _exchange(calendar, start, end)
@@ -62,8 +72,6 @@ def sessions(calendar: str, start: dt.date, end: dt.date) -> "pd.DataFrame":
     )
     if calendar == "CMES":
         frame = _comex(frame, _exchange("XNYS", start, end).sessions, start, end)
-    inside = frame["session_date"].between(pd.Timestamp(start), pd.Timestamp(end))
-    frame = frame[inside].reset_index(drop=True)
     frame.insert(0, "calendar", calendar)
     frame["session_date"] = frame["session_date"].astype("datetime64[s]")
     for column in ("open_utc", "close_utc"):

@@ -10,8 +10,10 @@ build, not those of the moment at which somebody asks.
 
 import hashlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from orchestration.storage.lake import Lake
+if TYPE_CHECKING:
+    from orchestration.storage.lake import Lake
 
 # Control tables that decide what an event is; sessions grow every day, claims are about publications.
 DEFINING = ("instruments", "price_levels", "pairs", "move_rules")
@@ -19,7 +21,7 @@ DEFINING = ("instruments", "price_levels", "pairs", "move_rules")
 PROJECT_FILES = ("*.yml", "models/**/*", "macros/**/*", "tests/**/*")
 
 
-def fingerprint(lake: Lake, control_dir: Path, dbt_project_dir: Path) -> str:
+def fingerprint(lake: "Lake", control_dir: Path, dbt_project_dir: Path) -> str:
     """Fingerprint of everything that the marts depend on.
 
     The log of fetches counts by each symbol's latest status only: asking again and finding nothing changes nothing.

@@ -27,6 +27,7 @@ from orchestration.sources.base import FetchOutcome
 from orchestration.sources.sample import SampleSource
 from orchestration.storage.publish import Mart, current_manifest, publish
 from orchestration.storage.records import read_record, write_record
+from orchestration.storage.warehouse import rows
 from tests.jobs import (
     ClockedSettings,
     asset_graph,
@@ -247,7 +248,8 @@ def test_what_counts_as_a_lost_session(
 ) -> None:
     tables.execute(change)
     tables.close()
-    assert [row["lost_sessions"] for row in data_quality._lost_sessions(settings)] == lost
+    found = rows(settings.warehouse_path, data_quality.LOST_SESSIONS, attached={"published": settings.published_file})
+    assert [row["lost_sessions"] for row in found] == lost
 
 
 def coverage(calendar: str, behind: int | None, instruments: int = 2) -> dict:
