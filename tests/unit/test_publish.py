@@ -166,7 +166,7 @@ def test_marts_come_from_the_manifest(tmp_path: Path) -> None:
         "t.3": grain("m.stg", "symbol"),
         "t.4": {"resource_type": "test", "name": "singular", "attached_node": None},
     }
-    (tmp_path / "manifest.json").write_text(json.dumps({"nodes": nodes}))
+    (tmp_path / "manifest.json").write_text(json.dumps({"nodes": nodes, "unit_tests": {}, "child_map": {}}))
     assert marts(tmp_path / "manifest.json") == {
         "bare": Mart((), "Of bare.", {"at": "When."}, frozenset({"at"})),
         "events": Mart(("level_id", "session_date"), "Of events.", {"at": "When."}, frozenset({"at"})),
