@@ -54,7 +54,7 @@ claims: $(MANIFEST) ## hold published claims against the tables
 test: $(MANIFEST) ## run the test suite
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-torture: $(MANIFEST) ## faults by the hundred: kills, full disks, bad data, readers; 20 minutes or so
+torture: $(MANIFEST) ## faults by the hundred: kills, full disks, bad data, readers; half an hour or so
 	@$(BIN)/python -m pytest -m torture --numprocesses auto --maxprocesses 4 --dist loadgroup -rP
 
 lint: $(MANIFEST) ## ruff, mypy and sqlfluff

@@ -202,7 +202,7 @@ def dev(
 
         from orchestration.alerts.overview import print_wrong_filters
         from orchestration.assets.models import prepared
-        from orchestration.instance import prepare_instance
+        from orchestration.instance import opened_instance
         from orchestration.market.universe import load_universe
         from orchestration.settings import PROJECT_ROOT, load_settings
 
@@ -210,7 +210,8 @@ def dev(
         settings = load_settings()
         print_wrong_filters(settings, load_universe(settings.seeds), Console())
         prepared()
-        prepare_instance(settings)
+        with opened_instance(settings):
+            pass  # web server, daemon and code location find the tables made
         # Relative paths were meant from here; the web server and its code location start in the project's folder.
         os.environ.update(settings.given_environment())
         # Where the links of alerts lead, unless the user says that readers reach it elsewhere.

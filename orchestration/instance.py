@@ -1,8 +1,11 @@
 """The Dagster instance of a source: one folder for runs and schedules, shared by UI, schedule and command line."""
 
+import fcntl
 import hashlib
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -29,6 +32,21 @@ def prepare_instance(settings: Settings) -> Path:
         config.write_bytes(INSTANCE_CONFIG.read_bytes())
     os.environ["DAGSTER_HOME"] = str(home)
     return home
+
+
+@contextmanager
+def opened_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """The instance of a source, prepared and with all its tables.
+
+    Opened one command at a time: two that make the tables of a new instance at the same moment meet half-way, and
+    Dagster lets one of them fail.
+    """
+    home = prepare_instance(settings)
+    with (home / ".opening").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        instance = dg.DagsterInstance.get()
+    with instance:
+        yield instance
 
 
 def process_tags() -> dict[str, str]:

@@ -22,7 +22,7 @@ from orchestration.build import build_definitions
 from orchestration.checks.flags import evaluated_version
 from orchestration.checks.market import check_groups
 from orchestration.dbt_process import ReadyDbt
-from orchestration.instance import fail_dead_runs, prepare_instance, process_tags
+from orchestration.instance import fail_dead_runs, opened_instance, process_tags
 from orchestration.market.universe import Universe, load_universe
 from orchestration.progress import shown_on
 from orchestration.report import print_flags, print_header
@@ -50,8 +50,7 @@ def run_refresh(
     plan_rules(config, settings, universe.symbols, local=False)  # a wrong option stops here, not inside a run
     print_header(console, settings)
     print_wrong_filters(settings, universe, console)
-    prepare_instance(settings)
-    with shown_on(console) as progress, _quiet(), dg.DagsterInstance.get() as instance:
+    with shown_on(console) as progress, _quiet(), opened_instance(settings) as instance:
         # Before any run of this refresh can end: what ended earlier is no news.
         open_journal(settings)
         fail_dead_runs(instance)

@@ -114,7 +114,7 @@ def test_refresh_twice_and_status(tmp_path: Path) -> None:
     assert "No channel is set" in orewatch(tmp_path, "alerts").stdout
 
 
-def test_a_killed_refresh_heals(tmp_path: Path) -> None:
+def test_a_killed_refresh_heals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(home=tmp_path)
     running = subprocess.Popen(
         [OREWATCH, "refresh"], env=environment(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -128,7 +128,8 @@ def test_a_killed_refresh_heals(tmp_path: Path) -> None:
     healed = orewatch(tmp_path, "refresh")
     assert healed.returncode == 0, healed.stdout + healed.stderr
     assert "Published version 1" in healed.stdout
-    with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
+    monkeypatch.setenv("DAGSTER_HOME", str(settings.dagster_home))
+    with dg.DagsterInstance.get() as instance:
         statuses = [run.status for run in instance.get_runs()]
         assert statuses.count(dg.DagsterRunStatus.SUCCESS) == 2
         assert set(statuses) <= {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE}

@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from orchestration.settings import PROJECT_ROOT
 from tests.torture.world import CHANGES, World, assert_lake_whole, assert_readable, content
 
 pytestmark = pytest.mark.integration
@@ -44,6 +47,40 @@ def test_two_command_lines_at_once(tmp_path: Path, changes: list[str]) -> None:
         # Both found something to do, or the second found it done.
         assert assert_readable(both) in (before + 1, before + 2)
         assert content(both) == content(alone)
+
+
+OPEN = """
+import sys
+from pathlib import Path
+from orchestration.instance import opened_instance
+from orchestration.settings import Settings
+sys.stdin.readline()
+with opened_instance(Settings(home=Path(sys.argv[1]))) as instance:
+    print(len(instance.get_runs()))
+"""
+
+
+def test_a_new_instance_is_opened_by_several_at_once(tmp_path: Path) -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "DAGSTER_HOME"}
+    for number in range(2):
+        opening = [
+            subprocess.Popen(
+                [sys.executable, "-c", OPEN, str(tmp_path / str(number))],
+                env=environment,
+                cwd=PROJECT_ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for _ in range(4)
+        ]
+        time.sleep(3)  # until all of them wait for the word
+        for process in opening:
+            assert process.stdin is not None
+            process.stdin.write("now\n")
+            process.stdin.flush()
+        assert [process.communicate(timeout=60)[0] for process in opening] == ["0\n"] * 4
 
 
 @pytest.mark.torture
