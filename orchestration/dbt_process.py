@@ -19,7 +19,7 @@ from pathlib import Path
 
 from orchestration.loading import loading
 from orchestration.settings import DBT_PROJECT_DIR, PROJECT_ROOT, Settings
-from orchestration.storage.fingerprint import PROJECT_FILES
+from orchestration.storage.fingerprint import project_files
 
 # Arguments of the production build: models and data tests; unit tests belong to development and CI.
 BUILD = ("build", "--exclude-resource-type", "unit_test")
@@ -70,10 +70,7 @@ class ReadyDbt:
     def _start(self) -> None:
         # Before dbt reads a file of it: if one is changed later, what it has read is of no use.
         self._read = project_digest()
-        self.target.mkdir(parents=True, exist_ok=True)
-        parsed = DBT_PROJECT_DIR / "target" / PARTIAL_PARSE
-        if parsed.is_file() and not (self.target / PARTIAL_PARSE).exists():
-            shutil.copy2(parsed, self.target / PARTIAL_PARSE)
+        prepare_target(self.target)
         self._process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", "orchestration.dbt_process", *BUILD],
             env={**os.environ, **self.settings.dbt_environment(), **_dbt_flags(self.target)},
@@ -84,13 +81,20 @@ class ReadyDbt:
         )
 
 
+def prepare_target(target: Path) -> None:
+    """A folder for dbt to work in, with what `make manifest` has read: it saves dbt the reading of every model."""
+    target.mkdir(parents=True, exist_ok=True)
+    parsed = DBT_PROJECT_DIR / "target" / PARTIAL_PARSE
+    if parsed.is_file() and not (target / PARTIAL_PARSE).exists():
+        shutil.copy2(parsed, target / PARTIAL_PARSE)
+
+
 def project_digest() -> str:
     """Changes with any file of the dbt project, by its name, size and time of change."""
     digest = hashlib.sha256()
-    for pattern in PROJECT_FILES:
-        for path in sorted(DBT_PROJECT_DIR.glob(pattern)):
-            facts = path.stat()
-            digest.update(f"{path}:{facts.st_size}:{facts.st_mtime_ns}\n".encode())
+    for path in project_files(DBT_PROJECT_DIR):
+        facts = path.stat()
+        digest.update(f"{path}:{facts.st_size}:{facts.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 
 

@@ -6,7 +6,6 @@ whole, whatever the warehouse has accumulated, and it knows nothing of publicati
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from orchestration.assets.models import MANIFEST, dbt_failures
+from orchestration.assets.models import dbt_failures
+from orchestration.dbt_process import prepare_target
 from orchestration.market.errors import RebuildError
 from orchestration.resources import ProgressReporter, silent_progress
 from orchestration.settings import DBT_PROJECT_DIR, Settings
@@ -45,10 +45,7 @@ def build_tables(settings: Settings, scratch: Scratch, progress: ProgressReporte
         RebuildError: a model failed; the message holds dbt's own.
     """
     target = settings.root / "dbt"
-    target.mkdir(parents=True)
-    parsed = MANIFEST.with_name("partial_parse.msgpack")
-    if parsed.is_file():  # saves dbt the reading of every model
-        shutil.copy2(parsed, target / parsed.name)
+    prepare_target(target)
     command = [
         str(Path(sys.executable).parent / "dbt"),
         *("run", "--full-refresh"),

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from orchestration.market.errors import LakeError
 from orchestration.storage.lake import (
@@ -21,6 +20,7 @@ from orchestration.storage.lake import (
     VERSION_ORDER,
     Lake,
     new_batch_id,
+    parquet_footer,
     read_files,
     write_parquet,
 )
@@ -56,7 +56,7 @@ def compact(lake: Lake, dataset: str, small_files: int = SMALL_FILES, full_rows:
     """
     paths = lake.paths(dataset)
     try:
-        rows = {path: _rows(path) for path in paths if path.name != SCHEMA_FILE}
+        rows = {path: parquet_footer(path).num_rows for path in paths if path.name != SCHEMA_FILE}
         small = [path for path in rows if rows[path] < full_rows]
         if len(small) <= small_files:
             return 0
@@ -81,18 +81,6 @@ def compact(lake: Lake, dataset: str, small_files: int = SMALL_FILES, full_rows:
             f"{lake.root / dataset}: small files cannot be merged ({error.strerror or error}); they stay as they are"
         ) from error
     return len(small)
-
-
-def _rows(path: Path) -> int:
-    """Rows of a file, from its footer.
-
-    Raises:
-        LakeError: it cannot be read; the message names it.
-    """
-    try:
-        return int(pq.read_metadata(path).num_rows)
-    except pa.ArrowInvalid as error:
-        raise LakeError(f"{path}: cannot be read as Parquet ({str(error).splitlines()[0]})") from error
 
 
 def _groups(small: list[Path], rows: dict[Path, int], full_rows: int) -> Iterator[list[Path]]:

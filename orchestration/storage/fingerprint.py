@@ -9,6 +9,7 @@ build, not those of the moment at which somebody asks.
 """
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,11 +35,15 @@ def fingerprint(lake: "Lake", control_dir: Path, dbt_project_dir: Path) -> str:
         digest.update(f"{symbol}={status}\n".encode())
     for path in sorted(control_dir.glob("*.parquet")):
         digest.update(path.name.encode() + path.read_bytes())
-    for pattern in PROJECT_FILES:
-        for path in sorted(dbt_project_dir.glob(pattern)):
-            if path.is_file():
-                digest.update(str(path.relative_to(dbt_project_dir)).encode() + path.read_bytes())
+    for path in project_files(dbt_project_dir):
+        digest.update(str(path.relative_to(dbt_project_dir)).encode() + path.read_bytes())
     return f"{digest.hexdigest()[:32]}.{_definitions(control_dir, dbt_project_dir)}"
+
+
+def project_files(dbt_project_dir: Path) -> Iterator[Path]:
+    """The files of the dbt project that decide what a build makes, in an order that stays."""
+    for pattern in PROJECT_FILES:
+        yield from filter(Path.is_file, sorted(dbt_project_dir.glob(pattern)))
 
 
 def definitions_of(fingerprint: str) -> str:

@@ -9,17 +9,14 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 
 from orchestration.market.fetch_plan import FetchRequest
-from orchestration.storage.lake import Lake, read_parquet_file
+from orchestration.storage.lake import Lake, column_bounds
 
 # Bars of a block, about; two blocks are kept, for deliveries that come out of order.
 BLOCK_ROWS = 1_000_000
@@ -104,24 +101,9 @@ def _holdings(paths: Sequence[Path], places: dict[str, int]) -> Holdings:
 
 
 def _days_of(paths: Sequence[Path]) -> tuple[int, int]:
-    """First and last session of all files, days since 1970, from their footers; 0 and 0 where there are no rows."""
-    found: list[tuple[int, int]] = []
-    for path in paths:
-        try:
-            with pq.ParquetFile(path) as file:
-                place = file.schema_arrow.get_field_index("session_date")
-                groups = [file.metadata.row_group(group) for group in range(file.metadata.num_row_groups)]
-        except (OSError, pa.ArrowInvalid):
-            # It has the words for a file that cannot be read.
-            read_parquet_file(path, ["session_date"])
-            raise
-        known: list[Any] = [group.column(place).statistics for group in groups if group.num_rows]
-        if any(statistics is None or not statistics.has_min_max for statistics in known):
-            bounds = pc.min_max(read_parquet_file(path, ["session_date"])["session_date"].cast(pa.int32())).as_py()
-            found.append((bounds["min"], bounds["max"]))
-        else:
-            found += [(_day(statistics.min), _day(statistics.max)) for statistics in known]
-    return min((low for low, _ in found), default=0), max((high for _, high in found), default=0)
+    """First and last session of all files, days since 1970; 0 and 0 where there are no rows."""
+    found = [bounds for bounds in (column_bounds(path, "session_date") for path in paths) if bounds[0] is not None]
+    return min((_day(low) for low, _ in found), default=0), max((_day(high) for _, high in found), default=0)
 
 
 def _day(date: dt.date) -> int:

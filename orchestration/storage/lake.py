@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -341,6 +341,34 @@ def read_parquet_file(path: Path, columns: list[str] | None = None, wanted: ds.E
         return pq.read_table(path, columns=columns, filters=wanted, partitioning=None)
     except (OSError, pa.ArrowInvalid) as error:
         raise LakeError(f"{path}: cannot be read as Parquet ({_first_line(error)})") from error
+
+
+def parquet_footer(path: Path) -> pq.FileMetaData:
+    """What a file of the lake says about itself, without its rows.
+
+    Raises:
+        LakeError: it cannot be read; the message names it.
+    """
+    try:
+        return pq.read_metadata(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise LakeError(f"{path}: cannot be read as Parquet ({_first_line(error)})") from error
+
+
+def column_bounds(path: Path, column: str) -> tuple[Any, Any]:
+    """Smallest and largest value of a column of one file, from its footer if it says so; None and None without rows.
+
+    Raises:
+        LakeError: it cannot be read; the message names it.
+    """
+    footer = parquet_footer(path)
+    place = footer.schema.names.index(column)
+    groups = (footer.row_group(number) for number in range(footer.num_row_groups))
+    known: list[Any] = [group.column(place).statistics for group in groups if group.num_rows]
+    if any(statistics is None or not statistics.has_min_max for statistics in known):
+        values = read_parquet_file(path, [column])[column]
+        return pc.min(values).as_py(), pc.max(values).as_py()
+    return min((s.min for s in known), default=None), max((s.max for s in known), default=None)
 
 
 def write_parquet(path: Path, table: pa.Table) -> None:

@@ -9,13 +9,11 @@ import datetime as dt
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from orchestration.storage.lake import DATASETS, Lake, read_parquet_file, write_parquet
+from orchestration.storage.lake import DATASETS, Lake, column_bounds, read_parquet_file, write_parquet
 
 
 def snapshot_lake(lake: Lake, target: Path, known_by: dt.datetime | None, fetches_by: dt.datetime | None) -> Lake:
@@ -56,24 +54,9 @@ def _copy_known(path: Path, copy: Path, until: dt.datetime | None) -> None:
     if until is None:
         link(path, copy)
         return
-    first, last = _observed_between(path)
+    first, last = column_bounds(path, "observed_at")
     if last is None or last <= until:
         link(path, copy)
     elif first is not None and first <= until:
         rows = read_parquet_file(path)
         write_parquet(copy, rows.filter(pc.less_equal(rows["observed_at"], pa.scalar(until, pa.timestamp("us")))))
-
-
-def _observed_between(path: Path) -> tuple[dt.datetime | None, dt.datetime | None]:
-    """First and last observation of a file; None and None where it has no rows."""
-    statistics: list[Any] = []
-    with pq.ParquetFile(path) as file:
-        place = file.schema_arrow.get_field_index("observed_at")
-        for group in range(file.metadata.num_row_groups):
-            statistics.append(file.metadata.row_group(group).column(place).statistics)
-    if any(known is None or not known.has_min_max for known in statistics):
-        observed = read_parquet_file(path, ["observed_at"])["observed_at"]
-        return pc.min(observed).as_py(), pc.max(observed).as_py()
-    if not statistics:
-        return None, None
-    return min(known.min for known in statistics), max(known.max for known in statistics)

@@ -113,6 +113,14 @@ def fresh(prefix: str = "T") -> str:
     return f"{prefix}{next(_numbers):03d}"
 
 
+def listed(loopback: YahooLoopback, count: int, prefix: str = "T") -> list[str]:
+    """New symbols, each with the bars of all sessions on the market of the loopback server."""
+    symbols = [fresh(prefix) for _ in range(count)]
+    for symbol in symbols:
+        loopback.market.add(symbol, SESSIONS)
+    return symbols
+
+
 def rows_of(outcome: FetchOutcome) -> list[tuple]:
     """What the source delivered, None for unknown, to compare with the rows of the market."""
     columns = ["open", "high", "low", "close", "adj_close", "volume"]
@@ -517,9 +525,7 @@ print(outcome.status, len(outcome.bars), oct(pathlib.Path("cache").stat().st_mod
 
 
 def test_symbols_are_paced(loopback: YahooLoopback, source: YahooSource, sleeps: list[float]) -> None:
-    symbols = [fresh() for _ in range(3)]
-    for symbol in symbols:
-        loopback.market.add(symbol, SESSIONS)
+    symbols = listed(loopback, 3)
     assert list(source.fetch([])) == []
     outcomes = list(source.fetch([request(s, LAST, LAST) for s in symbols]))
     assert {o.status for o in outcomes} == {FetchStatus.OK}
@@ -530,9 +536,7 @@ def test_symbols_are_paced(loopback: YahooLoopback, source: YahooSource, sleeps:
 def test_a_rate_limit_slows_down_what_follows_and_is_forgiven(
     loopback: YahooLoopback, source: YahooSource, sleeps: list[float]
 ) -> None:
-    symbols = [fresh() for _ in range(7)]
-    for symbol in symbols:
-        loopback.market.add(symbol, SESSIONS)
+    symbols = listed(loopback, 7)
     loopback.faults.set(Fault.RATE_LIMITED, symbols[1], times=4)  # two attempts
     outcomes = list(source.fetch([request(s) for s in symbols]))
     assert {o.status for o in outcomes} == {FetchStatus.OK}
@@ -605,9 +609,7 @@ def test_several_at_a_time_bring_what_one_after_the_other_brings(
 def test_a_rate_limit_in_the_middle_slows_down_and_loses_nothing(
     slow: YahooLoopback, parallel: Callable[..., YahooSource]
 ) -> None:
-    symbols = [fresh() for _ in range(18)]
-    for symbol in symbols:
-        slow.market.add(symbol, SESSIONS)
+    symbols = listed(slow, 18)
     fetching = parallel(6, backoff=0.5).fetch([request(s) for s in symbols])
     outcomes = [next(fetching) for _ in range(6)]
     slow.faults.set(Fault.RATE_LIMITED, times=6)  # whatever comes next
@@ -623,9 +625,7 @@ def test_a_rate_limit_in_the_middle_slows_down_and_loses_nothing(
 def test_a_symbol_that_hangs_does_not_hold_the_others_up(
     slow: YahooLoopback, parallel: Callable[..., YahooSource]
 ) -> None:
-    symbols = [fresh() for _ in range(12)]
-    for symbol in symbols:
-        slow.market.add(symbol, SESSIONS)
+    symbols = listed(slow, 12)
     slow.faults.set(Fault.HANG, symbols[0], times=1)
     outcomes = list(parallel(3, timeout=3.0).fetch([request(s) for s in symbols]))
     assert [o.status for o in outcomes] == [FetchStatus.OK] * 12
@@ -633,9 +633,7 @@ def test_a_symbol_that_hangs_does_not_hold_the_others_up(
 
 
 def test_ctrl_c_does_not_wait_for_an_answer(slow: YahooLoopback, tmp_path: Path) -> None:
-    symbols = [fresh("C") for _ in range(6)]
-    for symbol in symbols:
-        slow.market.add(symbol, SESSIONS)
+    symbols = listed(slow, 6, "C")
     slow.faults.set(Fault.HANG)
     program = f"""
 import datetime as dt, pathlib
