@@ -6,7 +6,7 @@ stocks of all tiers that are compared with the silver fund SLV and with the sect
 """
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -49,13 +49,16 @@ def universe(instruments: int) -> Universe:
     return replace(shipped, instruments=(*shipped.instruments, *added))
 
 
-def write_market(settings: Settings, instruments: int, years: int) -> int:
+def write_market(
+    settings: Settings, instruments: int, years: int, take: Callable[[pa.Table], pa.Table] = lambda bars: bars
+) -> int:
     """Write lake and control tables of a home; returns the number of bars.
 
     Args:
         settings: of an empty home.
         instruments: how many.
         years: of history, up to `NOW`.
+        take: given the bars of each instrument, returns those that are written now.
     """
     watched = universe(instruments)
     sessions = closed_sessions_of((i.calendar for i in watched.instruments), NOW)
@@ -68,7 +71,7 @@ def write_market(settings: Settings, instruments: int, years: int) -> int:
     lake = Lake(settings.lake_dir)
     lake.prepare()
     total, waiting, part = 0, [], 0
-    for bars in _bars(watched, dates):
+    for bars in map(take, _bars(watched, dates)):
         waiting.append(bars)
         total += bars.num_rows
         if sum(table.num_rows for table in waiting) >= FILE_ROWS:

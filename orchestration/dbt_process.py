@@ -1,8 +1,9 @@
 """dbt in a process of its own that has read the models before it is told to build them.
 
 A fifth of what a `dbt build` of this project takes goes into loading dbt and reading the models. Neither needs the
-prices, so it happens on another core while they are fetched. The process waits on its standard input: one line and it
-builds, none and it ends, so it never outlives who started it. It opens no database before that line.
+prices, so it happens on another core while they are fetched. The process waits on its standard input: one line, with
+further arguments or empty, and it builds; none and it ends, so it never outlives who started it. It opens no database
+before that line.
 
     python -m orchestration.dbt_process ARGUMENTS...        (the arguments of the dbt command to wait with)
 """
@@ -23,6 +24,8 @@ from orchestration.storage.fingerprint import project_files
 
 # Arguments of the production build: models and data tests; unit tests belong to development and CI.
 BUILD = ("build", "--exclude-resource-type", "unit_test")
+# And of one that keeps no row of an earlier build.
+WHOLE = ("--full-refresh",)
 
 PARTIAL_PARSE = "partial_parse.msgpack"
 
@@ -47,15 +50,19 @@ class ReadyDbt:
         """The folder of this home in which dbt keeps what it ran and logged."""
         return self.settings.root / "dbt"
 
-    def build(self) -> "subprocess.Popen[bytes]":
-        """Begin to build; the process writes dbt's events to its standard output, one JSON object a line."""
+    def build(self, whole: bool) -> "subprocess.Popen[bytes]":
+        """Begin to build; the process writes dbt's events to its standard output, one JSON object a line.
+
+        Args:
+            whole: all tables from the first bar on, rather than what new bars can change.
+        """
         if self._process is None or self._process.poll() is not None or self._read != project_digest():
             self.close()
             self._start()
         process, self._process = self._process, None
         assert process is not None and process.stdin is not None  # noqa: S101, PT018  (`_start` made them)
         with suppress(BrokenPipeError):  # it has died; its exit code and what it said will tell
-            process.stdin.write(b"build\n")
+            process.stdin.write(b" ".join(word.encode() for word in (WHOLE if whole else ())) + b"\n")
             process.stdin.close()
         process.stdin = None
         return process
@@ -120,10 +127,11 @@ def main(arguments: Sequence[str]) -> int:
         # In silence: what is wrong with the models, the command itself will say, as it reads them again.
         read = dbtRunner().invoke(["--log-level", "none", "--log-level-file", "none", "--no-write-json", "parse"])
     gc.freeze()  # nor look for it among these ever after
-    if not sys.stdin.readline():
+    line = sys.stdin.readline()
+    if not line:
         return 0
     manifest = read.result if isinstance(read.result, Manifest) else None
-    return 0 if dbtRunner(manifest=manifest).invoke(list(arguments)).success else 1
+    return 0 if dbtRunner(manifest=manifest).invoke([*arguments, *line.split()]).success else 1
 
 
 if __name__ == "__main__":

@@ -194,6 +194,11 @@ class Settings(BaseSettings):
         return self.root / "audit.json"
 
     @property
+    def premises_record(self) -> Path:
+        """What the last build took for granted besides the bars; see `storage.premises`."""
+        return self.root / "premises.json"
+
+    @property
     def briefs_dir(self) -> Path:
         """The written market briefs, a page and its Markdown per session."""
         return self.root / "briefs"

@@ -15,11 +15,11 @@
     and {{ growth }} * {{ split_ratio }} * {{ leeway }} >= 1
 {%- endmacro %}
 
-{# The unit that all of an instrument's prices are rounded to, 0.01 or 0.0001, else 0; with a little to spare for ties. #}
-{% macro rounding_unit(price) -%}
+{# The unit that all prices of a window are rounded to, 0.01 or 0.0001, else 0; with a little to spare for ties. #}
+{% macro rounding_unit(price, window) -%}
     case
-        when max(abs({{ price }} - round({{ price }}, 2))) over (partition by symbol) = 0 then 0.0101
-        when max(abs({{ price }} - round({{ price }}, 4))) over (partition by symbol) = 0 then 0.000101
+        when max(abs({{ price }} - round({{ price }}, 2))) over {{ window }} = 0 then 0.0101
+        when max(abs({{ price }} - round({{ price }}, 4))) over {{ window }} = 0 then 0.000101
         else 0.0
     end
 {%- endmacro %}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtCliInvocation, DbtProject, dbt_assets
 
-from orchestration.dbt_process import BUILD
+from orchestration.dbt_process import BUILD, WHOLE
 from orchestration.market.errors import SettingsError
 from orchestration.resources import environment
 from orchestration.settings import DBT_PROJECT_DIR, Settings
@@ -142,13 +142,18 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
     def dbt_models(context: dg.AssetExecutionContext) -> Iterator[Any]:
         from orchestration.storage.fingerprint import fingerprint
         from orchestration.storage.lake import Lake
+        from orchestration.storage.premises import premises, why_whole, write_premises
         from orchestration.storage.records import remove_records, write_reason, write_record
         from orchestration.storage.warehouse import table_facts
 
         current: Settings = context.resources.settings
-        context.resources.progress(0, 0, "building the tables")
         target = current.root / "dbt"
-        remove_records(current.audit_record, current.build_record)
+        # Of what a killed build has left, nothing is known: the record comes back with the end of this one.
+        whole = why_whole(current.premises_record, current.control_dir, DBT_PROJECT_DIR)
+        context.log.info(f"all tables are built from the first bar on: {whole}" if whole else "an incremental build")
+        context.resources.progress(0, 0, "building the tables" if whole else "bringing the tables up to date")
+        remove_records(current.audit_record, current.build_record, current.premises_record)
+        taken_for_granted = premises(current.control_dir, DBT_PROJECT_DIR)
         # dbt writes it only once it has run something; an old one would answer for this run.
         (target / "run_results.json").unlink(missing_ok=True)
         # Taken before dbt reads anything: what arrives meanwhile is not part of this build.
@@ -157,10 +162,10 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
         with environment(current.dbt_environment()):
             if context.is_subset:
                 invocation = context.resources.dbt.cli(
-                    list(BUILD), context=context, target_path=target, raise_on_error=False
+                    [*BUILD, *WHOLE], context=context, target_path=target, raise_on_error=False
                 )
             else:
-                invocation = _whole_build(context, manifest, translator, target)
+                invocation = _build_of_all(context, manifest, translator, target, whole=bool(whole))
                 threading.Thread(target=_load_drawing, daemon=True).start()
             # Held back until dbt has let go of the warehouse: the counts below open it.
             events.extend(invocation.stream())
@@ -182,14 +187,19 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
         # Part of the models, built alone, leaves the others on older rows: no record, so nothing is published from it.
         if not context.is_subset:
             write_record(current.build_record, built_from)
+            write_premises(current.premises_record, taken_for_granted)
 
     return dbt_models
 
 
-def _whole_build(
-    context: dg.AssetExecutionContext, manifest: dict[str, Any], translator: DagsterDbtTranslator, target: Path
+def _build_of_all(
+    context: dg.AssetExecutionContext,
+    manifest: dict[str, Any],
+    translator: DagsterDbtTranslator,
+    target: Path,
+    whole: bool,
 ) -> DbtCliInvocation:
-    """The build of everything, as dagster-dbt would start it, in the process that has read the models already.
+    """The build of all models, as dagster-dbt would start it, in the process that has read the models already.
 
     dagster-dbt's own start asks dbt for its version in one more process and loads dbt's adapter into this one, which
     takes as long as half of the models.
@@ -199,7 +209,7 @@ def _whole_build(
     from packaging.version import Version
 
     return DbtCliInvocation(
-        process=context.resources.ready_dbt.build(),
+        process=context.resources.ready_dbt.build(whole),
         manifest=manifest,
         dagster_dbt_translator=translator,
         project_dir=DBT_PROJECT_DIR,

@@ -1,3 +1,4 @@
+{{ config(materialized='view') }}
 -- The adjusted close in Yahoo's form beside the vendor's own, for reconciliation only: each close times
 -- (1 - dividend / previous close) of every dividend still to come. It changes with every further dividend, so nothing
 -- is measured on it.

@@ -1,36 +1,50 @@
+{{ config(materialized='incremental', incremental_strategy='changed_rows') }}
 -- Each bar beside the one before it, on the split-adjusted basis and as traded.
-with neighbours as (
+with known as (
+    {{ rows_before_changes({
+        'bar_number': 'bigint', 'close': 'double', 'session_number': 'bigint', 'log_index': 'decimal(38, 18)'
+    }) }}
+),
+
+bars as (
+    select * from {{ only_changed(ref('stg_bars')) }}
+),
+
+neighbours as (
     select
-        symbol,
-        session_date,
-        open,
-        high,
-        low,
-        close,
-        adj_close,
-        volume,
-        dividend,
-        split_ratio,
-        bar_quality,
-        source,
-        observed_at,
-        tick_size,
-        session_number,
-        row_number() over in_order as bar_number,
-        lag(session_date) over in_order as previous_date,
-        lag(close) over in_order as previous_close,
-        lag(session_number) over in_order as previous_session_number,
+        bars.symbol,
+        bars.session_date,
+        bars.open,
+        bars.high,
+        bars.low,
+        bars.close,
+        bars.adj_close,
+        bars.volume,
+        bars.dividend,
+        bars.split_ratio,
+        bars.bar_quality,
+        bars.source,
+        bars.observed_at,
+        bars.tick_size,
+        bars.session_number,
+        coalesce(known.bar_number, 0) + row_number() over in_order as bar_number,
+        coalesce(lag(bars.session_date) over in_order, known.session_date) as previous_date,
+        coalesce(lag(bars.close) over in_order, known.close) as previous_close,
+        coalesce(lag(bars.session_number) over in_order, known.session_number) as previous_session_number,
+        coalesce(known.log_index, 0) as log_index_before,
         -- the product of the splits still to come; exp(0) = 1 exactly where there are none
-        round(exp(coalesce(sum(ln(split_ratio)) over still_to_come, 0)), 12) as splits_to_come
-    from {{ ref('stg_bars') }}
+        round(exp(coalesce(sum(ln(bars.split_ratio)) over still_to_come, 0)), 12) as splits_to_come
+    from bars
+    left join known
+        on bars.symbol = known.symbol
     window
         in_order as (
-            partition by symbol
-            order by session_date
+            partition by bars.symbol
+            order by bars.session_date
         ),
         still_to_come as (
-            partition by symbol
-            order by session_date
+            partition by bars.symbol
+            order by bars.session_date
             rows between 1 following and unbounded following
         )
 ),
@@ -42,6 +56,20 @@ with_returns as (
         (close + dividend) / previous_close - 1 as total_return,
         close / previous_close - 1 as price_return
     from neighbours
+),
+
+-- Added up exactly: the level of the index is the same wherever the adding up began.
+with_logs as (
+    select
+        *,
+        log_index_before
+        + coalesce(sum(cast(ln(1 + total_return) as decimal(38, 18))) over so_far, 0) as log_index
+    from with_returns
+    window so_far as (
+        partition by symbol
+        order by session_date
+        rows between unbounded preceding and current row
+    )
 )
 
 select
@@ -62,18 +90,15 @@ select
     previous_close,
     total_return,
     price_return,
-    exp(coalesce(sum(ln(1 + total_return)) over so_far, 0)) as total_return_index,
+    log_index,
+    exp(cast(log_index as double)) as total_return_index,
     -- a bar on a day without an expected one, or right after it, follows its neighbour directly
     case
         when previous_date is not null then greatest(session_number - previous_session_number, 1)
     end as sessions_since_previous,
+    session_number,
     tick_size,
     bar_quality,
     source,
     observed_at
-from with_returns
-window so_far as (
-    partition by symbol
-    order by session_date
-    rows between unbounded preceding and current row
-)
+from with_logs

@@ -1,38 +1,36 @@
+{{ config(
+    materialized='incremental', incremental_strategy='changed_rows', meta={'changes': 'int_relative_changes'},
+    unique_key=['symbol', 'session_date']
+) }}
 -- Beta against the metal's future over 252 paired sessions. Futures settle hours before the funds close, so part of a
 -- day's common move shows on the day before or after: Dimson (1979) regresses the return on the benchmark's of the
 -- session before, the same and the next, r(t) = a + b1 x(t-1) + b2 x(t) + b3 x(t+1), and adds the three slopes.
 -- Nothing of tomorrow is used: the window of session t ends with the pair (r(t-1); x(t-2), x(t-1), x(t)).
-with futures as (
-    select
-        metal,
-        min(symbol) as futures_symbol
-    from {{ source('control', 'instruments') }}
-    where asset_class = 'metal'
-    group by metal
+with series as (
+    {{ series_to_compare(['future'], 256) }}
 ),
 
 paired as (
     select
         ours.symbol,
         ours.session_date,
-        futures.futures_symbol,
+        series.benchmark_symbol as futures_symbol,
         ours.total_return as r,
         lag(ours.total_return) over in_order as r_before,
         theirs.total_return as x,
         lag(theirs.total_return) over in_order as x_before,
         lag(theirs.total_return, 2) over in_order as x_2_before
-    from {{ source('control', 'instruments') }} as instruments
-    inner join futures
-        on instruments.metal = futures.metal
+    from series
     inner join {{ ref('int_bars') }} as ours
-        on instruments.symbol = ours.symbol
+        on
+            series.symbol = ours.symbol
+            and series.read_from <= ours.session_date
     inner join {{ ref('int_bars') }} as theirs
         on
-            futures.futures_symbol = theirs.symbol
+            series.benchmark_symbol = theirs.symbol
             and ours.session_date = theirs.session_date
     where
-        instruments.asset_class <> 'metal'
-        and ours.total_return is not null
+        ours.total_return is not null
         and theirs.total_return is not null
     window in_order as (
         partition by ours.symbol
@@ -129,3 +127,4 @@ select
     ((a11 + a12 + a13) * c1 + (a12 + a22 + a23) * c2 + (a13 + a23 + a33) * c3)
     / nullif(s11 * a11 + s12 * a12 + s13 * a13, 0) as dimson_beta_252
 from cofactors
+where {{ is_changed('cofactors', ref('int_relative_changes')) }}

@@ -1,3 +1,6 @@
+{{ config(
+    materialized='incremental', incremental_strategy='changed_rows', meta={'changed_by': 'base_date'}
+) }}
 -- For each day of the calendar, the bar that a horizon ending there starts from: the last one on or before the day, if
 -- it is at most 7 days old. Each bar stands for its own day and those up to the next bar.
 with spans as (
@@ -9,7 +12,7 @@ with spans as (
             partition by symbol
             order by session_date
         ) as next_date
-    from {{ ref('int_bars') }}
+    from {{ only_changed(ref('int_bars')) }} as bars
 ),
 
 offsets as (

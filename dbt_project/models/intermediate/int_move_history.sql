@@ -1,3 +1,4 @@
+{{ config(materialized='incremental', incremental_strategy='changed_rows') }}
 -- Each large move beside the daily returns known before it: falls beside falls, rises beside rises. A return across a
 -- gap is no daily return: it counts among those that are known, and is never one to compare with.
 -- No move is joined with its whole history: the rank is a rank over the growing frame, and the latest return as large
@@ -22,7 +23,7 @@ broken as (
     select distinct
         symbol,
         session_date
-    from {{ ref('move_rule_hits') }}
+    from {{ only_changed(ref('move_rule_hits')) }} as hits
 ),
 
 moves as (
@@ -41,6 +42,35 @@ moves as (
             and daily_returns.session_date = broken.session_date
 ),
 
+{% if is_incremental() %}
+-- Few moves: each is held against every return before it.
+counted as (
+    select
+        moves.symbol,
+        moves.session_date,
+        count(*) as returns_since_inception,
+        count(
+            case
+                when moves.bar_number > earlier.bar_number and moves.is_fall = earlier.is_fall and moves.size <= earlier.size
+                    then 1
+            end
+        ) as as_large,
+        count(
+            case
+                when
+                    moves.bar_number > earlier.bar_number and moves.is_fall = earlier.is_fall and moves.size <= earlier.size
+                    and moves.spans_gap = earlier.spans_gap
+                    then 1
+            end
+        ) as as_large_of_its_kind
+    from moves
+    inner join daily_returns as earlier
+        on
+            moves.symbol = earlier.symbol
+            and moves.bar_number >= earlier.bar_number
+    group by moves.symbol, moves.session_date
+),
+{% else %}
 -- Windows over all bars are dear: used once, two ranks. Those of its kind span a gap too, or none do.
 counted as (
     select
@@ -68,6 +98,7 @@ counted as (
         )
 ),
 
+{% endif %}
 blocks as (
     select
         symbol,

@@ -1,8 +1,13 @@
+{{ config(materialized='incremental', incremental_strategy='changed_rows') }}
 -- What the move rules are held against: one row per symbol and session with a return.
 -- A score never knows its own day: standard deviations, medians and ranks are those of the returns before it.
 -- (A z that includes its day can never exceed (n - 1) / sqrt(n): Shiffler 1988.)
 {% set cumulative = [2, 3, 5, 10, 21] %}
-with bars as (
+with known as (
+    {{ rows_before_changes({'bar_number': 'bigint', 'returns_since_gap': 'bigint'}) }}
+),
+
+bars as (
     select
         symbol,
         session_date,
@@ -14,7 +19,7 @@ with bars as (
         case when bar_quality = 'ok' then (open + dividend) / previous_close - 1 end as overnight_return,
         volume,
         sessions_since_previous
-    from {{ ref('int_bars') }}
+    from {{ with_look_back(ref('int_bars')) }} as bars
 ),
 
 deviations as (
@@ -87,6 +92,7 @@ returns_before as (
 select
     scores.symbol,
     scores.session_date,
+    scores.bar_number,
     scores.total_return as return_1d,
     {%- for n in cumulative %}
         scores.return_{{ n }}d,
@@ -102,7 +108,8 @@ select
     -- Iglewicz and Hoaglin (1993)
     (scores.total_return - scores.median_252) / nullif(1.4826 * scores.mad_252, 0) as robust_z_252,
     scores.percentile_252,
-    scores.returns_since_gap
+    coalesce(scores.returns_since_gap, known.returns_since_gap + scores.bar_number - known.bar_number)
+        as returns_since_gap
 from returns_before as scores
 inner join {{ source('control', 'instruments') }} as instruments
     on scores.symbol = instruments.symbol
@@ -110,4 +117,6 @@ left join {{ ref('int_ewma') }} as ewma
     on
         scores.symbol = ewma.symbol
         and scores.session_date = ewma.session_date
-where scores.total_return is not null
+left join known
+    on scores.symbol = known.symbol
+where scores.total_return is not null and {{ is_changed('scores') }}

@@ -1,3 +1,4 @@
+{{ config(materialized='incremental', incremental_strategy='changed_rows') }}
 -- Rolling volatilities of one window each, annualised with 252; formulas as in R's TTR::volatility. And how much the
 -- one of 21 sessions itself moves.
 {% set windows = [21, 63, 252] %}
@@ -24,7 +25,7 @@ with logs as (
         -- from close to open, with the dividend of the day; splits are in the prices already
         case when bar_quality = 'ok' then ln((open + dividend) / previous_close) end as overnight,
         case when bar_quality = 'ok' then ln(close / open) end as open_to_close
-    from {{ ref('int_bars') }}
+    from {{ with_look_back(ref('int_bars')) }} as bars
 ),
 
 terms as (
@@ -112,3 +113,4 @@ select
 from {{ rolling_sums(
     'squares', ['log_change', 'log_change_square'], [3, 21, 63], ['symbol'], also=measures, numbered=true
 ) }} as sums
+where {{ is_changed('sums') }}

@@ -1,3 +1,7 @@
+{{ config(
+    materialized='incremental', incremental_strategy='changed_rows', meta={'changes': 'int_relative_changes'},
+    unique_key=['symbol', 'basis', 'session_date']
+) }}
 -- Rolling comparison of each instrument with each of its benchmarks over sessions on which both have a return.
 {% set windows = [63, 252] %}
 {% set sides = ['up', 'down'] %}
@@ -7,21 +11,27 @@
         {% do terms.append(term ~ '_' ~ side) %}
     {% endfor %}
 {% endfor %}
-with paired as (
+with series as (
+    {{ series_to_compare(['metal', 'sector'], 253) }}
+),
+
+paired as (
     select
-        benchmarks.symbol,
-        benchmarks.basis,
-        benchmarks.benchmark_symbol,
+        series.symbol,
+        series.basis,
+        series.benchmark_symbol,
         ours.session_date,
         ours.total_return as r,
         theirs.total_return as b,
         ours.total_return_index / theirs.total_return_index as ratio
-    from {{ ref('int_benchmarks') }} as benchmarks
+    from series
     inner join {{ ref('int_bars') }} as ours
-        on benchmarks.symbol = ours.symbol
+        on
+            series.symbol = ours.symbol
+            and series.read_from <= ours.session_date
     inner join {{ ref('int_bars') }} as theirs
         on
-            benchmarks.benchmark_symbol = theirs.symbol
+            series.benchmark_symbol = theirs.symbol
             and ours.session_date = theirs.session_date
     where
         ours.total_return is not null
@@ -121,3 +131,4 @@ select
     (exp(log_growth_r_sum_252) - exp(log_growth_b_sum_252)) / nullif(sd_excess_252 * sqrt(252.0), 0)
         as information_ratio_252
 from moments
+where {{ is_changed('moments', ref('int_relative_changes')) }}

@@ -1,3 +1,6 @@
+{{ config(
+    materialized='incremental', incremental_strategy='changed_rows', meta={'changed_from': 'revised_from'}
+) }}
 -- Each later version of a bar beside the one before it, with the change of basis that was seen at the same time: a
 -- split, or dividends taken off, moves all prices before it by one factor. docs/decisions/0014-restatements.md
 with versions as (
@@ -12,7 +15,7 @@ with versions as (
         {%- endfor %}
         row_number() over in_order as version,
         min(observed_at) over (partition by symbol, session_date) as first_observed_at
-    from {{ ref('stg_bar_versions') }}
+    from {{ with_look_back(ref('stg_bar_versions'), 'revised_from') }} as bars
     window in_order as (
         partition by symbol, session_date
         order by versions_back desc

@@ -1,6 +1,24 @@
+{{ config(materialized='incremental', incremental_strategy='changed_rows') }}
 -- The round numbers that each bar's close left behind: the multiples of the step of its magnitude.
 -- A close on a multiple has not crossed it yet; the one that leaves it on the other side has.
-with headings as (
+with known as (
+    {{ rows_before_changes({'known_heading': 'double', 'latest_level': 'double', 'last_away_number': 'bigint'}) }}
+),
+
+-- From the last bar on that is known.
+bars as (
+    select
+        bars.*,
+        known.known_heading,
+        known.latest_level as known_level,
+        known.last_away_number as known_away_number
+    from {{ with_look_back(ref('int_traded_bars'), 'near_from') }} as bars
+    left join known
+        on bars.symbol = known.symbol
+    where known.symbol is null or bars.session_date >= known.session_date
+),
+
+headings as (
     select
         symbol,
         session_date,
@@ -9,11 +27,15 @@ with headings as (
         previous_close,
         atr_14,
         splits_to_come,
+        known_heading,
+        known_level,
+        known_away_number,
         sign(close - previous_close) as heading,
         -- from where the previous close came: on which side of it the closes before it were
-        {{ last_known('nullif(sign(close - previous_close), 0)') }} over before as heading_before,
+        coalesce({{ last_known('nullif(sign(close - previous_close), 0)') }} over before, known_heading)
+            as heading_before,
         {{ round_number_step('least(close, previous_close)') }} as step
-    from {{ ref('int_traded_bars') }}
+    from bars
     window before as (
         partition by symbol
         order by bar_number
@@ -57,11 +79,50 @@ crossings as (
 remembered as (
     select
         *,
-        {{ last_known('case when is_crossed then level_price / splits_to_come end') }} over so_far * splits_to_come
-            as latest_level_price,
-        {{ last_known('case when is_crossed then level_price / splits_to_come end') }} over before * splits_to_come
-            as previous_level_price
+        coalesce(
+            {{ last_known('case when is_crossed then level_price / splits_to_come end') }} over so_far, known_level
+        ) as latest_level,
+        coalesce(
+            {{ last_known('case when is_crossed then level_price / splits_to_come end') }} over before, known_level
+        ) as previous_level
     from crossings
+    window
+        so_far as (
+            partition by symbol
+            order by bar_number
+            rows between unbounded preceding and current row
+        ),
+        before as (
+            partition by symbol
+            order by bar_number
+            rows between unbounded preceding and 1 preceding
+        )
+),
+
+with_prices as (
+    select
+        *,
+        latest_level * splits_to_come as latest_level_price,
+        previous_level * splits_to_come as previous_level_price
+    from remembered
+),
+
+placed as (
+    select
+        *,
+        greatest(
+            max(
+                case
+                    when
+                        round(abs(close - latest_level_price), 6)
+                        >= {{ stand_off('latest_level_price', 'atr_14') }}
+                        then bar_number
+                end
+            ) over before,
+            known_away_number
+        ) as last_away_number,
+        coalesce({{ last_known('nullif(heading, 0)') }} over so_far, known_heading) as latest_known_heading
+    from with_prices
     window
         so_far as (
             partition by symbol
@@ -88,24 +149,10 @@ select
     end as levels_crossed,
     case when is_crossed then cast(abs(last_multiple - first_multiple) + 1 as integer) end as levels_crossed_count,
     round(previous_level_price, 6) = level_price as is_same_level,
-    max(
-        case
-            when
-                round(abs(close - latest_level_price), 6) >= {{ stand_off('latest_level_price', 'atr_14') }}
-                then bar_number
-        end
-    ) over before as last_away_number,
+    last_away_number,
+    latest_level,
+    latest_known_heading as known_heading,
     -- what a close on a multiple has not crossed yet lies ahead of it
-    coalesce({{ last_known('nullif(heading, 0)') }} over so_far, 1) as latest_heading
-from remembered
-window
-    so_far as (
-        partition by symbol
-        order by bar_number
-        rows between unbounded preceding and current row
-    ),
-    before as (
-        partition by symbol
-        order by bar_number
-        rows between unbounded preceding and 1 preceding
-    )
+    coalesce(latest_known_heading, 1) as latest_heading
+from placed
+where {{ is_changed('placed') }}

@@ -1,6 +1,11 @@
+{{ config(materialized='incremental', incremental_strategy='changed_rows') }}
 -- Each bar as it was traded, rounded to the tick, with the average true range as known at its close: that of the last
 -- 14 bars with a range, if they lie within 28 bars. Front-month futures have bars without a range every few weeks.
-with traded as (
+with known as (
+    {{ rows_before_changes({'session_position': 'bigint'}) }}
+),
+
+traded as (
     select
         symbol,
         session_date,
@@ -12,7 +17,7 @@ with traded as (
         bar_quality,
         splits_to_come,
         tick_size
-    from {{ ref('int_bars') }}
+    from {{ with_look_back(ref('int_bars'), 'near_from') }} as bars
 ),
 
 ranges as (
@@ -44,14 +49,17 @@ averages as (
 
 carried as (
     select
-        *,
-        sum(coalesce(sessions_since_previous, 1)) over so_far as session_position,
+        averages.*,
+        coalesce(known.session_position, 0)
+        + sum(case when known.session_date >= averages.session_date then 0 else coalesce(averages.sessions_since_previous, 1) end) over so_far as session_position,
         {{ last_known('average_range') }} over so_far as latest_average_range,
         {{ last_known('averaged_from') }} over so_far as latest_averaged_from
     from averages
+    left join known
+        on averages.symbol = known.symbol
     window so_far as (
-        partition by symbol
-        order by bar_number
+        partition by averages.symbol
+        order by averages.bar_number
         rows between unbounded preceding and current row
     )
 )
@@ -70,3 +78,4 @@ select
     splits_to_come,
     tick_size
 from carried
+where {{ is_changed('carried') }}

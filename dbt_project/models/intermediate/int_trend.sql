@@ -1,14 +1,18 @@
-{{ config(materialized='view') }}
+{{ config(materialized='incremental', incremental_strategy='changed_rows') }}
 -- What each bar looks back on: the peak so far, the closes of the past year, the averages. The mart trend alone reads
--- it and holds the rules; a view, because a stored copy would only be written to be read once.
-with bars as (
+-- it and holds the rules.
+with known as (
+    {{ rows_before_changes({'peak': 'double'}) }}
+),
+
+bars as (
     select
         symbol,
         session_date,
         bar_number,
         close,
         total_return_index
-    from {{ ref('int_bars') }}
+    from {{ with_look_back(ref('int_bars')) }} as bars
 ),
 
 averages as (
@@ -47,7 +51,20 @@ looking_back as (
 )
 
 select
-    *,
-    greatest(highest_before, close) as highest_close,
-    least(lowest_before, close) as lowest_close
+    looking_back.symbol,
+    looking_back.session_date,
+    looking_back.bar_number,
+    looking_back.close,
+    looking_back.total_return_index,
+    looking_back.sma_50,
+    looking_back.sma_200,
+    greatest(looking_back.peak, known.peak) as peak,
+    looking_back.has_a_year,
+    looking_back.highest_before,
+    looking_back.lowest_before,
+    greatest(looking_back.highest_before, looking_back.close) as highest_close,
+    least(looking_back.lowest_before, looking_back.close) as lowest_close
 from looking_back
+left join known
+    on looking_back.symbol = known.symbol
+where {{ is_changed('looking_back') }}

@@ -1,3 +1,4 @@
+{{ config(materialized='incremental', incremental_strategy='changed_rows') }}
 -- Clean daily bars: the newest version of each, as delivered, as traded and as a total-return index.
 select
     bars.symbol,
@@ -17,7 +18,7 @@ select
     bars.sessions_since_previous,
     bars.source,
     bars.observed_at
-from {{ ref('int_bars') }} as bars
+from {{ only_changed(ref('int_bars')) }} as bars
 left join {{ ref('stg_suspect_bars') }} as suspects
     on
         bars.symbol = suspects.symbol

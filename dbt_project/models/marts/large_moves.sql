@@ -1,3 +1,4 @@
+{{ config(materialized='incremental', incremental_strategy='changed_rows') }}
 -- Every session that broke a move rule, with all its scores and how unusual its return was at the time.
 with moves as (
     select
@@ -5,7 +6,7 @@ with moves as (
         session_date,
         {{ joined_texts('rule_id') }} as rules_hit,
         max(case when bridges_gap then 1 else 0 end) = 1 as bridges_gap
-    from {{ ref('move_rule_hits') }}
+    from {{ only_changed(ref('move_rule_hits')) }} as hits
     group by symbol, session_date
 ),
 

@@ -1,3 +1,4 @@
+{{ config(materialized='incremental', incremental_strategy='changed_rows') }}
 -- What the bars did to the watched levels, to the extremes and to the round numbers, one row per event.
 {% set extremes = ['52w_high', '52w_low', 'all_time_high', 'all_time_low'] %}
 with line_events as (
@@ -80,8 +81,8 @@ extreme_events as (
             cast(null as integer) as role_side_after,
             false as is_away,
             last_away_{{ extreme }}_number as last_away_number
-        from {{ ref('int_extremes') }}
-        where is_new_{{ extreme }}
+        from {{ ref('int_extremes') }} as extremes
+        where is_new_{{ extreme }} and {{ is_changed('extremes') }}
         {%- if not loop.last %}
             union all
         {%- endif %}
@@ -117,8 +118,49 @@ events as (
         levels_crossed,
         levels_crossed_count,
         is_same_level
-    from {{ ref('int_round_numbers') }}
-    where is_crossed
+    from {{ ref('int_round_numbers') }} as numbers
+    where is_crossed and {{ is_changed('numbers') }}
+    {%- if is_incremental() %}
+        -- the last event before those that are built again: what a repetition would repeat
+        union all
+        select
+            last_events.level_id,
+            last_events.symbol,
+            last_events.kind,
+            'line' as edge,
+            last_events.session_date,
+            bars.bar_number,
+            'known' as event,
+            0 as heading,
+            cast(null as double) as level_price,
+            cast(null as double) as lower_price,
+            cast(null as double) as upper_price,
+            cast(null as integer) as role_side_before,
+            cast(null as integer) as role_side_after,
+            false as is_away,
+            cast(null as bigint) as last_away_number,
+            cast(null as {{ dbt.type_string() }}) as levels_crossed,
+            cast(null as integer) as levels_crossed_count,
+            true as is_same_level
+        from (
+            select
+                stored.level_id,
+                stored.symbol,
+                stored.kind,
+                max(stored.session_date) as session_date
+            from {{ this }} as stored
+            inner join {{ ref('int_changes') }} as changes
+                on
+                    stored.symbol = changes.symbol
+                    and stored.session_date < changes.changed_from
+            where stored.kind in ('extreme', 'round_number')
+            group by stored.level_id, stored.symbol, stored.kind
+        ) as last_events
+        inner join {{ ref('int_traded_bars') }} as bars
+            on
+                last_events.symbol = bars.symbol
+                and last_events.session_date = bars.session_date
+    {%- endif %}
 ),
 
 with_previous as (
@@ -215,3 +257,4 @@ inner join {{ ref('int_traded_bars') }} as bars
         and events.session_date = bars.session_date
 inner join {{ source('control', 'instruments') }} as instruments
     on events.symbol = instruments.symbol
+where {{ is_changed('events') }}

@@ -1,3 +1,4 @@
+{{ config(materialized='incremental', incremental_strategy='changed_rows') }}
 -- Every move rule that a session broke, each with its score: docs/decisions/0009-move-rules.md.
 -- Thresholds count as reached whatever the last digits of a float say.
 {% set scores_of_the_day = [
@@ -29,7 +30,7 @@ with scores as (
         volume_ratio_20,
         -- no gap at all: farther away than any window
         coalesce(returns_since_gap, 1000000) as returns_since_gap
-    from {{ ref('int_move_scores') }}
+    from {{ with_look_back(ref('int_move_scores'), 'near_from') }} as stored_scores
     window in_order as (
         partition by symbol
         order by session_date
@@ -86,7 +87,8 @@ inner join {{ ref('int_rule_members') }} as rules
         and candidates.measure = rules.measure
         and candidates.sessions = rules.sessions
 where
-    case
+    {{ is_changed('candidates') }}
+    and case
         when candidates.measure = 'percentile'
             then candidates.score >= rules.threshold or candidates.score <= 1 - rules.threshold
         -- a move of several sessions counts on the day that brings it to the threshold, not while it stays there

@@ -4,7 +4,7 @@ with placed as (
         *,
         (spread_21d - mean_before) / nullif(sd_before, 0) as z_252,
         case
-            when sign(spread_21d) <> sign(spread_5_before) then 'turned'
+            when sign(round(spread_21d, 12)) <> sign(round(spread_5_before, 12)) then 'turned'
             when abs(spread_21d) > abs(spread_5_before) then 'widening'
             when spread_21d is not null and spread_5_before is not null then 'narrowing'
         end as state

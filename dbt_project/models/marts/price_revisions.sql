@@ -1,3 +1,6 @@
+{{ config(
+    materialized='incremental', incremental_strategy='changed_rows', meta={'changed_from': 'revised_from'}
+) }}
 -- What the vendor changed after the first delivery, one row per changed field and change, and why.
 with fields as (
     {%- for field in ['open', 'high', 'low', 'close', 'adj_close', 'volume', 'dividend', 'split_ratio'] %}
@@ -27,7 +30,7 @@ with fields as (
             {%- endif %} as basis_factor,
             {{ 0.01 if field in ['volume', 'dividend'] else 'tolerance' }} as tolerance,
             source
-        from {{ ref('int_revised_bars') }}
+        from {{ with_look_back(ref('int_revised_bars'), 'revised_from') }} as revised
         where {{ field }} is distinct from old_{{ field }}
         {%- if not loop.last %}
             union all

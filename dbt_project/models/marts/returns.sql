@@ -1,3 +1,4 @@
+{{ config(materialized='incremental', incremental_strategy='changed_rows') }}
 -- Returns per session. The first return of an instrument is unknown, never 0.
 {% set horizons = [('1w', 'day', 7), ('1m', 'month', 1), ('3m', 'month', 3), ('6m', 'month', 6), ('1y', 'month', 12)] %}
 with bars as (
@@ -21,11 +22,15 @@ with bars as (
         {%- endfor %}
         {{ dbt.date_trunc('month', 'session_date') }} as month_start,
         {{ dbt.date_trunc('year', 'session_date') }} as year_start
-    from {{ ref('int_bars') }}
+    from {{ with_look_back(ref('int_bars')) }} as stored_bars
     window in_order as (
         partition by symbol
         order by session_date
     )
+),
+
+recent_bases as (
+    select * from {{ with_look_back(ref('int_horizon_bases'), by='base_date') }}
 ),
 
 month_ends as (
@@ -83,8 +88,9 @@ left join usable_bases as year_bases
         bars.symbol = year_bases.symbol
         and bars.year_start = year_bases.next_period
 {%- for name, part, count in horizons %}
-    left join {{ ref('int_horizon_bases') }} as base_{{ name }}
+    left join recent_bases as base_{{ name }}
         on
             bars.symbol = base_{{ name }}.symbol
             and bars.day_{{ name }} = base_{{ name }}.day
 {%- endfor %}
+where {{ is_changed('bars') }}

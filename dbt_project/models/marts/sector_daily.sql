@@ -1,4 +1,6 @@
+{{ config(materialized='incremental', incremental_strategy='all_rows') }}
 -- The listed companies of each metal and tier as a group; funds are left out, they hold these companies.
+{% set changes, changed_bars, sessions = ref('int_changes'), only_changed(ref('int_bars')), ref('stg_sessions') %}
 with companies as (
     select
         symbol,
@@ -20,6 +22,41 @@ members as (
     from companies
 ),
 
+{% if is_incremental() %}
+-- A bar is in the returns, averages and extremes of a year; a company that falls silent leaves after 30 days.
+affected as (
+    select distinct bars.session_date
+    from {{ changed_bars }} as bars
+    inner join (
+        select
+            changes.symbol,
+            changes.last_new,
+            max(changed.bar_number) as last_new_number
+        from {{ changes }} as changes
+        inner join {{ changed_bars }} as changed
+            on
+                changes.symbol = changed.symbol
+                and changes.last_new >= changed.session_date
+        group by changes.symbol, changes.last_new
+    ) as latest
+        on
+            bars.symbol = latest.symbol
+            and (
+                latest.last_new_number + 260 >= bars.bar_number
+                or {{ dbt.dateadd('day', 400, 'latest.last_new') }} >= bars.session_date
+            )
+),
+
+near_affected as (
+    select distinct sessions.session_date
+    from {{ sessions }} as sessions
+    inner join affected
+        on
+            affected.session_date >= sessions.session_date
+            and {{ dbt.dateadd('day', 35, 'sessions.session_date') }} >= affected.session_date
+),
+{% endif %}
+
 known_returns as (
     select
         companies.symbol,
@@ -27,6 +64,10 @@ known_returns as (
     from companies
     inner join {{ ref('returns') }} as returns
         on companies.symbol = returns.symbol
+    {%- if is_incremental() %}
+        inner join near_affected
+            on returns.session_date = near_affected.session_date
+    {%- endif %}
     where returns.return_1d is not null
 ),
 
@@ -90,12 +131,23 @@ grouped as (
         on
             returns.symbol = trend.symbol
             and returns.session_date = trend.session_date
+    {%- if is_incremental() %}
+        inner join affected
+            on returns.session_date = affected.session_date
+    {%- endif %}
     group by members.sector, returns.session_date
 ),
 
 known as (
     select
-        grouped.*,
+        grouped.sector,
+        grouped.session_date,
+        grouped.breadth_advancing,
+        grouped.breadth_above_sma_50,
+        grouped.breadth_above_sma_200,
+        grouped.new_highs_52w,
+        grouped.new_lows_52w,
+        grouped.members_with_return,
         case
             when grouped.members_with_return > 0 and grouped.members_with_return * 2 >= listed.listed_members
                 then grouped.mean_return
@@ -105,6 +157,21 @@ known as (
         on
             grouped.sector = listed.sector
             and grouped.session_date = listed.session_date
+    {%- if is_incremental() %}
+        union all
+        select
+            sector,
+            session_date,
+            breadth_advancing,
+            breadth_above_sma_50,
+            breadth_above_sma_200,
+            new_highs_52w,
+            new_lows_52w,
+            members as members_with_return,
+            equal_weight_return
+        from {{ this }}
+        where session_date not in (select affected.session_date from affected)
+    {%- endif %}
 )
 
 select

@@ -1,4 +1,9 @@
+{{ config(
+    materialized='incremental', incremental_strategy='changed_rows', meta={'changes': 'int_relative_changes'},
+    unique_key=['symbol', 'session_date']
+) }}
 -- Each instrument against its metal and against its sector fund.
+{% set changes, ranked_changes = ref('int_relative_changes'), ref('int_ranked_changes') %}
 {% set measures = [
     'beta_63', 'beta_252', 'alpha_63', 'alpha_252', 'r_squared_63', 'r_squared_252', 'correlation_63',
     'correlation_252', 'beta_up_252', 'beta_down_252', 'beta_252_without_largest', 'tracking_error_252',
@@ -14,6 +19,12 @@ with miners as (
     from {{ ref('returns') }} as returns
     inner join {{ source('control', 'instruments') }} as instruments
         on returns.symbol = instruments.symbol
+    {%- if is_incremental() %}
+        inner join {{ ranked_changes }} as ranked
+            on
+                instruments.metal = ranked.metal
+                and returns.session_date = ranked.session_date
+    {%- endif %}
     where instruments.tier in ('senior', 'junior', 'royalty')
 ),
 
@@ -53,8 +64,14 @@ select
     dimson.futures_symbol,
     dimson.same_day_beta_252 as futures_beta_252,
     dimson.dimson_beta_252 as futures_dimson_beta_252,
-    ranks.rank_1d,
-    ranks.rank_21d,
+    {%- if is_incremental() %}
+        -- of sessions on which nobody's returns have changed, the rank is what it was
+        case when ranks.symbol is null then stored.rank_1d else ranks.rank_1d end as rank_1d,
+        case when ranks.symbol is null then stored.rank_21d else ranks.rank_21d end as rank_21d,
+    {%- else %}
+        ranks.rank_1d,
+        ranks.rank_21d,
+    {%- endif %}
     {{ source_name() }} as source
 from {{ ref('returns') }} as returns
 inner join {{ source('control', 'instruments') }} as instruments
@@ -79,3 +96,20 @@ left join ranks
     on
         returns.symbol = ranks.symbol
         and returns.session_date = ranks.session_date
+{%- if is_incremental() %}
+    left join {{ this }} as stored
+        on
+            returns.symbol = stored.symbol
+            and returns.session_date = stored.session_date
+{%- endif %}
+{%- if is_incremental() %}
+where
+    {{ is_changed('returns', changes) }}
+    or exists (
+        select 1
+        from {{ ranked_changes }} as ranked
+        where
+            instruments.metal = ranked.metal
+            and returns.session_date = ranked.session_date
+    )
+{%- endif %}

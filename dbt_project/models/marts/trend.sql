@@ -1,21 +1,47 @@
+{{ config(materialized='incremental', incremental_strategy='changed_rows') }}
 -- Where each instrument stands against its own past: drawdown on total return, extremes and averages on closes.
-with peaks as (
+with known as (
+    {{ rows_before_changes({'peak_date': 'date', 'sessions_under_water': 'bigint'}) }}
+),
+
+looking_back as (
+    select * from {{ with_look_back(ref('int_trend'), 'near_from') }}
+),
+
+-- The peak before the rows that are built, if no row that is read here reaches it again.
+known_peaks as (
     select
-        *,
+        known.symbol,
+        known.peak_date,
+        looking_back.bar_number - known.sessions_under_water as peak_bar_number
+    from known
+    inner join looking_back
+        on
+            known.symbol = looking_back.symbol
+            and known.session_date = looking_back.session_date
+),
+
+peaks as (
+    select
+        looking_back.*,
+        known_peaks.peak_date as known_peak_date,
+        known_peaks.peak_bar_number as known_peak_bar_number,
         -- at a peak again means: but for the last digits, which depend on how the index was summed
-        total_return_index >= peak * (1 - 1e-12) as is_peak,
+        looking_back.total_return_index >= looking_back.peak * (1 - 1e-12) as is_peak,
         -- rounded: a close on its average is neither above nor below
-        round(close / sma_200, 12) as close_to_sma_200,
-        round(sma_50 / sma_200, 12) as sma_50_to_200
-    from {{ ref('int_trend') }}
+        round(looking_back.close / looking_back.sma_200, 12) as close_to_sma_200,
+        round(looking_back.sma_50 / looking_back.sma_200, 12) as sma_50_to_200
+    from looking_back
+    left join known_peaks
+        on looking_back.symbol = known_peaks.symbol
 ),
 
 placed as (
     select
         *,
         case when is_peak then 0 else total_return_index / peak - 1 end as drawdown,
-        max(case when is_peak then session_date end) over so_far as peak_date,
-        max(case when is_peak then bar_number end) over so_far as peak_bar_number,
+        coalesce(max(case when is_peak then session_date end) over so_far, known_peak_date) as peak_date,
+        coalesce(max(case when is_peak then bar_number end) over so_far, known_peak_bar_number) as peak_bar_number,
         case
             when close_to_sma_200 > 1.01 and sma_50_to_200 > 1.01 then 'up'
             when close_to_sma_200 < 0.99 and sma_50_to_200 < 0.99 then 'down'
@@ -61,3 +87,4 @@ select
     end as verdict,
     {{ source_name() }} as source
 from placed
+where {{ is_changed('placed') }}

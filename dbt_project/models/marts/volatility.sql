@@ -1,14 +1,30 @@
+{{ config(materialized='incremental', incremental_strategy='changed_rows') }}
 -- How much each instrument has been moving, annualised, and how unusual that is.
-with measured as (
+with ranked as (
+    select
+        symbol,
+        session_date,
+        percentile_252,
+        volatility_ratio_21_252,
+        volatility_ratio_21_252 >= 1.5 and percentile_252 >= 0.95 as is_volatility_spike
+    from {{ with_look_back(ref('int_volatility_rank'), 'near_from') }} as ranks
+),
+
+spikes as (
     select
         *,
-        volatility_ratio_21_252 >= 1.5 and percentile_252 >= 0.95 as is_volatility_spike
-    from {{ ref('int_volatility_rank') }}
+        {{ first_of_run('is_volatility_spike', 'earlier') }} as spike_began
+    from ranked
+    window earlier as (
+        partition by symbol
+        order by session_date
+        rows between 5 preceding and 1 preceding
+    )
 )
 
 select
-    measured.symbol,
-    measured.session_date,
+    spikes.symbol,
+    spikes.session_date,
     {%- for n in [21, 63, 252] %}
         measured.close_to_close_{{ n }},
     {%- endfor %}
@@ -18,19 +34,19 @@ select
             measured.{{ estimator }}_{{ n }},
         {%- endfor %}
     {%- endfor %}
-    measured.percentile_252 as volatility_percentile_252,
+    spikes.percentile_252 as volatility_percentile_252,
     measured.volatility_of_volatility_63,
-    measured.volatility_ratio_21_252,
-    measured.is_volatility_spike,
-    {{ first_of_run('measured.is_volatility_spike', 'earlier') }} as spike_began,
+    spikes.volatility_ratio_21_252,
+    spikes.is_volatility_spike,
+    spikes.spike_began,
     {{ source_name() }} as source
-from measured
+from spikes
+left join {{ ref('int_range_volatility') }} as measured
+    on
+        spikes.symbol = measured.symbol
+        and spikes.session_date = measured.session_date
 left join {{ ref('int_ewma') }} as ewma
     on
-        measured.symbol = ewma.symbol
-        and measured.session_date = ewma.session_date
-window earlier as (
-    partition by measured.symbol
-    order by measured.session_date
-    rows between 5 preceding and 1 preceding
-)
+        spikes.symbol = ewma.symbol
+        and spikes.session_date = ewma.session_date
+where {{ is_changed('spikes') }}

@@ -1,5 +1,38 @@
--- The newest version of each bar, with its session's place among those on which its exchange expects a bar.
-with newest as (
+{{ config(
+    materialized='incremental', incremental_strategy='delete+insert', unique_key=['symbol', 'session_date']
+) }}
+-- The newest version of each bar, with its session's place among those on which its exchange expects a bar. An
+-- incremental build adds what was observed since the last one, under the next build number.
+with
+{% if is_incremental() %}
+    -- later versions of a symbol are always observed later, whatever the clock says
+    built as (
+        select
+            symbol,
+            max(observed_at) as latest
+        from {{ this }}
+        group by symbol
+    ),
+
+    versions as (
+        select
+            bars.*,
+            row_number() over (
+                partition by bars.symbol, bars.session_date
+                order by bars.observed_at desc, bars.batch_id desc
+            ) as versions_back
+        from {{ source('raw', 'bars') }} as bars
+        left join built
+            on bars.symbol = built.symbol
+        where built.symbol is null or bars.observed_at > built.latest
+    ),
+{% else %}
+    versions as (
+        select * from {{ ref('stg_bar_versions') }}
+    ),
+{% endif %}
+
+newest as (
     select
         symbol,
         session_date,
@@ -15,7 +48,7 @@ with newest as (
         source,
         observed_at,
         batch_id
-    from {{ ref('stg_bar_versions') }}
+    from versions
     where versions_back = 1
 )
 
@@ -36,7 +69,16 @@ select
     newest.batch_id,
     instruments.tick_size,
     instruments.asset_class,
-    sessions.session_number
+    sessions.session_number,
+    {%- if is_incremental() %}
+        (select max(build_number) + 1 from {{ this }}) as build_number,
+        stored.symbol is not null or again.symbol is not null as is_revision,
+        newest.split_ratio is distinct from coalesce(stored.split_ratio, 1) as is_split_changed
+    {%- else %}
+        0 as build_number,
+        false as is_revision,
+        false as is_split_changed
+    {%- endif %}
 from newest
 inner join {{ source('control', 'instruments') }} as instruments
     on newest.symbol = instruments.symbol
@@ -44,3 +86,14 @@ inner join {{ ref('stg_sessions') }} as sessions
     on
         instruments.calendar = sessions.calendar
         and newest.session_date = sessions.session_date
+{%- if is_incremental() %}
+    left join {{ this }} as stored
+        on
+            newest.symbol = stored.symbol
+            and newest.session_date = stored.session_date
+    left join versions as again
+        on
+            newest.symbol = again.symbol
+            and newest.session_date = again.session_date
+            and again.versions_back = 2
+{%- endif %}

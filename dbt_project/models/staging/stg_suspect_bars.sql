@@ -1,3 +1,4 @@
+{{ config(materialized='incremental', incremental_strategy='changed_rows') }}
 -- Delivered bars that something speaks against, each with the first rule that it breaks; a withheld one is in no table
 -- of prices. What every rule means and why its bound stands where it does: docs/data-quality.md.
 {% set unit_factor, neighbours = 50, 5 %}
@@ -10,7 +11,11 @@
 {% set range_factor = 2 %}
 {% set volume_sessions, volume_factor, volume_range_factor = 20, 7, 2 %}
 
-with around as (
+with delivered as (
+    select * from {{ with_look_back(ref('stg_delivered_bars'), 'near_from') }}
+),
+
+around as (
     select
         symbol,
         session_date,
@@ -19,7 +24,7 @@ with around as (
         lag(close, {{ k }}) over in_order as before_{{ k }},
         lead(close, {{ k }}) over in_order as after_{{ k }}{{ ',' if not loop.last }}
     {%- endfor %}
-    from {{ ref('stg_delivered_bars') }}
+    from delivered
     window in_order as (
         partition by symbol
         order by session_date
@@ -80,7 +85,7 @@ paces as (
             greatest(coalesce(bars.high, bars.close), lag(bars.close) over in_order)
             - least(coalesce(bars.low, bars.close), lag(bars.close) over in_order)
         ) / lag(bars.close) over in_order as range_share
-    from {{ ref('stg_delivered_bars') }} as bars
+    from delivered as bars
     left join withheld
         on
             bars.symbol = withheld.symbol
@@ -103,7 +108,7 @@ compared as (
         avg(volume) over last_sessions as usual_volume,
         avg(range_share) over last_sessions as usual_range,
         count(volume) over last_sessions as volumes,
-        {{ rounding_unit('adj_close') }} as adj_close_unit
+        {{ rounding_unit('adj_close', 'up_to_now') }} as adj_close_unit
     from paces
     window
         in_order as (
@@ -114,6 +119,11 @@ compared as (
             partition by symbol
             order by session_date
             rows between {{ volume_sessions }} preceding and 1 preceding
+        ),
+        up_to_now as (
+            partition by symbol
+            order by session_date
+            rows between {{ volume_sessions }} preceding and current row
         )
 ),
 
@@ -186,7 +196,7 @@ select
     rule,
     is_withheld
 from judged
-where rule is not null
+where rule is not null and {{ is_changed('judged') }}
 union all
 select
     symbol,
@@ -194,3 +204,4 @@ select
     'unit_error' as rule,
     true as is_withheld
 from withheld
+where {{ is_changed('withheld') }}

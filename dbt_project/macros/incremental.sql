@@ -1,0 +1,146 @@
+{# Incremental builds: only what new bars can change is built again. The table int_changes says it: of each symbol that
+   has something new, the first session whose rows are replaced (`changed_from`) and from where on bars are read to look
+   back from there, a year and more (`read_from`) or some weeks (`near_from`). A whole build reads and keeps everything.
+   docs/decisions/0019-incremental-models.md #}
+
+{# The rows of a relation that a model has to read. #}
+{% macro with_look_back(relation, since='read_from', by='session_date') -%}
+    {%- set changes = ref('int_changes') -%}
+    {%- if is_incremental() -%}
+        (
+            select stored.*
+            from {{ relation }} as stored
+            inner join {{ changes }} as changes
+                on stored.symbol = changes.symbol and stored.{{ by }} >= changes.{{ since }}
+        )
+    {%- else -%}
+        {{ relation }}
+    {%- endif -%}
+{%- endmacro %}
+
+{# The rows of a relation that are replaced. #}
+{% macro only_changed(relation) -%}
+    {{ with_look_back(relation, 'changed_from') }}
+{%- endmacro %}
+
+{# The condition of the same; `rows` is the name that the query gives to the relation. #}
+{% macro is_changed(rows, changes=none) -%}
+    {%- set changed = changes or ref('int_changes') -%}
+    {%- if is_incremental() -%}
+        exists (
+            select 1
+            from {{ changed }} as changed_rows
+            where {{ rows }}.symbol = changed_rows.symbol and {{ rows }}.session_date >= changed_rows.changed_from
+        )
+    {%- else -%}
+        true
+    {%- endif -%}
+{%- endmacro %}
+
+{# What has been running since the first bar, as the model itself stored it with the last row before the changed ones: one
+   row per symbol with its session and these columns. Symbols that are read from their first bar on have none.
+   `columns` are names with their types. #}
+{% macro rows_before_changes(columns) -%}
+    {%- set changes = ref('int_changes') -%}
+    {%- if is_incremental() -%}
+        select
+            stored.symbol,
+            stored.session_date
+            {%- for name in columns %},
+            stored.{{ name }}
+            {%- endfor %}
+        from {{ this }} as stored
+        inner join (
+            select
+                earlier.symbol,
+                max(earlier.session_date) as session_date
+            from {{ this }} as earlier
+            inner join {{ changes }} as changes
+                on
+                    earlier.symbol = changes.symbol
+                    and earlier.session_date >= changes.near_from
+                    and earlier.session_date < changes.changed_from
+            group by earlier.symbol
+        ) as latest
+            on stored.symbol = latest.symbol and stored.session_date = latest.session_date
+    {%- else -%}
+        select
+            symbol,
+            changed_from as session_date
+            {%- for name, type in columns.items() %},
+            cast(null as {{ type }}) as {{ name }}
+            {%- endfor %}
+        from {{ changes }}
+        where false
+    {%- endif -%}
+{%- endmacro %}
+
+{# Incremental strategy: the rows since `changed_from` go, those that were built take their place. A model's meta may name
+   another table of changes, another column of theirs, another date of its own rows, and that rows with the keys of those
+   that were built go too. #}
+{% macro get_incremental_changed_rows_sql(arguments) -%}
+    {%- set meta = config.get('meta') or {} -%}
+    {%- set target, built = arguments['target_relation'], arguments['temp_relation'] -%}
+    {%- set changes = target.incorporate(path={'identifier': meta.get('changes', 'int_changes')}) -%}
+    {%- set columns = arguments['dest_columns'] | map(attribute='quoted') | join(', ') -%}
+    delete from {{ target }} as stored
+    using {{ changes }} as changes
+    where
+        stored.symbol = changes.symbol
+        and stored.{{ meta.get('changed_by', 'session_date') }} >= changes.{{ meta.get('changed_from', 'changed_from') }};
+    {%- if arguments['unique_key'] %}
+        delete from {{ target }} as stored
+        using {{ built }} as built
+        where
+            {%- for key in arguments['unique_key'] %}
+            stored.{{ key }} = built.{{ key }}{{ ' and' if not loop.last }}
+            {%- endfor %};
+    {%- endif %}
+    insert into {{ target }} ({{ columns }})
+    select {{ columns }} from {{ built }}
+{%- endmacro %}
+
+{# Incremental strategy: all rows go. For small tables that are made from what is stored of them. #}
+{% macro get_incremental_all_rows_sql(arguments) -%}
+    {%- set columns = arguments['dest_columns'] | map(attribute='quoted') | join(', ') -%}
+    delete from {{ arguments['target_relation'] }};
+    insert into {{ arguments['target_relation'] }} ({{ columns }})
+    select {{ columns }} from {{ arguments['temp_relation'] }}
+{%- endmacro %}
+
+{# The instruments that are compared with a benchmark, each with the first session from which bars are read. Where the pairs
+   of a year have too many holes, that is the first of all. #}
+{% macro series_to_compare(bases, pairs) -%}
+    {%- set benchmarks, changes = ref('int_benchmarks'), ref('int_relative_changes') -%}
+    {%- set wanted = "'" ~ bases | join("', '") ~ "'" -%}
+    {%- set beginning = "cast('0001-01-01' as date)" -%}
+    {%- if is_incremental() -%}
+        select
+            benchmarks.symbol,
+            benchmarks.basis,
+            benchmarks.benchmark_symbol,
+            case when count(stored.session_date) >= {{ pairs }} then changes.read_from else {{ beginning }} end
+                as read_from
+        from {{ benchmarks }} as benchmarks
+        inner join {{ changes }} as changes
+            on benchmarks.symbol = changes.symbol
+        left join {{ this }} as stored
+            on
+                changes.symbol = stored.symbol
+                {%- if bases | length > 1 %}
+                and benchmarks.basis = stored.basis
+                {%- endif %}
+                and changes.read_from <= stored.session_date
+                and changes.changed_from > stored.session_date
+        where benchmarks.basis in ({{ wanted }})
+        group by benchmarks.symbol, benchmarks.basis, benchmarks.benchmark_symbol, changes.read_from
+    {%- else -%}
+        select
+            symbol,
+            basis,
+            benchmark_symbol,
+            {{ beginning }} as read_from
+        from {{ benchmarks }}
+        where basis in ({{ wanted }})
+    {%- endif -%}
+{%- endmacro %}

@@ -1,0 +1,76 @@
+{{ config(materialized='incremental', incremental_strategy='all_rows') }}
+-- What the bars of the last build can change, one row per symbol: every row since the fifth bar before the first new or
+-- revised one, because a later bar decides whether the five before it are withheld. A split changes all prices as
+-- traded, and a symbol without enough bars to look back to is built from its first one. Empty after a whole build.
+{% set always = "cast('0001-01-01' as date)" %}
+with delivered as (
+    select
+        symbol,
+        session_date,
+        build_number,
+        is_revision,
+        is_split_changed
+    from {{ ref('stg_delivered_bars') }}
+),
+
+new_bars as (
+    select
+        symbol,
+        min(session_date) as first_new,
+        max(session_date) as last_new,
+        max(case when is_revision then 1 else 0 end) = 1 as is_revised,
+        max(case when is_split_changed then 1 else 0 end) = 1 as is_rebased
+    from delivered
+    where
+        build_number = (select max(numbers.build_number) from delivered as numbers)
+        and build_number > 0
+    group by symbol
+),
+
+before as (
+    select
+        new_bars.symbol,
+        delivered.session_date,
+        row_number() over (
+            partition by new_bars.symbol
+            order by delivered.session_date desc
+        ) as bars_back
+    from new_bars
+    inner join delivered
+        on
+            new_bars.symbol = delivered.symbol
+            and new_bars.first_new > delivered.session_date
+            and delivered.session_date >= {{ dbt.dateadd('day', -440, 'new_bars.first_new') }}
+),
+
+looking_back as (
+    select
+        symbol,
+        max(bars_back) as bars_before,
+        min(session_date) as a_year_back,
+        max(case when bars_back = 70 then session_date end) as some_weeks_back,
+        max(case when bars_back = 5 then session_date end) as five_bars_back
+    from before
+    group by symbol
+)
+
+select
+    new_bars.symbol,
+    case
+        when looking_back.some_weeks_back is not null and not new_bars.is_rebased then looking_back.five_bars_back
+        else {{ always }}
+    end as changed_from,
+    case
+        when looking_back.some_weeks_back is not null and not new_bars.is_rebased then looking_back.some_weeks_back
+        else {{ always }}
+    end as near_from,
+    -- 252 returns and what is made from returns of returns; some of these bars may be withheld
+    case
+        when looking_back.bars_before >= 285 and not new_bars.is_rebased then looking_back.a_year_back
+        else {{ always }}
+    end as read_from,
+    case when new_bars.is_revised then {{ always }} end as revised_from,
+    new_bars.last_new
+from new_bars
+left join looking_back
+    on new_bars.symbol = looking_back.symbol

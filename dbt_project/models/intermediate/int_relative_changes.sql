@@ -1,0 +1,23 @@
+{{ config(materialized='incremental', incremental_strategy='all_rows') }}
+-- What new bars can change in the comparison of an instrument with its metal, its sector fund and its metal's future: a
+-- bar of either side changes it. One row per symbol.
+with sides as (
+    select
+        symbol,
+        benchmark_symbol as side
+    from {{ ref('int_benchmarks') }}
+    union all
+    select
+        symbol,
+        symbol as side
+    from {{ ref('int_benchmarks') }}
+)
+
+select
+    sides.symbol,
+    min(changes.changed_from) as changed_from,
+    min(changes.read_from) as read_from
+from sides
+inner join {{ ref('int_changes') }} as changes
+    on sides.side = changes.symbol
+group by sides.symbol

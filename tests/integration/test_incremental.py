@@ -1,0 +1,213 @@
+"""After every kind of news, an incremental build holds what a whole one does, in every table, cell by cell."""
+
+import datetime as dt
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from benchmarks.simulated_market import NOW, write_market
+from orchestration.assets.models import mart_grains
+from orchestration.rebuild_report import differences
+from orchestration.settings import DBT_PROJECT_DIR, Settings
+from orchestration.storage.compare import compare
+from orchestration.storage.control import SCHEMAS
+from orchestration.storage.lake import BARS, Lake
+from orchestration.storage.warehouse import rows
+from tests.models_sql import CompiledModels
+
+pytestmark = pytest.mark.integration
+
+INSTRUMENTS, YEARS = 40, 3
+# What an incremental build notes of its own way.
+OWN_NOTES = ("build_number", "is_revision", "is_split_changed")
+PRICES = ["open", "high", "low", "close", "adj_close", "dividend"]
+PER_BAR = (
+    "stg_delivered_bars",
+    "stg_suspect_bars",
+    "int_bars",
+    "int_range_volatility",
+    "int_volatility_rank",
+    "int_ewma",
+    "int_trend",
+    "int_dimson",
+    "int_traded_bars",
+    "int_extremes",
+    "int_round_numbers",
+    "int_move_scores",
+    "int_move_history",
+)
+GRAINS = {
+    **dict.fromkeys(PER_BAR, ("symbol", "session_date")),
+    "int_relative": ("symbol", "basis", "session_date"),
+    "int_horizon_bases": ("symbol", "day"),
+    "int_revised_bars": ("symbol", "session_date", "changed_at"),
+}
+Bars = pd.DataFrame
+
+
+class Home:
+    """A home into whose lake news arrive, built incrementally, beside what a whole build of the same lake holds.
+
+    Args:
+        folder: an empty one.
+        models: the SQL of a whole build.
+    """
+
+    def __init__(self, folder: Path, models: CompiledModels) -> None:
+        self.folder, self.models = folder, models
+        source = Settings(home=folder / "source", source="sample")
+        write_market(source, INSTRUMENTS, YEARS)
+        self.market = Lake(source.lake_dir).newest_bars().to_pandas()
+        self.days = sorted(self.market["session_date"].unique())
+        self.instruments = pq.read_table(source.control_dir / "instruments.parquet").to_pandas()
+        self.symbols = list(self.instruments["symbol"])
+        self.settings = Settings(home=folder / "home", source="sample")
+        self.settings.root.mkdir(parents=True)
+        source.control_dir.rename(self.settings.control_dir)
+        self.lake = Lake(self.settings.lake_dir)
+        self.lake.prepare()
+        self.lake.append("fetches", Lake(source.lake_dir).read("fetches"), "first", 0)
+        self.deliveries = 0
+
+    def watch(self, instruments: pd.DataFrame) -> None:
+        """Replace the table of instruments."""
+        table = pa.Table.from_pandas(instruments, schema=SCHEMAS["instruments"], preserve_index=False)
+        pq.write_table(table, self.settings.control_dir / "instruments.parquet")
+
+    def of(self, *days: dt.date) -> Bars:
+        """What the market holds of some sessions."""
+        return self.market[self.market["session_date"].isin(days)].copy()
+
+    def deliver(self, *bars: Bars) -> None:
+        """These bars arrive, one batch."""
+        self.deliveries += 1
+        moment = NOW.replace(tzinfo=None) + dt.timedelta(days=self.deliveries)
+        arrived = pd.concat(bars).assign(observed_at=moment, batch_id=f"{self.deliveries:04d}")
+        table = pa.Table.from_pandas(arrived, schema=BARS, preserve_index=False)
+        self.lake.append("bars", table, f"{self.deliveries:04d}", 0)
+
+    def build(self) -> None:
+        """Run dbt as a refresh does that need not build everything."""
+        target = self.folder / "target"
+        subprocess.run(
+            [
+                *(Path(sys.executable).parent / "dbt", "--quiet", "run"),
+                *("--project-dir", DBT_PROJECT_DIR, "--profiles-dir", DBT_PROJECT_DIR),
+                *("--target-path", target, "--log-path", target),
+            ],
+            env={**os.environ, **self.settings.dbt_environment()},
+            check=True,
+        )
+
+    def changes(self) -> dict[str, tuple[dt.date, dt.date]]:
+        """From which session on rows of each symbol were replaced, and bars were read."""
+        found = rows(self.settings.warehouse_path, "select symbol, changed_from, read_from from int_changes")
+        return {row["symbol"]: (row["changed_from"], row["read_from"]) for row in found}
+
+    def check(self, what: str) -> None:
+        """Build, and compare every table with a whole build's."""
+        self.build()
+        whole = self.folder / "whole.duckdb"
+        whole.unlink(missing_ok=True)
+        self.models.build(self.settings.root, whole)
+        compared = compare(self.settings.warehouse_path, whole, mart_grains() | GRAINS, ignored=OWN_NOTES)
+        wrong = [line for table in compared for line in differences(table)]
+        assert not wrong, (what, wrong)
+        assert sum(table.cells for table in compared) > 1_000_000
+
+
+ALWAYS = dt.date(1, 1, 1)
+
+
+def test_incremental_equals_whole(tmp_path: Path) -> None:
+    home = Home(tmp_path, CompiledModels(tmp_path / "compiled", source="sample"))
+    market, days, symbols = home.market, home.days, home.symbols
+    newcomer, corrected, split, gone = symbols[-1], symbols[5], symbols[8], symbols[1]
+    known = market["symbol"] != newcomer
+    home.watch(home.instruments[home.instruments["symbol"] != newcomer])
+    home.deliver(market[(market["session_date"] < days[-11]) & known])
+    home.build()
+    assert home.changes() == {}
+
+    home.deliver(home.of(days[-11])[known])
+    home.check("one new session")
+    assert set(home.changes()) == set(symbols) - {newcomer}
+    assert {since for since, _ in home.changes().values()} == {days[-16]}
+    assert all(days[-330] < back < days[-290] for _, back in home.changes().values())
+
+    home.check("nothing new")
+
+    home.deliver(home.of(*days[-10:-8])[known])
+    home.check("two new sessions")
+
+    bar = home.of(days[300])
+    home.deliver(bar[bar["symbol"] == corrected].assign(close=lambda b: b["low"]))
+    home.check("one corrected bar long ago")
+    assert home.changes() == {corrected: (days[295], ALWAYS)}
+
+    late = home.of(days[-9])[known].iloc[:7].assign(close=lambda b: b["low"])
+    home.deliver(late, home.of(days[-8])[known])
+    home.check("the last bar of some instruments is revised, and a new session")
+
+    home.watch(home.instruments)
+    home.deliver(market[(market["session_date"] < days[-7]) & ~known])
+    home.check("a new instrument with its whole history")
+    assert home.changes() == {newcomer: (ALWAYS, ALWAYS)}
+
+    in_cents = home.of(days[-7])
+    of_one = in_cents["symbol"] == symbols[3]
+    in_cents.loc[of_one, "close"] *= 100
+    in_cents.loc[of_one, ["open", "high", "low"]] = None
+    in_cents.loc[of_one, "bar_quality"] = "range_rejected"
+    home.deliver(in_cents)
+    home.check("a bar in another unit, which is withheld")
+    withheld = rows(home.settings.warehouse_path, "select symbol from stg_suspect_bars where is_withheld")
+    assert withheld == [{"symbol": symbols[3]}]
+
+    home.deliver(home.of(*days[-6:-4]))
+    home.check("two more sessions")
+
+    before = market["symbol"] == split
+    market.loc[before, PRICES] /= 2
+    market.loc[before & (market["session_date"] == days[-4]), "split_ratio"] = 2.0
+    rebased = market[before & (market["session_date"] <= days[-4])]
+    home.deliver(rebased, home.of(days[-4])[lambda b: b["symbol"] != split])
+    home.check("a split")
+    assert home.changes()[split] == (ALWAYS, ALWAYS)
+
+    first = market[(market["symbol"] == symbols[10]) & (market["session_date"] <= days[2])]
+    home.deliver(home.of(days[-3])[lambda b: b["symbol"] != gone], first.assign(close=first["low"]))
+    home.check("a session that one lacks, and the first bars of another are revised")
+    assert gone not in home.changes()
+
+    filled = home.of(days[-3])[lambda b: b["symbol"] == gone]
+    benchmark = home.of(*days[-400:-398])[lambda b: b["symbol"] == "SLV"]
+    home.deliver(filled, benchmark.assign(close=benchmark["high"]), home.of(days[-2]))
+    home.check("a hole is filled, a benchmark corrected, and a new session")
+
+    home.deliver(home.of(days[-1]))
+    home.check("the last session")
+
+
+def test_a_clock_that_was_set_back_hides_nothing(tmp_path: Path) -> None:
+    home = Home(tmp_path, CompiledModels(tmp_path / "compiled", source="sample"))
+    symbols = home.symbols[:2]
+    ours = home.market["symbol"].isin(symbols)
+    home.watch(home.instruments[home.instruments["symbol"].isin(symbols)])
+    last = home.market["session_date"] == home.days[-1]
+    home.deliver(home.market[ours & ~last & (home.market["symbol"] == symbols[0])])
+    home.build()
+    # The lake stamps each symbol's versions in order, and each symbol for itself.
+    home.deliveries -= 30
+    home.deliver(home.market[ours & ~last & (home.market["symbol"] == symbols[1])])
+    home.build()
+    bars = rows(
+        home.settings.warehouse_path, "select symbol, count(*) as bars from int_bars group by symbol order by 1"
+    )
+    assert {row["symbol"]: row["bars"] for row in bars} == dict.fromkeys(symbols, len(home.days) - 1)

@@ -1,0 +1,131 @@
+"""A build may be incremental only if nothing but bars, instruments and sessions has been added."""
+
+import datetime as dt
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from orchestration.storage.control import SCHEMAS, store_control
+from orchestration.storage.premises import premises, why_whole, write_premises
+
+
+class Home:
+    """Control tables, a dbt project and the record of a build that has come to its end."""
+
+    def __init__(self, folder: Path) -> None:
+        self.control, self.project, self.record = folder / "control", folder / "project", folder / "premises.json"
+        self.rows = {
+            "instruments": [self.instrument("AAA"), self.instrument("BBB")],
+            "price_levels": [{"level_id": "aaa_100", "symbol": "AAA", "lower": 100.0, "upper": 100.0}],
+            "move_rules": [{"rule_id": "large", "scope": "all", "measure": "return_1d", "sessions": 1}],
+            "pairs": [],
+            "published_claims": [],
+            "sessions": [self.session(day) for day in (5, 6, 7)],
+        }
+        for name, text in (
+            ("dbt_project.yml", "name: x"),
+            ("models/a.sql", "select 1"),
+            ("macros/m.sql", "{# #}"),
+            ("models/a.yml", "models: []"),
+        ):
+            (self.project / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.project / name).write_text(text)
+        self.store()
+        self.built()
+
+    @staticmethod
+    def instrument(symbol: str, tick_size: float = 0.01) -> dict[str, object]:
+        return {"symbol": symbol, "asset_class": "stock", "calendar": "XNYS", "tick_size": tick_size}
+
+    @staticmethod
+    def session(day: int, calendar: str = "XNYS", bar_expected: bool = True) -> dict[str, object]:
+        return {"calendar": calendar, "session_date": dt.date(2026, 1, day), "bar_expected": bar_expected}
+
+    def store(self) -> None:
+        tables = {name: pa.Table.from_pylist(rows, schema=SCHEMAS[name]) for name, rows in self.rows.items()}
+        store_control(self.control, tables)
+
+    def built(self) -> None:
+        write_premises(self.record, premises(self.control, self.project))
+
+    def why_whole(self) -> str:
+        self.store()
+        return why_whole(self.record, self.control, self.project)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+def test_nothing_has_changed(home: Home) -> None:
+    assert home.why_whole() == ""
+
+
+def test_instruments_sessions_pairs_and_claims_may_be_added(home: Home) -> None:
+    home.rows["instruments"].insert(0, home.instrument("CCC"))
+    home.rows["sessions"] += [home.session(8), home.session(8, "XTSE")]
+    home.rows["pairs"].append({"pair_id": "a_b", "long_symbol": "AAA", "short_symbol": "BBB"})
+    home.rows["published_claims"].append({"claim_id": "said", "symbol": "AAA", "measure": "close"})
+    assert home.why_whole() == ""
+    home.built()
+    home.rows["sessions"].append(home.session(9))
+    assert home.why_whole() == ""
+
+
+@pytest.mark.parametrize("record", [None, "", "{", "{}", "[]", '{"sessions": 1}', '{"sessions": {}, "engine": "x"}'])
+def test_without_a_record_that_says_all(home: Home, record: str | None) -> None:
+    home.record.unlink() if record is None else home.record.write_text(record)
+    assert home.why_whole() == "no build has come to its end since the last whole one"
+
+
+def test_another_engine(home: Home) -> None:
+    said = json.loads(home.record.read_text())
+    home.record.write_text(json.dumps({**said, "engine": "duckdb 1.0.0"}))
+    assert home.why_whole() == "the last build was one of duckdb 1.0.0"
+
+
+@pytest.mark.parametrize("name", ["dbt_project.yml", "models/a.sql", "macros/m.sql", "models/b.sql"])
+def test_other_models(home: Home, name: str) -> None:
+    (home.project / name).write_text("something else")
+    assert home.why_whole() == "the models have changed"
+
+
+def test_a_description_is_no_model(home: Home) -> None:
+    (home.project / "models" / "a.yml").write_text("models: [{name: a, description: better}]")
+    assert home.why_whole() == ""
+
+
+def test_another_level(home: Home) -> None:
+    home.rows["price_levels"][0]["upper"] = 101.0
+    assert home.why_whole() == "price_levels.csv has changed"
+
+
+def test_another_rule(home: Home) -> None:
+    home.rows["move_rules"] = []
+    assert home.why_whole() == "move_rules.csv has changed"
+
+
+def test_an_instrument_that_is_another_or_gone(home: Home) -> None:
+    home.rows["instruments"][1] = home.instrument("BBB", tick_size=0.005)
+    assert home.why_whole() == "BBB is watched otherwise than before, or no more"
+    del home.rows["instruments"][1]
+    assert home.why_whole() == "BBB is watched otherwise than before, or no more"
+
+
+@pytest.mark.parametrize(
+    "sessions",
+    [
+        [Home.session(4), Home.session(5), Home.session(6), Home.session(7)],
+        [Home.session(5), Home.session(7), Home.session(8)],
+        [Home.session(5), Home.session(6, bar_expected=False), Home.session(7)],
+        [Home.session(5), Home.session(6)],
+        [Home.session(5, "XTSE")],
+    ],
+    ids=["earlier", "one less", "no bar expected", "shorter", "none"],
+)
+def test_another_past(home: Home, sessions: list[dict[str, object]]) -> None:
+    home.rows["sessions"] = sessions
+    assert home.why_whole() == "the calendar of past sessions has changed"
