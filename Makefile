@@ -78,8 +78,9 @@ docs: $(MANIFEST) ## build the documentation of the models into dbt_project/targ
 bench: $(MANIFEST) ## everyday waiting times, as ratios measured side by side
 	@$(BIN)/python -m benchmarks.everyday
 
-bench-large: $(MANIFEST) ## half a million SIMULATED bars through the models, beside Polars and pandas; minutes
+bench-large: $(MANIFEST) ## half a million SIMULATED bars through the models, beside Polars and pandas, and little news; minutes
 	@$(BIN)/python -m benchmarks.large
+	@$(BIN)/python -m benchmarks.increments
 
 bench-lake: $(MANIFEST) ## the lake at scale, against plain PyArrow; minutes
 	@$(BIN)/python -m benchmarks.lake

@@ -4,14 +4,15 @@
    docs/decisions/0019-incremental-models.md #}
 
 {# The rows of a relation that a model has to read. #}
-{% macro with_look_back(relation, since='read_from', by='session_date') -%}
-    {%- set changes = ref('int_changes') -%}
+{% macro with_look_back(relation, since='read_from', by='session_date', changes=none) -%}
+    {%- set changes = changes or ref('int_changes') -%}
     {%- if is_incremental() -%}
         (
             select stored.*
             from {{ relation }} as stored
             inner join {{ changes }} as changes
                 on stored.symbol = changes.symbol and stored.{{ by }} >= changes.{{ since }}
+            where stored.{{ by }} >= {{ earliest(changes, since) }}
         )
     {%- else -%}
         {{ relation }}
@@ -19,18 +20,28 @@
 {%- endmacro %}
 
 {# The rows of a relation that are replaced. #}
-{% macro only_changed(relation) -%}
-    {{ with_look_back(relation, 'changed_from') }}
+{% macro only_changed(relation, changes=none) -%}
+    {{ with_look_back(relation, 'changed_from', changes=changes) }}
 {%- endmacro %}
 
-{# The condition of the same; `rows` is the name that the query gives to the relation. #}
-{% macro is_changed(rows, changes=none) -%}
+{# The first session of all symbols in a column of a table of changes, as a constant: a join on sessions skips nothing of
+   what is stored, a comparison with a constant does. #}
+{% macro earliest(changes, since) -%}
+    {%- if execute -%}
+        cast('{{ run_query('select min(' ~ since ~ ') from ' ~ changes).columns[0].values()[0] or '9999-12-31' }}' as date)
+    {%- endif -%}
+{%- endmacro %}
+
+{# The condition of the same; `rows` is the name that the query gives to the relation, `symbols` that of the one which has
+   the symbol, if that is another. #}
+{% macro is_changed(rows, changes=none, symbols=none) -%}
     {%- set changed = changes or ref('int_changes') -%}
     {%- if is_incremental() -%}
-        exists (
+        {{ rows }}.session_date >= {{ earliest(changed, 'changed_from') }}
+        and exists (
             select 1
             from {{ changed }} as changed_rows
-            where {{ rows }}.symbol = changed_rows.symbol and {{ rows }}.session_date >= changed_rows.changed_from
+            where {{ symbols or rows }}.symbol = changed_rows.symbol and {{ rows }}.session_date >= changed_rows.changed_from
         )
     {%- else -%}
         true
@@ -39,8 +50,8 @@
 
 {# What has been running since the first bar, as the model itself stored it with the last row before the changed ones: one
    row per symbol with its session and these columns. Symbols that are read from their first bar on have none.
-   `columns` are names with their types. #}
-{% macro rows_before_changes(columns) -%}
+   `columns` are names with their types; the row is the last one for which the condition holds. #}
+{% macro rows_before_changes(columns, condition='true') -%}
     {%- set changes = ref('int_changes') -%}
     {%- if is_incremental() -%}
         select
@@ -60,6 +71,7 @@
                     earlier.symbol = changes.symbol
                     and earlier.session_date >= changes.near_from
                     and earlier.session_date < changes.changed_from
+            where {{ condition }}
             group by earlier.symbol
         ) as latest
             on stored.symbol = latest.symbol and stored.session_date = latest.session_date
@@ -142,5 +154,48 @@
             {{ beginning }} as read_from
         from {{ benchmarks }}
         where basis in ({{ wanted }})
+    {%- endif -%}
+{%- endmacro %}
+
+{# The rows of a relation of the symbols that a query names, if they are few: as constants, with which all else is skipped.
+   Only for queries on seeds and tables of changes, which are small. #}
+{% macro of_symbols(relation, query) -%}
+    {%- if execute -%}
+        {%- set symbols = run_query(query).columns[0].values() -%}
+        (
+            select *
+            from {{ relation }}
+            {%- if not symbols %}
+            where false
+            {%- elif symbols | length <= 1000 %}
+            where symbol in ('{{ symbols | map('replace', "'", "''") | join("', '") }}')
+            {%- else %}
+            where symbol in ({{ query }})
+            {%- endif %}
+        )
+    {%- else -%}
+        {{ relation }}
+    {%- endif -%}
+{%- endmacro %}
+
+{# The versions of bars of symbols of which a bar has more than one; in an incremental build of those of which a later
+   version has come. #}
+{% macro of_revised_symbols(versions) -%}
+    {%- set changes, watched = ref('int_changes'), source('control', 'instruments') -%}
+    {%- if is_incremental() -%}
+        {{ of_symbols(versions, 'select symbol from ' ~ changes ~ ' where revised_from is not null') }}
+    {%- else -%}
+        (
+            select *
+            from {{ versions }}
+            where symbol in (
+                select bars.symbol
+                from {{ versions }} as bars
+                inner join {{ watched }} as watched
+                    on bars.symbol = watched.symbol
+                group by bars.symbol
+                having count(*) > count(distinct bars.session_date)
+            )
+        )
     {%- endif -%}
 {%- endmacro %}

@@ -170,3 +170,18 @@
 {% macro products_around_means(x, y, products, n) -%}
     ({{ products }} - {{ x }} * {{ y }} / {{ n }})
 {%- endmacro %}
+
+{# A value that is carried on row by row of a window: v becomes share * v + weight * x, one x after the other. #}
+{% macro carried_on(first, x, window, share, weight) -%}
+    {{ adapter.dispatch('carried_on', 'orewatch')(first, x, window, share, weight) }}
+{%- endmacro %}
+
+{% macro default__carried_on(first, x, window, share, weight) -%}
+    list_reduce(
+        list_prepend({{ first }}, list({{ x }}) over {{ window }}), lambda v, x: {{ share }} * v + {{ weight }} * x
+    )
+{%- endmacro %}
+
+{% macro spark__carried_on(first, x, window, share, weight) -%}
+    aggregate(collect_list({{ x }}) over {{ window }}, {{ first }}, (v, x) -> {{ share }} * v + {{ weight }} * x)
+{%- endmacro %}

@@ -1,111 +1,125 @@
 {{ config(materialized='incremental', incremental_strategy='changed_rows') }}
 -- RiskMetrics (1996): s2(t) = 0.94 s2(t-1) + 0.06 x(t-1)^2 on log returns, seeded with the mean of the first 21 squared
--- returns, so that the value at t is known before t. The recursion is unrolled in blocks of 1,000 returns: a weight of
--- 0.94^1000 is nothing, and the powers stay far from overflow.
+-- returns, so that the value at t is known before t. The recursion goes in blocks of 64 returns: within a block the
+-- weighted sum is made of shorter ones, from block to block the value is carried on. So each value comes of the same
+-- operations wherever a build begins.
+{% set block = 64 %}
 with known as (
-    {{ rows_before_changes({'variance': 'double'}) }}
-),
-
-bars as (
-    select * from {{ with_look_back(ref('int_bars'), 'near_from') }}
+    {{ rows_before_changes({'step': 'bigint', 'variance': 'double'}, 'step % ' ~ block ~ ' = 0') }}
 ),
 
 squares as (
     select
         symbol,
         session_date,
-        power(ln(1 + total_return), 2) as squared_return,
-        -- 0 for the first return
-        bar_number - 2 as position
-    from bars
+        -- 0 for the 22nd return: those before are the seed
+        bar_number - 23 as step,
+        power(ln(1 + total_return), 2) as squared_return
+    from {{ with_look_back(ref('int_bars'), 'near_from') }} as bars
     where bar_number >= 2
 ),
 
-seeds as (
-    select
-        symbol,
-        {{ ordered_mean('squared_return', 'session_date') }} as seed
-    from squares
-    where position < 21
-    group by symbol
-    having count(*) = 21
-),
-
--- The recursion starts after the seed: its first step is at the 22nd return. Or it goes on from where it was.
 starts as (
     select
         symbol,
-        seed,
-        21 as position
-    from seeds
-    where symbol not in (select known.symbol from known)
+        0 as step,
+        {{ ordered_mean('squared_return', 'session_date') }} as variance
+    from squares
+    where step < 0
+    group by symbol
+    having count(*) = 21
     union all
     select
-        known.symbol,
-        known.variance as seed,
-        bars.bar_number - 2 as position
+        symbol,
+        step,
+        variance
     from known
-    inner join bars
-        on
-            known.symbol = bars.symbol
-            and known.session_date = bars.session_date
 ),
 
-weighted as (
+since_start as (
     select
         squares.symbol,
         squares.session_date,
-        squares.position - starts.position as step,
-        cast(floor((squares.position - starts.position) / 1000.0) as bigint) as block,
-        0.06 * squares.squared_return * power(0.94, -cast((squares.position - starts.position) % 1000 as double))
-            as weighted_square,
-        starts.seed
+        squares.step,
+        (squares.step - starts.step) % {{ block }} as position,
+        cast(floor((squares.step - starts.step) / {{ block }}.0) as bigint) as block,
+        squares.squared_return as sum_1
     from squares
     inner join starts
         on
             squares.symbol = starts.symbol
-            and squares.position >= starts.position
+            and squares.step >= starts.step
 ),
 
-within_blocks as (
+-- The weighted sum from the beginning of the block up to the row.
+weighted as (
+    {%- set doubled = namespace(
+        sql=numbered_rows('since_start', 'symbol, session_date, step, position, block, sum_1', ['symbol'])
+    ) %}
+    {%- for n in [1, 2, 4, 8, 16, 32] %}
+        {%- set doubled.sql %}
+            (
+                select
+                    symbol,
+                    session_date,
+                    step,
+                    position,
+                    block,
+                    place,
+                    case
+                        when position >= {{ n }}
+                            then sum_{{ n }} + power(0.94, {{ n }}) * {{ place_ago('sum_' ~ n, n, ['symbol']) }}
+                        else sum_{{ n }}
+                    end as sum_{{ 2 * n }}
+                from {{ doubled.sql }} as sums_{{ n }}
+            )
+        {%- endset %}
+    {%- endfor %}
     select
         symbol,
         session_date,
         step,
+        position,
         block,
-        seed,
-        weighted_square,
-        coalesce(sum(weighted_square) over (
-            partition by symbol, block
-            order by session_date
-            rows between unbounded preceding and 1 preceding
-        ), 0) as sum_before
-    from weighted
+        sum_{{ block }} as weighted_sum,
+        {{ rows_ago('sum_' ~ block, 1, ['symbol']) }} as weighted_sum_before
+    from {{ doubled.sql }} as sums
 ),
 
--- The window's sum up to the last row: a sum over the group would be added up in any order.
-blocks as (
+block_starts as (
     select
         symbol,
-        block,
-        sum_before + weighted_square as block_sum
-    from within_blocks
-    qualify row_number() over (partition by symbol, block order by session_date desc) = 1
+        0 as block,
+        variance
+    from starts
+    union all
+    select
+        weighted.symbol,
+        weighted.block + 1 as block,
+        {{ carried_on('starts.variance', 'weighted.weighted_sum', 'so_far', 'power(0.94, ' ~ block ~ ')', '0.06') }}
+            as variance
+    from weighted
+    inner join starts
+        on weighted.symbol = starts.symbol
+    where weighted.position = {{ block - 1 }}
+    window so_far as (
+        partition by weighted.symbol
+        order by weighted.block
+        rows between unbounded preceding and current row
+    )
 )
 
 select
-    within_blocks.symbol,
-    within_blocks.session_date,
-    power(0.94, cast(within_blocks.step % 1000 as double) - 1) * (
-        within_blocks.sum_before
-        + 0.94 * case
-            when within_blocks.block = 0 then within_blocks.seed
-            else power(0.94, 999) * blocks.block_sum
-        end
-    ) as variance
-from within_blocks
-left join blocks
+    weighted.symbol,
+    weighted.session_date,
+    weighted.step,
+    case
+        when weighted.position = 0 then block_starts.variance
+        else power(0.94, weighted.position) * block_starts.variance + 0.06 * weighted.weighted_sum_before
+    end as variance
+from weighted
+inner join block_starts
     on
-        within_blocks.symbol = blocks.symbol
-        and within_blocks.block = blocks.block + 1
-where {{ is_changed('within_blocks') }}
+        weighted.symbol = block_starts.symbol
+        and weighted.block = block_starts.block
+where {{ is_changed('weighted') }}

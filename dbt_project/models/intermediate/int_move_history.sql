@@ -4,7 +4,14 @@
 -- No move is joined with its whole history: the rank is a rank over the growing frame, and the latest return as large
 -- is looked for in the latest block of bars that holds one.
 {% set block_length = 64 %}
-with daily_returns as (
+with broken as (
+    select distinct
+        symbol,
+        session_date
+    from {{ only_changed(ref('move_rule_hits')) }} as hits
+),
+
+daily_returns as (
     select
         symbol,
         session_date,
@@ -16,14 +23,7 @@ with daily_returns as (
         round(total_return, 12) < 0 as is_fall,
         sessions_since_previous > 1 as spans_gap
     from {{ ref('int_bars') }}
-    where total_return is not null
-),
-
-broken as (
-    select distinct
-        symbol,
-        session_date
-    from {{ only_changed(ref('move_rule_hits')) }} as hits
+    where total_return is not null and symbol in (select broken.symbol from broken)
 ),
 
 moves as (

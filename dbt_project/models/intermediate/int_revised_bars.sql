@@ -15,10 +15,10 @@ with versions as (
         {%- endfor %}
         row_number() over in_order as version,
         min(observed_at) over (partition by symbol, session_date) as first_observed_at
-    from {{ with_look_back(ref('stg_bar_versions'), 'revised_from') }} as bars
+    from {{ of_revised_symbols(source('raw', 'bars')) }} as bars
     window in_order as (
         partition by symbol, session_date
-        order by versions_back desc
+        order by observed_at, batch_id
     )
 ),
 

@@ -4,6 +4,21 @@ with claims as (
     select * from {{ source('control', 'published_claims') }}
 ),
 
+claimed_symbols as (
+    select symbol from claims
+    union
+    select argument as symbol from claims
+),
+
+-- Of few instruments: without this, whole tables may be joined with each other before the claims are.
+{% for name in ['daily_bars', 'returns', 'int_bars', 'volatility', 'trend', 'sector_relative'] %}
+    claimed_{{ name }} as (
+        select *
+        from {{ ref(name) }}
+        where symbol in (select claimed_symbols.symbol from claimed_symbols)
+    ),
+{% endfor %}
+
 days as (
     select
         claims.claim_id,
@@ -21,31 +36,31 @@ days as (
         volatility.is_volatility_spike,
         trend.trend_state
     from claims
-    inner join {{ ref('daily_bars') }} as bars
+    inner join claimed_daily_bars as bars
         on
             claims.symbol = bars.symbol
             and claims.session_date = bars.session_date
-    inner join {{ ref('returns') }} as returns
+    inner join claimed_returns as returns
         on
             claims.symbol = returns.symbol
             and claims.session_date = returns.session_date
-    inner join {{ ref('int_bars') }} as previous
+    inner join claimed_int_bars as previous
         on
             claims.symbol = previous.symbol
             and claims.session_date = previous.session_date
-    inner join {{ ref('volatility') }} as volatility
+    inner join claimed_volatility as volatility
         on
             claims.symbol = volatility.symbol
             and claims.session_date = volatility.session_date
-    inner join {{ ref('trend') }} as trend
+    inner join claimed_trend as trend
         on
             claims.symbol = trend.symbol
             and claims.session_date = trend.session_date
-    left join {{ ref('sector_relative') }} as relative
+    left join claimed_sector_relative as relative
         on
             claims.symbol = relative.symbol
             and claims.session_date = relative.session_date
-    left join {{ ref('sector_relative') }} as other
+    left join claimed_sector_relative as other
         on
             claims.argument = other.symbol
             and claims.session_date = other.session_date
@@ -58,12 +73,12 @@ falls as (
         cast(count(case when earlier.return_1d <= today.return_1d then 1 end) as double) as rank_of_fall,
         min(earlier.session_date) as first_date
     from claims
-    inner join {{ ref('returns') }} as today
+    inner join claimed_returns as today
         on
             claims.symbol = today.symbol
             and claims.session_date = today.session_date
             and today.return_1d is not null
-    inner join {{ ref('returns') }} as earlier
+    inner join claimed_returns as earlier
         on
             claims.symbol = earlier.symbol
             and claims.session_date >= earlier.session_date

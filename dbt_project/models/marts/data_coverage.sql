@@ -9,35 +9,68 @@ with stored as (
     group by symbol
 ),
 
-expected as (
+-- From where on bars are expected: few days, of which many instruments share one.
+beginnings as (
     select
         instruments.symbol,
-        sessions.session_date,
-        bars.symbol is null as is_missing,
-        sessions.session_date > coalesce(stored.last_session, instruments.active_from) as is_after_last
+        instruments.calendar,
+        coalesce(instruments.active_from, stored.first_session) as begins_on,
+        coalesce(stored.last_session, instruments.active_from) as ends_on
     from {{ source('control', 'instruments') }} as instruments
     left join stored
         on instruments.symbol = stored.symbol
+),
+
+days as (
+    select
+        calendar,
+        begins_on as day
+    from beginnings
+    union
+    select
+        calendar,
+        ends_on as day
+    from beginnings
+),
+
+days_counted as (
+    select
+        days.calendar,
+        days.day,
+        count(case when sessions.session_date >= days.day then 1 end) as since,
+        count(case when sessions.session_date > days.day then 1 end) as afterwards
+    from days
     inner join {{ ref('stg_sessions') }} as sessions
         on
-            instruments.calendar = sessions.calendar
+            days.calendar = sessions.calendar
             and sessions.bar_expected
-            and sessions.session_date >= coalesce(instruments.active_from, stored.first_session)
-    left join {{ ref('stg_bars') }} as bars
-        on
-            instruments.symbol = bars.symbol
-            and sessions.session_date = bars.session_date
+    where days.day is not null
+    group by days.calendar, days.day
 ),
 
 counted as (
     select
+        beginnings.symbol,
+        since_beginning.since as expected_sessions,
+        since_end.afterwards as staleness_sessions
+    from beginnings
+    left join days_counted as since_beginning
+        on
+            beginnings.calendar = since_beginning.calendar
+            and beginnings.begins_on = since_beginning.day
+    left join days_counted as since_end
+        on
+            beginnings.calendar = since_end.calendar
+            and beginnings.ends_on = since_end.day
+),
+
+missing as (
+    select
         symbol,
-        count(*) as expected_sessions,
-        count(case when is_missing and not coalesce(is_after_last, true) then 1 end) as missing_sessions,
-        min(case when is_missing and not coalesce(is_after_last, true) then session_date end) as first_missing,
-        max(case when is_missing and not coalesce(is_after_last, true) then session_date end) as last_missing,
-        count(case when is_after_last then 1 end) as staleness_sessions
-    from expected
+        count(*) as missing_sessions,
+        min(session_date) as first_missing,
+        max(session_date) as last_missing
+    from {{ ref('int_missing_sessions') }}
     group by symbol
 ),
 
@@ -56,9 +89,9 @@ select
     stored.last_session,
     coalesce(counted.expected_sessions, 0) as expected_sessions,
     coalesce(stored.stored_sessions, 0) as stored_sessions,
-    coalesce(counted.missing_sessions, 0) as missing_sessions,
-    counted.first_missing,
-    counted.last_missing,
+    coalesce(missing.missing_sessions, 0) as missing_sessions,
+    missing.first_missing,
+    missing.last_missing,
     counted.staleness_sessions,
     last_fetches.last_fetch_status,
     last_fetches.last_fetch_at,
@@ -68,5 +101,7 @@ left join stored
     on instruments.symbol = stored.symbol
 left join counted
     on instruments.symbol = counted.symbol
+left join missing
+    on instruments.symbol = missing.symbol
 left join last_fetches
     on instruments.symbol = last_fetches.symbol

@@ -1,12 +1,20 @@
 -- Where each level stands at the latest session of its instrument.
 {% set extremes = ['52w_high', '52w_low', 'all_time_high', 'all_time_low'] %}
-with latest_bars as (
-    select *
+with latest_numbers as (
+    select
+        symbol,
+        max(bar_number) as bar_number
     from {{ ref('int_traded_bars') }}
-    qualify row_number() over (
-            partition by symbol
-            order by bar_number desc
-        ) = 1
+    group by symbol
+),
+
+latest_bars as (
+    select bars.*
+    from {{ ref('int_traded_bars') }} as bars
+    inner join latest_numbers
+        on
+            bars.symbol = latest_numbers.symbol
+            and bars.bar_number = latest_numbers.bar_number
 ),
 
 latest_extremes as (
@@ -114,17 +122,26 @@ standings as (
     from round_numbers
 ),
 
-last_events as (
+last_sessions as (
     select
         level_id,
-        session_date,
-        event,
-        direction
+        max(session_date) as session_date
     from {{ ref('level_events') }}
-    qualify row_number() over (
-            partition by level_id
-            order by session_date desc, event_order asc
-        ) = 1
+    group by level_id
+),
+
+last_events as (
+    select
+        events.level_id,
+        events.session_date,
+        events.event,
+        events.direction
+    from {{ ref('level_events') }} as events
+    inner join last_sessions
+        on
+            events.level_id = last_sessions.level_id
+            and events.session_date = last_sessions.session_date
+    where events.event_order = 1
 ),
 
 measured as (

@@ -1,9 +1,26 @@
+{{ config(materialized='incremental', incremental_strategy='all_rows') }}
 -- The latest session of each instrument in one row: what a market note reports.
-with latest as (
+{% set changes, relative_changes = ref('int_changes'), ref('int_relative_changes') %}
+{% set instruments = source('control', 'instruments') %}
+-- What has changed since then is all that can differ from what is stored.
+{% set is_recent = (
+    'session_date >= least(' ~ earliest(changes, 'changed_from') ~ ', ' ~ earliest(relative_changes, 'changed_from') ~ ')'
+    if is_incremental() else 'true'
+) %}
+with
+{% for name in ['daily_bars', 'returns', 'trend', 'volatility', 'sector_relative', 'large_moves'] %}
+    recent_{{ name }} as (
+        select *
+        from {{ ref(name) }}
+        where {{ is_recent }}
+    ),
+{% endfor %}
+
+latest as (
     select
         symbol,
         max(session_date) as session_date
-    from {{ ref('daily_bars') }}
+    from recent_daily_bars
     group by symbol
 )
 
@@ -24,29 +41,37 @@ select
     moves.largest_since,
     {{ source_name() }} as source
 from latest
-inner join {{ source('control', 'instruments') }} as instruments
+inner join {{ instruments }} as instruments
     on latest.symbol = instruments.symbol
-inner join {{ ref('daily_bars') }} as bars
+inner join recent_daily_bars as bars
     on
         latest.symbol = bars.symbol
         and latest.session_date = bars.session_date
-inner join {{ ref('returns') }} as returns
+inner join recent_returns as returns
     on
         latest.symbol = returns.symbol
         and latest.session_date = returns.session_date
-inner join {{ ref('trend') }} as trend
+inner join recent_trend as trend
     on
         latest.symbol = trend.symbol
         and latest.session_date = trend.session_date
-inner join {{ ref('volatility') }} as volatility
+inner join recent_volatility as volatility
     on
         latest.symbol = volatility.symbol
         and latest.session_date = volatility.session_date
-left join {{ ref('sector_relative') }} as relative
+left join recent_sector_relative as relative
     on
         latest.symbol = relative.symbol
         and latest.session_date = relative.session_date
-left join {{ ref('large_moves') }} as moves
+left join recent_large_moves as moves
     on
         latest.symbol = moves.symbol
         and latest.session_date = moves.session_date
+{%- if is_incremental() %}
+    union all
+    select *
+    from {{ this }}
+    where
+        symbol not in (select latest.symbol from latest)
+        and symbol in (select instruments.symbol from {{ instruments }} as instruments)
+{%- endif %}

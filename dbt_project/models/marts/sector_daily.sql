@@ -1,7 +1,19 @@
 {{ config(materialized='incremental', incremental_strategy='all_rows') }}
 -- The listed companies of each metal and tier as a group; funds are left out, they hold these companies.
+{% set is_near = (
+    'session_date >= ' ~ earliest(ref('int_changes'), 'changed_from') ~ ' - interval 40 day' if is_incremental() else 'true'
+) %}
 {% set changes, changed_bars, sessions = ref('int_changes'), only_changed(ref('int_bars')), ref('stg_sessions') %}
-with companies as (
+with
+{% for name, relation in [('returns', ref('returns')), ('bars', ref('daily_bars')), ('trend', ref('trend'))] %}
+    recent_{{ name }} as (
+        select *
+        from {{ relation }}
+        where {{ is_near }}
+    ),
+{% endfor %}
+
+companies as (
     select
         symbol,
         metal,
@@ -62,7 +74,7 @@ known_returns as (
         companies.symbol,
         returns.session_date
     from companies
-    inner join {{ ref('returns') }} as returns
+    inner join recent_returns as returns
         on companies.symbol = returns.symbol
     {%- if is_incremental() %}
         inner join near_affected
@@ -121,13 +133,13 @@ grouped as (
         case when count(trend.is_52w_high) > 0 then count(case when trend.is_52w_high then 1 end) end as new_highs_52w,
         case when count(trend.is_52w_low) > 0 then count(case when trend.is_52w_low then 1 end) end as new_lows_52w
     from members
-    inner join {{ ref('returns') }} as returns
+    inner join recent_returns as returns
         on members.symbol = returns.symbol
-    inner join {{ ref('daily_bars') }} as bars
+    inner join recent_bars as bars
         on
             returns.symbol = bars.symbol
             and returns.session_date = bars.session_date
-    inner join {{ ref('trend') }} as trend
+    inner join recent_trend as trend
         on
             returns.symbol = trend.symbol
             and returns.session_date = trend.session_date

@@ -9,6 +9,11 @@
     'correlation_252', 'beta_up_252', 'beta_down_252', 'beta_252_without_largest', 'tracking_error_252',
     'information_ratio_252'
 ] %}
+-- No row before these is wanted; see the macro `earliest`.
+{% set is_recent = (
+    'session_date >= least(' ~ earliest(changes, 'changed_from') ~ ', ' ~ earliest(ranked_changes, 'session_date') ~ ')'
+    if is_incremental() else 'true'
+) %}
 with miners as (
     select
         returns.symbol,
@@ -16,7 +21,7 @@ with miners as (
         instruments.metal,
         returns.return_1d,
         returns.return_21d
-    from {{ ref('returns') }} as returns
+    from (select * from {{ ref('returns') }} where {{ is_recent }}) as returns
     inner join {{ source('control', 'instruments') }} as instruments
         on returns.symbol = instruments.symbol
     {%- if is_incremental() %}
@@ -26,6 +31,31 @@ with miners as (
                 and returns.session_date = ranked.session_date
     {%- endif %}
     where instruments.tier in ('senior', 'junior', 'royalty')
+),
+
+-- Rows of instruments with news, and of all whose rank has moved.
+wanted as (
+    {%- if is_incremental() %}
+        select
+            returns.symbol,
+            returns.session_date
+        from {{ only_changed(ref('returns'), changes) }} as returns
+        union
+        select
+            symbol,
+            session_date
+        from miners
+    {%- else %}
+        select
+            symbol,
+            session_date
+        from {{ ref('returns') }}
+    {%- endif %}
+),
+
+recent as (
+    select * from {{ ref('int_relative') }}
+    where {{ is_recent }}
 ),
 
 -- Rounded: what differs in the last digits only is a tie.
@@ -73,22 +103,22 @@ select
         ranks.rank_21d,
     {%- endif %}
     {{ source_name() }} as source
-from {{ ref('returns') }} as returns
+from wanted as returns
 inner join {{ source('control', 'instruments') }} as instruments
     on
         returns.symbol = instruments.symbol
         and (instruments.metal_symbol is not null or instruments.sector_symbol is not null)
-left join {{ ref('int_relative') }} as metal
+left join recent as metal
     on
         returns.symbol = metal.symbol
         and returns.session_date = metal.session_date
         and metal.basis = 'metal'
-left join {{ ref('int_relative') }} as sector
+left join recent as sector
     on
         returns.symbol = sector.symbol
         and returns.session_date = sector.session_date
         and sector.basis = 'sector'
-left join {{ ref('int_dimson') }} as dimson
+left join (select * from {{ ref('int_dimson') }} where {{ is_recent }}) as dimson
     on
         returns.symbol = dimson.symbol
         and returns.session_date = dimson.session_date
@@ -97,19 +127,8 @@ left join ranks
         returns.symbol = ranks.symbol
         and returns.session_date = ranks.session_date
 {%- if is_incremental() %}
-    left join {{ this }} as stored
+    left join (select * from {{ this }} where {{ is_recent }}) as stored
         on
             returns.symbol = stored.symbol
             and returns.session_date = stored.session_date
-{%- endif %}
-{%- if is_incremental() %}
-where
-    {{ is_changed('returns', changes) }}
-    or exists (
-        select 1
-        from {{ ranked_changes }} as ranked
-        where
-            instruments.metal = ranked.metal
-            and returns.session_date = ranked.session_date
-    )
 {%- endif %}
