@@ -3,15 +3,21 @@
    back from there, a year and more (`read_from`) or some weeks (`near_from`). A whole build reads and keeps everything.
    docs/decisions/0019-incremental-models.md #}
 
+{# A table that only an incremental build reads. dbt has to see the reference whenever it reads the models, while a whole
+   build, and a unit test, does without the table. #}
+{% macro incremental_ref(name) -%}
+    {{ return(ref(name) if is_incremental() or not execute else none) }}
+{%- endmacro %}
+
 {# The rows of a relation that a model has to read. #}
 {% macro with_look_back(relation, since='read_from', by='session_date', changes=none) -%}
-    {%- set changes = changes or ref('int_changes') -%}
+    {%- set changes = changes or incremental_ref('int_changes') -%}
     {%- if is_incremental() -%}
         (
             select stored.*
             from {{ relation }} as stored
-            inner join {{ changes }} as changes
-                on stored.symbol = changes.symbol and stored.{{ by }} >= changes.{{ since }}
+            inner join {{ changes }} as changed_symbols
+                on stored.symbol = changed_symbols.symbol and stored.{{ by }} >= changed_symbols.{{ since }}
             where stored.{{ by }} >= {{ earliest(changes, since) }}
         )
     {%- else -%}
@@ -27,15 +33,14 @@
 {# The first session of all symbols in a column of a table of changes, as a constant: a join on sessions skips nothing of
    what is stored, a comparison with a constant does. #}
 {% macro earliest(changes, since) -%}
-    {%- if execute -%}
-        cast('{{ run_query('select min(' ~ since ~ ') from ' ~ changes).columns[0].values()[0] or '9999-12-31' }}' as date)
-    {%- endif -%}
+    {%- set first = run_query('select min(' ~ since ~ ') from ' ~ changes).columns[0].values()[0] if execute else none -%}
+    cast('{{ first or '9999-12-31' }}' as date)
 {%- endmacro %}
 
 {# The condition of the same; `rows` is the name that the query gives to the relation, `symbols` that of the one which has
    the symbol, if that is another. #}
 {% macro is_changed(rows, changes=none, symbols=none) -%}
-    {%- set changed = changes or ref('int_changes') -%}
+    {%- set changed = changes or incremental_ref('int_changes') -%}
     {%- if is_incremental() -%}
         {{ rows }}.session_date >= {{ earliest(changed, 'changed_from') }}
         and exists (
@@ -52,7 +57,7 @@
    row per symbol with its session and these columns. Symbols that are read from their first bar on have none.
    `columns` are names with their types; the row is the last one for which the condition holds. #}
 {% macro rows_before_changes(columns, condition='true') -%}
-    {%- set changes = ref('int_changes') -%}
+    {%- set changes = incremental_ref('int_changes') -%}
     {%- if is_incremental() -%}
         select
             stored.symbol,
@@ -77,12 +82,11 @@
             on stored.symbol = latest.symbol and stored.session_date = latest.session_date
     {%- else -%}
         select
-            symbol,
-            changed_from as session_date
+            cast(null as {{ dbt.type_string() }}) as symbol,
+            cast(null as date) as session_date
             {%- for name, type in columns.items() %},
             cast(null as {{ type }}) as {{ name }}
             {%- endfor %}
-        from {{ changes }}
         where false
     {%- endif -%}
 {%- endmacro %}
@@ -123,7 +127,7 @@
 {# The instruments that are compared with a benchmark, each with the first session from which bars are read. Where the pairs
    of a year have too many holes, that is the first of all. #}
 {% macro series_to_compare(bases, pairs) -%}
-    {%- set benchmarks, changes = ref('int_benchmarks'), ref('int_relative_changes') -%}
+    {%- set benchmarks, changes = ref('int_benchmarks'), incremental_ref('int_relative_changes') -%}
     {%- set wanted = "'" ~ bases | join("', '") ~ "'" -%}
     {%- set beginning = "cast('0001-01-01' as date)" -%}
     {%- if is_incremental() -%}
@@ -181,7 +185,7 @@
 {# The versions of bars of symbols of which a bar has more than one; in an incremental build of those of which a later
    version has come. #}
 {% macro of_revised_symbols(versions) -%}
-    {%- set changes, watched = ref('int_changes'), source('control', 'instruments') -%}
+    {%- set changes, watched = incremental_ref('int_changes'), source('control', 'instruments') -%}
     {%- if is_incremental() -%}
         {{ of_symbols(versions, 'select symbol from ' ~ changes ~ ' where revised_from is not null') }}
     {%- else -%}

@@ -127,4 +127,4 @@ select
     ((a11 + a12 + a13) * c1 + (a12 + a22 + a23) * c2 + (a13 + a23 + a33) * c3)
     / nullif(s11 * a11 + s12 * a12 + s13 * a13, 0) as dimson_beta_252
 from cofactors
-where {{ is_changed('cofactors', ref('int_relative_changes')) }}
+where {{ is_changed('cofactors', incremental_ref('int_relative_changes')) }}

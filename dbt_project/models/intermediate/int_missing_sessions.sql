@@ -21,7 +21,7 @@ expected as (
             instruments.calendar = sessions.calendar
             and sessions.bar_expected
             and sessions.session_date >= coalesce(instruments.active_from, stored.first_session)
-            and sessions.session_date < stored.last_session
+            and stored.last_session > sessions.session_date
     where {{ is_changed('sessions', symbols='instruments') }}
 )
 

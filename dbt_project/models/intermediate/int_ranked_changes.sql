@@ -1,26 +1,34 @@
 {{ config(materialized='incremental', incremental_strategy='all_rows') }}
--- Sessions of which the ranks of all instruments of a metal are built again, because the returns of one have changed: one
--- bar is in the returns of 21 later ones.
-with returns_end as (
+-- Sessions of which the ranks of all instruments of a metal are built again, because the returns of one have changed:
+-- one bar is in the returns of 21 later ones.
+with changed as (
     select
-        changes.symbol,
-        max(bars.bar_number) + 22 as bar_number
-    from {{ ref('int_changes') }} as changes
-    inner join {{ only_changed(ref('int_bars')) }} as bars
-        on
-            changes.symbol = bars.symbol
-            and changes.last_new >= bars.session_date
-    group by changes.symbol
+        bars.symbol,
+        bars.session_date,
+        bars.bar_number,
+        changes.last_new
+    from {{ only_changed(ref('int_bars')) }} as bars
+    inner join {{ ref('int_changes') }} as changes
+        on bars.symbol = changes.symbol
+),
+
+last_returns as (
+    select
+        symbol,
+        max(bar_number) + 22 as bar_number
+    from changed
+    where session_date <= last_new
+    group by symbol
 )
 
 select distinct
     instruments.metal,
-    bars.session_date
-from {{ only_changed(ref('int_bars')) }} as bars
-inner join returns_end
+    changed.session_date
+from changed
+inner join last_returns
     on
-        bars.symbol = returns_end.symbol
-        and bars.bar_number <= returns_end.bar_number
+        changed.symbol = last_returns.symbol
+        and changed.bar_number <= last_returns.bar_number
 inner join {{ source('control', 'instruments') }} as instruments
-    on bars.symbol = instruments.symbol
+    on changed.symbol = instruments.symbol
 where instruments.metal is not null

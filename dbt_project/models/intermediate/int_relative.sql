@@ -131,4 +131,4 @@ select
     (exp(log_growth_r_sum_252) - exp(log_growth_b_sum_252)) / nullif(sd_excess_252 * sqrt(252.0), 0)
         as information_ratio_252
 from moments
-where {{ is_changed('moments', ref('int_relative_changes')) }}
+where {{ is_changed('moments', incremental_ref('int_relative_changes')) }}

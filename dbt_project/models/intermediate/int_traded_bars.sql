@@ -51,7 +51,13 @@ carried as (
     select
         averages.*,
         coalesce(known.session_position, 0)
-        + sum(case when known.session_date >= averages.session_date then 0 else coalesce(averages.sessions_since_previous, 1) end) over so_far as session_position,
+        + sum(
+            case
+                -- counted already
+                when known.session_date >= averages.session_date then 0
+                else coalesce(averages.sessions_since_previous, 1)
+            end
+        ) over so_far as session_position,
         {{ last_known('average_range') }} over so_far as latest_average_range,
         {{ last_known('averaged_from') }} over so_far as latest_averaged_from
     from averages

@@ -1,6 +1,6 @@
 {{ config(materialized='incremental', incremental_strategy='all_rows') }}
 -- The latest session of each instrument in one row: what a market note reports.
-{% set changes, relative_changes = ref('int_changes'), ref('int_relative_changes') %}
+{% set changes, relative_changes = incremental_ref('int_changes'), incremental_ref('int_relative_changes') %}
 {% set instruments = source('control', 'instruments') %}
 -- What has changed since then is all that can differ from what is stored.
 {% set is_recent = (

@@ -1,9 +1,11 @@
 {{ config(materialized='incremental', incremental_strategy='all_rows') }}
 -- The listed companies of each metal and tier as a group; funds are left out, they hold these companies.
+{% set changes, sessions = incremental_ref('int_changes'), incremental_ref('stg_sessions') %}
+{% set changed_bars = only_changed(incremental_ref('int_bars')) %}
 {% set is_near = (
-    'session_date >= ' ~ earliest(ref('int_changes'), 'changed_from') ~ ' - interval 40 day' if is_incremental() else 'true'
+    'session_date >= ' ~ earliest(changes, 'changed_from') ~ ' - interval 40 day'
+    if is_incremental() else 'true'
 ) %}
-{% set changes, changed_bars, sessions = ref('int_changes'), only_changed(ref('int_bars')), ref('stg_sessions') %}
 with
 {% for name, relation in [('returns', ref('returns')), ('bars', ref('daily_bars')), ('trend', ref('trend'))] %}
     recent_{{ name }} as (
@@ -35,38 +37,45 @@ members as (
 ),
 
 {% if is_incremental() %}
--- A bar is in the returns, averages and extremes of a year; a company that falls silent leaves after 30 days.
-affected as (
-    select distinct bars.session_date
-    from {{ changed_bars }} as bars
-    inner join (
+    changed as (
         select
-            changes.symbol,
-            changes.last_new,
-            max(changed.bar_number) as last_new_number
-        from {{ changes }} as changes
-        inner join {{ changed_bars }} as changed
-            on
-                changes.symbol = changed.symbol
-                and changes.last_new >= changed.session_date
-        group by changes.symbol, changes.last_new
-    ) as latest
-        on
-            bars.symbol = latest.symbol
-            and (
-                latest.last_new_number + 260 >= bars.bar_number
-                or {{ dbt.dateadd('day', 400, 'latest.last_new') }} >= bars.session_date
-            )
-),
+            bars.symbol,
+            bars.session_date,
+            bars.bar_number,
+            changes.last_new
+        from {{ changed_bars }} as bars
+        inner join {{ changes }} as changes
+            on bars.symbol = changes.symbol
+    ),
 
-near_affected as (
-    select distinct sessions.session_date
-    from {{ sessions }} as sessions
-    inner join affected
-        on
-            affected.session_date >= sessions.session_date
-            and {{ dbt.dateadd('day', 35, 'sessions.session_date') }} >= affected.session_date
-),
+    last_numbers as (
+        select
+            symbol,
+            max(bar_number) as bar_number
+        from changed
+        where session_date <= last_new
+        group by symbol
+    ),
+
+    -- A bar is in the returns, averages and extremes of a year; a company that falls silent leaves after 30 days.
+    affected as (
+        select distinct changed.session_date
+        from changed
+        inner join last_numbers
+            on changed.symbol = last_numbers.symbol
+        where
+            changed.bar_number <= last_numbers.bar_number + 260
+            or changed.session_date <= {{ dbt.dateadd('day', 400, 'changed.last_new') }}
+    ),
+
+    near_affected as (
+        select distinct sessions.session_date
+        from {{ sessions }} as sessions
+        inner join affected
+            on
+                sessions.session_date <= affected.session_date
+                and {{ dbt.dateadd('day', 35, 'sessions.session_date') }} >= affected.session_date
+    ),
 {% endif %}
 
 known_returns as (

@@ -3,7 +3,7 @@
     unique_key=['symbol', 'session_date']
 ) }}
 -- Each instrument against its metal and against its sector fund.
-{% set changes, ranked_changes = ref('int_relative_changes'), ref('int_ranked_changes') %}
+{% set changes, ranked_changes = incremental_ref('int_relative_changes'), incremental_ref('int_ranked_changes') %}
 {% set measures = [
     'beta_63', 'beta_252', 'alpha_63', 'alpha_252', 'r_squared_63', 'r_squared_252', 'correlation_63',
     'correlation_252', 'beta_up_252', 'beta_down_252', 'beta_252_without_largest', 'tracking_error_252',
@@ -14,14 +14,37 @@
     'session_date >= least(' ~ earliest(changes, 'changed_from') ~ ', ' ~ earliest(ranked_changes, 'session_date') ~ ')'
     if is_incremental() else 'true'
 ) %}
-with miners as (
+with
+{% for name, relation in [
+    ('returns', ref('returns')), ('relative', ref('int_relative')), ('dimson', ref('int_dimson'))
+] %}
+    recent_{{ name }} as (
+        select *
+        from {{ relation }}
+        where {{ is_recent }}
+    ),
+{% endfor %}
+
+{% if is_incremental() %}
+    stored as (
+        select
+            symbol,
+            session_date,
+            rank_1d,
+            rank_21d
+        from {{ this }}
+        where {{ is_recent }}
+    ),
+{% endif %}
+
+miners as (
     select
         returns.symbol,
         returns.session_date,
         instruments.metal,
         returns.return_1d,
         returns.return_21d
-    from (select * from {{ ref('returns') }} where {{ is_recent }}) as returns
+    from recent_returns as returns
     inner join {{ source('control', 'instruments') }} as instruments
         on returns.symbol = instruments.symbol
     {%- if is_incremental() %}
@@ -51,11 +74,6 @@ wanted as (
             session_date
         from {{ ref('returns') }}
     {%- endif %}
-),
-
-recent as (
-    select * from {{ ref('int_relative') }}
-    where {{ is_recent }}
 ),
 
 -- Rounded: what differs in the last digits only is a tie.
@@ -108,17 +126,17 @@ inner join {{ source('control', 'instruments') }} as instruments
     on
         returns.symbol = instruments.symbol
         and (instruments.metal_symbol is not null or instruments.sector_symbol is not null)
-left join recent as metal
+left join recent_relative as metal
     on
         returns.symbol = metal.symbol
         and returns.session_date = metal.session_date
         and metal.basis = 'metal'
-left join recent as sector
+left join recent_relative as sector
     on
         returns.symbol = sector.symbol
         and returns.session_date = sector.session_date
         and sector.basis = 'sector'
-left join (select * from {{ ref('int_dimson') }} where {{ is_recent }}) as dimson
+left join recent_dimson as dimson
     on
         returns.symbol = dimson.symbol
         and returns.session_date = dimson.session_date
@@ -127,7 +145,7 @@ left join ranks
         returns.symbol = ranks.symbol
         and returns.session_date = ranks.session_date
 {%- if is_incremental() %}
-    left join (select * from {{ this }} where {{ is_recent }}) as stored
+    left join stored
         on
             returns.symbol = stored.symbol
             and returns.session_date = stored.session_date

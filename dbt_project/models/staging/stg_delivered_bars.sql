@@ -73,7 +73,7 @@ select
     {%- if is_incremental() %}
         (select max(build_number) + 1 from {{ this }}) as build_number,
         stored.symbol is not null or again.symbol is not null as is_revision,
-        newest.split_ratio is distinct from coalesce(stored.split_ratio, 1) as is_split_changed
+        coalesce(newest.split_ratio, 0) <> coalesce(stored.split_ratio, 1) as is_split_changed
     {%- else %}
         0 as build_number,
         false as is_revision,

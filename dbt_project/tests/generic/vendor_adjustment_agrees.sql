@@ -9,7 +9,7 @@ with growth as (
         adj_close / lag(adj_close) over in_order as growth,
         vendor_adj_close / lag(vendor_adj_close) over in_order as vendor_growth,
         least(vendor_adj_close, lag(vendor_adj_close) over in_order) as smaller,
-        {{ rounding_unit('vendor_adj_close') }} as unit
+        {{ rounding_unit('vendor_adj_close', '(partition by symbol)') }} as unit
     from {{ model }}
     window in_order as (
         partition by symbol
