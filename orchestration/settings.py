@@ -60,6 +60,7 @@ class Settings(BaseSettings):
     yahoo_backoff_seconds: float = Field(
         2, ge=0, le=300, description="first wait after a rate limit; doubles, with jitter"
     )
+    memory_gb: float = Field(6, ge=0.5, description="memory that building the tables may take; more goes to the disk")
     alerts: SecretStr = Field(SecretStr(""), description="channels of alerts; see `orchestration.channels`")
     alert_timeout_seconds: float = Field(
         20, ge=1, le=45, description="time limit of one delivery to a channel; a sensor may take 60 seconds"
@@ -258,6 +259,7 @@ class Settings(BaseSettings):
             "OREWATCH_SOURCE": self.source,
             "OREWATCH_ROOT": str(self.root).replace("'", "''"),
             "OREWATCH_WAREHOUSE": str(self.warehouse_path),
+            "OREWATCH_MEMORY_GB": str(self.memory_gb),
             "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
             "DO_NOT_TRACK": "1",
         }

@@ -240,6 +240,18 @@ class Lake:
             if name.resolve() == folder:
                 return found
 
+    def latest_observation(self) -> dt.datetime | None:
+        """When the latest version of any bar was observed, UTC without a zone mark; from the footers of the files."""
+        latest = self.steadily("bars", lambda paths: [column_bounds(path, "observed_at")[1] for path in paths])
+        return max(filter(None, latest), default=None)
+
+    def versions_observed_by(self, moment: dt.datetime) -> int:
+        """How many versions of bars had been observed by a moment, UTC without a zone mark."""
+        known = ds.field("observed_at") <= pa.scalar(moment, TIMESTAMP)
+        return self.steadily(
+            "bars", lambda paths: ds.dataset(paths, schema=BARS).count_rows(filter=known) if paths else 0
+        )
+
     def whole_history_at(self) -> dict[str, dt.datetime]:
         """When each symbol's whole history was last delivered."""
         log = self.read("fetches", ["symbol", "whole_history", "status", "observed_at"])

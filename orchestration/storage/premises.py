@@ -2,10 +2,11 @@
 
 An incremental build replaces what new bars can change and leaves the rest as it is. That is right only if everything
 else is what it was at the last build: the SQL, the seeds that it reads from the first bar on, the sessions so far, the
-engine. New instruments and new sessions are welcome. Whatever else has changed, or a build that did not come to its
-end, asks for a whole one: docs/decisions/0019-incremental-models.md.
+engine, the bars that were there. New bars, instruments and sessions are welcome. Whatever else has changed, or a build
+that did not come to its end, asks for a whole one: docs/decisions/0019-incremental-models.md.
 """
 
+import datetime as dt
 import hashlib
 import json
 from collections.abc import Iterable
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from orchestration.storage.lake import Lake
 from orchestration.storage.records import write_text
 
 # Seeds that models read which are not built as a whole every time; of instruments each row counts by itself.
@@ -32,6 +34,7 @@ class Premises:
         seeds: digest of each seed that counts as a whole.
         instruments: digest of each instrument's row.
         sessions: last session of each calendar, and a digest of all of them up to it.
+        bars: when the latest version of a bar was observed, and how many versions there were up to then.
     """
 
     engine: str
@@ -39,9 +42,10 @@ class Premises:
     seeds: dict[str, str]
     instruments: dict[str, str]
     sessions: dict[str, tuple[str, str]]
+    bars: tuple[str, int]
 
 
-def premises(control_dir: Path, dbt_project_dir: Path) -> Premises:
+def premises(lake: Lake, control_dir: Path, dbt_project_dir: Path) -> Premises:
     """What a build that begins now takes for granted."""
     import duckdb
 
@@ -59,23 +63,31 @@ def premises(control_dir: Path, dbt_project_dir: Path) -> Premises:
         seeds={name: _digest(map(str, _table(control_dir, name).to_pylist())) for name in SEEDS},
         instruments={row["symbol"]: _digest([str(row)]) for row in instruments.to_pylist()},
         sessions=_sessions(control_dir),
+        bars=_bars(lake),
     )
 
 
-def why_whole(record: Path, control_dir: Path, dbt_project_dir: Path) -> str:
+def why_whole(record: Path, lake: Lake, control_dir: Path, dbt_project_dir: Path) -> str:
     """Why the next build has to be a whole one, in some words; empty if it need not.
 
     Args:
         record: what `write_premises` wrote after the last build.
+        lake: the bars.
         control_dir: the control tables.
         dbt_project_dir: the models.
     """
     try:
         said = json.loads(record.read_text("utf-8"))
-        before = Premises(**{**said, "sessions": {name: tuple(known) for name, known in said["sessions"].items()}})
+        before = Premises(
+            **{
+                **said,
+                "sessions": {name: tuple(known) for name, known in said["sessions"].items()},
+                "bars": tuple(said["bars"]),
+            }
+        )
     except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
         return "no build has come to its end since the last whole one"
-    now = premises(control_dir, dbt_project_dir)
+    now = premises(lake, control_dir, dbt_project_dir)
     if before.engine != now.engine:
         return f"the last build was one of {before.engine}"
     if before.models != now.models:
@@ -89,6 +101,8 @@ def why_whole(record: Path, control_dir: Path, dbt_project_dir: Path) -> str:
     known = {name: last for name, (last, _) in before.sessions.items()}
     if not before.sessions.items() <= _sessions(control_dir, known).items():
         return "the calendar of past sessions has changed"
+    if before.bars != _bars(lake, before.bars[0]):
+        return "the lake holds other bars of the time before the last build"
     return ""
 
 
@@ -110,6 +124,14 @@ def _sessions(control_dir: Path, until: dict[str, str] | None = None) -> dict[st
         expected = rows["bar_expected"].cast(pa.string())
         found[name] = (days[-1].as_py() if len(days) else "", _digest([*days.to_pylist(), *expected.to_pylist()]))
     return found
+
+
+def _bars(lake: Lake, until: str = "") -> tuple[str, int]:
+    """When the latest version was observed, and how many there are; or how many there were until a moment."""
+    if until:
+        return until, lake.versions_observed_by(dt.datetime.fromisoformat(until))
+    latest = lake.latest_observation()
+    return (latest.isoformat(), lake.versions_observed_by(latest)) if latest else ("", 0)
 
 
 def _table(control_dir: Path, name: str, columns: list[str] | None = None) -> pa.Table:

@@ -8,7 +8,11 @@ import pyarrow as pa
 import pytest
 
 from orchestration.storage.control import SCHEMAS, store_control
+from orchestration.storage.lake import BARS, Lake
 from orchestration.storage.premises import premises, why_whole, write_premises
+
+# UTC, as the lake has it.
+NOON = dt.datetime(2026, 1, 8, 12, tzinfo=dt.UTC).replace(tzinfo=None)
 
 
 class Home:
@@ -32,8 +36,19 @@ class Home:
         ):
             (self.project / name).parent.mkdir(parents=True, exist_ok=True)
             (self.project / name).write_text(text)
+        self.lake = Lake(folder / "lake")
+        self.lake.prepare()
+        self.observe(1, 2, 2)
         self.store()
         self.built()
+
+    def observe(self, *hours: int, batch: str = "first") -> None:
+        """Versions of bars arrive, one for each hour of the day."""
+        rows = [
+            {"symbol": "AAA", "session_date": dt.date(2026, 1, 5 + n), "observed_at": NOON + dt.timedelta(hours=hour)}
+            for n, hour in enumerate(hours)
+        ]
+        self.lake.append("bars", pa.Table.from_pylist(rows, schema=BARS), batch, 0)
 
     @staticmethod
     def instrument(symbol: str, tick_size: float = 0.01) -> dict[str, object]:
@@ -48,11 +63,11 @@ class Home:
         store_control(self.control, tables)
 
     def built(self) -> None:
-        write_premises(self.record, premises(self.control, self.project))
+        write_premises(self.record, premises(self.lake, self.control, self.project))
 
     def why_whole(self) -> str:
         self.store()
-        return why_whole(self.record, self.control, self.project)
+        return why_whole(self.record, self.lake, self.control, self.project)
 
 
 @pytest.fixture
@@ -129,3 +144,31 @@ def test_an_instrument_that_is_another_or_gone(home: Home) -> None:
 def test_another_past(home: Home, sessions: list[dict[str, object]]) -> None:
     home.rows["sessions"] = sessions
     assert home.why_whole() == "the calendar of past sessions has changed"
+
+
+def test_later_bars_are_news(home: Home) -> None:
+    home.observe(3, 4, batch="second")
+    assert home.why_whole() == ""
+
+
+@pytest.mark.parametrize("hour", [0, 1, 2])
+def test_bars_that_were_not_there_then(home: Home, hour: int) -> None:
+    home.observe(hour, batch="copied in by hand")
+    assert home.why_whole() == "the lake holds other bars of the time before the last build"
+
+
+def test_bars_that_are_there_no_more(home: Home) -> None:
+    for path in home.lake.paths("bars"):
+        if path.name.startswith("first"):
+            path.unlink()
+    assert home.why_whole() == "the lake holds other bars of the time before the last build"
+
+
+def test_the_first_bars_of_all(home: Home) -> None:
+    for path in home.lake.paths("bars"):
+        if path.name.startswith("first"):
+            path.unlink()
+    home.built()
+    assert home.why_whole() == ""
+    home.observe(1, batch="later")
+    assert home.why_whole() != ""

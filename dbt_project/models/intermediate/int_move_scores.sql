@@ -4,7 +4,7 @@
 -- (A z that includes its day can never exceed (n - 1) / sqrt(n): Shiffler 1988.)
 {% set cumulative = [2, 3, 5, 10, 21] %}
 with known as (
-    {{ rows_before_changes({'bar_number': 'bigint', 'returns_since_gap': 'bigint'}) }}
+    {{ rows_before_changes({'returns_since_gap': 'bigint'}) }}
 ),
 
 bars as (
@@ -20,6 +20,18 @@ bars as (
         volume,
         sessions_since_previous
     from {{ with_look_back(ref('int_bars')) }} as bars
+),
+
+known_gaps as (
+    select
+        known.symbol,
+        known.returns_since_gap,
+        bars.bar_number
+    from known
+    inner join bars
+        on
+            known.symbol = bars.symbol
+            and known.session_date = bars.session_date
 ),
 
 deviations as (
@@ -92,7 +104,6 @@ returns_before as (
 select
     scores.symbol,
     scores.session_date,
-    scores.bar_number,
     scores.total_return as return_1d,
     {%- for n in cumulative %}
         scores.return_{{ n }}d,
@@ -108,7 +119,7 @@ select
     -- Iglewicz and Hoaglin (1993)
     (scores.total_return - scores.median_252) / nullif(1.4826 * scores.mad_252, 0) as robust_z_252,
     scores.percentile_252,
-    coalesce(scores.returns_since_gap, known.returns_since_gap + scores.bar_number - known.bar_number)
+    coalesce(scores.returns_since_gap, known_gaps.returns_since_gap + scores.bar_number - known_gaps.bar_number)
         as returns_since_gap
 from returns_before as scores
 inner join {{ source('control', 'instruments') }} as instruments
@@ -117,6 +128,6 @@ left join {{ ref('int_ewma') }} as ewma
     on
         scores.symbol = ewma.symbol
         and scores.session_date = ewma.session_date
-left join known
-    on scores.symbol = known.symbol
+left join known_gaps
+    on scores.symbol = known_gaps.symbol
 where scores.total_return is not null and {{ is_changed('scores') }}

@@ -5,11 +5,13 @@
 -- incremental build adds what was observed since the last one, under the next build number.
 with
 {% if is_incremental() %}
-    -- later versions of a symbol are always observed later, whatever the clock says
+    -- Later versions of a symbol are always observed later, whatever the clock says; and the session of a bar may not
+    -- have been known to have closed.
     built as (
         select
             symbol,
-            max(observed_at) as latest
+            max(observed_at) as latest,
+            max(session_date) as last_session
         from {{ this }}
         group by symbol
     ),
@@ -24,7 +26,10 @@ with
         from {{ source('raw', 'bars') }} as bars
         left join built
             on bars.symbol = built.symbol
-        where built.symbol is null or bars.observed_at > built.latest
+        where
+            built.symbol is null
+            or bars.observed_at > built.latest
+            or bars.session_date > built.last_session
     ),
 {% else %}
     versions as (
@@ -71,7 +76,7 @@ select
     instruments.asset_class,
     sessions.session_number,
     {%- if is_incremental() %}
-        (select max(build_number) + 1 from {{ this }}) as build_number,
+        coalesce((select max(build_number) from {{ this }}), 0) + 1 as build_number,
         stored.symbol is not null or again.symbol is not null as is_revision,
         coalesce(newest.split_ratio, 0) <> coalesce(stored.split_ratio, 1) as is_split_changed
     {%- else %}
