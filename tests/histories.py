@@ -22,7 +22,7 @@ from orchestration.storage.lake import Lake
 from tests.jobs import ClockedSettings, small_seeds
 
 NOW = dt.datetime(2026, 1, 31, 1, 0, tzinfo=dt.UTC)
-SESSIONS = tuple(d.date() for d in closed_sessions("XNYS", NOW)["session_date"][-90:])
+SESSIONS = tuple(d.date() for d in closed_sessions("XNYS", NOW)["session_date"][-400:])
 SYMBOLS = ("AAA", "BBB", "CCC")
 KINDS = (
     *("further", "restate", "restate", "late", "fill", "split", "dividend", "no dividend", "hide", "break"),
