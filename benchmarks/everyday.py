@@ -32,7 +32,8 @@ from orchestration.market.calendar import sessions
 from orchestration.settings import DBT_PROJECT_DIR, SAMPLE_LAST_AS_OF, Settings
 
 BIN = Path(sys.executable).parent
-BUILD = ("build", "--exclude-resource-type", "unit_test")
+# Of everything: an incremental one would have nothing to do.
+BUILD = ("build", "--full-refresh", "--exclude-resource-type", "unit_test")
 
 
 def measured(run: Callable[[], None]) -> tuple[float, float]:
