@@ -142,7 +142,7 @@ def test_incremental_equals_whole(tmp_path: Path) -> None:
     home.deliver(home.of(days[-11], without=newcomer))
     home.check("one new session")
     assert set(home.changes()) == set(symbols) - {newcomer}
-    assert {since for since, _ in home.changes().values()} == {days[-16]}
+    assert {since for since, _ in home.changes().values()} == {days[-17]}
     assert all(days[-330] < back < days[-290] for _, back in home.changes().values())
 
     home.check("nothing new")

@@ -1,7 +1,8 @@
 {{ config(materialized='incremental', incremental_strategy='all_rows') }}
--- What the bars of the last build can change, one row per symbol: every row since the fifth bar before the first new or
--- revised one, because a later bar decides whether the five before it are withheld. A split changes all prices as
--- traded, and a symbol without enough bars to look back to is built from its first one. Empty after a whole build.
+-- What the bars of the last build can change, one row per symbol: every row since the sixth bar before the first new
+-- or revised one. A later bar decides whether the five before it are withheld, and they how long the one before them
+-- stands as a base of horizons. A split changes all prices as traded, and a symbol without enough bars to look back to
+-- is built from its first one. Empty after a whole build.
 {% set always = "cast('0001-01-01' as date)" %}
 with delivered as (
     select
@@ -49,7 +50,7 @@ looking_back as (
         max(bars_back) as bars_before,
         min(session_date) as a_year_back,
         max(case when bars_back = 70 then session_date end) as some_weeks_back,
-        max(case when bars_back = 5 then session_date end) as five_bars_back
+        max(case when bars_back = 6 then session_date end) as six_bars_back
     from before
     group by symbol
 )
@@ -57,7 +58,7 @@ looking_back as (
 select
     new_bars.symbol,
     case
-        when looking_back.some_weeks_back is not null and not new_bars.is_rebased then looking_back.five_bars_back
+        when looking_back.some_weeks_back is not null and not new_bars.is_rebased then looking_back.six_bars_back
         else {{ always }}
     end as changed_from,
     case
