@@ -19,9 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from benchmarks.large import BIN, Cost, cost
+from benchmarks.large import Cost, cost, dbt_run
 from benchmarks.simulated_market import NOW, write_market
-from orchestration.settings import DBT_PROJECT_DIR, PROJECT_ROOT, Settings
+from orchestration.settings import PROJECT_ROOT, Settings
 from orchestration.storage.lake import Lake
 
 # Of its sessions that are held back, one arrives in each round.
@@ -95,13 +95,8 @@ class Market:
 
     def build(self, whole: bool) -> tuple[Cost, float]:
         """Run dbt; returns what it cost, and the seconds that the models took."""
-        command = [
-            *(str(BIN / "dbt"), "--quiet", "run", *(["--full-refresh"] if whole else [])),
-            *("--project-dir", str(DBT_PROJECT_DIR), "--profiles-dir", str(DBT_PROJECT_DIR)),
-            *("--target-path", str(self.home / "target"), "--log-path", str(self.home / "target")),
-        ]
         environment = {**os.environ, **self.settings.dbt_environment(), "PYTHONPATH": str(PROJECT_ROOT)}
-        spent = cost(command, environment)
+        spent = cost(dbt_run(self.home, whole), environment)
         return spent, json.loads((self.home / "target" / "run_results.json").read_text("utf-8"))["elapsed_time"]
 
 
