@@ -150,11 +150,11 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
         target = current.root / "dbt"
         # Of what a killed build has left, nothing is known: the record comes back with the end of this one.
         lake = Lake(current.lake_dir)
-        whole = why_whole(current.premises_record, lake, current.control_dir, DBT_PROJECT_DIR)
+        taken_for_granted = premises(lake, current.control_dir, DBT_PROJECT_DIR)
+        whole = why_whole(current.premises_record, taken_for_granted, lake, current.control_dir)
         context.log.info(f"all tables are built from the first bar on: {whole}" if whole else "an incremental build")
         context.resources.progress(0, 0, "building the tables" if whole else "bringing the tables up to date")
         remove_records(current.audit_record, current.build_record, current.premises_record)
-        taken_for_granted = premises(lake, current.control_dir, DBT_PROJECT_DIR)
         # dbt writes it only once it has run something; an old one would answer for this run.
         (target / "run_results.json").unlink(missing_ok=True)
         # Taken before dbt reads anything: what arrives meanwhile is not part of this build.

@@ -67,14 +67,14 @@ def premises(lake: Lake, control_dir: Path, dbt_project_dir: Path) -> Premises:
     )
 
 
-def why_whole(record: Path, lake: Lake, control_dir: Path, dbt_project_dir: Path) -> str:
+def why_whole(record: Path, now: Premises, lake: Lake, control_dir: Path) -> str:
     """Why the next build has to be a whole one, in some words; empty if it need not.
 
     Args:
         record: what `write_premises` wrote after the last build.
+        now: what it takes for granted.
         lake: the bars.
         control_dir: the control tables.
-        dbt_project_dir: the models.
     """
     try:
         said = json.loads(record.read_text("utf-8"))
@@ -87,7 +87,6 @@ def why_whole(record: Path, lake: Lake, control_dir: Path, dbt_project_dir: Path
         )
     except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
         return "no build has come to its end since the last whole one"
-    now = premises(lake, control_dir, dbt_project_dir)
     if before.engine != now.engine:
         return f"the last build was one of {before.engine}"
     if before.models != now.models:

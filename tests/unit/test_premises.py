@@ -67,7 +67,8 @@ class Home:
 
     def why_whole(self) -> str:
         self.store()
-        return why_whole(self.record, self.lake, self.control, self.project)
+        now = premises(self.lake, self.control, self.project)
+        return why_whole(self.record, now, self.lake, self.control)
 
 
 @pytest.fixture
