@@ -220,7 +220,7 @@ def test_a_channel_that_hangs_is_left_at_the_time_limit(tmp_path: Path, hook: We
         happen(settings, "a")
         started = time.monotonic()
         outcomes = send_all(settings)
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 20
     assert outcomes["slow"] == Outcome("slow", 0, "no answer in time")
     assert outcomes["desk"] == Outcome("desk", 1)
     with journal(settings.alerts_dir) as notes:
