@@ -22,32 +22,26 @@ bars as (
         traded.atr_14,
         traded.splits_to_come,
         traded.tick_size,
-        bars.close as split_adjusted_close,
-        min(bars.session_date) over all_time <= traded.session_date - interval 1 year as has_a_year,
-        max(bars.close) over past_year as before_52w_high,
-        min(bars.close) over past_year as before_52w_low,
+        trend.close as split_adjusted_close,
+        trend.has_a_year,
+        trend.highest_before as before_52w_high,
+        trend.lowest_before as before_52w_low,
         -- the known ones have stood since before the bars that are read
-        greatest(max(bars.close) over all_time, known.highest_close) as before_all_time_high,
-        least(min(bars.close) over all_time, known.lowest_close) as before_all_time_low,
+        greatest(max(trend.close) over all_time, known.highest_close) as before_all_time_high,
+        least(min(trend.close) over all_time, known.lowest_close) as before_all_time_low,
         known.session_date as known_date
-    from {{ with_look_back(ref('int_traded_bars')) }} as traded
-    inner join {{ ref('int_bars') }} as bars
+    from {{ with_look_back(ref('int_traded_bars'), 'near_from') }} as traded
+    inner join {{ ref('int_trend') }} as trend
         on
-            traded.symbol = bars.symbol
-            and traded.session_date = bars.session_date
+            traded.symbol = trend.symbol
+            and traded.session_date = trend.session_date
     left join known
         on traded.symbol = known.symbol
-    window
-        past_year as (
-            partition by traded.symbol
-            order by traded.session_date
-            {{ past_year_frame('interval 1 day preceding') }}
-        ),
-        all_time as (
-            partition by traded.symbol
-            order by traded.session_date
-            rows between unbounded preceding and 1 preceding
-        )
+    window all_time as (
+        partition by traded.symbol
+        order by traded.session_date
+        rows between unbounded preceding and 1 preceding
+    )
 ),
 
 levels as (
