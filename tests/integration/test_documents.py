@@ -180,6 +180,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
         "PYTHONPATH": str(PROJECT_ROOT),
         "CHECKOUT": str(PROJECT_ROOT),
         "HOME": str(folder),
+        # or every process lets matplotlib look for fonts
+        "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache")),
         "OREWATCH_HOME": str(folder / "data"),
         "OREWATCH_SEEDS": str(folder / "dbt_project/seeds"),
         "COLUMNS": "120",
