@@ -71,7 +71,7 @@ format: $(INSTALLED) ## let ruff and sqlfluff put the code in order
 golden: $(MANIFEST) ## hold every measure against trusted implementations
 	@$(BIN)/python -m tests.golden.compare 2>/dev/null || { echo "see: $(BIN)/python -m tests.golden.compare"; exit 1; }
 
-docs: $(MANIFEST) ## build the documentation of the models into dbt_project/target/index.html
+docs: $(MANIFEST) ## build the documentation of the models into dbt_project/target/static_index.html
 	@OREWATCH_WAREHOUSE=:memory: $(BIN)/dbt --quiet docs generate --static --empty-catalog --project-dir dbt_project --profiles-dir dbt_project
 	@echo "Open dbt_project/target/static_index.html"
 

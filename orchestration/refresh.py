@@ -28,6 +28,7 @@ from orchestration.progress import shown_on
 from orchestration.report import print_flags, print_header
 from orchestration.settings import DBT_PROJECT_DIR, Settings
 from orchestration.storage.publish import current_manifest
+from orchestration.storage.records import read_reason
 from orchestration.storage.scratch import sweep
 
 POSTGRES_STEP = POSTGRES.to_python_identifier()
@@ -179,9 +180,9 @@ def _print_outcome(console: Console, settings: Settings, universe: Universe, res
         elif _published(result):
             console.print("Readers see the new version. The run's log is in the web UI: orewatch dev")
         else:
-            console.print(
-                f"{_kept(settings)} What stopped it: orewatch status. The run's log is in the web UI: orewatch dev"
-            )
+            # A fetch in which nothing arrived has built nothing that could be withheld: the lines above say it all.
+            known = " What stopped it: orewatch status." if read_reason(settings.withheld_record) else ""
+            console.print(f"{_kept(settings)}{known} The run's log is in the web UI: orewatch dev")
 
 
 def _kept(settings: Settings) -> str:

@@ -89,17 +89,20 @@ def build_ingest(settings: Settings) -> dg.AssetsDefinition:
                 "fetch_outcome",
                 asset=BARS,
                 blocking=True,
-                description="Every symbol was delivered. Some failing is a warning; nothing arriving stops the run.",
+                description="Every symbol was delivered. Some failing is a warning; nothing arriving stops the run."
+                " What to do: docs/runbook.md#fetch_outcome",
             ),
             dg.AssetCheckSpec(
                 "delivered_as_declared",
                 asset=BARS,
-                description="The source names the currency of instruments.csv and has no note about what it brought.",
+                description="The source names the currency of instruments.csv and has no note about what it brought."
+                " What to do: docs/runbook.md#delivered_as_declared",
             ),
             dg.AssetCheckSpec(
                 "newly_quarantined",
                 asset=REJECTED_BARS,
-                description="No row of this batch had to be rejected or stripped of its range.",
+                description="No row of this batch had to be rejected or stripped of its range."
+                " What to do: docs/runbook.md#newly_quarantined",
             ),
         ],
         required_resource_keys={"settings", "bar_source", "warehouse_lock", "progress"},

@@ -144,14 +144,15 @@ def build_data_checks() -> dg.AssetChecksDefinition:
                 "one_source_only",
                 asset=DAILY_BARS,
                 blocking=True,
-                description="Every bar comes from the source of this warehouse; simulated and real prices never mix.",
+                description="Every bar comes from the source of this warehouse; simulated and real prices never mix."
+                " What to do: docs/runbook.md#one_source_only",
             ),
             dg.AssetCheckSpec(
                 "no_session_lost",
                 asset=COVERAGE,
                 blocking=True,
                 description="No session that readers see now is gone, of those that its exchange calendar, source"
-                " symbol and active_from of today still ask for.",
+                " symbol and active_from of today still ask for. What to do: docs/runbook.md#no_session_lost",
             ),
             dg.AssetCheckSpec(
                 "fresh",
@@ -160,29 +161,33 @@ def build_data_checks() -> dg.AssetChecksDefinition:
                 description="Every instrument has the latest closed session that its exchange expects a bar for; else"
                 " a warning. An error when every one of two or more instruments of an exchange is"
                 f" {STALE_SESSIONS} or more such sessions behind and the source is live (sample, yahoo), or when"
-                " nothing at all is stored.",
+                " nothing at all is stored. What to do: docs/runbook.md#fresh",
             ),
             dg.AssetCheckSpec(
                 "no_gaps",
                 asset=COVERAGE,
-                description="Every expected session between the first and the latest is there.",
+                description="Every expected session between the first and the latest is there."
+                " What to do: docs/runbook.md#no_gaps",
             ),
             dg.AssetCheckSpec(
                 "feeds_sound",
                 asset=DAILY_BARS,
-                description="Open, high and low of each instrument agree with its closes: lately, and on the whole.",
+                description="Open, high and low of each instrument agree with its closes: lately, and on the whole."
+                " What to do: docs/runbook.md#feeds_sound",
             ),
             dg.AssetCheckSpec(
                 "bars_plausible",
                 asset=DAILY_BARS,
                 description="Nothing speaks against a stored bar; the rules are in docs/data-quality.md. Such a bar is"
-                " used all the same and marked in daily_bars, but for one in another unit, which is withheld.",
+                " used all the same and marked in daily_bars, but for one in another unit, which is withheld."
+                " What to do: docs/runbook.md#bars_plausible",
             ),
             dg.AssetCheckSpec(
                 "no_large_corrections",
                 asset=REVISIONS,
                 description="Since the published version the vendor has corrected no price and no dividend by as much"
-                " as the rules price_correction of move_rules.csv say. A new basis is no correction.",
+                " as the rules price_correction of move_rules.csv say. A new basis is no correction."
+                " What to do: docs/runbook.md#no_large_corrections",
             ),
         ],
         can_subset=True,
