@@ -143,7 +143,7 @@ def build_as_of(
         built = work.path / "version"
         built.mkdir()
         digest = _digest(settings.seeds)
-        written = write_tables(warehouse, marts(), built)
+        written = write_tables(warehouse, marts(), built, memory_gb=settings.memory_gb)
         manifest = AsOfManifest(
             version=0,
             fingerprint=hashlib.sha256(f"{moment.isoformat()}|{digest}".encode()).hexdigest()[:32],
