@@ -60,9 +60,7 @@ def copy(settings: Settings) -> Spent:
                 for name, mart in marts().items():
                     order = ", ".join(map(identifier, mart.grain)) or "all"
                     table = identifier(name)
-                    connection.execute(
-                        f"create table copied.main.{table} as select * from warehouse.main.{table} order by {order}"
-                    )
+                    connection.table(f"warehouse.main.{table}").order(order).create(f"copied.main.{table}")
                 connection.execute("detach copied")
 
         took = spent(work)

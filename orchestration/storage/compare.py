@@ -226,7 +226,9 @@ _COUNTS = (
         {%- endfor %})
         {%- for column in values %},
             count(
-                case when a.{{ present }} is not null and b.{{ present }} is not null and not ({{ same(column) }}) then 1 end
+                case
+                    when a.{{ present }} is not null and b.{{ present }} is not null and not ({{ same(column) }}) then 1
+                end
             )
         {%- endfor %}
     from

@@ -131,6 +131,25 @@ def is_in_place(published: Path, manifest: PublishedManifest) -> bool:
     return not manifest.parts or Path(manifest.place) == settled(version_folder(published, manifest.version))
 
 
+MISPLACED = "the home was moved or copied since version {version} was published; run: orewatch refresh"
+
+
+def table_sql(published: Path, table: str, database: str) -> str:
+    """What a query has to name to read a table of the version that readers see, wherever the home has gone.
+
+    Args:
+        published: the folder of versions.
+        table: its name.
+        database: the name under which the version's DuckDB file is attached.
+    """
+    manifest = current_manifest(published)
+    if manifest is None or table not in manifest.parts:
+        return f"{database}.main.{identifier(table)}"
+    parts = manifest.parts[table]
+    files = files_of(settled(version_folder(published, manifest.version)), table, parts)
+    return f"({reading_sql(files, parts.columns)})"
+
+
 def settled(folder: Path) -> Path:
     """Where a folder is or will be, whatever links lead there."""
     return folder.parent.resolve() / folder.name
