@@ -310,16 +310,18 @@ def write_tables(
     work = folder / _WORK
     work.mkdir()
     facts: dict[str, tuple[int, str]] = {}
+    cells: dict[str, int] = {}
     large: dict[str, Parts] = {}
     with duckdb.connect() as connection:
         connection.execute(f"set temp_directory = {literal(work / 'spilled')}")
         if memory_gb is not None:
             connection.execute(f"set memory_limit = '{memory_gb}GB'")
         connection.execute(f"attach {literal(warehouse)} as warehouse (read_only)")
-        for name, mart in marts.items() if place else ():
+        for name, mart in marts.items():
             table = connection.table(f"warehouse.main.{identifier(name)}")
-            columns = columns_of(table)
-            if SESSION not in mart.grain or not can_be_parts(columns) or _rows(table) <= large_rows:
+            columns, rows = columns_of(table), _rows(table)
+            cells[name] = rows * len(columns)
+            if place is None or SESSION not in mart.grain or not can_be_parts(columns) or rows <= large_rows:
                 continue
             parts = write_parts(connection, name, columns, mart.grain, mart.run_times, folder, work, before)
             if parts is not None:
@@ -331,7 +333,8 @@ def write_tables(
             with connection.cursor() as cursor:
                 return _write_table(cursor, name, marts[name], folder)
 
-        small = [name for name in marts if name not in large]
+        # The longest work first, so that no thread is left alone with it.
+        small = sorted(marts.keys() - large.keys(), key=lambda name: (-cells[name], name))
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             facts.update(zip(small, pool.map(write, small), strict=True))
         if large and place:
