@@ -16,6 +16,7 @@ from orchestration.assets.models import dbt_complaint, dbt_failures, mart_grains
 from orchestration.assets.publish import audited_fingerprint
 from orchestration.market.errors import PublishError
 from orchestration.settings import Settings
+from orchestration.storage import publish as publishing
 from orchestration.storage.changes import (
     CHANGED_FROM,
     RANKED_ON,
@@ -518,6 +519,30 @@ def test_what_a_publication_killed_at_its_views_left_goes_away(market: Market) -
     manifest = market.publish()
     assert manifest.version == 1
     market.hold(manifest)
+
+
+@pytest.mark.parametrize("step", ["write_parts", "_view", "write_manifest", "_flip", "note_published", "_drop_old"])
+def test_a_kill_at_any_step_heals(market: Market, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    first = market.publish()
+    market.build("update bars set close = 7 where session_date = '2024-06-01'", since="2024-05-25")
+
+    def killed(*_: object, **__: object) -> None:
+        raise SystemExit(137)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(publishing, step, killed)
+        with pytest.raises(SystemExit):
+            market.publish()
+    seen = current_manifest(market.published)
+    assert seen is not None
+    assert seen.version == (2 if step in ("note_published", "_drop_old") else 1)
+    # Readers are where they were, or have all of it.
+    assert rows(version_file(market.published, 1), "select max(close) as close from bars") != [{"close": 7.0}]
+    market.build("update bars set close = 8 where session_date = '2022-06-01'", since="2022-05-25")
+    healed = market.publish()
+    market.hold(healed)
+    assert healed.content_hash != first.content_hash
+    assert not [p for p in (market.published / "versions").iterdir() if not p.name.isdigit()]
 
 
 def test_without_a_place_every_table_is_a_table(market: Market) -> None:
