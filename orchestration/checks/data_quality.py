@@ -33,7 +33,7 @@ LOST_SESSIONS = """
         count(*) as lost_sessions,
         min(seen.session_date) as first_lost,
         max(seen.session_date) as last_lost
-    from {bars} as seen
+    from published.daily_bars as seen
     inner join published.instruments as seen_as
         on seen.symbol = seen_as.symbol
     inner join instruments as now
@@ -112,7 +112,7 @@ SUSPECTS = """
 
 # Readers of the published version have been told of those that stand in it.
 NEW_TO_READERS = """
-    anti join {known} as known
+    anti join published.price_revisions as known
         on
             found.symbol = known.symbol
             and found.session_date = known.session_date
@@ -206,16 +206,19 @@ def evaluate(settings: Settings) -> list[dg.AssetCheckResult]:
     from orchestration.storage.warehouse import query, reading
 
     published = {"published": settings.published_file} if settings.published_file.exists() else None
-    # A home that was moved heals by a refresh, in which this is asked.
-    bars, known = (table_sql(settings.published_dir, name, "published") for name in ("daily_bars", "price_revisions"))
+
+    def of_readers(sql: str) -> str:
+        # A home that was moved heals by a refresh, in which this is asked: the views look elsewhere.
+        for name in ("daily_bars", "price_revisions"):
+            sql = sql.replace(f"published.{name} ", f"{table_sql(settings.published_dir, name, 'published')} ")
+        return sql
+
     with reading(settings.warehouse_path, published) as warehouse:
         foreign = query(warehouse, FOREIGN_ROWS, [settings.source])
-        lost = query(warehouse, LOST_SESSIONS.format(bars=bars)) if published else []
+        lost = query(warehouse, of_readers(LOST_SESSIONS)) if published else []
         freshest, stale, gaps = (query(warehouse, sql) for sql in (FRESHEST, STALE, GAPS))
         broken = query(warehouse, BROKEN_FEEDS, {"recent": BROKEN_FEED_SESSIONS, "share": BROKEN_FEED_SHARE})
-        corrected = query(
-            warehouse, LARGE_CORRECTIONS.format(new=NEW_TO_READERS.format(known=known) if published else "")
-        )
+        corrected = query(warehouse, LARGE_CORRECTIONS.format(new=of_readers(NEW_TO_READERS) if published else ""))
         suspects = query(warehouse, SUSPECTS)
     warning = dg.AssetCheckSeverity.WARN
     return [
