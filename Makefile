@@ -11,7 +11,7 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
 .PHONY: help install manifest demo dev refresh status claims test torture golden lint format docs \
-  bench bench-large bench-lake bench-yahoo lock clean
+  bench bench-large bench-lake bench-publish bench-yahoo lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -84,6 +84,10 @@ bench-large: $(MANIFEST) ## half a million SIMULATED bars through the models, be
 
 bench-lake: $(MANIFEST) ## the lake at scale, against plain PyArrow; minutes
 	@$(BIN)/python -m benchmarks.lake
+
+bench-publish: $(MANIFEST) ## a publication beside DuckDB's copy, of the default universe and of little news in a large market; minutes
+	@$(BIN)/python -m benchmarks.publish
+	@$(BIN)/python -m benchmarks.publish 100 20 --large-rows 100000
 
 bench-yahoo: $(MANIFEST) ## asking thirty instruments of Yahoo's stand-in, against asking one
 	@$(BIN)/python -m benchmarks.yahoo

@@ -19,7 +19,15 @@ from orchestration.rebuild import build_tables, inside
 from orchestration.resources import ProgressReporter, silent_progress, warehouse_lock
 from orchestration.settings import Settings
 from orchestration.storage.content import content_hash
-from orchestration.storage.publish import MANIFEST, PublishedManifest, current_manifest, write_manifest, write_tables
+from orchestration.storage.publish import (
+    MANIFEST,
+    MISPLACED,
+    PublishedManifest,
+    current_manifest,
+    is_in_place,
+    write_manifest,
+    write_tables,
+)
 from orchestration.storage.scratch import scratch
 from orchestration.storage.snapshot import first_observation, snapshot_lake
 from orchestration.storage.warehouse import rows
@@ -143,7 +151,7 @@ def build_as_of(
         built = work.path / "version"
         built.mkdir()
         digest = _digest(settings.seeds)
-        written = write_tables(warehouse, marts(), built)
+        written = write_tables(warehouse, marts(), built, memory_gb=settings.memory_gb)
         manifest = AsOfManifest(
             version=0,
             fingerprint=hashlib.sha256(f"{moment.isoformat()}|{digest}".encode()).hexdigest()[:32],
@@ -219,8 +227,11 @@ def _facts_of_session(settings: Settings, folder: Path, symbol: str, session: dt
 
 
 def _files(settings: Settings, folder: Path) -> tuple[Path, Path]:
-    if current_manifest(settings.published_dir) is None:
+    manifest = current_manifest(settings.published_dir)
+    if manifest is None:
         raise OrewatchError("nothing has been published yet, so there is no now to compare with; run: orewatch refresh")
+    if not is_in_place(settings.published_dir, manifest):
+        raise OrewatchError(MISPLACED.format(version=manifest.version))
     return folder / "market.duckdb", settings.published_file
 
 

@@ -27,7 +27,7 @@ from orchestration.market.universe import Universe, load_universe
 from orchestration.progress import shown_on
 from orchestration.report import print_flags, print_header
 from orchestration.settings import DBT_PROJECT_DIR, Settings
-from orchestration.storage.publish import current_manifest
+from orchestration.storage.publish import current_manifest, is_in_place
 from orchestration.storage.records import read_reason
 from orchestration.storage.scratch import sweep
 
@@ -89,6 +89,9 @@ def is_current(settings: Settings) -> bool:
 
     manifest = current_manifest(settings.published_dir)
     if manifest is None or evaluated_version(settings) != manifest.version:
+        return False
+    # Views name files by where they were published: a home that was moved is published again.
+    if not is_in_place(settings.published_dir, manifest):
         return False
     return manifest.fingerprint == fingerprint(Lake(settings.lake_dir), settings.control_dir, DBT_PROJECT_DIR)
 

@@ -12,7 +12,7 @@ from orchestration import phrases
 from orchestration.alerts.overview import print_owed
 from orchestration.checks.flags import GROUPS, Flags, flags
 from orchestration.settings import Settings
-from orchestration.storage.publish import PublishedManifest, current_manifest
+from orchestration.storage.publish import MISPLACED, PublishedManifest, current_manifest, is_in_place
 from orchestration.storage.records import read_reason
 from orchestration.storage.warehouse import rows
 
@@ -217,10 +217,13 @@ def print_claims(settings: Settings, console: Console | None = None) -> None:
 
 
 def _published(settings: Settings, console: Console) -> PublishedManifest | None:
-    """The version that readers see; None, and a word about it, before the first."""
+    """The version that readers see; None, and a word about it, before the first and if its files are elsewhere."""
     manifest = current_manifest(settings.published_dir)
     if manifest is None:
         console.print("Nothing has been published yet; run: orewatch refresh")
+    elif not is_in_place(settings.published_dir, manifest):
+        console.print(MISPLACED.format(version=manifest.version))
+        return None
     return manifest
 
 

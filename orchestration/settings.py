@@ -200,6 +200,11 @@ class Settings(BaseSettings):
         return self.root / "premises.json"
 
     @property
+    def changes_record(self) -> Path:
+        """What builds have changed since the last publication; see `storage.changes`."""
+        return self.root / "changes.json"
+
+    @property
     def briefs_dir(self) -> Path:
         """The written market briefs, a page and its Markdown per session."""
         return self.root / "briefs"

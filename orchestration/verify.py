@@ -15,7 +15,7 @@ from orchestration.settings import DBT_PROJECT_DIR, Settings
 from orchestration.storage.compare import TableComparison, compare
 from orchestration.storage.fingerprint import fingerprint
 from orchestration.storage.lake import Lake
-from orchestration.storage.publish import PublishedManifest, current_manifest
+from orchestration.storage.publish import PublishedManifest, copy_version, current_manifest
 from orchestration.storage.records import read_record
 from orchestration.storage.scratch import scratch
 from orchestration.storage.snapshot import link, snapshot_lake
@@ -86,8 +86,7 @@ def _freeze(settings: Settings, copy: Settings) -> PublishedManifest:
     here = fingerprint(lake, settings.control_dir, DBT_PROJECT_DIR)
     if manifest.fingerprint != here:
         raise OrewatchError(_why_not_comparable(settings, manifest, here))
-    copy.published_file.parent.mkdir(parents=True)
-    link(settings.published_file, copy.published_file)
+    copy_version(settings.published_dir, manifest, copy.published_file.parent)
     copy.control_dir.mkdir(parents=True)
     for path in settings.control_dir.glob("*.parquet"):
         link(path, copy.control_dir / path.name)

@@ -75,9 +75,32 @@ def marts(manifest_path: Path = MANIFEST) -> "dict[str, Mart]":
             run_times=frozenset(
                 n for n, column in nodes[id_]["columns"].items() if RUN_TIME in column["config"]["tags"]
             ),
+            changes=_changes(nodes[id_]),
         )
         for id_, grain in sorted(grains.items())
     }
+
+
+def _changes(node: Mapping[str, Any]) -> tuple[str, ...]:
+    """The columns of tables of changes that say from which session on builds replace rows of a model.
+
+    The strategy `changed_rows` does what its macro does (macros/incremental.sql); of everything else nothing is known.
+    """
+    from orchestration.storage.changes import KNOWN, RANKED_ON
+
+    config = node.get("config") or {}
+    meta = config.get("meta") or {}
+    if (config.get("materialized"), config.get("incremental_strategy")) != ("incremental", "changed_rows"):
+        return ()
+    if meta.get("changed_by", "session_date") != "session_date":
+        return ()
+    said = [f"{meta.get('changes', 'int_changes')}.{meta.get('changed_from', 'changed_from')}"]
+    if config.get("unique_key"):
+        # Rows with the keys of those that were built go too, on whichever session: known of ranks.
+        if not any(id_.endswith(".int_ranked_changes") for id_ in node["depends_on"]["nodes"]):
+            return ()
+        said.append(RANKED_ON)
+    return tuple(said) if set(said) <= set(KNOWN) else ()
 
 
 def mart_names() -> list[str]:
@@ -140,6 +163,7 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
         required_resource_keys={"settings", "warehouse_lock", "progress", "dbt", "ready_dbt"},
     )
     def dbt_models(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        from orchestration.storage.changes import note_build, take_changes
         from orchestration.storage.fingerprint import fingerprint
         from orchestration.storage.lake import Lake
         from orchestration.storage.premises import premises, why_whole, write_premises
@@ -155,6 +179,7 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
         context.log.info(f"all tables are built from the first bar on: {whole}" if whole else "an incremental build")
         context.resources.progress(0, 0, "building the tables" if whole else "bringing the tables up to date")
         remove_records(current.audit_record, current.build_record, current.premises_record)
+        changes = take_changes(current.changes_record, current.warehouse_path)
         # dbt writes it only once it has run something; an old one would answer for this run.
         (target / "run_results.json").unlink(missing_ok=True)
         # Taken before dbt reads anything: what arrives meanwhile is not part of this build.
@@ -189,6 +214,8 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
         if not context.is_subset:
             write_record(current.build_record, built_from)
             write_premises(current.premises_record, taken_for_granted)
+            if not whole:
+                note_build(current.changes_record, changes, current.warehouse_path)
 
     return dbt_models
 

@@ -39,6 +39,8 @@ def build_publish(settings: Settings) -> dg.AssetsDefinition:
             audited_fingerprint(current),
             current.source,
             current.simulated,
+            changes_record=current.changes_record,
+            memory_gb=current.memory_gb,
         )
         remove_records(current.withheld_record)
         return dg.MaterializeResult(

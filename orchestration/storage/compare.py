@@ -192,13 +192,13 @@ _MACROS = (
 )
 
 _JOINED = """
-    left_side.main.{{ name(table) }} as a
-    full outer join right_side.main.{{ name(table) }} as b
+    (select *, true as {{ present }} from left_side.main.{{ name(table) }}) as a
+    full outer join (select *, true as {{ present }} from right_side.main.{{ name(table) }}) as b
         on {% for key in grain %}{{ 'and ' if not loop.first }}a.{{ name(key) }} is not distinct from b.{{ name(key) }}
         {% endfor %}
 """
 
-# A NULL in a grain would hide which side a row is on; rowid never is one.
+# A NULL in a grain would hide which side a row is on; this column never is one.
 _SAME = """
     {%- macro same(column) -%}
         {%- set is_float, tolerance = values[column] -%}
@@ -217,15 +217,19 @@ _COUNTS = (
     _SAME
     + """
     select
-        count(case when a.rowid is not null and b.rowid is not null then 1 end),
-        count(case when b.rowid is null then 1 end),
-        count(case when a.rowid is null then 1 end),
+        count(case when a.{{ present }} is not null and b.{{ present }} is not null then 1 end),
+        count(case when b.{{ present }} is null then 1 end),
+        count(case when a.{{ present }} is null then 1 end),
         greatest(0.0
         {%- for column, (is_float, _) in values.items() if is_float %},
             coalesce(max(distance(a.{{ name(column) }}, b.{{ name(column) }})), 0.0)
         {%- endfor %})
         {%- for column in values %},
-            count(case when a.rowid is not null and b.rowid is not null and not ({{ same(column) }}) then 1 end)
+            count(
+                case
+                    when a.{{ present }} is not null and b.{{ present }} is not null and not ({{ same(column) }}) then 1
+                end
+            )
         {%- endfor %}
     from
 """
@@ -236,11 +240,11 @@ _MISSING = (
     """
     select
         {% for key in grain %}coalesce(a.{{ name(key) }}, b.{{ name(key) }}), {% endfor %}
-        a.rowid is not null, b.rowid is not null
+        a.{{ present }} is not null, b.{{ present }} is not null
     from
 """
     + _JOINED
-    + "where a.rowid is null or b.rowid is null order by all limit {{ limit }}"
+    + "where a.{{ present }} is null or b.{{ present }} is null order by all limit {{ limit }}"
 )
 
 _DIFFERING = (
@@ -253,13 +257,15 @@ _DIFFERING = (
 """
     + _JOINED
     + """
-    where a.rowid is not null and b.rowid is not null and not ({{ same(column) }})
+    where a.{{ present }} is not null and b.{{ present }} is not null and not ({{ same(column) }})
     order by all limit {{ limit }}
 """
 )
 
 _ENVIRONMENT = Environment(undefined=StrictUndefined, autoescape=False)  # noqa: S701  (SQL, not a page)
 _ENVIRONMENT.globals["name"] = identifier
+# No column of a table is named so.
+_ENVIRONMENT.globals["present"] = identifier("is on this side")
 
 
 def _render(template: str, **values: Any) -> str:

@@ -2,26 +2,55 @@
 
 A version is built in a folder of its own, `versions/<n>/`, with one DuckDB file, one Parquet file per table and a
 manifest; then the link `current` is flipped to it in one rename. A reader that opened an older version keeps it; the
-last three stay on disk. Tables only, in storage version v1.0.0, so that every DuckDB since 1.0 opens the file.
+last three stay on disk, and older ones that are still open. A large table is a folder of Parquet files instead, one for
+each year, linked from version to version as long as nothing in it changes, and in the DuckDB file a view of them.
+Nothing else in storage version v1.0.0, so that every DuckDB since 1.0 opens the file.
 """
 
 import datetime as dt
+import fcntl
 import json
 import os
 import shutil
-from collections.abc import Mapping
+import struct
+import sys
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from orchestration.market.errors import PublishError
-from orchestration.storage.content import content_hash, table_hash
+from orchestration.storage.changes import changed_since, earliest, note_published
+from orchestration.storage.content import columns_of, content_hash, counted_columns, hash_of, table_sums
 from orchestration.storage.lake import sync_folder
+from orchestration.storage.parts import (
+    PARQUET,
+    SESSION,
+    Before,
+    Parts,
+    can_be_parts,
+    files_of,
+    reading_sql,
+    write_parts,
+)
+from orchestration.storage.snapshot import link
 from orchestration.storage.warehouse import identifier, literal
 
+if TYPE_CHECKING:
+    import duckdb
+
 MANIFEST = "manifest.json"
+DATABASE = "market.duckdb"
 VERSIONS_KEPT = 3
+# A table with more rows is published in parts.
+LARGE_ROWS = 2_000_000
 READ_ONLY = 0o444
+# Tables that are written at the same time.
+_AT_ONCE = 2
 _BUILDING = ".building-"
+_WORK = ".work"
 
 
 @dataclass(frozen=True)
@@ -33,12 +62,15 @@ class Mart:
         description: of the table.
         columns: description of each column.
         run_times: columns that say when a run saw something (tag `run_time`): no part of the content.
+        changes: which tables of changes say from which session on a build has replaced rows, as `table.column`; see
+            `storage.changes`. None: nothing says it.
     """
 
     grain: tuple[str, ...] = ()
     description: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)
     run_times: frozenset[str] = frozenset()
+    changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,6 +87,8 @@ class PublishedManifest:
         content_hash: hash of the content of all tables; equal content, equal hash. Empty in versions older than it.
         hashes: the same for each table.
         hashed_by: the release of DuckDB that hashed; only hashes of the same release can be compared.
+        parts: the large tables, which are folders of Parquet files.
+        place: the folder in which the views of these look for the files; empty if there are none.
     """
 
     version: int
@@ -66,6 +100,8 @@ class PublishedManifest:
     content_hash: str = ""
     hashes: dict[str, str] = field(default_factory=dict)
     hashed_by: str = ""
+    parts: dict[str, Parts] = field(default_factory=dict)
+    place: str = ""
 
 
 def current_manifest(published: Path) -> PublishedManifest | None:
@@ -75,14 +111,72 @@ def current_manifest(published: Path) -> PublishedManifest | None:
     except FileNotFoundError:
         return None
     # A later Orewatch may have said more.
-    return PublishedManifest(
-        **{known.name: said[known.name] for known in fields(PublishedManifest) if known.name in said}
-    )
+    known = {known.name: said[known.name] for known in fields(PublishedManifest) if known.name in said}
+    known["parts"] = {table: Parts.said(parts) for table, parts in known.get("parts", {}).items()}
+    return PublishedManifest(**known)
+
+
+def version_folder(published: Path, version: int) -> Path:
+    """The folder of one version: what stays the same while the link `current` moves on."""
+    return published / "versions" / str(version)
 
 
 def version_file(published: Path, version: int) -> Path:
-    """The DuckDB file of one version: what stays the same while the link `current` moves on."""
-    return published / "versions" / str(version) / "market.duckdb"
+    """The DuckDB file of one version."""
+    return version_folder(published, version) / DATABASE
+
+
+def is_in_place(published: Path, manifest: PublishedManifest) -> bool:
+    """Whether the views of a version find its files: not if the home was moved or copied since it was published."""
+    return not manifest.parts or Path(manifest.place) == settled(version_folder(published, manifest.version))
+
+
+MISPLACED = "the home was moved or copied since version {version} was published; run: orewatch refresh"
+
+
+def table_sql(published: Path, table: str, database: str) -> str:
+    """What a query has to name to read a table of the version that readers see, wherever the home has gone.
+
+    Args:
+        published: the folder of versions.
+        table: its name.
+        database: the name under which the version's DuckDB file is attached.
+    """
+    manifest = current_manifest(published)
+    if manifest is None or table not in manifest.parts:
+        return f"{database}.main.{identifier(table)}"
+    parts = manifest.parts[table]
+    files = files_of(settled(version_folder(published, manifest.version)), table, parts)
+    return f"({reading_sql(files, parts.columns)})"
+
+
+def settled(folder: Path) -> Path:
+    """Where a folder is or will be, whatever links lead there."""
+    return folder.parent.resolve() / folder.name
+
+
+def copy_version(published: Path, manifest: PublishedManifest, folder: Path) -> None:
+    """A version in another folder, which needs nothing of the first one: of its large files, links.
+
+    Args:
+        published: the folder of versions.
+        manifest: of the version.
+        folder: a new one.
+    """
+    import duckdb
+
+    original = version_folder(published, manifest.version)
+    folder.mkdir(parents=True)
+    if not manifest.parts:
+        link(original / DATABASE, folder / DATABASE)
+        return
+    shutil.copyfile(original / DATABASE, folder / DATABASE)
+    with duckdb.connect(str(folder / DATABASE)) as connection:
+        for table, parts in manifest.parts.items():
+            (folder / table).mkdir()
+            for path in files_of(original, table, parts):
+                link(path, folder / table / path.name)
+            _view(connection, table, parts, settled(folder))
 
 
 def publish(
@@ -92,6 +186,10 @@ def publish(
     fingerprint: str,
     source: str,
     simulated: bool,
+    *,
+    changes_record: Path | None = None,
+    large_rows: int | None = None,
+    memory_gb: float | None = None,
 ) -> PublishedManifest:
     """Copy the tables of the warehouse into a new version and make it the current one.
 
@@ -102,19 +200,31 @@ def publish(
         fingerprint: what the tables were built from.
         source: sample, yahoo or files.
         simulated: whether every price is made up.
+        changes_record: what the builds since the last publication have changed, which is nothing from now on; without
+            it every row is looked at.
+        large_rows: a table with more rows is published in parts; `LARGE_ROWS` if not given.
+        memory_gb: what it may take; more goes to the disk.
 
     Raises:
         PublishError: the version could not be built; readers stay on the last good one.
     """
     versions = published / "versions"
     versions.mkdir(parents=True, exist_ok=True)
-    for leftover in versions.glob(f"{_BUILDING}*"):
-        shutil.rmtree(leftover)
+    _sweep(versions)
     number = max((int(p.name) for p in versions.iterdir() if p.name.isdigit()), default=0) + 1
     building = versions / f"{_BUILDING}{number}"
     try:
         building.mkdir()
-        written = write_tables(warehouse, marts, building)
+        before = _before(published, marts, changes_record, warehouse)
+        written = write_tables(
+            warehouse,
+            marts,
+            building,
+            before=before,
+            place=version_folder(published, number),
+            large_rows=LARGE_ROWS if large_rows is None else large_rows,
+            memory_gb=memory_gb,
+        )
         manifest = PublishedManifest(
             version=number,
             fingerprint=fingerprint,
@@ -125,12 +235,17 @@ def publish(
             content_hash=content_hash(written.hashes),
             hashes=written.hashes,
             hashed_by=written.hashed_by,
+            parts=written.parts,
+            place=str(settled(version_folder(published, number))) if written.parts else "",
         )
         write_manifest(manifest, building)
-        for path in building.iterdir():
-            # Readers that forget to ask for a read-only connection must not change what others read.
-            path.chmod(READ_ONLY)
-            _sync_file(path)
+        for path in sorted(building.rglob("*"), reverse=True):
+            if path.is_dir():
+                sync_folder(path)
+            else:
+                # Readers that forget to ask for a read-only connection must not change what others read.
+                path.chmod(READ_ONLY)
+                _sync_file(path)
         sync_folder(building)
         building.rename(versions / str(number))
         _flip(published, number)
@@ -140,8 +255,23 @@ def publish(
         raise PublishError(
             f"{published}: version {number} could not be published ({text}); readers keep the last one"
         ) from error
+    if changes_record is not None:
+        note_published(changes_record, manifest, warehouse)
     _drop_old(versions, keep=number)
     return manifest
+
+
+def _before(published: Path, marts: Mapping[str, Mart], changes_record: Path | None, warehouse: Path) -> Before | None:
+    """The version that readers see now, with what is known to have changed since then."""
+    manifest = current_manifest(published)
+    if manifest is None:
+        return None
+    since = changed_since(changes_record, manifest, warehouse) if changes_record else None
+    return Before(
+        version_folder(published, manifest.version),
+        manifest.parts,
+        {name: earliest(since, mart.changes) for name, mart in marts.items()},
+    )
 
 
 @dataclass(frozen=True)
@@ -151,42 +281,118 @@ class WrittenTables:
     rows: dict[str, int]
     hashes: dict[str, str]
     hashed_by: str
+    parts: dict[str, Parts] = field(default_factory=dict)
 
 
-def write_tables(warehouse: Path, marts: Mapping[str, Mart], folder: Path) -> WrittenTables:
-    """Write the tables into market.duckdb and one Parquet file each.
+def write_tables(
+    warehouse: Path,
+    marts: Mapping[str, Mart],
+    folder: Path,
+    *,
+    before: Before | None = None,
+    place: Path | None = None,
+    large_rows: int = LARGE_ROWS,
+    memory_gb: float | None = None,
+) -> WrittenTables:
+    """Write the tables into market.duckdb and one Parquet file each, large ones as parts.
 
     Args:
         warehouse: the DuckDB file with the tables.
         marts: the tables by name.
         folder: an empty one.
+        before: the version before; parts that have not changed are linked to its.
+        place: where the folder will lie, beside where it does; without it no table is cut into parts.
+        large_rows: a table with more rows is.
+        memory_gb: what it may take; more goes to the disk.
     """
     import duckdb
 
-    counts: dict[str, int] = {}
-    hashes: dict[str, str] = {}
+    work = folder / _WORK
+    work.mkdir()
+    facts: dict[str, tuple[int, str]] = {}
+    cells: dict[str, int] = {}
+    large: dict[str, Parts] = {}
     with duckdb.connect() as connection:
+        connection.execute(f"set temp_directory = {literal(work / 'spilled')}")
+        if memory_gb is not None:
+            connection.execute(f"set memory_limit = '{memory_gb}GB'")
         connection.execute(f"attach {literal(warehouse)} as warehouse (read_only)")
-        connection.execute(f"attach {literal(folder / 'market.duckdb')} as market (storage_version 'v1.0.0')")
         for name, mart in marts.items():
             table = connection.table(f"warehouse.main.{identifier(name)}")
-            # Sorted by the grain, so that readers who ask for a symbol or a range skip most of the file, and so that
-            # the same rows always stand in the same order.
-            order = ", ".join(map(identifier, mart.grain or table.columns))
-            copy = f"market.main.{identifier(name)}"
-            table.order(order).create(copy)
-            copied = connection.table(copy)
-            counts[name] = int(copied.count("*").fetchall()[0][0])
-            # Of the copy: the hash is about what readers get.
-            hashes[name] = table_hash(copied, mart.run_times)
-            copied.to_parquet(str(folder / f"{name}.parquet"), compression="zstd")
+            columns, rows = columns_of(table), _rows(table)
+            cells[name] = rows * len(columns)
+            if place is None or SESSION not in mart.grain or not can_be_parts(columns) or rows <= large_rows:
+                continue
+            parts = write_parts(connection, name, columns, mart.grain, mart.run_times, folder, work, before)
+            if parts is not None:
+                large[name] = parts
+                facts[name] = (parts.rows, parts.hash(mart.run_times))
+        connection.execute(f"attach {literal(folder / DATABASE)} as market (storage_version 'v1.0.0')")
+
+        def write(name: str) -> tuple[int, str]:
+            with connection.cursor() as cursor:
+                return _write_table(cursor, name, marts[name], folder)
+
+        # The longest work first, so that no thread is left alone with it.
+        small = sorted(marts.keys() - large.keys(), key=lambda name: (-cells[name], name))
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            facts.update(zip(small, pool.map(write, small), strict=True))
+        if large and place:
+            connection.execute("use market")
+            with _standing_in(folder, place):
+                for name, parts in large.items():
+                    _view(connection, name, parts, settled(place))
+            connection.execute("use memory")
         connection.execute("detach market")
-    return WrittenTables(counts, hashes, f"duckdb {duckdb.__version__}")
+    shutil.rmtree(work)
+    return WrittenTables(
+        {name: facts[name][0] for name in marts},
+        {name: facts[name][1] for name in marts},
+        f"duckdb {duckdb.__version__}",
+        large,
+    )
+
+
+def _write_table(connection: "duckdb.DuckDBPyConnection", name: str, mart: Mart, folder: Path) -> tuple[int, str]:
+    """Write one table; returns its number of rows and its hash."""
+    table = connection.table(f"warehouse.main.{identifier(name)}")
+    # Sorted by the grain, so that readers who ask for a symbol or a range skip most of the file, and so that
+    # the same rows always stand in the same order.
+    order = ", ".join(map(identifier, mart.grain or table.columns))
+    copy = f"market.main.{identifier(name)}"
+    table.order(order).create(copy)
+    copied = connection.table(copy)
+    # Of the copy: the hash is about what readers get.
+    sums = table_sums(copied, mart.run_times)
+    connection.execute(f"copy {copy} to {literal(folder / f'{name}.parquet')} ({PARQUET})")
+    return sums.rows, hash_of(counted_columns(columns_of(copied), mart.run_times), sums)
+
+
+def _view(connection: "duckdb.DuckDBPyConnection", name: str, parts: Parts, folder: Path) -> None:
+    """Let a large table of the connection's database be what lies in a folder."""
+    query = reading_sql(files_of(folder, name, parts), parts.columns)
+    connection.execute(f"create or replace view {identifier(name)} as {query}")
+
+
+@contextmanager
+def _standing_in(folder: Path, place: Path) -> Iterator[None]:
+    """Let what lies in a folder be found where it will lie: a view is made of files that are there."""
+    place.symlink_to(folder.name, target_is_directory=True)
+    try:
+        yield
+    finally:
+        place.unlink()
+
+
+def _rows(table: "duckdb.DuckDBPyRelation") -> int:
+    return int(table.count("*").fetchall()[0][0])
 
 
 def write_manifest(manifest: PublishedManifest, folder: Path) -> None:
     """Put the manifest beside the tables of its version."""
-    (folder / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n", "utf-8")
+    said: dict[str, Any] = asdict(manifest)
+    said["parts"] = {table: parts.says() for table, parts in manifest.parts.items()}
+    (folder / MANIFEST).write_text(json.dumps(said, indent=2) + "\n", "utf-8")
 
 
 def _flip(published: Path, number: int) -> None:
@@ -197,10 +403,41 @@ def _flip(published: Path, number: int) -> None:
     sync_folder(published)
 
 
+def _sweep(versions: Path) -> None:
+    """Remove what a publication that did not end has left."""
+    for leftover in versions.glob(f"{_BUILDING}*"):
+        shutil.rmtree(leftover)
+    for path in versions.iterdir():
+        if path.is_symlink():
+            path.unlink()
+
+
 def _drop_old(versions: Path, keep: int) -> None:
     for path in versions.iterdir():
-        if path.name.isdigit() and int(path.name) <= keep - VERSIONS_KEPT:
+        if path.name.isdigit() and int(path.name) <= keep - VERSIONS_KEPT and not _is_open(path):
             shutil.rmtree(path)
+
+
+def _is_open(folder: Path) -> bool:
+    """Whether a reader in another process has a version open whose files its queries have yet to find.
+
+    DuckDB holds a lock on what it has open. A file without views may go: whoever has it open keeps it.
+    """
+    if sys.platform != "linux" or not any(path.is_dir() for path in folder.iterdir()):
+        return False
+    try:
+        handle = os.open(folder / DATABASE, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        # struct flock: type, whence, start, length (0: all), process
+        asked = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        kind, *_ = struct.unpack("hhqqi4x", fcntl.fcntl(handle, fcntl.F_GETLK, asked))
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return bool(kind != fcntl.F_UNLCK)
 
 
 def _sync_file(path: Path) -> None:

@@ -12,13 +12,16 @@ import duckdb
 def reading(path: Path, attached: Mapping[str, Path] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """A read-only connection to a DuckDB file, with others beside it under the names given.
 
-    No query can reach a file outside of the folders of these files (views read the lake there), or change that.
+    No query can reach a file outside of the folders of these files, or change that: views read the lake there, and the
+    parts of large tables.
     """
     connection = duckdb.connect(str(path), read_only=True)
     try:
         for name, other in (attached or {}).items():
             connection.execute(f"attach {literal(other)} as {name} (read_only)")
-        folders = ", ".join(literal(file.parent) for file in (path, *(attached or {}).values()))
+        # Views name files by where they are, not by the link `current`.
+        files = [place for file in (path, *(attached or {}).values()) for place in (file, file.resolve())]
+        folders = ", ".join(literal(file.parent) for file in files)
         connection.execute(f"set allowed_directories = [{folders}]")
         connection.execute("set enable_external_access = false")
         connection.execute("set lock_configuration = true")

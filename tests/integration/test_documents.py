@@ -38,6 +38,11 @@ INSTEAD = {
     "make bench": (LONG, "make -n bench; python -c 'import benchmarks.everyday'"),
     "make bench-large": (LONG, "make -n bench-large"),
     "make bench-lake": (LONG, "make -n bench-lake; python -c 'import benchmarks.lake'"),
+    "make bench-publish": (LONG, "make -n bench-publish"),
+    "python -m benchmarks.publish 1000 20 --home somewhere --rounds 1": (
+        LONG,
+        "has 'python -m benchmarks.publish' instruments years --home --rounds",
+    ),
     "make bench-yahoo": (LONG, "make -n bench-yahoo; python -c 'import benchmarks.yahoo'"),
     ".venv/bin/python -m benchmarks.everyday --steps": (LONG, "grep -e --steps $CHECKOUT/benchmarks/everyday.py"),
     "python -m benchmarks.large 1000 20 --home somewhere --rounds 1": (

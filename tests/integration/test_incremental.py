@@ -1,4 +1,7 @@
-"""After every kind of news, an incremental build holds what a whole one does, in every table, cell by cell."""
+"""After every kind of news, an incremental build holds what a whole one does, in every table, cell by cell.
+
+And a publication holds what was built, though its parts are linked as far as the build says that nothing has changed.
+"""
 
 import datetime as dt
 import os
@@ -12,19 +15,25 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.simulated_market import NOW, write_market
-from orchestration.assets.models import mart_grains
+from orchestration.assets.models import mart_grains, marts
 from orchestration.dbt_process import prepare_target
 from orchestration.rebuild_report import differences
 from orchestration.settings import DBT_PROJECT_DIR, Settings
+from orchestration.storage.changes import note_build, take_changes
 from orchestration.storage.compare import compare
+from orchestration.storage.content import table_hash
 from orchestration.storage.control import SCHEMAS
 from orchestration.storage.lake import BARS, Lake
-from orchestration.storage.warehouse import rows
+from orchestration.storage.parts import file_of
+from orchestration.storage.publish import publish, version_file, version_folder
+from orchestration.storage.warehouse import identifier, reading, rows
 from tests.models_sql import CompiledModels
 
 pytestmark = pytest.mark.integration
 
 INSTRUMENTS, YEARS = 40, 3
+# A table with more rows is published in parts.
+LARGE_ROWS = 1000
 # What an incremental build notes of its own way.
 OWN_NOTES = ("build_number", "is_revision", "is_split_changed")
 PRICES = ["open", "high", "low", "close", "adj_close", "dividend"]
@@ -99,6 +108,7 @@ class Home:
         """Run dbt as a refresh does that need not build everything."""
         target = self.folder / "target"
         prepare_target(target)
+        changes = take_changes(self.settings.changes_record, self.settings.warehouse_path)
         subprocess.run(
             [
                 *(Path(sys.executable).parent / "dbt", "--quiet", "run"),
@@ -108,14 +118,40 @@ class Home:
             env={**os.environ, **self.settings.dbt_environment()},
             check=True,
         )
+        note_build(self.settings.changes_record, changes, self.settings.warehouse_path)
+
+    def publish(self) -> dict[str, list[int]]:
+        """Publish, and hold the version against the warehouse; returns the years written anew by large table."""
+        settings, known = self.settings, marts()
+        manifest = publish(
+            *(settings.warehouse_path, known, settings.published_dir, "f", "sample", True),
+            changes_record=settings.changes_record,
+            large_rows=LARGE_ROWS,
+        )
+        before, now = (version_folder(settings.published_dir, manifest.version - n) for n in (1, 0))
+        with (
+            reading(settings.warehouse_path) as built,
+            reading(version_file(before.parent.parent, manifest.version)) as seen,
+        ):
+            for name, mart in known.items():
+                stored, published = (connection.table(identifier(name)) for connection in (built, seen))
+                # To the last bit, times of runs included.
+                assert table_hash(published) == table_hash(stored), name
+                assert manifest.hashes[name] == table_hash(stored, mart.run_times), name
+                assert manifest.rows[name] == stored.count("*").fetchall()[0][0]
+        written = {}
+        for table, parts in manifest.parts.items():
+            files = [(year, file_of(now, table, year), file_of(before, table, year)) for year in parts.years]
+            written[table] = [year for year, file, old in files if not (old.exists() and file.samefile(old))]
+        return written
 
     def changes(self) -> dict[str, tuple[dt.date, dt.date]]:
         """From which session on rows of each symbol were replaced, and bars were read."""
         found = rows(self.settings.warehouse_path, "select symbol, changed_from, read_from from int_changes")
         return {row["symbol"]: (row["changed_from"], row["read_from"]) for row in found}
 
-    def check(self, what: str) -> None:
-        """Build, and compare every table with a whole build's."""
+    def check(self, what: str) -> dict[str, list[int]]:
+        """Build, compare every table with a whole build's, and publish; returns what `publish` does."""
         self.build()
         whole = self.folder / "whole.duckdb"
         whole.unlink(missing_ok=True)
@@ -124,6 +160,9 @@ class Home:
         wrong = [line for table in compared for line in differences(table)]
         assert not wrong, (what, wrong)
         assert sum(table.cells for table in compared) > 1_000_000
+        written = self.publish()
+        assert written.keys() >= {"daily_bars", "returns", "volatility", "trend", "sector_relative", "level_events"}
+        return written
 
 
 ALWAYS = dt.date(1, 1, 1)
@@ -138,21 +177,25 @@ def test_incremental_equals_whole(tmp_path: Path) -> None:
     home.deliver(market[(market["session_date"] < days[-11]) & known])
     home.build()
     assert home.changes() == {}
+    home.publish()
 
     home.deliver(home.of(days[-11], without=newcomer))
-    home.check("one new session")
+    written = home.check("one new session")
+    incremental = {name for name, mart in marts().items() if mart.changes} & written.keys()
+    assert {year for name in incremental for year in written[name]} == {2026}
     assert set(home.changes()) == set(symbols) - {newcomer}
     assert {since for since, _ in home.changes().values()} == {days[-17]}
     assert all(days[-330] < back < days[-290] for _, back in home.changes().values())
 
-    home.check("nothing new")
+    assert not any(home.check("nothing new").values())
 
     home.deliver(home.of(*days[-10:-8], without=newcomer))
     home.check("two new sessions")
 
     bar = home.of(days[250])
     home.deliver(bar[bar["symbol"] == corrected].assign(close=lambda b: b["low"]))
-    home.check("one corrected bar long ago")
+    written = home.check("one corrected bar long ago")
+    assert {written[name][0] for name in incremental if written[name]} == {days[250].year}
     assert set(home.changes()) == {corrected}
     assert days[240] < home.changes()[corrected][0] < days[250]
 

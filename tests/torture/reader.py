@@ -56,7 +56,12 @@ def parquet_client(target: str, tables: list[str]) -> Iterator[dict[str, str]]:
 
     for _ in _count():
         folder = Path(target).parent.resolve()
-        yield {t: str(pc.max(pq.read_table(folder / f"{t}.parquet")["session_date"]).as_py()) for t in tables}
+        files = {t: folder / f"{t}.parquet" for t in tables}
+        yield {
+            # A large table is a folder.
+            t: str(pc.max(pq.read_table(path if path.exists() else folder / t)["session_date"]).as_py())
+            for t, path in files.items()
+        }
 
 
 def postgres_client(target: str, tables: list[str]) -> Iterator[dict[str, str]]:

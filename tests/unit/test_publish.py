@@ -1,7 +1,12 @@
 """Published versions: whole or absent, three kept, readable with the plain client."""
 
+import datetime as dt
 import json
+import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -11,10 +16,35 @@ from orchestration.assets.models import dbt_complaint, dbt_failures, mart_grains
 from orchestration.assets.publish import audited_fingerprint
 from orchestration.market.errors import PublishError
 from orchestration.settings import Settings
+from orchestration.storage import publish as publishing
+from orchestration.storage.changes import (
+    CHANGED_FROM,
+    RANKED_ON,
+    RELATIVE_FROM,
+    REVISED_FROM,
+    changed_since,
+    note_build,
+    note_published,
+    take_changes,
+)
+from orchestration.storage.compare import compare
+from orchestration.storage.content import table_hash
 from orchestration.storage.fingerprint import definitions_of, fingerprint
 from orchestration.storage.lake import Lake
-from orchestration.storage.publish import Mart, current_manifest, publish
+from orchestration.storage.publish import (
+    Mart,
+    PublishedManifest,
+    copy_version,
+    current_manifest,
+    is_in_place,
+    publish,
+    table_sql,
+    version_file,
+    version_folder,
+    write_tables,
+)
 from orchestration.storage.records import read_record, remove_records, write_record
+from orchestration.storage.warehouse import reading, rows
 
 
 @pytest.fixture
@@ -152,11 +182,31 @@ def test_marts_come_from_the_manifest(tmp_path: Path) -> None:
         metadata = {"name": "grain", "kwargs": {"columns": list(columns)}}
         return {"resource_type": "test", "name": "t", "attached_node": model, "test_metadata": metadata}
 
-    def model(name: str, folder: str) -> dict:
+    def model(name: str, folder: str, reads: tuple[str, ...] = (), **config: object) -> dict:
         columns = {"at": {"description": "When.", "config": {"tags": ["run_time"]}}}
-        said = {"description": f"Of {name}.", "columns": columns}
+        said = {
+            "description": f"Of {name}.",
+            "columns": columns,
+            "config": config,
+            "depends_on": {"nodes": list(reads)},
+        }
         return {"resource_type": "model", "name": name, "fqn": ["orewatch", folder, name], **said}
 
+    def rows_of(name: str, *reads: str, unique_key: object = None, **meta: str) -> tuple[str, ...]:
+        """What says the changes of an incremental model."""
+        config = {"materialized": "incremental", "incremental_strategy": "changed_rows", "unique_key": unique_key}
+        nodes = {f"m.{name}": model(name, "marts", reads, **config, meta=meta)}
+        (tmp_path / "one.json").write_text(json.dumps({"nodes": nodes, "unit_tests": {}, "child_map": {}}))
+        return marts(tmp_path / "one.json")[name].changes
+
+    assert rows_of("plain") == (CHANGED_FROM,)
+    assert rows_of("of_pairs", changes="int_relative_changes") == (RELATIVE_FROM,)
+    assert rows_of("of_versions", changed_from="revised_from") == (REVISED_FROM,)
+    assert rows_of("ranked", "m.int_ranked_changes", unique_key=["symbol"]) == (CHANGED_FROM, RANKED_ON)
+    # What nobody can say of them.
+    assert rows_of("keyed", unique_key=["symbol"]) == ()
+    assert rows_of("by_another_date", changed_by="base_date") == ()
+    assert rows_of("by_another_table", changes="int_other_changes") == ()
     nodes = {
         "m.events": model("events", "marts"),
         "m.bare": model("bare", "marts"),
@@ -171,8 +221,356 @@ def test_marts_come_from_the_manifest(tmp_path: Path) -> None:
         "bare": Mart((), "Of bare.", {"at": "When."}, frozenset({"at"})),
         "events": Mart(("level_id", "session_date"), "Of events.", {"at": "When."}, frozenset({"at"})),
     }
+    ours = {name: mart.changes for name, mart in marts().items()}
+    assert ours["daily_bars"] == ours["returns"] == (CHANGED_FROM,)
+    assert ours["sector_relative"] == (RELATIVE_FROM, RANKED_ON)
+    assert ours["price_revisions"] == (REVISED_FROM,)
+    assert ours["sector_daily"] == ours["data_coverage"] == ()
     assert mart_grains()["claim_checks"] == ("claim_id",)
     assert all(mart_grains().values())
+
+
+class Market:
+    """A warehouse with a large table of five years and a small one, and its publications.
+
+    Args:
+        folder: an empty one.
+    """
+
+    YEARS = range(2020, 2025)
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.published = folder, folder / "pub'lished"
+        self.marts = {
+            "bars": Mart(GRAIN, run_times=frozenset({"observed_at"}), changes=(CHANGED_FROM,)),
+            "names": Mart(("symbol",)),
+        }
+        self.warehouse, self.record = folder / "warehouse.duckdb", folder / "changes.json"
+        self.run(
+            """
+            create table bars as
+            select
+                symbol, cast(day as date) as session_date, 0.1 * epoch(day) as close, cast(1.5 as decimal(38, 18)) as d,
+                timestamp '2026-01-01 12:00:00' as observed_at, case when symbol = 'B' then 'x' end as note
+            from range(date '2020-01-01', date '2025-01-01', interval 1 day) as days(day)
+            cross join (values ('B'), ('A')) as symbols(symbol)
+            """,
+            "create table names as select * from (values ('A', 1), ('B', 2)) as t(symbol, n)",
+            "create table int_changes (symbol text, changed_from date, revised_from date)",
+            "create table int_relative_changes (symbol text, changed_from date)",
+            "create table int_ranked_changes (metal text, session_date date)",
+        )
+
+    def run(self, *statements: str) -> None:
+        with duckdb.connect(str(self.warehouse)) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    def build(self, *statements: str, since: str | None) -> None:
+        """An incremental build that replaces rows since a session, or none."""
+        taken = take_changes(self.record, self.warehouse)
+        named = [f"insert into int_changes values ('A', date '{since}', null)"] if since else []  # noqa: S608
+        self.run("delete from int_changes", *named, *statements)
+        note_build(self.record, taken, self.warehouse)
+
+    def publish(self, large_rows: int = 100) -> PublishedManifest:
+        return publish(
+            *(self.warehouse, self.marts, self.published, "f", "files", False),
+            changes_record=self.record,
+            large_rows=large_rows,
+        )
+
+    def file(self, year: int, version: int) -> Path:
+        return version_folder(self.published, version) / "bars" / f"{year}.parquet"
+
+    def written(self, version: int) -> list[int]:
+        """The years whose file is not that of the version before."""
+        return [
+            year
+            for year in self.YEARS
+            if not self.file(year, version - 1).exists()
+            or not self.file(year, version).samefile(self.file(year, version - 1))
+        ]
+
+    def hold(self, manifest: PublishedManifest) -> None:
+        """The version says and holds what is in the warehouse, in the view and in the files."""
+        assert current_manifest(self.published) == manifest
+        with duckdb.connect(str(self.warehouse), read_only=True) as connection:
+            stored = connection.sql("from bars order by all").fetchall()
+            assert manifest.hashes["bars"] == table_hash(connection.table("bars"), {"observed_at"})
+        with duckdb.connect(str(version_file(self.published, manifest.version)), read_only=True) as connection:
+            assert connection.sql("from bars order by all").fetchall() == stored
+        assert manifest.rows == {"bars": len(stored), "names": 2}
+        if manifest.parts:
+            for year in manifest.parts["bars"].years:
+                part = duckdb.sql(f"from read_parquet({str(self.file(year, manifest.version))!r})").fetchall()
+                assert part == [row for row in stored if row[1].year == year]
+
+
+@pytest.fixture
+def market(tmp_path: Path) -> Market:
+    return Market(tmp_path)
+
+
+def test_a_large_table_is_a_view_of_a_file_for_each_year(market: Market) -> None:
+    manifest = market.publish()
+    market.hold(manifest)
+    folder = version_folder(market.published, 1)
+    assert sorted(p.name for p in folder.iterdir()) == ["bars", "manifest.json", "market.duckdb", "names.parquet"]
+    assert [p.name for p in sorted((folder / "bars").iterdir())] == [f"{year}.parquet" for year in market.YEARS]
+    assert all(path.stat().st_mode & 0o777 == 0o444 for path in folder.rglob("*.*") if path.is_file())
+    assert [p.name for p in (market.published / "versions").iterdir()] == ["1"]
+    with duckdb.connect(str(folder / "market.duckdb"), read_only=True) as connection:
+        kinds = connection.sql("select table_name, table_type from information_schema.tables order by 1").fetchall()
+    assert kinds == [("bars", "VIEW"), ("names", "BASE TABLE")]
+    # Cut or not, the content is the same.
+    whole = market.publish(large_rows=10_000)
+    market.hold(whole)
+    assert (whole.content_hash, whole.parts, whole.place) == (manifest.content_hash, {}, "")
+
+
+@pytest.mark.parametrize("where", ["the version", "current", "attached"])
+def test_a_locked_down_reader_reads_the_views(market: Market, where: str) -> None:
+    market.publish()
+    linked = market.folder / "a link"
+    linked.symlink_to(market.published)
+    count = "select count(*) from {}bars"
+    if where == "attached":
+        with reading(market.warehouse, {"published": linked / "current" / "market.duckdb"}) as connection:
+            assert connection.execute(count.format("published.")).fetchall() == [(3654,)]
+        return
+    file = version_file(market.published, 1) if where == "the version" else linked / "current" / "market.duckdb"
+    with reading(file) as connection:
+        assert connection.execute(count.format("")).fetchall() == [(3654,)]
+        with pytest.raises(duckdb.PermissionException):
+            connection.execute(f"from read_parquet('{market.folder}/elsewhere.parquet')")
+
+
+def test_only_what_has_changed_is_written(market: Market) -> None:
+    first = market.publish()
+    market.build(since=None)
+    market.hold(market.publish())
+    assert market.written(2) == []
+
+    market.build(
+        "insert into bars select symbol, date '2025-01-01', 1, 1, observed_at, note from bars limit 1",
+        since="2024-12-25",
+    )
+    market.hold(market.publish())
+    assert market.written(3) == []
+    assert market.file(2025, 3).exists()
+
+    market.build("update bars set close = 7 where session_date = '2022-06-01'", since="2022-05-25")
+    market.build("update bars set close = 8 where session_date = '2024-06-01'", since="2024-05-25")
+    corrected = market.publish()
+    market.hold(corrected)
+    assert market.written(4) == [2022, 2024]
+    assert corrected.content_hash != first.content_hash
+
+    # What only says when a run saw something is published, and is no content.
+    market.build("update bars set observed_at = now() where session_date = '2021-06-01'", since="2021-05-25")
+    seen = market.publish()
+    market.hold(seen)
+    assert market.written(5) == [2021]
+    assert seen.content_hash == corrected.content_hash
+
+    market.build("delete from bars where session_date >= '2024-01-01'", since="2024-01-01")
+    shorter = market.publish()
+    market.hold(shorter)
+    assert list(shorter.parts["bars"].years) == [2020, 2021, 2022, 2023]
+
+
+def test_parts_before_the_changes_are_not_read(market: Market) -> None:
+    """By what the record says alone: a row that it does not know of stays as it was published."""
+    market.publish()
+    sneaked = "update bars set close = -1 where session_date in ('2020-03-01', '2023-03-01', '2023-09-01')"
+    market.build(sneaked, since="2023-06-01")
+    market.publish()
+    assert market.written(2) == [2023]
+    published = rows(
+        version_file(market.published, 2), "select session_date from bars where close = -1 and symbol = 'A'"
+    )
+    assert published == [{"session_date": dt.date(2023, 9, 1)}]
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "the build did not end",
+        "a build from the first bar on",
+        "another hand",
+        "the record",
+        "another version is current",
+    ],
+)
+def test_what_is_not_known_is_looked_at(market: Market, lost: str) -> None:
+    market.publish()
+    market.build(since="2024-12-31")
+    if lost == "another version is current":
+        before = market.record.read_text()
+        market.publish()
+        market.record.write_text(before)
+    elif lost == "the record":
+        market.record.write_text("{")
+    elif lost != "another hand":
+        assert take_changes(market.record, market.warehouse) is not None
+    market.run("update bars set close = 0 where session_date = '2020-02-01'")
+    if lost == "the build did not end":
+        market.build(since="2024-12-31")
+    manifest = market.publish()
+    market.hold(manifest)
+    assert market.written(manifest.version) == [2020]
+
+
+@pytest.mark.parametrize("other", ["column", "type", "release", "file", "order"])
+def test_parts_of_another_kind_are_written_anew(market: Market, other: str) -> None:
+    market.publish()
+    market.build(since=None)
+    manifest = version_folder(market.published, 1) / "manifest.json"
+    if other == "release":
+        manifest.chmod(0o644)
+        manifest.write_text(manifest.read_text().replace(f", duckdb v{duckdb.__version__}", ", duckdb v1.9.9"))
+    elif other == "file":
+        market.file(2022, 1).unlink()
+    elif other == "order":
+        market.marts["bars"] = replace(market.marts["bars"], grain=("session_date", "symbol"))
+    else:
+        column = {"column": "add column more int", "type": "alter column close type float"}[other]
+        market.run(f"alter table bars {column}")
+    market.publish()
+    if other == "file":
+        market.hold(current_manifest(market.published))  # type: ignore[arg-type]
+    assert market.written(2) == list(market.YEARS)
+
+
+def test_a_table_that_cannot_be_cut_stays_whole(market: Market) -> None:
+    market.run("insert into bars select symbol, null, close, d, observed_at, note from bars limit 1")
+    manifest = market.publish()
+    assert (manifest.parts, manifest.rows["bars"]) == ({}, 3655)
+    market.run("delete from bars where session_date is null", "alter table bars add column huge hugeint")
+    manifest = market.publish()
+    assert (manifest.parts, manifest.rows["bars"]) == ({}, 3654)
+
+
+def test_a_moved_home_is_noticed_and_published_again(market: Market) -> None:
+    first = market.publish()
+    assert is_in_place(market.published, first)
+    market.published = market.published.rename(market.folder / "moved")
+    assert not is_in_place(market.published, first)
+    with pytest.raises(duckdb.Error):
+        rows(version_file(market.published, 1), "select count(*) from bars")
+    # What a refresh asks of it all the same.
+    bars = table_sql(market.published, "bars", "published")
+    file = market.published / "current" / "market.duckdb"
+    count = f"select count(*) as n from {bars}"  # noqa: S608
+    assert rows(market.warehouse, count, attached={"published": file}) == [{"n": 3654}]
+    assert table_sql(market.published, "names", "published") == 'published.main."names"'
+    second = market.publish()
+    assert market.written(2) == []
+    market.hold(second)
+    assert is_in_place(market.published, second)
+
+
+def test_a_copy_of_a_version_needs_nothing_of_it(market: Market) -> None:
+    manifest = market.publish()
+    copy = market.folder / "elsewhere" / "version"
+    copy_version(market.published, manifest, copy)
+    assert (copy / "bars" / "2020.parquet").samefile(market.file(2020, 1))
+    shutil.rmtree(market.published)
+    (compared,) = compare(copy / "market.duckdb", market.warehouse, {"bars": GRAIN})
+    assert (compared.equal, compared.rows) == (True, 3654)
+    market.run(
+        "update bars set close = 0 where session_date = '2020-02-01'",
+        "delete from bars where session_date > '2024-12-30'",
+    )
+    (compared,) = compare(copy / "market.duckdb", market.warehouse, {"bars": GRAIN})
+    assert (compared.differing_cells, compared.only_left, compared.only_right) == (2, 2, 0)
+
+
+def test_a_version_that_is_open_stays_on_disk(market: Market) -> None:
+    market.publish()
+    code = "import duckdb, sys; c = duckdb.connect(sys.argv[1], read_only=True); print(flush=True); input();"
+    code += " print(c.execute('select count(*) from bars').fetchall()[0][0])"
+    reader = subprocess.Popen(
+        [sys.executable, "-c", code, version_file(market.published, 1)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == "\n"
+        for _ in range(4):
+            market.publish()
+        assert sorted(p.name for p in (market.published / "versions").iterdir()) == ["1", "3", "4", "5"]
+        said, _ = reader.communicate("\n", timeout=60)
+        assert said == "3654\n"
+    finally:
+        reader.kill()
+        reader.wait()
+    market.publish()
+    assert sorted(p.name for p in (market.published / "versions").iterdir()) == ["4", "5", "6"]
+
+
+def test_what_a_publication_killed_at_its_views_left_goes_away(market: Market) -> None:
+    leftover = market.published / "versions" / ".building-1"
+    leftover.mkdir(parents=True)
+    (market.published / "versions" / "1").symlink_to(".building-1")
+    manifest = market.publish()
+    assert manifest.version == 1
+    market.hold(manifest)
+
+
+@pytest.mark.parametrize("step", ["write_parts", "_view", "write_manifest", "_flip", "note_published", "_drop_old"])
+def test_a_kill_at_any_step_heals(market: Market, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    first = market.publish()
+    market.build("update bars set close = 7 where session_date = '2024-06-01'", since="2024-05-25")
+
+    def killed(*_: object, **__: object) -> None:
+        raise SystemExit(137)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(publishing, step, killed)
+        with pytest.raises(SystemExit):
+            market.publish()
+    seen = current_manifest(market.published)
+    assert seen is not None
+    assert seen.version == (2 if step in ("note_published", "_drop_old") else 1)
+    # Readers are where they were, or have all of it.
+    assert rows(version_file(market.published, 1), "select max(close) as close from bars") != [{"close": 7.0}]
+    market.build("update bars set close = 8 where session_date = '2022-06-01'", since="2022-05-25")
+    healed = market.publish()
+    market.hold(healed)
+    assert healed.content_hash != first.content_hash
+    assert not [p for p in (market.published / "versions").iterdir() if not p.name.isdigit()]
+
+
+def test_without_a_place_every_table_is_a_table(market: Market) -> None:
+    """For folders that are moved to where they will lie."""
+    folder = market.folder / "as of"
+    folder.mkdir()
+    written = write_tables(market.warehouse, market.marts, folder, large_rows=1)
+    assert (written.parts, written.rows["bars"]) == ({}, 3654)
+    assert sorted(p.name for p in folder.iterdir()) == ["bars.parquet", "market.duckdb", "names.parquet"]
+
+
+def test_what_builds_have_changed_adds_up(market: Market) -> None:
+    manifest = market.publish()
+    market.build("insert into int_ranked_changes values ('silver', date '2023-01-05')", since="2024-01-05")
+    market.build("delete from int_ranked_changes", since="2024-11-05")
+    since = changed_since(market.record, manifest, market.warehouse)
+    assert since is not None
+    never = dt.date.max
+    assert since == {
+        CHANGED_FROM: dt.date(2024, 1, 5),
+        REVISED_FROM: never,
+        RELATIVE_FROM: never,
+        RANKED_ON: dt.date(2023, 1, 5),
+    }
+    # Of another publication of the same number, as after all versions were removed.
+    note_published(market.record, manifest, market.warehouse)
+    again = PublishedManifest(1, "f", "files", False, "2020-01-01T00:00:00+00:00", {})
+    assert changed_since(market.record, again, market.warehouse) is None
 
 
 def test_a_record_is_whole_or_absent(tmp_path: Path) -> None:

@@ -1,0 +1,105 @@
+"""The whole job with large tables: what readers see are views of parts, and everybody who reads them still can."""
+
+import datetime as dt
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from orchestration.as_of import build_as_of, explain_session
+from orchestration.brief.facts import read_facts
+from orchestration.market.errors import OrewatchError
+from orchestration.refresh import is_current
+from orchestration.report import print_status
+from orchestration.storage import publish
+from orchestration.storage.content import table_hash
+from orchestration.storage.publish import current_manifest, is_in_place, version_file, version_folder
+from orchestration.storage.warehouse import identifier, reading
+from orchestration.verify import verify
+from tests.histories import NOW, SESSIONS
+from tests.jobs import ClockedSettings, published, run_job, small_seeds
+
+pytestmark = pytest.mark.integration
+
+
+def deliver(settings: ClockedSettings, sessions: list[dt.date]) -> None:
+    closes = [58.0 + (i % 5) * 0.1 for i in range(len(sessions))]
+    frame = pd.DataFrame({"Date": [day.isoformat() for day in sessions], "Close": closes})
+    for symbol in ("AAA", "BBB"):
+        assert settings.files is not None
+        frame.to_csv(settings.files / f"{symbol}.csv", index=False)
+
+
+def status(settings: ClockedSettings) -> str:
+    said = io.StringIO()
+    print_status(settings, Console(file=said, width=200))
+    return said.getvalue()
+
+
+def hold(settings: ClockedSettings) -> None:
+    """Every table that readers see is what is in the warehouse, to the last bit."""
+    manifest = current_manifest(settings.published_dir)
+    assert manifest is not None
+    assert {"daily_bars", "returns", "trend", "volatility"} <= set(manifest.parts)
+    file = version_file(settings.published_dir, manifest.version)
+    with reading(settings.warehouse_path) as built, reading(file) as seen:
+        for name in manifest.rows:
+            assert table_hash(seen.table(identifier(name))) == table_hash(built.table(identifier(name))), name
+
+
+def test_parts_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publish, "LARGE_ROWS", 10)
+    (tmp_path / "drop").mkdir()
+    settings = ClockedSettings(
+        source="files",
+        home=tmp_path / "ho'me",
+        files=tmp_path / "drop",
+        seeds=small_seeds(tmp_path / "seeds", "AAA", "BBB", levels=f"line,AAA,58.2,58.2,support,{SESSIONS[0]},\n"),
+        moment=NOW,
+    )
+    deliver(settings, SESSIONS[:-1])
+    assert run_job(settings).success
+    hold(settings)
+    moment = dt.datetime.now(dt.UTC)
+    deliver(settings, SESSIONS)
+    assert run_job(settings).success
+    hold(settings)
+    # Of the years before, nothing was written.
+    before, now = (version_folder(settings.published_dir, number) / "daily_bars" for number in (1, 2))
+    years = sorted(path.name for path in now.iterdir())
+    rewritten = [year for year in years if not (now / year).samefile(before / year)]
+    assert rewritten == [f"{SESSIONS[-1].year}.parquet"]
+    assert len(years) > 1
+
+    assert verify(settings).equal
+    folder = tmp_path / "then"
+    build_as_of(settings, moment, folder)
+    assert not any(path.is_dir() for path in folder.iterdir())
+    assert explain_session(settings, folder, "AAA", SESSIONS[-1])[0].then is None
+    assert read_facts(settings).session == SESSIONS[-1]
+    assert "Published version 2 of" in status(settings)
+    assert is_current(settings)
+
+    moved = settings.model_copy(update={"home": tmp_path / "moved"})
+    settings.home.rename(moved.home)
+    manifest = current_manifest(moved.published_dir)
+    assert manifest is not None
+    assert not is_in_place(moved.published_dir, manifest)
+    assert not is_current(moved)
+    advice = "the home was moved or copied since version 2 was published; run: orewatch refresh"
+    assert advice in status(moved)
+    with pytest.raises(OrewatchError, match=advice):
+        read_facts(moved)
+    # Whoever compares makes views of his own.
+    assert verify(moved).equal
+    assert run_job(moved).success
+    assert is_current(moved)
+    hold(moved)
+    assert published(moved, "select count(*) as n from daily_bars") == [{"n": 2 * len(SESSIONS)}]
+    healed = current_manifest(moved.published_dir)
+    assert healed is not None
+    assert (healed.version, healed.content_hash) == (3, manifest.content_hash)
+    assert replace(healed, version=2, published_at=manifest.published_at, place=manifest.place) == manifest
