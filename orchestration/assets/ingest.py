@@ -29,6 +29,8 @@ CONTROL = {
 
 INGESTED = (BARS, REJECTED_BARS, FETCHES, *(dg.AssetKey(["control", name]) for name in CONTROL))
 
+OWNERS = ["team:orewatch"]
+
 # Symbols with a line of their own in the run's log; of more, about so many get one.
 LOGGED_SYMBOLS = 500
 
@@ -39,10 +41,15 @@ TABLE_ROWS = 50
 class RefreshConfig(dg.Config):
     """What to ask the source for, when it should not be what the fetch plan says."""
 
-    symbols: list[str] = Field(default_factory=list)
-    start: str | None = None
-    end: str | None = None
-    full: bool = False
+    symbols: list[str] = Field(
+        default_factory=list,
+        description="Only these symbols of instruments.csv, instead of all that need something; none: all.",
+    )
+    start: str | None = Field(
+        default=None, description="Ask again from this date on (YYYY-MM-DD), whatever is stored; up to today or `end`."
+    )
+    end: str | None = Field(default=None, description="Ask again up to this date (YYYY-MM-DD); needs `start`.")
+    full: bool = Field(default=False, description="Ask for the whole history of everything; not together with `start`.")
 
 
 def build_ingest(settings: Settings) -> dg.AssetsDefinition:
@@ -57,6 +64,7 @@ def build_ingest(settings: Settings) -> dg.AssetsDefinition:
                 BARS,
                 group_name="lake",
                 kinds={"python", "parquet", settings.source},
+                owners=OWNERS,
                 tags=tags,
                 description=f"{simulated}Daily bars as they were delivered, every version of each, append-only.",
             ),
@@ -64,6 +72,7 @@ def build_ingest(settings: Settings) -> dg.AssetsDefinition:
                 REJECTED_BARS,
                 group_name="lake",
                 kinds={"python", "parquet"},
+                owners=OWNERS,
                 tags=tags,
                 description="Delivered rows that were rejected or lost their range, each with the rule it broke.",
             ),
@@ -71,6 +80,7 @@ def build_ingest(settings: Settings) -> dg.AssetsDefinition:
                 FETCHES,
                 group_name="lake",
                 kinds={"python", "parquet"},
+                owners=OWNERS,
                 tags=tags,
                 description="What was asked of the source for each symbol, and how it ended.",
             ),
@@ -78,6 +88,7 @@ def build_ingest(settings: Settings) -> dg.AssetsDefinition:
                 dg.AssetSpec(
                     dg.AssetKey(["control", name]),
                     group_name="sources",
+                    owners=OWNERS,
                     kinds={"python", "csv"} if name != "sessions" else {"python", "parquet"},
                     description=description,
                 )
