@@ -20,11 +20,10 @@ from orchestration.resources import ProgressReporter, silent_progress, warehouse
 from orchestration.settings import Settings
 from orchestration.storage.content import content_hash
 from orchestration.storage.publish import (
+    DATABASE,
     MANIFEST,
-    MISPLACED,
     PublishedManifest,
-    current_manifest,
-    is_in_place,
+    readable_manifest,
     write_manifest,
     write_tables,
 )
@@ -227,12 +226,9 @@ def _facts_of_session(settings: Settings, folder: Path, symbol: str, session: dt
 
 
 def _files(settings: Settings, folder: Path) -> tuple[Path, Path]:
-    manifest = current_manifest(settings.published_dir)
-    if manifest is None:
+    if readable_manifest(settings.published_dir) is None:
         raise OrewatchError("nothing has been published yet, so there is no now to compare with; run: orewatch refresh")
-    if not is_in_place(settings.published_dir, manifest):
-        raise OrewatchError(MISPLACED.format(version=manifest.version))
-    return folder / "market.duckdb", settings.published_file
+    return folder / DATABASE, settings.published_file
 
 
 def _first(file: Path, sql: str, *parameters: Any) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from orchestration.assets import OWNERS
 from orchestration.assets.publish import PUBLISHED
 from orchestration.settings import Settings
 
@@ -17,7 +18,7 @@ def build_brief(settings: Settings) -> dg.AssetsDefinition:
         deps=[PUBLISHED],
         group_name="publish",
         kinds={"html", "markdown"},
-        owners=["team:orewatch"],
+        owners=OWNERS,
         tags={"source": settings.source},
         description=f"{simulated}A short factual page about the latest session: what moved and how unusual it was,"
         " levels met and near, juniors against seniors, metal against miners, volatility against trend.",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from pydantic import Field
 
+from orchestration.assets import OWNERS
 from orchestration.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ CONTROL = {
 }
 
 INGESTED = (BARS, REJECTED_BARS, FETCHES, *(dg.AssetKey(["control", name]) for name in CONTROL))
-
-OWNERS = ["team:orewatch"]
 
 # Symbols with a line of their own in the run's log; of more, about so many get one.
 LOGGED_SYMBOLS = 500

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtCliInvocation, DbtProject, dbt_assets
 
+from orchestration.assets import OWNERS
 from orchestration.dbt_process import BUILD, WHOLE
 from orchestration.market.errors import SettingsError
 from orchestration.resources import environment
@@ -42,7 +43,7 @@ class OrewatchTranslator(DagsterDbtTranslator):
         description = manifest["nodes"].get(unique_id, {}).get("description") or spec.description
         if self.simulated:
             description = f"SIMULATED prices. {description}"
-        ours = spec.replace_attributes(description=description).merge_attributes(owners=["team:orewatch"])
+        ours = spec.replace_attributes(description=description).merge_attributes(owners=OWNERS)
         return self._specs.setdefault(key, ours)
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import dagster as dg
 
+from orchestration.assets import OWNERS
 from orchestration.assets.models import mart_names, marts
 from orchestration.market.errors import PublishError
 from orchestration.settings import Settings
@@ -21,7 +22,7 @@ def build_publish(settings: Settings) -> dg.AssetsDefinition:
         deps=[dg.AssetKey(name) for name in mart_names()],
         group_name="publish",
         kinds={"duckdb", "parquet"},
-        owners=["team:orewatch"],
+        owners=OWNERS,
         tags={"source": settings.source},
         description=f"{simulated}Read-only copy of the marts for BI, replaced as a whole after the audit has passed.",
         required_resource_keys={"settings", "warehouse_lock", "progress"},
@@ -71,7 +72,7 @@ def build_postgres(settings: Settings) -> dg.AssetsDefinition:
         deps=[PUBLISHED],
         group_name="publish",
         kinds={"postgres"},
-        owners=["team:orewatch"],
+        owners=OWNERS,
         tags={"source": settings.source},
         description=f"{simulated}The published version in PostgreSQL, schema {settings.postgres_readers_schema};"
         " replaced as a whole in one transaction.",

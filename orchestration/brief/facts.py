@@ -10,7 +10,7 @@ from typing import Any
 
 from orchestration.market.errors import OrewatchError
 from orchestration.settings import Settings
-from orchestration.storage.publish import MISPLACED, PublishedManifest, current_manifest, is_in_place, version_file
+from orchestration.storage.publish import PublishedManifest, readable_manifest, version_file
 from orchestration.storage.warehouse import query, reading
 
 Row = dict[str, Any]
@@ -168,11 +168,9 @@ def read_facts(settings: Settings, session: dt.date | None = None) -> Facts:
     Raises:
         OrewatchError: nothing is published, the home was moved since, or no instrument has a bar on that day.
     """
-    manifest = current_manifest(settings.published_dir)
+    manifest = readable_manifest(settings.published_dir)
     if manifest is None:
         raise OrewatchError("nothing has been published yet; run: orewatch refresh")
-    if not is_in_place(settings.published_dir, manifest):
-        raise OrewatchError(MISPLACED.format(version=manifest.version))
     # The version's own folder, not the link: all queries see one version, whatever is published meanwhile.
     published = version_file(settings.published_dir, manifest.version)
     with reading(published) as connection:

@@ -81,12 +81,10 @@ def note_build(record: Path, before: Changes | None, warehouse: Path) -> None:
     _write(record, Changes(before.version, before.published_at, _state(warehouse), since))
 
 
-def changed_since(record: Path, published: "PublishedManifest | None", warehouse: Path) -> Mapping[str, dt.date] | None:
+def changed_since(record: Path, published: "PublishedManifest", warehouse: Path) -> Mapping[str, dt.date] | None:
     """By column of `KNOWN`, the earliest session it has named since this version was published; None: not known."""
     found = _read(record, warehouse)
-    if found is None or published is None:
-        return None
-    if (found.version, found.published_at) != (published.version, published.published_at):
+    if found is None or (found.version, found.published_at) != (published.version, published.published_at):
         return None
     return found.since
 

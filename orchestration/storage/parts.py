@@ -7,7 +7,7 @@ large table is read. See docs/decisions/0020-publishing-parts.md.
 
 import datetime as dt
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,14 +97,16 @@ class Before:
 
     Attributes:
         folder: where it lies.
-        tables: its large tables.
-        since: by table, the first session that may have changed since then; a table that is missing may have changed
-            everywhere.
+        tables: its large tables; none, if there is no version before.
+        since: by table, the first session that may have changed since then.
     """
 
     folder: Path
     tables: Mapping[str, Parts]
-    since: Mapping[str, dt.date] = field(default_factory=dict)
+    since: Mapping[str, dt.date]
+
+
+NOTHING_BEFORE = Before(Path(), {}, {})
 
 
 def can_be_parts(columns: Mapping[str, str]) -> bool:
@@ -138,7 +140,7 @@ def write_parts(
     run_times: Collection[str],
     folder: Path,
     work: Path,
-    before: Before | None,
+    before: Before,
 ) -> Parts | None:
     """Write or link the parts of one table.
 
@@ -150,14 +152,16 @@ def write_parts(
         run_times: columns that are no content.
         folder: of the new version.
         work: an empty folder on the same disk, for a sorted copy.
-        before: the version before, if there is one.
+        before: the version before.
 
     Returns:
         What was written; None if a row has no session, and nothing is written then.
     """
-    written = f"layout {LAYOUT}, {_release(connection)}, order by {', '.join(order)}"
+    import duckdb
+
+    written = f"layout {LAYOUT}, duckdb v{duckdb.__version__}, order by {', '.join(order)}"
     known = _usable(before, table, columns, written)
-    since = before.since.get(table, ALWAYS) if before and known else ALWAYS
+    since = before.since[table] if known else ALWAYS
     source = _source(table, columns, since, before, known)
     found = _sums(connection, source, columns, run_times)
     if None in found:
@@ -167,7 +171,7 @@ def write_parts(
     (folder / table).mkdir()
     changed = []
     for year, part in years.items():
-        if before and known.get(year) == part:
+        if known.get(year) == part:
             link(file_of(before.folder, table, year), file_of(folder, table, year))
         else:
             changed.append(year)
@@ -177,17 +181,15 @@ def write_parts(
     return Parts(written, dict(columns), years)
 
 
-def _usable(before: Before | None, table: str, columns: Mapping[str, str], written: str) -> Mapping[int, Part]:
+def _usable(before: Before, table: str, columns: Mapping[str, str], written: str) -> Mapping[int, Part]:
     """The parts of the version before that could be those of the next; none, if any of its files is missing."""
-    said = before.tables.get(table) if before else None
-    if before is None or said is None or said.written != written or list(said.columns.items()) != list(columns.items()):
+    said = before.tables.get(table)
+    if said is None or said.written != written or list(said.columns.items()) != list(columns.items()):
         return {}
     return said.years if all(path.is_file() for path in files_of(before.folder, table, said)) else {}
 
 
-def _source(
-    table: str, columns: Mapping[str, str], since: dt.date, before: Before | None, known: Mapping[int, Part]
-) -> str:
+def _source(table: str, columns: Mapping[str, str], since: dt.date, before: Before, known: Mapping[int, Part]) -> str:
     """A query of the rows since the beginning of the first year that may have changed.
 
     Rows of that year before the first session that may have changed come from the part of the version before: in the
@@ -198,7 +200,7 @@ def _source(
     if since == ALWAYS:
         return stored
     changed = f"{stored} where {SESSION} >= date '{since}'"
-    if before is None or since.year not in known:
+    if since.year not in known:
         return changed
     part = reading_sql([file_of(before.folder, table, since.year)], columns)
     return f"{part} where {SESSION} < date '{since}' union all {changed}"
@@ -240,8 +242,3 @@ def _of_years(
 
 def _between(first: int, last: int) -> str:
     return f"{SESSION} >= date '{first:04d}-01-01' and {SESSION} <= date '{last:04d}-12-31'"
-
-
-def _release(connection: "duckdb.DuckDBPyConnection") -> str:
-    found = connection.execute("select version()").fetchone()
-    return f"duckdb {found[0]}" if found else ""

@@ -26,6 +26,7 @@ from orchestration.storage.changes import changed_since, earliest, note_publishe
 from orchestration.storage.content import columns_of, content_hash, counted_columns, hash_of, table_sums
 from orchestration.storage.lake import sync_folder
 from orchestration.storage.parts import (
+    NOTHING_BEFORE,
     PARQUET,
     SESSION,
     Before,
@@ -129,6 +130,18 @@ def version_file(published: Path, version: int) -> Path:
 def is_in_place(published: Path, manifest: PublishedManifest) -> bool:
     """Whether the views of a version find its files: not if the home was moved or copied since it was published."""
     return not manifest.parts or Path(manifest.place) == settled(version_folder(published, manifest.version))
+
+
+def readable_manifest(published: Path) -> PublishedManifest | None:
+    """The manifest of the version that readers see now; None before the first.
+
+    Raises:
+        PublishError: its views look for their files elsewhere.
+    """
+    manifest = current_manifest(published)
+    if manifest is not None and not is_in_place(published, manifest):
+        raise PublishError(MISPLACED.format(version=manifest.version))
+    return manifest
 
 
 MISPLACED = "the home was moved or copied since version {version} was published; run: orewatch refresh"
@@ -261,11 +274,11 @@ def publish(
     return manifest
 
 
-def _before(published: Path, marts: Mapping[str, Mart], changes_record: Path | None, warehouse: Path) -> Before | None:
+def _before(published: Path, marts: Mapping[str, Mart], changes_record: Path | None, warehouse: Path) -> Before:
     """The version that readers see now, with what is known to have changed since then."""
     manifest = current_manifest(published)
     if manifest is None:
-        return None
+        return NOTHING_BEFORE
     since = changed_since(changes_record, manifest, warehouse) if changes_record else None
     return Before(
         version_folder(published, manifest.version),
@@ -289,7 +302,7 @@ def write_tables(
     marts: Mapping[str, Mart],
     folder: Path,
     *,
-    before: Before | None = None,
+    before: Before = NOTHING_BEFORE,
     place: Path | None = None,
     large_rows: int = LARGE_ROWS,
     memory_gb: float | None = None,
