@@ -20,8 +20,9 @@ _SYSTEM = {
     errno.EPERM: "it cannot be written to",
     errno.EIO: "the disk reports an error",
 }
-# Below this SQLite's "disk I/O error" is a full disk.
-_NOTHING_LEFT_BYTES = 256 * 1024
+# SQLite calls a full disk an I/O error too, and what the failed run had in scratch files is free again when it is told.
+_NOTHING_LEFT_MB = 0.25
+_LITTLE_LEFT_MB = 64
 
 
 def disk_fault(error: BaseException, home: Path) -> str | None:
@@ -39,8 +40,9 @@ def disk_fault(error: BaseException, home: Path) -> str | None:
             what = next((said for words, said in _SQLITE.items() if words in text), None)
         if what is None:
             continue
-        if what == _SYSTEM[errno.EIO] and _free(home) < _NOTHING_LEFT_BYTES:
-            what = _SYSTEM[errno.ENOSPC]
+        if what == _SYSTEM[errno.EIO] and (free := _free_mb(home)) < _LITTLE_LEFT_MB:
+            full = _SYSTEM[errno.ENOSPC]
+            what = full if free < _NOTHING_LEFT_MB else f"{what}, with {free:.1f} MB free most likely because {full}"
         return (
             f"{where}: {what}; nothing that was stored or published is lost: "
             "free the disk or set OREWATCH_HOME, then run it again"
@@ -57,6 +59,6 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         current = current.__cause__ or current.__context__
 
 
-def _free(folder: Path) -> int:
+def _free_mb(folder: Path) -> float:
     existing = next((path for path in (folder, *folder.parents) if path.exists()), Path("/"))
-    return shutil.disk_usage(existing).free
+    return shutil.disk_usage(existing).free / 2**20
