@@ -206,7 +206,7 @@ def dev(
         from orchestration.market.universe import load_universe
         from orchestration.settings import PROJECT_ROOT, load_settings
 
-        _require_free_port(port)
+        require_free_port(port, "orewatch dev --port NUMBER")
         settings = load_settings()
         print_wrong_filters(settings, load_universe(settings.seeds), Console())
         prepared()
@@ -224,8 +224,12 @@ def dev(
         os.execv(dg, [dg, "dev", "-w", workspace, "-h", "127.0.0.1", "-p", str(port)])  # noqa: S606
 
 
-def _require_free_port(port: int) -> None:
+def require_free_port(port: int, another: str) -> None:
     """Refuse a port that cannot be listened on, before anything is started.
+
+    Args:
+        port: on 127.0.0.1.
+        another: the command with which one chooses another.
 
     Raises:
         OrewatchError: it is taken or not allowed; one line says how to choose another.
@@ -240,9 +244,7 @@ def _require_free_port(port: int) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             reason = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
-            raise OrewatchError(
-                f"port {port} on 127.0.0.1 {reason}; choose another: orewatch dev --port NUMBER"
-            ) from None
+            raise OrewatchError(f"port {port} on 127.0.0.1 {reason}; choose another: {another}") from None
 
 
 def _escaped(text: str) -> str:
