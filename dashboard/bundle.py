@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from orchestration.storage.publish import Mart
 
 BUNDLE = Path(__file__).parent / "bundle"
-BANNER = "## SIMULATED prices\nEvery price on this page is made up: the sample market, not the real one."
-BANNER_HEIGHT = 12
+BANNER = "#### SIMULATED prices: none of them is real"
+BANNER_HEIGHT = 9
 
 
 def rendered(settings: Settings, database: str | None = None) -> dict[str, str]:
@@ -79,6 +79,7 @@ def _columns(
     return [
         {
             "column_name": column,
+            "verbose_name": column.replace("_", " "),
             "type": kind,
             "is_dttm": kind in ("DATE", "TIMESTAMP"),
             "is_active": True,

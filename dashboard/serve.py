@@ -200,7 +200,7 @@ def main(
         superset = Superset(load_settings())
         prepared(superset, console.print, new_password)
         server = superset.start(port)
-        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         console.print(f"Dashboard: http://127.0.0.1:{port}/{PAGE} (Ctrl-C ends it)")
         try:
             code = server.wait()
