@@ -13,6 +13,7 @@ import dagster as dg
 from rich.console import Console
 from rich.markup import escape
 
+from orchestration.advice import after_fetch, runbook
 from orchestration.alerts.data import cause
 from orchestration.alerts.deliver import Report, open_journal, tell
 from orchestration.alerts.overview import print_wrong_filters
@@ -32,6 +33,9 @@ from orchestration.storage.records import read_reason
 from orchestration.storage.scratch import sweep
 
 POSTGRES_STEP = POSTGRES.to_python_identifier()
+# What Dagster says of a step whose blocking check failed; the check itself has said more.
+CHECK_FAILED = "DagsterAssetCheckFailedError"
+FETCH_OUTCOME = "fetch_outcome"
 
 
 def run_refresh(
@@ -174,9 +178,10 @@ def _print_outcome(console: Console, settings: Settings, universe: Universe, res
             )
             console.print(f"{mark} {evaluation.check_name}: {escape(evaluation.description or '')}")
             _print_offenders(console, evaluation)
+            _print_advice(console, settings, result, evaluation)
     if not result.success:
         for event in result.all_events:
-            if event.is_step_failure:
+            if event.is_step_failure and _error_name(event) != CHECK_FAILED:
                 console.print(f"[bold red]failed[/] {event.step_key}: {escape(cause(event))}", soft_wrap=True)
         if _failed_steps(result) == {POSTGRES_STEP}:
             console.print("Readers of PostgreSQL keep the last version there; the next refresh tries again.")
@@ -188,6 +193,11 @@ def _print_outcome(console: Console, settings: Settings, universe: Universe, res
             console.print(f"{_kept(settings)}{known} The run's log is in the web UI: orewatch dev")
 
 
+def _error_name(event: dg.DagsterEvent) -> str | None:
+    error = event.step_failure_data.error
+    return error.cls_name if error else None
+
+
 def _kept(settings: Settings) -> str:
     manifest = current_manifest(settings.published_dir)
     if manifest is None:
@@ -195,15 +205,33 @@ def _kept(settings: Settings) -> str:
     return f"Readers keep the last published version: {manifest.version} of {manifest.published_at}."
 
 
-def _print_offenders(console: Console, evaluation: Any) -> None:
-    for value in evaluation.metadata.values():
-        if isinstance(value, dg.TableMetadataValue):
-            for record in value.records[:5]:
-                console.print(
-                    "  " + escape(", ".join(str(v) for v in record.data.values() if v is not None)), highlight=False
-                )
-            if len(value.records) > 5:
-                console.print(f"  and {len(value.records) - 5} more")
+def _print_offenders(console: Console, evaluation: dg.AssetCheckEvaluation) -> None:
+    records = _records(evaluation)
+    for record in records[:5]:
+        values = ", ".join(str(v) for v in record.data.values() if v is not None)
+        console.print("  " + escape(values), highlight=False)
+    if len(records) > 5:
+        console.print(f"  and {len(records) - 5} more")
+
+
+def _records(evaluation: dg.AssetCheckEvaluation) -> list[dg.TableRecord]:
+    """The rows of the check's tables."""
+    tables = [value for value in evaluation.metadata.values() if isinstance(value, dg.TableMetadataValue)]
+    return [record for table in tables for record in table.records]
+
+
+def _print_advice(
+    console: Console, settings: Settings, result: dg.ExecuteInProcessResult, evaluation: dg.AssetCheckEvaluation
+) -> None:
+    """What to do next: about symbols that did not arrive, and about whatever stopped the run."""
+    lines = []
+    if evaluation.check_name == FETCH_OUTCOME:
+        lines = after_fetch(settings, [str(record.data["error"]) for record in _records(evaluation)])
+    if evaluation.severity is dg.AssetCheckSeverity.ERROR:
+        spec = result.job_def.asset_layer.asset_graph.get_check_spec(evaluation.asset_check_key)
+        lines = [*lines, runbook(evaluation.check_name, spec.description or "")]
+    for line in lines:
+        console.print(f"  [bold]what to do:[/] {escape(line)}", highlight=False, soft_wrap=True)
 
 
 def _metadata(result: dg.ExecuteInProcessResult, asset: str, name: str) -> Any:

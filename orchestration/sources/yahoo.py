@@ -147,6 +147,8 @@ class _Client:
         _use_cache(cache_dir)
         _open_caches()
         yfinance.config.debug.hide_exceptions = False
+        # What it would say on the screen, once per symbol and thread, stands in the outcome of the symbol.
+        logging.getLogger("yfinance").setLevel(logging.CRITICAL)
         # It asks to see its own deprecations; with pandas 3 that is one on every reply.
         warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"yfinance\.")
         self._yfinance = yfinance

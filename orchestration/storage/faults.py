@@ -20,6 +20,10 @@ _SYSTEM = {
     errno.EPERM: "it cannot be written to",
     errno.EIO: "the disk reports an error",
 }
+_WRITABLE = "make it writable or set OREWATCH_HOME, then run it again"
+_FREE = "free the disk or set OREWATCH_HOME, then run it again"
+# What a person can do; of the rest nobody knows better than to make room.
+_ADVICE = {_SYSTEM[errno.EROFS]: _WRITABLE, _SYSTEM[errno.EACCES]: _WRITABLE}
 # SQLite calls a full disk an I/O error too, and what the failed run had in scratch files is free again when it is told.
 _NOTHING_LEFT_MB = 0.25
 _LITTLE_LEFT_MB = 64
@@ -43,10 +47,7 @@ def disk_fault(error: BaseException, home: Path) -> str | None:
         if what == _SYSTEM[errno.EIO] and (free := _free_mb(home)) < _LITTLE_LEFT_MB:
             full = _SYSTEM[errno.ENOSPC]
             what = full if free < _NOTHING_LEFT_MB else f"{what}, with {free:.1f} MB free most likely because {full}"
-        return (
-            f"{where}: {what}; nothing that was stored or published is lost: "
-            "free the disk or set OREWATCH_HOME, then run it again"
-        )
+        return f"{where}: {what}; nothing that was stored or published is lost: {_ADVICE.get(what, _FREE)}"
     return None
 
 

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -274,3 +275,52 @@ def test_the_command_line_against_yahoo(tmp_path: Path) -> None:
     assert "Published version 1" in run.stdout
     assert "SIMULATED" not in run.stdout
     assert run.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("fault", "says", "what_to_do"),
+    [
+        (None, "Yahoo could not be reached", "look at the network"),
+        (Fault.RATE_LIMITED, "Yahoo limits the rate (HTTP 429)", "wait an hour, then refresh again"),
+    ],
+)
+def test_a_refresh_that_brought_nothing_says_what_to_do(
+    fault: Fault | None, says: str, what_to_do: str, tmp_path: Path
+) -> None:
+    """No network, and a rate limit: no line of a library, and what a person does next."""
+    with YahooLoopback(new_market()) as yahoo:
+        variables = yahoo.environment
+        if fault is not None:
+            yahoo.faults.set(fault)
+        else:  # nobody listens there
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                closed = f"http://127.0.0.1:{probe.getsockname()[1]}"
+            variables = {**variables, "HTTPS_PROXY": closed, "https_proxy": closed}
+        run = subprocess.run(
+            [Path(sys.executable).parent / "orewatch", "refresh"],
+            env={
+                **os.environ,
+                **variables,
+                "COLUMNS": "120",
+                "OREWATCH_SOURCE": "yahoo",
+                "OREWATCH_HOME": str(tmp_path / "home"),
+                "OREWATCH_SEEDS": str(small_seeds(tmp_path / "seeds", *SYMBOLS)),
+                "OREWATCH_YAHOO_PAUSE_SECONDS": "0",
+                "OREWATCH_YAHOO_BACKOFF_SECONDS": "0.01",
+                "OREWATCH_YAHOO_ATTEMPTS": "2",
+            },
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+    assert run.returncode == 1, run.stdout + run.stderr
+    assert run.stderr == ""
+    lines = run.stdout.splitlines()
+    assert "stopped by fetch_outcome: 3 of 3 symbols failed" in lines
+    assert [line for line in lines if says in line]
+    advice = [line for line in lines if line.startswith("  what to do: ")]
+    assert what_to_do in advice[0]
+    assert advice[1:] == ["  what to do: docs/runbook.md#fetch_outcome"]
+    assert "Nothing has been published yet" in run.stdout
+    assert "dagster." not in run.stdout

@@ -30,11 +30,13 @@ ALLOWED = {
     "instance": {"settings", "storage"},
     "report": {"settings", "storage", "alerts", "checks", "phrases"},
     "progress": {"resources"},
+    "advice": {"settings", "sources"},
     "rebuild": {"market", "settings", "storage", "assets", "resources", "dbt_process"},
     "verify": {"market", "settings", "storage", "assets", "resources", "rebuild"},
     "as_of": {"market", "settings", "storage", "assets", "resources", "rebuild"},
     "rebuild_report": {"settings", "storage", "progress", "report", "verify", "as_of"},
     "refresh": {
+        "advice",
         "market",
         "settings",
         "storage",
