@@ -10,7 +10,6 @@ must be new, the loopback device is brought up here.
 import argparse
 import fcntl
 import json
-import os
 import re
 import shutil
 import signal
@@ -18,7 +17,6 @@ import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,12 +24,12 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-from playwright.sync_api import Page, Response, sync_playwright
+from playwright.sync_api import Page, Response
 
 from orchestration.settings import PROJECT_ROOT, load_settings
+from tests.browser import DESKTOP, PHONE, free_port, opened_page
 
 PAGES = ("Market today", "Instrument", "Sector", "Volatility", "Data quality", "Claims")
-DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 WAIT_MS = 60_000
 
 
@@ -40,12 +38,6 @@ def bring_up_loopback() -> None:
     with socket.socket() as some:
         request = struct.pack("16sH14s", b"lo", 0x1, b"")  # IFF_UP
         fcntl.ioctl(some, 0x8914, request)  # SIOCSIFFLAGS
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @contextmanager
@@ -233,12 +225,7 @@ def main() -> None:
     if asked.no_network:
         bring_up_loopback()
     port = free_port()
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    with served(port) as server, sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
-        os.environ["HOME"] = folder
-        # Root may not use Chromium's sandbox; it sees pages of our own only.
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_context(viewport=DESKTOP).new_page()
+    with served(port) as server, opened_page() as page:
 
         def picture(name: str) -> None:
             if asked.pictures:
@@ -247,10 +234,8 @@ def main() -> None:
         try:
             seen = walk(Visitor(page, f"http://127.0.0.1:{port}"), server["password"], picture)
         except Exception:
-            if asked.pictures:
-                picture("failed")
+            picture("failed")
             raise
-        browser.close()
     sys.stdout.write(json.dumps({**seen, "server": server}) + "\n")
 
 

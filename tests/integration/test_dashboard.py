@@ -20,10 +20,10 @@ from dashboard.bundle import BUNDLE, rendered
 from dashboard.serve import ENVIRONMENT, Superset, prepared
 from orchestration.market.errors import OrewatchError
 from orchestration.settings import PROJECT_ROOT, Settings
+from tests.browser import CHROMIUM
 
 pytestmark = pytest.mark.integration
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 # What the sample has nothing of.
 EMPTY = {
     "Bars that something speaks against, newest first",
