@@ -7,10 +7,15 @@ INSTALLED := $(VENV)/.installed
 MANIFEST := dbt_project/target/manifest.json
 DBT_FILES := $(shell find dbt_project -name target -prune -o \( -name '*.sql' -o -name '*.yml' \) -print)
 
+# Superset has an environment of its own: it brings older releases of what the project uses.
+DASHBOARD := .venv-dashboard
+DASHBOARD_PYTHON ?= $(PYTHON)
+PORT ?= 8088
+
 export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help install manifest demo dev refresh status claims test torture golden lint format docs \
+.PHONY: help install manifest demo dev dashboard dashboard-environment refresh status claims test torture golden lint format docs \
   bench bench-large bench-lake bench-publish bench-yahoo lock clean
 
 help: ## list the targets
@@ -41,6 +46,19 @@ demo: $(MANIFEST) ## run everything on the simulated market and show what was fl
 
 dev: $(MANIFEST) ## open the Dagster web UI on http://127.0.0.1:3000
 	@$(BIN)/orewatch dev
+
+dashboard: $(MANIFEST) dashboard-environment ## show the published tables as a dashboard on http://127.0.0.1:8088
+	@$(BIN)/python -m dashboard.serve --port $(PORT)
+
+dashboard-environment: $(DASHBOARD)/.installed ## install Superset for the dashboard in .venv-dashboard
+
+$(DASHBOARD)/.installed: dashboard/requirements.lock
+	@$(DASHBOARD_PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
+	  { echo "Superset needs Python 3.11 or 3.12; $(DASHBOARD_PYTHON) is $$($(DASHBOARD_PYTHON) -V 2>&1). Try: make DASHBOARD_PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@echo "Installing Superset into $(DASHBOARD) (about 0.9 GB; a minute or two the first time)"
+	@$(DASHBOARD_PYTHON) -m venv $(DASHBOARD)
+	@$(DASHBOARD)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
 
 refresh: $(MANIFEST) ## bring the source named by OREWATCH_SOURCE up to date
 	@$(BIN)/orewatch refresh
@@ -95,6 +113,8 @@ bench-yahoo: $(MANIFEST) ## asking thirty instruments of Yahoo's stand-in, again
 lock: $(INSTALLED) ## pin every dependency again, with hashes and without addresses
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 	  --no-strip-extras --no-emit-index-url --no-annotate --no-header --quiet -o requirements.lock
+	@$(BIN)/uv pip compile dashboard/requirements.in --universal --python-version 3.11 --generate-hashes \
+	  --no-strip-extras --no-emit-index-url --no-annotate --no-header --quiet -o dashboard/requirements.lock
 
 clean: ## remove environment, caches and dbt's target; data stays
-	@rm -rf $(VENV) dbt_project/target dbt_project/logs .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	@rm -rf $(VENV) $(DASHBOARD) dbt_project/target dbt_project/logs .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -16,7 +16,12 @@ from orchestration.storage.scratch import process_exists
 INSTANCE_CONFIG = Path(__file__).resolve().parent / "dagster.yaml"
 
 # SHA-256 of the configurations that earlier versions wrote: nobody has changed a file that is still like that.
-EARLIER = frozenset({"aac58f3aec7a820656267f1538e5ce71a3c81a49c5aaf8db86989b73596168b8"})
+EARLIER = frozenset(
+    {
+        "aac58f3aec7a820656267f1538e5ce71a3c81a49c5aaf8db86989b73596168b8",
+        "6d1d0f152bb1ba06ba86164cf4145eb41c93e5461ace59cb86cc7705260c9036",
+    }
+)
 
 
 def prepare_instance(settings: Settings) -> Path:

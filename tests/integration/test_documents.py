@@ -54,6 +54,7 @@ INSTEAD = {
         "has 'python -m benchmarks.increments' instruments years --home --rounds",
     ),
     "make dev": (ENDLESS, "make -n dev; has 'orewatch dev' --port"),
+    "make dashboard": (ENDLESS, "make -n dashboard; has 'python -m dashboard.serve' --port --new-password"),
     "git pull": (INTERNET, "git --version"),
     "OREWATCH_SOURCE=yahoo make refresh": (INTERNET, "OREWATCH_SOURCE=yahoo make status; make -n refresh"),
     "orewatch alerts --test": (INTERNET, "orewatch alerts; has 'orewatch alerts' --test"),
@@ -172,6 +173,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     # What is installed and prepared stays as it is, whatever its age.
     make = [f"{shutil.which('make')}", "-f", f"{PROJECT_ROOT}/Makefile", f"VENV={sys.prefix}"]
     make += ["-o", f"{sys.prefix}/.installed", "-o", "dbt_project/target/manifest.json"]
+    make += ["-o", ".venv-dashboard/.installed", "DASHBOARD=.venv-dashboard"]
     scripts = {
         "make": f'exec {shlex.join(make)} "$@"',
         "has": 'said=$($1 --help)\nshift\nfor option; do echo "$said" | grep -e "$option"; done',

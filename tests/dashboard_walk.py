@@ -1,0 +1,243 @@
+"""A person's way through the dashboard, in a real browser; says as JSON what was seen.
+
+    python -m tests.dashboard_walk [--no-network] [--pictures FOLDER]
+
+serves the published version of the home in the environment with the command that people use, and walks through every
+page on a desktop and on a phone. `--no-network`: in this process's network namespace nothing but loopback exists; it
+must be new, the loopback device is brought up here.
+"""
+
+import argparse
+import fcntl
+import json
+import re
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from playwright.sync_api import Page, Response
+
+from orchestration.settings import PROJECT_ROOT, load_settings
+from tests.browser import DESKTOP, PHONE, free_port, opened_page
+
+PAGES = ("Market today", "Instrument", "Sector", "Volatility", "Data quality", "Claims")
+WAIT_MS = 60_000
+
+
+def bring_up_loopback() -> None:
+    """As `ip link set lo up`."""
+    with socket.socket() as some:
+        request = struct.pack("16sH14s", b"lo", 0x1, b"")  # IFF_UP
+        fcntl.ioctl(some, 0x8914, request)  # SIOCSIFFLAGS
+
+
+@contextmanager
+def served(port: int) -> Iterator[dict[str, Any]]:
+    """The dashboard as `make dashboard` starts it: what it said, its password, seconds until it answered."""
+    begin = time.monotonic()
+    command = [sys.executable, "-u", "-m", "dashboard.serve", "--port", str(port)]
+    server = subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    said: list[str] = []
+    try:
+        assert server.stdout is not None
+        for line in server.stdout:
+            said.append(line)
+            if "Ctrl-C" in line:
+                break
+        else:
+            raise SystemExit("the dashboard did not start:\n" + "".join(said))
+        found = re.search(r"with the password (\S+)", "".join(said))
+        yield {"said": said, "password": found and found[1], "seconds": round(time.monotonic() - begin, 1)}
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(40)
+
+
+class Visitor:
+    """Somebody who looks at the dashboard, and remembers what every chart answered."""
+
+    def __init__(self, page: Page, address: str) -> None:
+        self.page, self.address = page, address
+        self.asked: set[str] = set()
+        self.answers: dict[int, dict[str, Any]] = {}
+        self.names: dict[int, str] = {}
+        page.set_default_timeout(WAIT_MS)
+        page.on("response", self._answered)
+
+    def _answered(self, response: Response) -> None:
+        found = re.search(r"slice_id%22%3A(\d+)", response.url)
+        if not found or "/chart/data" not in response.url:
+            return
+        try:
+            content = response.json()
+        except Exception:
+            return  # the page was left while it was on its way
+        results = content.get("result") or []
+        self.answers[int(found[1])] = {
+            "status": response.status,
+            "rows": sum(result.get("rowcount") or 0 for result in results),
+            "said": content.get("message") or content.get("errors") or [r["error"] for r in results if r.get("error")],
+        }
+
+    def log_in(self, password: str) -> None:
+        self.page.goto(f"{self.address}/login/")
+        self.page.fill("#username", "admin")
+        self.page.fill("#password", password)
+        self.page.keyboard.press("Enter")
+        self.page.wait_for_url(lambda url: "login" not in url)
+
+    def open(self) -> float:
+        """Load the dashboard; returns the seconds until its first page shows charts."""
+        begin = time.monotonic()
+        self.page.goto(f"{self.address}/superset/dashboard/orewatch/")
+        self.page.locator("[data-test-chart-id]").first.wait_for()
+        charts = self.page.request.get(f"{self.address}/api/v1/dashboard/orewatch/charts").json()["result"]
+        self.names = {chart["id"]: chart["slice_name"] for chart in charts}
+        self.settle()
+        return round(time.monotonic() - begin, 1)
+
+    def settle(self) -> None:
+        """Scroll to each chart of the page in turn, and wait until it shows what it has."""
+        charts = self.page.locator("[data-test-chart-id]:visible")
+        charts.first.wait_for()
+        for index in range(charts.count()):
+            chart = charts.nth(index)
+            chart.scroll_into_view_if_needed()
+            shown = chart.locator("canvas, table, .ant-empty, [data-test=chart-error], .ant-alert-error").first
+            shown.wait_for(state="attached")
+            chart.locator("[data-test=loading-indicator]").first.wait_for(state="hidden")
+
+    def turn_to(self, name: str) -> None:
+        tab = self.page.get_by_role("tab", name=name)
+        if tab.count():
+            tab.first.click()
+        else:  # on a phone behind the three dots
+            self.page.locator(".ant-tabs-nav-more:visible").first.hover()
+            self.page.get_by_role("option", name=name).first.click()
+        self.page.wait_for_timeout(500)
+        self.settle()
+
+    def shown(self, title: str) -> dict[str, Any]:
+        """What a chart of this page shows: its kind, and the rows of a table as texts."""
+        chart = self.page.locator(f'[data-test-chart-name="{title}"]:visible')
+        rows = chart.locator("tbody tr").evaluate_all(
+            "rows => rows.map(row => [...row.cells].map(cell => cell.innerText.trim()))"
+        )
+        return {
+            "drawn": chart.locator("canvas").count() > 0,
+            "rows": rows,
+            "error": " ".join(chart.locator("[data-test=chart-error], .ant-alert-error").all_inner_texts()),
+            "empty": chart.locator(".ant-empty").count() > 0,
+        }
+
+    def all_shown(self) -> dict[str, Any]:
+        titles = self.page.locator("[data-test-chart-id]:visible").evaluate_all(
+            "charts => charts.map(chart => chart.dataset.testChartName)"
+        )
+        return {title: self.shown(title) for title in titles}
+
+    def choose(self, filter_: str, value: str) -> None:
+        """Choose one value of a filter and apply it."""
+        box = self.page.locator(f'[data-test="NATIVE_FILTER-{filter_}"]:visible').first
+        box.click()
+        box.locator("input").fill(value)
+        self.page.locator(f'.ant-select-item-option[title="{value}"]:visible').first.click()
+        self.page.keyboard.press("Escape")
+        self.page.locator('[data-test="filter-bar__apply-button"]').click()
+        self.page.wait_for_timeout(1500)
+        self.settle()
+
+
+def new_version(change: str) -> None:
+    """Publish another version beside the current one, as a publication does: by one rename of the link."""
+    published = load_settings().published_dir
+    current = published / "current"
+    fresh = published / "versions" / f"changed-{time.monotonic_ns()}"
+    shutil.copytree(current.resolve(), fresh)
+    file = fresh / "market.duckdb"
+    file.chmod(0o600)
+    with duckdb.connect(str(file)) as market:
+        market.execute(change)
+    link = published / "fresh"
+    link.symlink_to(Path("versions") / fresh.name)
+    link.rename(current)
+
+
+def walk(visitor: Visitor, password: str, picture: Callable[[str], None]) -> dict[str, Any]:
+    """Everything that is looked at, in turn."""
+    page, seen = visitor.page, {}
+    visitor.log_in(password)
+    seen["seconds_to_first_page"] = visitor.open()
+    seen["title"] = page.title()
+    seen["pages"] = {}
+    for name in PAGES:
+        visitor.turn_to(name)
+        seen["pages"][name] = visitor.all_shown()
+        seen["pages"][name]["banner"] = page.get_by_text("SIMULATED prices: none").locator("visible=true").count() > 0
+        picture(f"desktop {name}")
+    seen["answers"] = {visitor.names[id_]: answer for id_, answer in visitor.answers.items()}
+    seen["charts"] = sorted(visitor.names.values())
+
+    visitor.turn_to("Market today")
+    visitor.choose("tier", "junior")
+    seen["juniors"] = visitor.shown("The latest session")["rows"]
+    picture("desktop juniors")
+    visitor.turn_to("Instrument")
+    visitor.choose("symbol", "SIL")
+    seen["sil"] = visitor.shown("Returns to the latest session")["rows"]
+
+    page.set_viewport_size(PHONE)
+    visitor.open()
+    seen["phone_widths"] = {}
+    for name in PAGES:
+        visitor.turn_to(name)
+        seen["phone_widths"][name] = page.evaluate("document.documentElement.scrollWidth")
+        picture(f"phone {name}")
+    page.set_viewport_size(DESKTOP)
+
+    new_version("update market_summary set close = 12345.67 where symbol = 'SIL'")
+    visitor.open()
+    seen["after_new_version"] = visitor.shown("The latest session")["rows"]
+    new_version("alter table market_summary drop column return_1d")
+    visitor.answers.clear()
+    visitor.open()
+    seen["failed_without_column"] = sorted(
+        visitor.names[id_] for id_, answer in visitor.answers.items() if answer["status"] >= 400 or answer["said"]
+    )
+    seen["said_without_column"] = visitor.shown("The latest session")["error"]
+    return seen
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--no-network", action="store_true")
+    parser.add_argument("--pictures", type=Path)
+    asked = parser.parse_args()
+    if asked.no_network:
+        bring_up_loopback()
+    port = free_port()
+    with served(port) as server, opened_page() as page:
+
+        def picture(name: str) -> None:
+            if asked.pictures:
+                page.screenshot(path=asked.pictures / f"{name}.png", full_page=True)
+
+        try:
+            seen = walk(Visitor(page, f"http://127.0.0.1:{port}"), server["password"], picture)
+        except Exception:
+            picture("failed")
+            raise
+    sys.stdout.write(json.dumps({**seen, "server": server}) + "\n")
+
+
+if __name__ == "__main__":
+    main()
