@@ -186,11 +186,11 @@ def _print_outcome(console: Console, settings: Settings, universe: Universe, res
         if _failed_steps(result) == {POSTGRES_STEP}:
             console.print("Readers of PostgreSQL keep the last version there; the next refresh tries again.")
         elif _published(result):
-            console.print("Readers see the new version. The run's log is in the web UI: orewatch dev")
+            console.print("Readers see the new version. The run's log is in the web UI: orewatch dev", soft_wrap=True)
         else:
             # A fetch in which nothing arrived has built nothing that could be withheld: the lines above say it all.
             known = " What stopped it: orewatch status." if read_reason(settings.withheld_record) else ""
-            console.print(f"{_kept(settings)}{known} The run's log is in the web UI: orewatch dev")
+            console.print(f"{_kept(settings)}{known} The run's log is in the web UI: orewatch dev", soft_wrap=True)
 
 
 def _error_name(event: dg.DagsterEvent) -> str | None:

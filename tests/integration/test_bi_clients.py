@@ -160,6 +160,9 @@ def test_psql_as_the_reader(server: PostgresServer, market: Market) -> None:
         assert "permission denied" in refused.stderr
     load(server, market)
     assert ask("select return_1d from orewatch_sample.returns").stdout == "3.25\n"
+    # Superset's URI: its queries name tables without a schema.
+    address = f"{server.url('analyst')}?options=-csearch_path%3Dorewatch_sample"
+    assert run([psql, "-X", "-A", "-t", address, "-c", "select return_1d from returns"]).stdout == "3.25\n"
 
 
 def test_r_reads_postgresql(server: PostgresServer, market: Market) -> None:
