@@ -252,7 +252,7 @@ def test_a_new_version_is_seen_without_a_restart(seen: dict[str, Any]) -> None:
 
 
 def test_a_mart_column_that_is_gone_fails_the_charts_that_read_it(seen: dict[str, Any]) -> None:
-    assert seen["failed_without_column"] == ["Return of the day", "The latest session"]
+    assert seen["failed_without_column"] == ["Return of the latest session", "The latest session"]
     assert "return_1d" in seen["said_without_column"]
 
 
