@@ -107,7 +107,8 @@ def _add_banner(position: dict[str, Any]) -> None:
 def main(
     file: Annotated[Path, typer.Argument(help="The zip file to write.")],
     database: Annotated[
-        str | None, typer.Option(help="SQLAlchemy URI of the tables; not given: the published DuckDB file.")
+        str | None,
+        typer.Option(help="SQLAlchemy URI of the DuckDB file for that Superset; not given: the one published here."),
     ] = None,
 ) -> None:
     """Write the bundle as one file that Superset imports."""

@@ -68,6 +68,7 @@ class Superset:
             "SUPERSET_CONFIG_PATH": str(HERE / "superset_config.py"),
             "SUPERSET_SECRET_KEY": self._key(),
             "OREWATCH_DASHBOARD_DATABASE": database,
+            "OREWATCH_PUBLISHED": str(self.settings.published_dir),
             "SCARF_ANALYTICS": "false",
             **more,
         }

@@ -105,6 +105,17 @@ class Visitor:
         self.settle()
         return round(time.monotonic() - begin, 1)
 
+    def ask(self, sql: str) -> str:
+        """What SQL Lab answers: the rows, or why not."""
+        token = self.page.request.get(f"{self.address}/api/v1/security/csrf_token/").json()["result"]
+        databases = self.page.request.get(f"{self.address}/api/v1/database/").json()["result"]
+        answer = self.page.request.post(
+            f"{self.address}/api/v1/sqllab/execute/",
+            headers={"X-CSRFToken": token, "Referer": self.address},
+            data={"database_id": databases[0]["id"], "sql": sql, "runAsync": False},
+        ).json()
+        return json.dumps(answer.get("data") or answer)
+
     def settle(self) -> None:
         """Scroll to each chart of the page in turn, and wait until it shows what it has."""
         charts = self.page.locator("[data-test-chart-id]:visible")
@@ -187,6 +198,17 @@ def walk(visitor: Visitor, password: str, picture: Callable[[str], None]) -> dic
     seen["answers"] = {visitor.names[id_]: answer for id_, answer in visitor.answers.items()}
     seen["charts"] = sorted(visitor.names.values())
 
+    published = load_settings().published_dir
+    seen["sql"] = {
+        name: visitor.ask(sql)
+        for name, sql in {
+            "table": "select count(*) as bars from daily_bars",
+            "part": f"from '{published}/current/returns.parquet' select count(*) as bars",
+            "other file": "select * from read_csv('/etc/passwd')",
+            "write": f"copy (select 1) to '{published.parent}/written.csv'",
+            "change": "delete from daily_bars",
+        }.items()
+    }
     visitor.turn_to("Market today")
     visitor.choose("tier", "junior")
     seen["juniors"] = visitor.shown("The latest session")["rows"]

@@ -177,7 +177,7 @@ def test_the_bundle_as_one_file_for_another_superset(
     monkeypatch.setenv("OREWATCH_HOME", str(home))
     app = typer.Typer()
     app.command()(main)
-    uri = "postgresql://reader@db.example.org/market"
+    uri = "duckdb:////srv/market.duckdb"
     target = tmp_path / "orewatch.zip"
     outcome = CliRunner().invoke(app, [str(target), "--database", uri])
     assert outcome.exit_code == 0, outcome.output
@@ -254,6 +254,17 @@ def test_a_new_version_is_seen_without_a_restart(seen: dict[str, Any]) -> None:
 def test_a_mart_column_that_is_gone_fails_the_charts_that_read_it(seen: dict[str, Any]) -> None:
     assert seen["failed_without_column"] == ["Return of the latest session", "The latest session"]
     assert "return_1d" in seen["said_without_column"]
+
+
+def test_sql_lab_reads_the_published_files_and_nothing_else(seen: dict[str, Any]) -> None:
+    said = seen["sql"]
+    assert said["table"] == said["part"]
+    assert json.loads(said["table"])[0]["bars"] > 50_000
+    assert "root:" not in said["other file"]
+    assert "disabled" in said["other file"]
+    for change in ("write", "change"):
+        assert "error" in said[change].lower(), said[change]
+    assert not (seen["home"] / "sample" / "written.csv").exists()
 
 
 def test_key_and_password_stay_with_their_owner(seen: dict[str, Any]) -> None:
