@@ -9,6 +9,7 @@ import dagster as dg
 from dagster_dbt import DbtCliResource
 
 from orchestration.assets.brief import build_brief
+from orchestration.assets.exposures import build_exposures
 from orchestration.assets.ingest import build_ingest
 from orchestration.assets.models import build_models
 from orchestration.assets.publish import build_postgres, build_publish
@@ -44,7 +45,7 @@ def _assembled(settings: Settings, resources: Mapping[str, Any]) -> dg.Definitio
     if settings.postgres_url.get_secret_value():
         assets.append(build_postgres(settings))
     return dg.Definitions(
-        assets=assets,
+        assets=[*assets, *build_exposures(settings)],
         asset_checks=[build_data_checks(), build_market_checks(universe, settings)],
         jobs=[job],
         schedules=[build_schedule(job, settings)],
