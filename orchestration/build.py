@@ -57,11 +57,14 @@ def _assembled(settings: Settings, resources: Mapping[str, Any]) -> dg.Definitio
             "bar_source": bar_source_resource,
             "warehouse_lock": lock_resource,
             "progress": dg.ResourceDefinition.hardcoded_resource(silent_progress),
-            "dbt": DbtCliResource(
-                project_dir=str(DBT_PROJECT_DIR),
-                profiles_dir=str(DBT_PROJECT_DIR),
-                # The one of this environment, whatever the caller's PATH says.
-                dbt_executable=str(Path(sys.executable).parent / "dbt"),
+            # As it is: its paths are nothing that somebody should edit in the launchpad.
+            "dbt": dg.ResourceDefinition.hardcoded_resource(
+                DbtCliResource(
+                    project_dir=str(DBT_PROJECT_DIR),
+                    profiles_dir=str(DBT_PROJECT_DIR),
+                    # The one of this environment, whatever the caller's PATH says.
+                    dbt_executable=str(Path(sys.executable).parent / "dbt"),
+                )
             ),
             "ready_dbt": ready_dbt_resource,
             **resources,

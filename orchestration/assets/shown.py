@@ -56,7 +56,7 @@ def first_sentence_first(description: str) -> str:
 def tag_run(context: Any, settings: Settings, **tags: object) -> None:
     """Say on the run what it is about: the source in any case, also of runs that no job has tagged."""
     known = {"source": settings.source, "simulated": str(settings.simulated).lower()}
-    context.instance.add_run_tags(context.run_id, known | {name: str(value) for name, value in tags.items()})
+    context.instance.add_run_tags(context.run.run_id, known | {name: str(value) for name, value in tags.items()})
 
 
 def asked_for(symbols: list[str], start: str | None, end: str | None, full: bool) -> str:

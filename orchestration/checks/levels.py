@@ -49,8 +49,8 @@ def level_checks(universe: Universe) -> CheckGroup:
         {level.level_id: describe(level) for level in universe.levels},
         summary,
         plot,
-        # The check is about one level of one instrument; a table that is wider than the page cannot be read.
-        hidden=("level_id", "event_id", "symbol", "lower", "upper", "price_source"),
+        # The check names the level, and a table that is wider than the page cannot be read.
+        hidden=("level_id", "event_id", "direction", "lower", "upper", "price_source"),
     )
 
 
