@@ -75,7 +75,7 @@ def extreme_checks() -> CheckGroup:
         },
         summary,
         plot,
-        hidden=("event_id",),
+        hidden=("event_id", "kind", "event", "price_source"),
     )
 
 

@@ -22,7 +22,7 @@ from tests.jobs import asset_graph
 # In the order in which data goes through them.
 WAY = ("sources", "lake", "staging", "intermediate", "marts", "signals", "publish")
 
-# A line of the catalogue at 1440 pixels, with the label of simulated prices.
+# Of a description, with the label of simulated prices; the catalog shows its beginning, the pointer over it the rest.
 LONGEST_LINE = 165
 
 SIGNALS = {
