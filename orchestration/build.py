@@ -9,6 +9,7 @@ import dagster as dg
 from dagster_dbt import DbtCliResource
 
 from orchestration.assets.brief import build_brief
+from orchestration.assets.exposures import build_exposures
 from orchestration.assets.ingest import build_ingest
 from orchestration.assets.models import build_models
 from orchestration.assets.publish import build_postgres, build_publish
@@ -44,7 +45,7 @@ def _assembled(settings: Settings, resources: Mapping[str, Any]) -> dg.Definitio
     if settings.postgres_url.get_secret_value():
         assets.append(build_postgres(settings))
     return dg.Definitions(
-        assets=assets,
+        assets=[*assets, *build_exposures(settings)],
         asset_checks=[build_data_checks(), build_market_checks(universe, settings)],
         jobs=[job],
         schedules=[build_schedule(job, settings)],
@@ -56,11 +57,14 @@ def _assembled(settings: Settings, resources: Mapping[str, Any]) -> dg.Definitio
             "bar_source": bar_source_resource,
             "warehouse_lock": lock_resource,
             "progress": dg.ResourceDefinition.hardcoded_resource(silent_progress),
-            "dbt": DbtCliResource(
-                project_dir=str(DBT_PROJECT_DIR),
-                profiles_dir=str(DBT_PROJECT_DIR),
-                # The one of this environment, whatever the caller's PATH says.
-                dbt_executable=str(Path(sys.executable).parent / "dbt"),
+            # As it is: its paths are nothing that somebody should edit in the launchpad.
+            "dbt": dg.ResourceDefinition.hardcoded_resource(
+                DbtCliResource(
+                    project_dir=str(DBT_PROJECT_DIR),
+                    profiles_dir=str(DBT_PROJECT_DIR),
+                    # The one of this environment, whatever the caller's PATH says.
+                    dbt_executable=str(Path(sys.executable).parent / "dbt"),
+                )
             ),
             "ready_dbt": ready_dbt_resource,
             **resources,

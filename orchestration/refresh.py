@@ -132,7 +132,8 @@ def _run(
         raise_on_error=False,
         asset_selection=list(keys),
         run_config={**run_config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-        tags={"part": part, **process_tags()},
+        # `user` is what the web UI shows as who launched a run.
+        tags={"part": part, "user": "command line", **process_tags()},
     )
 
 

@@ -1,9 +1,12 @@
 """The asset of the market brief."""
 
+from pathlib import Path
+
 import dagster as dg
 
 from orchestration.assets import OWNERS
 from orchestration.assets.publish import PUBLISHED
+from orchestration.assets.shown import links
 from orchestration.settings import Settings
 
 BRIEF = dg.AssetKey(["published", "market_brief"])
@@ -20,8 +23,9 @@ def build_brief(settings: Settings) -> dg.AssetsDefinition:
         kinds={"html", "markdown"},
         owners=OWNERS,
         tags={"source": settings.source},
-        description=f"{simulated}A short factual page about the latest session: what moved and how unusual it was,"
+        description=f"{simulated}A short factual page about the latest session.\n\nWhat moved and how unusual it was,"
         " levels met and near, juniors against seniors, metal against miners, volatility against trend.",
+        metadata=links("docs/brief.md", Path(__file__)),
         required_resource_keys={"settings", "progress"},
     )
     def market_brief(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
@@ -33,7 +37,7 @@ def build_brief(settings: Settings) -> dg.AssetsDefinition:
         return dg.MaterializeResult(
             metadata={
                 "brief": dg.MetadataValue.md(written.brief.markdown),
-                "session": str(written.session),
+                "latest_session": str(written.session),
                 "page": dg.MetadataValue.path(written.html),
                 "markdown": dg.MetadataValue.path(written.markdown),
             }

@@ -4,13 +4,16 @@ All of them come from one step, because all of them come from one pass over the 
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
 
 from orchestration.assets import OWNERS
-from orchestration.settings import Settings
+from orchestration.assets.models import read_manifest
+from orchestration.assets.shown import asked_for, column_schema, links, tag_run
+from orchestration.settings import DBT_PROJECT_DIR, Settings
 
 if TYPE_CHECKING:
     from orchestration.assets.ingestion import IngestReport
@@ -26,6 +29,17 @@ CONTROL = {
     "move_rules": "When a move is large; move_rules.csv.",
     "published_claims": "What publications said, to be held against our figures; published_claims.csv.",
     "sessions": "Closed sessions of every exchange in use.",
+}
+
+# Of the others: the page about the seed files.
+DOCUMENTS = {
+    "bars": "docs/architecture.md#how-a-refresh-decides-what-to-ask-for",
+    "fetches": "docs/architecture.md#how-a-refresh-decides-what-to-ask-for",
+    "rejected_bars": "docs/data-quality.md#rules",
+    "sessions": "docs/decisions/0003-comex-sessions.md",
+    "price_levels": "docs/instruments-and-levels.md#levels",
+    "move_rules": "docs/instruments-and-levels.md#move-rules",
+    "published_claims": "docs/instruments-and-levels.md#claims",
 }
 
 INGESTED = (BARS, REJECTED_BARS, FETCHES, *(dg.AssetKey(["control", name]) for name in CONTROL))
@@ -66,6 +80,7 @@ def build_ingest(settings: Settings) -> dg.AssetsDefinition:
                 owners=OWNERS,
                 tags=tags,
                 description=f"{simulated}Daily bars as they were delivered, every version of each, append-only.",
+                metadata=_metadata("raw", "bars", settings),
             ),
             dg.AssetSpec(
                 REJECTED_BARS,
@@ -74,6 +89,7 @@ def build_ingest(settings: Settings) -> dg.AssetsDefinition:
                 owners=OWNERS,
                 tags=tags,
                 description="Delivered rows that were rejected or lost their range, each with the rule it broke.",
+                metadata=_metadata("raw", "rejected_bars", settings),
             ),
             dg.AssetSpec(
                 FETCHES,
@@ -82,6 +98,7 @@ def build_ingest(settings: Settings) -> dg.AssetsDefinition:
                 owners=OWNERS,
                 tags=tags,
                 description="What was asked of the source for each symbol, and how it ended.",
+                metadata=_metadata("raw", "fetches", settings),
             ),
             *(
                 dg.AssetSpec(
@@ -89,7 +106,9 @@ def build_ingest(settings: Settings) -> dg.AssetsDefinition:
                     group_name="sources",
                     owners=OWNERS,
                     kinds={"python", "csv"} if name != "sessions" else {"python", "parquet"},
+                    tags=tags,
                     description=description,
+                    metadata=_metadata("control", name, settings),
                 )
                 for name, description in CONTROL.items()
             ),
@@ -132,6 +151,7 @@ def build_ingest(settings: Settings) -> dg.AssetsDefinition:
         lake = Lake(current.lake_dir)
         lake.prepare()
         now = current.now()
+        tag_run(context, current, asked_for=asked_for(config.symbols, config.start, config.end, config.full))
 
         def report_progress(done: int, total: int, line: str) -> None:
             # Every line is a row in Dagster's storage; who failed stands in the check, whatever their number.
@@ -140,6 +160,7 @@ def build_ingest(settings: Settings) -> dg.AssetsDefinition:
             context.resources.progress(done, total, line)
 
         report = ingest(universe, context.resources.bar_source, current.source, lake, now, rules, report_progress)
+        tag_run(context, current, new_bars=report.new_rows)
         for warning in report.warnings:
             context.log.warning(warning)
         tables = control_tables(universe, closed_sessions_of((i.calendar for i in universe.instruments), now))
@@ -156,16 +177,31 @@ def build_ingest(settings: Settings) -> dg.AssetsDefinition:
                 "simulated": current.simulated,
                 "batch_id": report.batch_id or "none: nothing had to be asked for",
                 "new_rows": report.new_rows,
+                **lake.facts("bars"),
                 "symbols": _symbols_table(report),
             },
         )
-        yield dg.MaterializeResult(asset_key=REJECTED_BARS, metadata={"new_rows": len(report.new_rejections)})
-        yield dg.MaterializeResult(asset_key=FETCHES, metadata={"new_rows": len(report.results)})
+        yield dg.MaterializeResult(
+            asset_key=REJECTED_BARS, metadata={"new_rows": len(report.new_rejections), **lake.facts("rejected_bars")}
+        )
+        yield dg.MaterializeResult(
+            asset_key=FETCHES, metadata={"new_rows": len(report.results), **lake.facts("fetches")}
+        )
         yield _fetch_outcome(report)
         yield _delivered_as_declared(report, {i.symbol: i.currency for i in universe.instruments}, current.simulated)
         yield _newly_quarantined(report)
 
     return ingest_step
+
+
+def _metadata(folder: str, name: str, settings: Settings) -> dict[str, Any]:
+    """Columns and links of a table that ingestion writes; a seed's first file is the one that users edit."""
+    source = read_manifest()["sources"][f"source.orewatch.{folder}.{name}"]
+    seed = settings.seeds / f"{name}.csv"
+    code = (Path(__file__), DBT_PROJECT_DIR / source["original_file_path"])
+    document = DOCUMENTS.get(name, "docs/instruments-and-levels.md#the-files")
+    is_seed = folder == "control" and name != "sessions"
+    return column_schema(source["columns"]) | links(document, *((seed, *code) if is_seed else code))
 
 
 def plan_rules(config: RefreshConfig, settings: Settings, symbols: tuple[str, ...], local: bool) -> "PlanRules":

@@ -1,7 +1,7 @@
 """The dbt models as assets, and how their dbt properties read in the UI."""
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtCliInvocation, DbtProject, dbt_assets
 
 from orchestration.assets import OWNERS
+from orchestration.assets.shown import first_sentence_first, links, tag_run
 from orchestration.dbt_process import BUILD, WHOLE
 from orchestration.market.errors import SettingsError
 from orchestration.resources import environment
@@ -22,15 +23,16 @@ MANIFEST = DBT_PROJECT_DIR / "target" / "manifest.json"
 
 
 class OrewatchTranslator(DagsterDbtTranslator):
-    """Adds owners, and says where prices are simulated; keeps everything that dagster-dbt reads from the manifest.
+    """Adds owners, source and links, and says where prices are simulated; keeps all that dagster-dbt reads itself.
 
     Args:
-        simulated: whether every price of the source is made up.
+        source: name of the source of prices.
+        simulated: whether every price of it is made up.
     """
 
-    def __init__(self, simulated: bool) -> None:
+    def __init__(self, source: str, simulated: bool) -> None:
         super().__init__()
-        self.simulated = simulated
+        self.source, self.simulated = source, simulated
         self._specs: dict[tuple[int, str, int], dg.AssetSpec] = {}
 
     def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
@@ -40,11 +42,64 @@ class OrewatchTranslator(DagsterDbtTranslator):
         if known is not None:
             return known
         spec = super().get_asset_spec(manifest, unique_id, project)
-        description = manifest["nodes"].get(unique_id, {}).get("description") or spec.description
-        if self.simulated:
-            description = f"SIMULATED prices. {description}"
-        ours = spec.replace_attributes(description=description).merge_attributes(owners=OWNERS)
-        return self._specs.setdefault(key, ours)
+        node = manifest["nodes"].get(unique_id)
+        if node is not None:
+            description = first_sentence_first(node["description"])
+            files = (node["original_file_path"], node["patch_path"].partition("://")[2])
+            spec = spec.replace_attributes(
+                description=f"SIMULATED prices. {description}" if self.simulated else description
+            ).merge_attributes(
+                owners=OWNERS,
+                tags={"source": self.source},
+                metadata=links(node["config"]["meta"]["document"], *(DBT_PROJECT_DIR / file for file in files)),
+            )
+        return self._specs.setdefault(key, spec)
+
+    def get_asset_check_spec(
+        self, asset_spec: dg.AssetSpec, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
+    ) -> dg.AssetCheckSpec | None:
+        """The check of one dbt test, with what it demands in words."""
+        spec = super().get_asset_check_spec(asset_spec, manifest, unique_id, project)
+        test = manifest["nodes"][unique_id].get("test_metadata")
+        if spec is None or not test:
+            return spec
+        said = f"{_demand(test)} What to do: docs/runbook.md, `{test['name']}`"
+        return spec._replace(description=f"SIMULATED prices. {said}" if self.simulated else said)
+
+
+def _demand(test: Mapping[str, Any]) -> str:
+    """What a generic test demands, in a sentence."""
+    given = test["kwargs"]
+    column = given.get("column_name", "")
+    match test["name"]:
+        case "grain":
+            return f"One row per {', '.join(given['columns'])}."
+        case "not_null":
+            return f"{column} is never empty."
+        case "accepted_values":
+            return f"{column} is one of {', '.join(map(str, given['values']))}."
+        case "between":
+            bounds = [f"at least {given['at_least']}"] if "at_least" in given else []
+            bounds += [f"at most {given['at_most']}"] if "at_most" in given else []
+            return f"{column}, where it is known, is {' and '.join(bounds)}."
+        case "ohlc_is_possible":
+            return "Where a bar has a range, it contains open and close."
+        case "vendor_adjustment_agrees":
+            return "Our adjusted close and the vendor's tell the same returns."
+        case name:
+            return f"{name.replace('_', ' ').capitalize()}."
+
+
+def _named_for_people(tests: Iterable[dict[str, Any]]) -> None:
+    """Name tests by what they demand of which columns: of which table says the asset, of which values the description.
+
+    dbt puts all of it into one name of up to 200 characters, of which the web UI shows the first and the last ones.
+    """
+    for node in tests:
+        if test := node.get("test_metadata"):
+            given = test["kwargs"]
+            columns = given.get("columns") or [given["column_name"]] if len(given) > 1 else []
+            node["name"] = "_".join([test["name"], *columns])
 
 
 # Tag of the columns that say when a run saw something.
@@ -149,12 +204,13 @@ def _read_manifest(manifest_path: Path, _: int) -> dict[str, Any]:
     children = {
         id_: sorted(set(ids) - unit_tests) for id_, ids in manifest["child_map"].items() if id_ not in unit_tests
     }
+    _named_for_people(node for node in manifest["nodes"].values() if node["resource_type"] == "test")
     return {**manifest, "unit_tests": {}, "child_map": children}
 
 
 def build_models(settings: Settings) -> dg.AssetsDefinition:
     """All dbt models and their tests, built in one step."""
-    manifest, translator = read_manifest(), OrewatchTranslator(settings.simulated)
+    manifest, translator = read_manifest(), OrewatchTranslator(settings.source, settings.simulated)
 
     @dbt_assets(
         manifest=manifest,
@@ -177,6 +233,7 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
         lake = Lake(current.lake_dir)
         taken_for_granted = premises(lake, current.control_dir, DBT_PROJECT_DIR)
         whole = why_whole(current.premises_record, taken_for_granted, lake, current.control_dir)
+        tag_run(context, current, build="whole" if whole else "incremental")
         context.log.info(f"all tables are built from the first bar on: {whole}" if whole else "an incremental build")
         context.resources.progress(0, 0, "building the tables" if whole else "bringing the tables up to date")
         remove_records(current.audit_record, current.build_record, current.premises_record)

@@ -1,11 +1,13 @@
 """The assets that readers see: the published version of the marts, and its copy in PostgreSQL."""
 
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from orchestration.assets import OWNERS
 from orchestration.assets.models import mart_names, marts
+from orchestration.assets.shown import links, tag_run
 from orchestration.market.errors import PublishError
 from orchestration.settings import Settings
 
@@ -25,11 +27,13 @@ def build_publish(settings: Settings) -> dg.AssetsDefinition:
         owners=OWNERS,
         tags={"source": settings.source},
         description=f"{simulated}Read-only copy of the marts for BI, replaced as a whole after the audit has passed.",
+        metadata=links("docs/bi.md#the-tables", Path(__file__)),
         required_resource_keys={"settings", "warehouse_lock", "progress"},
     )
     def published_market(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         from orchestration.storage.publish import publish
         from orchestration.storage.records import remove_records
+        from orchestration.storage.warehouse import latest_session
 
         current: Settings = context.resources.settings
         context.resources.progress(0, 0, "publishing")
@@ -44,9 +48,12 @@ def build_publish(settings: Settings) -> dg.AssetsDefinition:
             memory_gb=current.memory_gb,
         )
         remove_records(current.withheld_record)
+        latest = latest_session(current.warehouse_path)
+        tag_run(context, current, version=manifest.version, latest_session=latest)
         return dg.MaterializeResult(
             metadata={
                 "version": manifest.version,
+                "latest_session": latest,
                 "content_hash": manifest.content_hash,
                 "simulated": manifest.simulated,
                 "path": dg.MetadataValue.path(current.published_file),
@@ -76,6 +83,7 @@ def build_postgres(settings: Settings) -> dg.AssetsDefinition:
         tags={"source": settings.source},
         description=f"{simulated}The published version in PostgreSQL, schema {settings.postgres_readers_schema};"
         " replaced as a whole in one transaction.",
+        metadata=links("docs/bi.md#postgresql", Path(__file__)),
         required_resource_keys={"settings", "warehouse_lock", "progress"},
     )
     def published_postgres(context: dg.AssetExecutionContext) -> dg.MaterializeResult:

@@ -49,7 +49,8 @@ def level_checks(universe: Universe) -> CheckGroup:
         {level.level_id: describe(level) for level in universe.levels},
         summary,
         plot,
-        hidden=("level_id", "event_id"),
+        # The check names the level, and a table that is wider than the page cannot be read.
+        hidden=("level_id", "event_id", "direction", "lower", "upper", "price_source"),
     )
 
 
@@ -74,7 +75,7 @@ def extreme_checks() -> CheckGroup:
         },
         summary,
         plot,
-        hidden=("event_id",),
+        hidden=("event_id", "kind", "event", "price_source"),
     )
 
 

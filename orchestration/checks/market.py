@@ -59,6 +59,8 @@ def build_market_checks(universe: Universe, settings: Settings) -> dg.AssetCheck
                 rows = found.by_check.get(name, [])
                 metadata: dict[str, Any] = {
                     "simulated": current.simulated,
+                    # A number: the web UI draws it over the evaluations.
+                    "flagged": len(rows),
                     "table": dg.MetadataValue.asset(group.asset),
                 }
                 if rows:

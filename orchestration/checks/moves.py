@@ -16,7 +16,20 @@ if TYPE_CHECKING:
 LARGE_MOVES = dg.AssetKey("large_moves")
 
 # Columns of a flagged row that are the same in all rows of a check.
-SAID_BY_THE_RULE = ("rule_id", "measure", "sessions")
+SAID_BY_THE_RULE = ("rule_id", "measure", "sessions", "threshold")
+
+# Stands in the asset's table: one that is wider than the page cannot be read.
+LEFT_OUT = (
+    "direction",
+    "z_21",
+    "z_63",
+    "returns_since_inception",
+    "largest_since_return",
+    "history_start",
+    "sessions_since_previous",
+    "is_volume_confirmed",
+    "rules_hit",
+)
 
 # Moves that the words of a check name; its table has all.
 MOVES_NAMED = 5
@@ -37,7 +50,7 @@ def move_checks(universe: Universe) -> CheckGroup:
         {name: describe(rule) for name, rule in rules.items()},
         lambda name, rows: summary(rules[name], rows),
         plot,
-        hidden=SAID_BY_THE_RULE,
+        hidden=(*SAID_BY_THE_RULE, *LEFT_OUT),
     )
 
 

@@ -35,6 +35,8 @@ def volatility_checks() -> CheckGroup:
         },
         lambda _, rows: summary(rows),
         plot,
+        # The ratio has it; a table that is wider than the page cannot be read.
+        hidden=("close_to_close_252", "drawdown"),
     )
 
 

@@ -67,6 +67,12 @@ def query(
     return [dict(zip(names, values, strict=True)) for values in result.fetchall()]
 
 
+def latest_session(path: Path) -> str:
+    """The latest session of any bar, as a date; none without bars."""
+    (found,) = rows(path, "select max(session_date) as latest from daily_bars")
+    return str(found["latest"] or "none")
+
+
 def table_facts(path: Path) -> dict[str, dict[str, Any]]:
     """Row count and, where there is one, the latest session of every table: Dagster metadata by table name."""
     with reading(path) as connection:

@@ -130,6 +130,12 @@ def test_a_killed_refresh_heals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert "Published version 1" in healed.stdout
     monkeypatch.setenv("DAGSTER_HOME", str(settings.dagster_home))
     with dg.DagsterInstance.get() as instance:
+        built, fetched = (run.tags for run in instance.get_runs(limit=2))
+        ours = {"user": "command line", "source": "sample", "simulated": "true"}
+        said = {"part": "build and check", "build": "whole", "version": "1", "latest_session": "2026-01-30"}
+        assert built.items() >= (ours | said).items()
+        assert fetched.items() >= (ours | {"part": "fetch", "asked_for": "what is due"}).items()
+        assert int(fetched["new_bars"]) >= 0
         statuses = [run.status for run in instance.get_runs()]
         assert statuses.count(dg.DagsterRunStatus.SUCCESS) == 2
         assert set(statuses) <= {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE}

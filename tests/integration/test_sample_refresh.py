@@ -141,7 +141,7 @@ class TestFirstRefresh:
         ]
 
     def test_our_adjustment_was_held_against_the_vendors(self, first: dg.ExecuteInProcessResult) -> None:
-        assert evaluations(first)["vendor_adjustment_agrees_int_adjusted_close_"].passed
+        assert evaluations(first)["vendor_adjustment_agrees"].passed
 
     def test_what_is_flagged_comes_with_a_table_and_a_picture(self, first: dg.ExecuteInProcessResult) -> None:
         checks = evaluations(first)
@@ -152,11 +152,11 @@ class TestFirstRefresh:
         )
         assert level.metadata["table"] == dg.MetadataValue.asset(dg.AssetKey("level_events"))
         columns = level.metadata["offenders"].records[0].data
-        assert (columns["event"], columns["close"], columns["price_source"]) == (
-            "retest_failed",
-            78.29,
-            "Silver futures (front month), SI=F",
-        )
+        assert (columns["symbol"], columns["event"], columns["close"]) == ("SI=F", "retest_failed", 78.29)
+        # As wide as the page: the rest stands in the table of the asset.
+        assert not {"level_id", "lower", "upper", "price_source"} & set(columns)
+        assert level.metadata["flagged"].value == 2
+        assert checks["silver_50_record"].metadata["flagged"].value == 0
         assert "SLV volatility" in str(checks["volatility_spikes"].description)
         crossed = {
             r.data["symbol"]: r.data["levels_crossed"] for r in checks["round_numbers"].metadata["offenders"].records
