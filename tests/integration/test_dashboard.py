@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from dashboard.bundle import BUNDLE, rendered
 from dashboard.serve import ENVIRONMENT, Superset, prepared
+from orchestration.assets.models import mart_names, read_manifest
 from orchestration.market.errors import OrewatchError
 from orchestration.settings import PROJECT_ROOT, Settings
 from tests.browser import CHROMIUM
@@ -129,6 +130,13 @@ def test_columns_are_described_as_in_the_models(files: dict[str, Any]) -> None:
         if not column["description"]
     }
     assert undescribed == set()
+
+
+def test_the_lineage_says_which_tables_the_dashboard_reads(files: dict[str, Any]) -> None:
+    manifest = read_manifest()
+    (exposure,) = (e for e in manifest["exposures"].values() if e["name"] == "dashboard")
+    words = {word for dataset in of(files, "datasets") for word in dataset["sql"].replace(".", " ").split()}
+    assert {id_.split(".")[-1] for id_ in exposure["depends_on"]["nodes"]} == set(mart_names()) & words
 
 
 def test_simulated_prices_carry_a_banner_on_every_page_and_real_ones_none(home: Path, files: dict[str, Any]) -> None:
