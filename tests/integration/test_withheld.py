@@ -68,7 +68,7 @@ def test_a_bad_delivery_is_withheld_and_says_so(tmp_path: Path, monkeypatch: pyt
     assert published(settings, "select max(adj_close) as a from daily_bars") == [{"a": 108.0}]
     with dg.DagsterInstance.get() as instance:
         records = instance.event_log_storage.get_asset_check_execution_history(
-            dg.AssetCheckKey(dg.AssetKey("int_adjusted_close"), "vendor_adjustment_agrees_int_adjusted_close_"), limit=1
+            dg.AssetCheckKey(dg.AssetKey("int_adjusted_close"), "vendor_adjustment_agrees"), limit=1
         )
     evaluation = records[0].event.asset_check_evaluation if records and records[0].event else None
     assert evaluation is not None
