@@ -10,12 +10,11 @@ DBT_FILES := $(shell find dbt_project -name target -prune -o \( -name '*.sql' -o
 # Superset has an environment of its own: it brings older releases of what the project uses.
 DASHBOARD := .venv-dashboard
 DASHBOARD_PYTHON ?= $(PYTHON)
-PORT ?= 8088
 
 export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help install manifest demo dev dashboard dashboard-environment refresh status claims test torture golden lint format docs \
+.PHONY: help install manifest demo dev dashboard dashboard-password dashboard-environment refresh status claims test torture golden lint format docs \
   bench bench-large bench-lake bench-publish bench-yahoo lock clean
 
 help: ## list the targets
@@ -24,11 +23,13 @@ help: ## list the targets
 install: $(INSTALLED) ## create the environment in .venv
 
 $(INSTALLED): requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || \
+	  { echo "There is no $(PYTHON) here; name a Python of 3.11 or newer that you have: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
 	  { echo "$(PYTHON) has no venv module; on Debian: apt-get install python3-venv"; exit 1; }
-	@echo "Installing into $(VENV) (about 1.3 GB; a minute or two the first time)"
+	@echo "Installing into $(VENV) (about 1.7 GB; a minute or two the first time)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
@@ -45,14 +46,19 @@ demo: $(MANIFEST) ## run everything on the simulated market and show what was fl
 	@OREWATCH_SOURCE=sample $(BIN)/orewatch refresh
 
 dev: $(MANIFEST) ## open the Dagster web UI on http://127.0.0.1:3000
-	@$(BIN)/orewatch dev
+	@$(BIN)/orewatch dev $(if $(PORT),--port $(PORT))
 
 dashboard: $(MANIFEST) dashboard-environment ## show the published tables as a dashboard on http://127.0.0.1:8088
-	@$(BIN)/python -m dashboard.serve --port $(PORT)
+	@$(BIN)/python -m dashboard.serve $(if $(PORT),--port $(PORT))
+
+dashboard-password: $(MANIFEST) dashboard-environment ## give the user of the dashboard another password
+	@$(BIN)/python -m dashboard.serve --new-password
 
 dashboard-environment: $(DASHBOARD)/.installed ## install Superset for the dashboard in .venv-dashboard
 
 $(DASHBOARD)/.installed: dashboard/requirements.lock
+	@command -v $(DASHBOARD_PYTHON) >/dev/null || \
+	  { echo "There is no $(DASHBOARD_PYTHON) here; name a Python 3.11 or 3.12 that you have: make DASHBOARD_PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@$(DASHBOARD_PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
 	  { echo "Superset needs Python 3.11 or 3.12; $(DASHBOARD_PYTHON) is $$($(DASHBOARD_PYTHON) -V 2>&1). Try: make DASHBOARD_PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@echo "Installing Superset into $(DASHBOARD) (about 0.9 GB; a minute or two the first time)"

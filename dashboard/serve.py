@@ -1,6 +1,7 @@
 """The dashboard on loopback: Superset in an environment of its own, over the published version.
 
     make dashboard
+    make dashboard-password
     python -m dashboard.serve [--port 8088] [--new-password]
 
 The first start makes Superset's own database below `<home>/<source>/dashboard` and prints a password, once. What was
@@ -185,23 +186,32 @@ def prepared(superset: Superset, say: Callable[[str], None], new_password: bool 
         say("Preparing Superset's own database (a minute, the first time only)")
     word = superset.create() or (superset.new_password() if new_password else None)
     if word:
-        say(f"Log in as [bold]admin[/] with the password [bold]{word}[/] (shown once; another: --new-password)")
+        say(
+            f"Log in as [bold]admin[/] with the password [bold]{word}[/] (shown once; another: make dashboard-password)"
+        )
     if superset.bring_in(files):
         say("The dashboard of this version of Orewatch is in place")
 
 
 def main(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.", min=1, max=65535)] = 8088,
-    new_password: Annotated[bool, typer.Option("--new-password", help="Give the user admin another password.")] = False,
+    new_password: Annotated[
+        bool, typer.Option("--new-password", help="Give the user admin another password, and end.")
+    ] = False,
 ) -> None:
     """Show the published tables as a dashboard on 127.0.0.1, until Ctrl-C."""
     console = Console(soft_wrap=True, highlight=False)
     with readable_errors():
-        require_free_port(port, "make dashboard PORT=NUMBER")
         superset = Superset(load_settings())
-        prepared(superset, console.print, new_password)
+        if new_password and (superset.home / DATABASE).exists():
+            prepared(superset, console.print, new_password)
+            return
+        require_free_port(port, "make dashboard PORT=NUMBER")
+        prepared(superset, console.print)
         server = superset.start(port)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        # Also where a shell has started it in the background, with SIGINT ignored.
+        for stopping in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(stopping, signal.default_int_handler)
         console.print(f"Dashboard: http://127.0.0.1:{port}/{PAGE} (Ctrl-C ends it)")
         try:
             code = server.wait()

@@ -197,6 +197,7 @@ def dev(
     with readable_errors():
         import os
         import shutil
+        import signal
 
         from rich.console import Console
 
@@ -220,6 +221,8 @@ def dev(
         dg = shutil.which("dg", path=f"{os.path.dirname(sys.executable)}:{os.environ.get('PATH', '')}")  # noqa: PTH120
         if dg is None:
             raise OrewatchError("the command `dg` is missing; install the requirements again: make install")
+        # A shell starts what is in the background with SIGINT ignored, and `dg` stops by it, whatever signal it gets.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         workspace = str(PROJECT_ROOT / "workspace.yaml")
         os.execv(dg, [dg, "dev", "-w", workspace, "-h", "127.0.0.1", "-p", str(port)])  # noqa: S606
 

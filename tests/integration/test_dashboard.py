@@ -294,3 +294,8 @@ def test_another_start_keeps_password_and_bundle(seen: dict[str, Any]) -> None:
     said: list[str] = []
     prepared(superset, said.append)
     assert said == []
+    # Unless another password is asked for.
+    prepared(superset, said.append, new_password=True)
+    assert len(said) == 1
+    assert "password" in said[0]
+    assert seen["server"]["password"] not in said[0]

@@ -1,5 +1,6 @@
 """A person's evening in the Dagster web UI, in Chromium: materialize everything, open what failed, read the brief."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -33,6 +34,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         stdout=(home / "said").open("wb"),
         stderr=subprocess.STDOUT,
         start_new_session=True,
+        # As a shell starts what is in the background; it must end by a SIGTERM all the same.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
     )
     try:
         until = time.monotonic() + START_SECONDS
@@ -46,11 +49,12 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                 time.sleep(0.5)
         yield f"http://127.0.0.1:{port}"
     finally:
-        os.killpg(server.pid, signal.SIGTERM)
+        server.send_signal(signal.SIGTERM)
         try:
-            server.wait(30)
-        except subprocess.TimeoutExpired:
-            os.killpg(server.pid, signal.SIGKILL)
+            server.wait(60)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGKILL)
             server.wait()
 
 
