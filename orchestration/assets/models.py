@@ -102,6 +102,18 @@ def _named_for_people(tests: Iterable[dict[str, Any]]) -> None:
             node["name"] = "_".join([test["name"], *columns])
 
 
+def _describe_alike(manifest: Mapping[str, Any]) -> None:
+    """Describe the columns on the way that have no words of their own: as readers' tables, or the inputs, do theirs."""
+    nodes = manifest["nodes"]
+    known: dict[str, str] = {}
+    for node in [*(nodes[id_] for id_ in sorted(_mart_ids(nodes))), *manifest["sources"].values()]:
+        for name, column in node["columns"].items():
+            known.setdefault(name, column["description"])
+    for node in nodes.values():
+        for name, column in node["columns"].items():
+            column["description"] = column["description"] or known.get(name, "")
+
+
 # Tag of the columns that say when a run saw something.
 RUN_TIME = "run_time"
 
@@ -205,6 +217,7 @@ def _read_manifest(manifest_path: Path, _: int) -> dict[str, Any]:
         id_: sorted(set(ids) - unit_tests) for id_, ids in manifest["child_map"].items() if id_ not in unit_tests
     }
     _named_for_people(node for node in manifest["nodes"].values() if node["resource_type"] == "test")
+    _describe_alike(manifest)
     return {**manifest, "unit_tests": {}, "child_map": children}
 
 

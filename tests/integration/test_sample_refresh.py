@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import dagster as dg
+import duckdb
 import pytest
 
-from orchestration.assets.models import marts
+from orchestration.assets.models import marts, read_manifest
 from orchestration.settings import DBT_PROJECT_DIR, Settings
 from orchestration.storage.publish import current_manifest, publish
 from tests.jobs import asset_graph, evaluations, published, run_job, write_seeds
@@ -185,6 +186,16 @@ class TestFirstRefresh:
         (count,) = published(settings, "select count(*) as n from returns")
         assert metadata["dagster/row_count"].value == count["n"]
         assert metadata["latest_session"].value == "2026-01-30"
+
+    def test_columns_are_shown_as_they_are(self, settings: Settings) -> None:
+        models = [node for node in read_manifest()["nodes"].values() if node["resource_type"] == "model"]
+        with duckdb.connect(str(settings.warehouse_path), read_only=True) as warehouse:
+            for model in models:
+                shown = {name: column["data_type"] for name, column in model["columns"].items()}
+                rows = warehouse.sql(f"describe {model['name']}").fetchall()
+                assert {name: kind.lower() for name, kind, *_ in rows} == {
+                    name: "varchar" if kind == "string" else kind for name, kind in shown.items()
+                }, model["name"]
 
     def test_unit_tests_of_the_models(self, settings: Settings) -> None:
         run = subprocess.run(
