@@ -31,6 +31,8 @@ from tests.browser import DESKTOP, PHONE, free_port, opened_page
 
 PAGES = ("Market today", "Instrument", "Sector", "Volatility", "Data quality", "Claims")
 WAIT_MS = 60_000
+# Of the page Instrument: dates say nothing to it.
+LATEST_ONLY = {"Returns to the latest session"}
 
 
 def bring_up_loopback() -> None:
@@ -167,6 +169,25 @@ class Visitor:
         self.page.wait_for_timeout(1500)
         self.settle()
 
+    def choose_dates(self, first: str, after_last: str) -> None:
+        """Set the filter of dates and apply it."""
+        self.page.get_by_text("No filter", exact=True).locator("visible=true").first.click()
+        box = self.page.locator(".ant-popover:visible, .ant-modal:visible").first
+        box.locator(".ant-select").first.click()
+        self.page.locator(".ant-select-item-option:visible", has_text="Advanced").first.click()
+        fields = box.locator("input:not([type=search])")
+        fields.nth(0).fill(first)
+        fields.nth(1).fill(after_last)
+        box.get_by_text(f"{first} ≤ col < {after_last}").wait_for()
+        box.get_by_role("button", name="apply").click()
+        self.page.locator('[data-test="filter-bar__apply-button"]').click()
+        self.page.wait_for_timeout(1500)
+        self.settle()
+
+    def rows_of(self, title: str) -> int:
+        """How many rows a chart got the last time that it asked."""
+        return next(self.answers[id_]["rows"] for id_, name in self.names.items() if name == title)
+
 
 def new_version(change: str) -> None:
     """Publish another version beside the current one, as a publication does: by one rename of the link."""
@@ -213,9 +234,16 @@ def walk(visitor: Visitor, password: str, picture: Callable[[str], None]) -> dic
     visitor.choose("tier", "junior")
     seen["juniors"] = visitor.shown("The latest session")["rows"]
     picture("desktop juniors")
+    visitor.choose("metal", "silver")
+    seen["silver_juniors"] = visitor.shown("The latest session")["rows"]
     visitor.turn_to("Instrument")
     visitor.choose("symbol", "SIL")
     seen["sil"] = visitor.shown("Returns to the latest session")["rows"]
+    dated = [title for title in visitor.all_shown() if title not in LATEST_ONLY]
+    before = {title: visitor.rows_of(title) for title in dated}
+    visitor.choose_dates("2025-09-01", "2026-02-01")
+    seen["rows_of_dates"] = {title: (before[title], visitor.rows_of(title)) for title in dated}
+    picture("desktop dates")
 
     page.set_viewport_size(PHONE)
     visitor.open()

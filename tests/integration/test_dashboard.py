@@ -92,6 +92,16 @@ def test_every_chart_stands_on_a_page_once(files: dict[str, Any]) -> None:
     assert {target["datasetUuid"] for target in targets} <= known
 
 
+def test_every_chart_of_a_course_of_time_takes_the_dates(files: dict[str, Any]) -> None:
+    """Superset applies the filter of dates to those charts only that have such a condition of their own."""
+    for chart in of(files, "charts"):
+        params = chart["params"]
+        over_time = params.get("x_axis") in ("session_date", "sessions") or chart["slice_name"].startswith("Its large")
+        for name in ("adhoc_filters", *(["adhoc_filters_b"] if "adhoc_filters_b" in params else [])):
+            spans = [c["subject"] for c in params[name] if c.get("operator") == "TEMPORAL_RANGE"]
+            assert spans == (["session_date"] if over_time else []), chart["slice_name"]
+
+
 def test_filters_reach_every_dataset_of_their_pages(files: dict[str, Any]) -> None:
     """A filter that a dataset has no column for would be left out without a word."""
     (board,) = of(files, "dashboards")
@@ -249,6 +259,15 @@ def test_a_person_finds_the_fall_of_sil_and_the_zone(seen: dict[str, Any]) -> No
 
 def test_a_person_filters_juniors(seen: dict[str, Any]) -> None:
     assert sorted(row[0] for row in seen["juniors"]) == ["AG", "AGI", "EXK", "FSM", "GDXJ", "SILJ", "SVM"]
+
+
+def test_a_person_chooses_metal_and_dates(seen: dict[str, Any]) -> None:
+    assert sorted(row[0] for row in seen["silver_juniors"]) == ["AG", "EXK", "FSM", "SILJ", "SVM"]
+    # One row for each window, whatever the dates.
+    assert seen["rows_of_dates"].pop("Volatility cone") == [3, 3]
+    assert len(seen["rows_of_dates"]) == 6
+    for title, (before, after) in seen["rows_of_dates"].items():
+        assert 0 < after < before / 2, title
 
 
 def test_nothing_is_wider_than_a_phone(seen: dict[str, Any]) -> None:
