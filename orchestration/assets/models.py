@@ -109,7 +109,7 @@ def _describe_alike(manifest: Mapping[str, Any]) -> None:
     for node in [*(nodes[id_] for id_ in sorted(_mart_ids(nodes))), *manifest["sources"].values()]:
         for name, column in node["columns"].items():
             known.setdefault(name, column["description"])
-    for node in nodes.values():
+    for node in (node for node in nodes.values() if node["resource_type"] == "model"):
         for name, column in node["columns"].items():
             column["description"] = column["description"] or known.get(name, "")
 

@@ -134,7 +134,8 @@ def test_every_exposure_is_seen_behind_the_tables_that_it_reads(assets: dict[str
 
 
 def test_the_job_refreshes_what_can_be_made(settings: Settings, assets: dict[str, Any]) -> None:
-    job = build_definitions(settings).resolve_job_def("refresh")
+    with dg.DagsterInstance.ephemeral():
+        job = build_definitions(settings).resolve_job_def("refresh")
     made = {key.to_user_string() for key in job.asset_layer.executable_asset_keys}
     assert made == {name for name, asset in assets.items() if asset.is_materializable}
 
@@ -163,7 +164,8 @@ def test_checks_are_named_and_described_for_people(graph: Any) -> None:
 
 
 def test_the_launchpad_asks_for_what_is_documented_and_for_nothing_of_this_machine(settings: Settings) -> None:
-    job = build_definitions(settings).resolve_job_def("refresh")
+    with dg.DagsterInstance.ephemeral():
+        job = build_definitions(settings).resolve_job_def("refresh")
     shown = job.get_config_schema_snapshot()
     assert str(PROJECT_ROOT) not in str(shown)
     (config,) = [

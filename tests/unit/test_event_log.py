@@ -129,9 +129,14 @@ def test_a_changed_configuration_stays(tmp_path: Path, home: Path) -> None:
     assert config.read_text() == "telemetry:\n  enabled: false\n"
 
 
-def test_an_earlier_configuration_of_ours_is_replaced(tmp_path: Path, home: Path) -> None:
-    ours = INSTANCE_CONFIG.read_text()
-    earlier = ours[: ours.index("\n# Dagster's own log")]
+@pytest.mark.parametrize("without", [("# A first visit", "# Dagster's own log"), ("# A first visit",)], ids=len)
+def test_an_earlier_configuration_of_ours_is_replaced(tmp_path: Path, home: Path, without: tuple[str, ...]) -> None:
+    ours = earlier = INSTANCE_CONFIG.read_text()
+    for part in without:
+        # Up to the line or the empty line that follows it; the log comes last.
+        begin = earlier.index(part)
+        end = earlier.index("\n\n", begin) if "\n\n" in earlier[begin:] else len(earlier)
+        earlier = earlier[: begin - 1] + earlier[end:]
     (home / "dagster.yaml").write_text(earlier)
     prepare_instance(Settings(home=tmp_path))
     assert (home / "dagster.yaml").read_text() == ours

@@ -196,7 +196,9 @@ def test_marts_come_from_the_manifest(tmp_path: Path) -> None:
         """What says the changes of an incremental model."""
         config = {"materialized": "incremental", "incremental_strategy": "changed_rows", "unique_key": unique_key}
         nodes = {f"m.{name}": model(name, "marts", reads, **config, meta=meta)}
-        (tmp_path / "one.json").write_text(json.dumps({"nodes": nodes, "unit_tests": {}, "child_map": {}}))
+        (tmp_path / "one.json").write_text(
+            json.dumps({"nodes": nodes, "sources": {}, "unit_tests": {}, "child_map": {}})
+        )
         return marts(tmp_path / "one.json")[name].changes
 
     assert rows_of("plain") == (CHANGED_FROM,)
@@ -216,7 +218,9 @@ def test_marts_come_from_the_manifest(tmp_path: Path) -> None:
         "t.3": grain("m.stg", "symbol"),
         "t.4": {"resource_type": "test", "name": "singular", "attached_node": None},
     }
-    (tmp_path / "manifest.json").write_text(json.dumps({"nodes": nodes, "unit_tests": {}, "child_map": {}}))
+    (tmp_path / "manifest.json").write_text(
+        json.dumps({"nodes": nodes, "sources": {}, "unit_tests": {}, "child_map": {}})
+    )
     assert marts(tmp_path / "manifest.json") == {
         "bare": Mart((), "Of bare.", {"at": "When."}, frozenset({"at"})),
         "events": Mart(("level_id", "session_date"), "Of events.", {"at": "When."}, frozenset({"at"})),
