@@ -17,7 +17,7 @@ from orchestration.advice import after_fetch, runbook
 from orchestration.alerts.data import cause
 from orchestration.alerts.deliver import Report, open_journal, tell
 from orchestration.alerts.overview import print_wrong_filters
-from orchestration.assets.ingest import INGESTED, RefreshConfig, plan_rules
+from orchestration.assets.ingest import FETCH_OUTCOME, INGESTED, RefreshConfig, plan_rules
 from orchestration.assets.publish import POSTGRES, PUBLISHED
 from orchestration.build import build_definitions
 from orchestration.checks.flags import evaluated_version
@@ -35,7 +35,6 @@ from orchestration.storage.scratch import sweep
 POSTGRES_STEP = POSTGRES.to_python_identifier()
 # What Dagster says of a step whose blocking check failed; the check itself has said more.
 CHECK_FAILED = "DagsterAssetCheckFailedError"
-FETCH_OUTCOME = "fetch_outcome"
 
 
 def run_refresh(

@@ -27,7 +27,8 @@ import duckdb
 from playwright.sync_api import Page, Response
 
 from orchestration.settings import PROJECT_ROOT, load_settings
-from tests.browser import DESKTOP, PHONE, free_port, opened_page
+from tests.browser import DESKTOP, PHONE, opened_page
+from tests.receivers import free_port
 
 PAGES = ("Market today", "Instrument", "Sector", "Volatility", "Data quality", "Claims")
 WAIT_MS = 60_000

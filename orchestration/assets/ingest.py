@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 BARS = dg.AssetKey(["raw", "bars"])
 REJECTED_BARS = dg.AssetKey(["raw", "rejected_bars"])
 FETCHES = dg.AssetKey(["raw", "fetches"])
+FETCH_OUTCOME = "fetch_outcome"
 CONTROL = {
     "instruments": "What is watched; a row of instruments.csv is all it takes to add one.",
     "price_levels": "Lines and zones of as-traded prices to watch; price_levels.csv.",
@@ -115,7 +116,7 @@ def build_ingest(settings: Settings) -> dg.AssetsDefinition:
         ],
         check_specs=[
             dg.AssetCheckSpec(
-                "fetch_outcome",
+                FETCH_OUTCOME,
                 asset=BARS,
                 blocking=True,
                 description="Every symbol was delivered. Some failing is a warning; nothing arriving stops the run."
@@ -250,7 +251,7 @@ def _fetch_outcome(report: "IngestReport") -> dg.AssetCheckResult:
     else:
         summary = f"{len(failures)} of {len(report.results)} symbols failed"
     return dg.AssetCheckResult(
-        check_name="fetch_outcome",
+        check_name=FETCH_OUTCOME,
         asset_key=BARS,
         passed=not failures and not nothing_arrived,
         severity=dg.AssetCheckSeverity.ERROR if nothing_arrived else dg.AssetCheckSeverity.WARN,

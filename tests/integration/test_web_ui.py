@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser import CHROMIUM, free_port, opened_page
+from tests.browser import CHROMIUM, opened_page
+from tests.receivers import free_port
 
 pytestmark = [pytest.mark.integration, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
 
