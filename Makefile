@@ -14,8 +14,8 @@ DASHBOARD_PYTHON ?= $(PYTHON)
 export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help install manifest demo dev dashboard dashboard-password dashboard-environment refresh status claims test torture golden lint format docs \
-  bench bench-large bench-lake bench-publish bench-yahoo lock clean
+.PHONY: help install manifest demo dev dashboard dashboard-password dashboard-environment refresh status claims test \
+  torture golden lint format docs bench bench-large bench-lake bench-publish bench-yahoo lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -44,6 +44,7 @@ $(MANIFEST): $(INSTALLED) $(DBT_FILES)
 
 demo: $(MANIFEST) ## run everything on the simulated market and show what was flagged
 	@OREWATCH_SOURCE=sample $(BIN)/orewatch refresh
+	@echo "Look at it: make dashboard, or make dev for the run itself"
 
 dev: $(MANIFEST) ## open the Dagster web UI on http://127.0.0.1:3000
 	@$(BIN)/orewatch dev $(if $(PORT),--port $(PORT))

@@ -203,7 +203,7 @@ def main(
     console = Console(soft_wrap=True, highlight=False)
     with readable_errors():
         superset = Superset(load_settings())
-        if new_password and (superset.home / DATABASE).exists():
+        if new_password:
             prepared(superset, console.print, new_password)
             return
         require_free_port(port, "make dashboard PORT=NUMBER")

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-from playwright.sync_api import Page, Response
+from playwright.sync_api import Page, Request, Response
 
 from orchestration.settings import PROJECT_ROOT, load_settings
 from tests.browser import DESKTOP, PHONE, opened_page
@@ -70,11 +70,22 @@ class Visitor:
 
     def __init__(self, page: Page, address: str) -> None:
         self.page, self.address = page, address
-        self.asked: set[str] = set()
+        # By their ids: what the charts of the whole dashboard last answered, and their names; those of each page.
         self.answers: dict[int, dict[str, Any]] = {}
         self.names: dict[int, str] = {}
+        self.pages: dict[str, list[int]] = {}
+        self.at = PAGES[0]
+        self.questions = 0
+        self.unanswered: set[Request] = set()
         page.set_default_timeout(WAIT_MS)
+        page.on("request", self._asked)
+        page.on("requestfailed", self.unanswered.discard)
         page.on("response", self._answered)
+
+    def _asked(self, request: Request) -> None:
+        if "/chart/data" in request.url:
+            self.questions += 1
+            self.unanswered.add(request)
 
     def _answered(self, response: Response) -> None:
         found = re.search(r"slice_id%22%3A(\d+)", response.url)
@@ -84,6 +95,8 @@ class Visitor:
             content = response.json()
         except Exception:
             return  # the page was left while it was on its way
+        finally:
+            self.unanswered.discard(response.request)
         results = content.get("result") or []
         self.answers[int(found[1])] = {
             "status": response.status,
@@ -101,10 +114,21 @@ class Visitor:
     def open(self) -> float:
         """Load the dashboard; returns the seconds until its first page shows charts."""
         begin = time.monotonic()
+        self.unanswered.clear()
         self.page.goto(f"{self.address}/superset/dashboard/orewatch/")
         self.page.locator("[data-test-chart-id]").first.wait_for()
         charts = self.page.request.get(f"{self.address}/api/v1/dashboard/orewatch/charts").json()["result"]
         self.names = {chart["id"]: chart["slice_name"] for chart in charts}
+        board = self.page.request.get(f"{self.address}/api/v1/dashboard/orewatch").json()["result"]
+        parts = [part for part in json.loads(board["position_json"]).values() if isinstance(part, dict)]
+        self.pages = {
+            tab["meta"]["text"]: [
+                part["meta"]["chartId"] for part in parts if part["type"] == "CHART" and tab["id"] in part["parents"]
+            ]
+            for tab in parts
+            if tab["type"] == "TAB"
+        }
+        self.at = PAGES[0]
         self.settle()
         return round(time.monotonic() - begin, 1)
 
@@ -119,15 +143,25 @@ class Visitor:
         ).json()
         return json.dumps(answer.get("data") or answer)
 
+    def wait_until(self, reached: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + WAIT_MS / 1000
+        while not reached():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self.at}: {what}")
+            self.page.wait_for_timeout(50)
+
     def settle(self) -> None:
-        """Scroll to each chart of the page in turn, and wait until it shows what it has."""
-        charts = self.page.locator("[data-test-chart-id]:visible")
-        charts.first.wait_for()
-        for index in range(charts.count()):
-            chart = charts.nth(index)
+        """Scroll to each chart of the page in turn, and wait until all have their answers and show them."""
+        for id_ in self.pages[self.at]:
+            chart = self.page.locator(f'[data-test-chart-id="{id_}"]:visible')
             chart.scroll_into_view_if_needed()
             shown = chart.locator("canvas, table, .ant-empty, [data-test=chart-error], .ant-alert-error").first
             shown.wait_for(state="attached")
+        self.wait_until(
+            lambda: self.answers.keys() >= set(self.pages[self.at]) and not self.unanswered, "a chart got no answer"
+        )
+        for id_ in self.pages[self.at]:
+            chart = self.page.locator(f'[data-test-chart-id="{id_}"]:visible')
             chart.locator("[data-test=loading-indicator]").first.wait_for(state="hidden")
 
     def turn_to(self, name: str) -> None:
@@ -137,6 +171,7 @@ class Visitor:
         else:  # on a phone behind the three dots
             self.page.locator(".ant-tabs-nav-more:visible").first.hover()
             self.page.get_by_role("option", name=name).first.click()
+        self.at = name
         self.page.wait_for_timeout(500)
         self.settle()
 
@@ -159,6 +194,14 @@ class Visitor:
         )
         return {title: self.shown(title) for title in titles}
 
+    def apply_filters(self) -> None:
+        """Apply what was chosen; some chart asks anew for it."""
+        before = self.questions
+        self.page.locator('[data-test="filter-bar__apply-button"]').click()
+        self.wait_until(lambda: self.questions > before, "no chart asked anew")
+        self.page.wait_for_timeout(500)
+        self.settle()
+
     def choose(self, filter_: str, value: str) -> None:
         """Choose one value of a filter and apply it."""
         box = self.page.locator(f'[data-test="NATIVE_FILTER-{filter_}"]:visible').first
@@ -166,9 +209,7 @@ class Visitor:
         box.locator("input").fill(value)
         self.page.locator(f'.ant-select-item-option[title="{value}"]:visible').first.click()
         self.page.keyboard.press("Escape")
-        self.page.locator('[data-test="filter-bar__apply-button"]').click()
-        self.page.wait_for_timeout(1500)
-        self.settle()
+        self.apply_filters()
 
     def choose_dates(self, first: str, after_last: str) -> None:
         """Set the filter of dates and apply it."""
@@ -181,9 +222,7 @@ class Visitor:
         fields.nth(1).fill(after_last)
         box.get_by_text(f"{first} ≤ col < {after_last}").wait_for()
         box.get_by_role("button", name="apply").click()
-        self.page.locator('[data-test="filter-bar__apply-button"]').click()
-        self.page.wait_for_timeout(1500)
-        self.settle()
+        self.apply_filters()
 
     def rows_of(self, title: str) -> int:
         """How many rows a chart got the last time that it asked."""

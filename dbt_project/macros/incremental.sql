@@ -92,8 +92,8 @@
 {%- endmacro %}
 
 {# Incremental strategy: the rows since `changed_from` go, those that were built take their place. A model's meta may name
-   another table of changes, another column of theirs, another date of its own rows, and that rows with the keys of those
-   that were built go too. #}
+   another table of changes, another column of theirs, another date of its own rows, keys by which rows go instead, and
+   that rows with the keys of those that were built go too. #}
 {% macro get_incremental_changed_rows_sql(arguments) -%}
     {%- set meta = config.get('meta') or {} -%}
     {%- set target, built = arguments['target_relation'], arguments['temp_relation'] -%}
@@ -102,8 +102,12 @@
     delete from {{ target }} as stored
     using {{ changes }} as changes
     where
+        {%- for key in meta.get('changed_keys', []) %}
+        stored.{{ key }} = changes.{{ key }}{{ ' and' if not loop.last }}
+        {%- else %}
         stored.symbol = changes.symbol
-        and stored.{{ meta.get('changed_by', 'session_date') }} >= changes.{{ meta.get('changed_from', 'changed_from') }};
+        and stored.{{ meta.get('changed_by', 'session_date') }} >= changes.{{ meta.get('changed_from', 'changed_from') }}
+        {%- endfor %};
     {%- if arguments['unique_key'] %}
         delete from {{ target }} as stored
         using {{ built }} as built
@@ -157,7 +161,7 @@
             benchmark_symbol,
             {{ beginning }} as read_from
         from {{ benchmarks }}
-        where basis in ({{ wanted }})
+        where basis in ({{ wanted }}) and {{ every_symbol() }}
     {%- endif -%}
 {%- endmacro %}
 

@@ -48,6 +48,12 @@
     {{ condition }} and coalesce(max(cast({{ condition }} as integer)) over {{ frame }}, 0) = 0
 {%- endmacro %}
 
+{# The mean of a group of numbers near 1, added up as decimals: it has the same digits in whatever order they come, and no
+   list of them is kept. #}
+{% macro exact_mean(value) -%}
+    cast(sum(cast({{ value }} as decimal(38, 18))) as double) / nullif(count({{ value }}), 0)
+{%- endmacro %}
+
 {# The mean of a group, added up in the order of a column. Sums of doubles depend on the order in their last digit, and
    engines that work in parallel have none: without it two builds of the same lake differ. #}
 {% macro ordered_mean(value, in_order_of) -%}

@@ -163,8 +163,8 @@ def _changes(node: Mapping[str, Any]) -> tuple[str, ...]:
     if meta.get("changed_by", "session_date") != "session_date":
         return ()
     said = [f"{meta.get('changes', 'int_changes')}.{meta.get('changed_from', 'changed_from')}"]
-    if config.get("unique_key"):
-        # Rows with the keys of those that were built go too, on whichever session: known of ranks.
+    if config.get("unique_key") or config.get("post-hook"):
+        # Rows with the keys of those that were built go too, or more follows, on whichever session: known of ranks.
         if not any(id_.endswith(".int_ranked_changes") for id_ in node["depends_on"]["nodes"]):
             return ()
         said.append(RANKED_ON)

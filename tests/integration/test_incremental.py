@@ -52,6 +52,8 @@ PER_BAR = (
     "int_round_numbers",
     "int_move_scores",
     "int_move_history",
+    "int_return_ranks",
+    "int_member_days",
 )
 GRAINS = {
     **dict.fromkeys(PER_BAR, ("symbol", "session_date")),
@@ -220,6 +222,12 @@ def test_incremental_equals_whole(tmp_path: Path) -> None:
 
     home.deliver(home.of(*days[-6:-4]))
     home.check("two more sessions")
+
+    alone = home.of(days[-5])[lambda b: b["symbol"] == symbols[6]].assign(close=lambda b: b["close"] * 100)
+    home.deliver(alone.assign(open=None, high=None, low=None, bar_quality="range_rejected"))
+    home.check("a bar that turns out to be in another unit, without any other news")
+    withheld = rows(home.settings.warehouse_path, "select symbol from stg_suspect_bars where is_withheld order by 1")
+    assert withheld == [{"symbol": symbol} for symbol in sorted([symbols[3], symbols[6]])]
 
     before = market["symbol"] == split
     market.loc[before, PRICES] /= 2

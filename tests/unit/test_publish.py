@@ -192,9 +192,10 @@ def test_marts_come_from_the_manifest(tmp_path: Path) -> None:
         }
         return {"resource_type": "model", "name": name, "fqn": ["orewatch", folder, name], **said}
 
-    def rows_of(name: str, *reads: str, unique_key: object = None, **meta: str) -> tuple[str, ...]:
+    def rows_of(name: str, *reads: str, unique_key: object = None, hook: str = "", **meta: str) -> tuple[str, ...]:
         """What says the changes of an incremental model."""
         config = {"materialized": "incremental", "incremental_strategy": "changed_rows", "unique_key": unique_key}
+        config["post-hook"] = [{"sql": hook}] if hook else []
         nodes = {f"m.{name}": model(name, "marts", reads, **config, meta=meta)}
         (tmp_path / "one.json").write_text(
             json.dumps({"nodes": nodes, "sources": {}, "unit_tests": {}, "child_map": {}})
@@ -205,8 +206,10 @@ def test_marts_come_from_the_manifest(tmp_path: Path) -> None:
     assert rows_of("of_pairs", changes="int_relative_changes") == (RELATIVE_FROM,)
     assert rows_of("of_versions", changed_from="revised_from") == (REVISED_FROM,)
     assert rows_of("ranked", "m.int_ranked_changes", unique_key=["symbol"]) == (CHANGED_FROM, RANKED_ON)
+    assert rows_of("followed", "m.int_ranked_changes", hook="update") == (CHANGED_FROM, RANKED_ON)
     # What nobody can say of them.
     assert rows_of("keyed", unique_key=["symbol"]) == ()
+    assert rows_of("followed_by_something", hook="update") == ()
     assert rows_of("by_another_date", changed_by="base_date") == ()
     assert rows_of("by_another_table", changes="int_other_changes") == ()
     nodes = {

@@ -7,7 +7,7 @@ with known as (
 ),
 
 bars as (
-    select * from {{ only_changed(ref('stg_bars')) }}
+    select * from {{ only_changed(of_batch(ref('stg_bars'))) }}
 ),
 
 neighbours as (

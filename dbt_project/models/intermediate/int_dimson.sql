@@ -10,6 +10,16 @@ with series as (
     {{ series_to_compare(['future'], 256) }}
 ),
 
+-- Of the few benchmarks, however many instruments are compared with them.
+benchmark_bars as (
+    select
+        symbol,
+        session_date,
+        total_return
+    from {{ ref('int_bars') }}
+    where symbol in (select series.benchmark_symbol from series)
+),
+
 paired as (
     select
         ours.symbol,
@@ -21,11 +31,11 @@ paired as (
         lag(theirs.total_return) over in_order as x_before,
         lag(theirs.total_return, 2) over in_order as x_2_before
     from series
-    inner join {{ ref('int_bars') }} as ours
+    inner join {{ of_batch(ref('int_bars')) }} as ours
         on
             series.symbol = ours.symbol
             and series.read_from <= ours.session_date
-    inner join {{ ref('int_bars') }} as theirs
+    inner join benchmark_bars as theirs
         on
             series.benchmark_symbol = theirs.symbol
             and ours.session_date = theirs.session_date

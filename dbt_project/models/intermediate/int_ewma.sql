@@ -15,7 +15,7 @@ squares as (
         -- 0 for the 22nd return: those before are the seed
         bar_number - 23 as step,
         power(ln(1 + total_return), 2) as squared_return
-    from {{ with_look_back(ref('int_bars'), 'near_from') }} as bars
+    from {{ with_look_back(of_batch(ref('int_bars')), 'near_from') }} as bars
     where bar_number >= 2
 ),
 

@@ -30,8 +30,8 @@ bars as (
         greatest(max(trend.close) over all_time, known.highest_close) as before_all_time_high,
         least(min(trend.close) over all_time, known.lowest_close) as before_all_time_low,
         known.session_date as known_date
-    from {{ with_look_back(ref('int_traded_bars'), 'near_from') }} as traded
-    inner join {{ ref('int_trend') }} as trend
+    from {{ with_look_back(of_batch(ref('int_traded_bars')), 'near_from') }} as traded
+    inner join {{ of_batch(ref('int_trend')) }} as trend
         on
             traded.symbol = trend.symbol
             and traded.session_date = trend.session_date

@@ -12,7 +12,7 @@ with spans as (
             partition by symbol
             order by session_date
         ) as next_date
-    from {{ only_changed(ref('int_bars')) }} as bars
+    from {{ only_changed(of_batch(ref('int_bars'))) }} as bars
 ),
 
 offsets as (

@@ -8,7 +8,7 @@ with broken as (
     select distinct
         symbol,
         session_date
-    from {{ only_changed(ref('move_rule_hits')) }} as hits
+    from {{ only_changed(of_batch(ref('move_rule_hits'))) }} as hits
 ),
 
 daily_returns as (
@@ -22,7 +22,7 @@ daily_returns as (
         round(abs(total_return), 12) as size,
         round(total_return, 12) < 0 as is_fall,
         sessions_since_previous > 1 as spans_gap
-    from {{ ref('int_bars') }}
+    from {{ of_batch(ref('int_bars')) }} as bars
     where total_return is not null and symbol in (select broken.symbol from broken)
 ),
 

@@ -19,7 +19,7 @@ bars as (
         case when bar_quality = 'ok' then (open + dividend) / previous_close - 1 end as overnight_return,
         volume,
         sessions_since_previous
-    from {{ with_look_back(ref('int_bars')) }} as bars
+    from {{ with_look_back(of_batch(ref('int_bars'))) }} as bars
 ),
 
 known_gaps as (
@@ -124,7 +124,7 @@ select
 from returns_before as scores
 inner join {{ source('control', 'instruments') }} as instruments
     on scores.symbol = instruments.symbol
-left join {{ ref('int_ewma') }} as ewma
+left join {{ of_batch(ref('int_ewma')) }} as ewma
     on
         scores.symbol = ewma.symbol
         and scores.session_date = ewma.session_date

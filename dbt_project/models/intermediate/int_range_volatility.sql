@@ -25,7 +25,7 @@ with logs as (
         -- from close to open, with the dividend of the day; splits are in the prices already
         case when bar_quality = 'ok' then ln((open + dividend) / previous_close) end as overnight,
         case when bar_quality = 'ok' then ln(close / open) end as open_to_close
-    from {{ with_look_back(ref('int_bars')) }} as bars
+    from {{ with_look_back(of_batch(ref('int_bars'))) }} as bars
 ),
 
 terms as (

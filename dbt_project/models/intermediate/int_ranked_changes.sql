@@ -19,16 +19,29 @@ last_returns as (
     from changed
     where session_date <= last_new
     group by symbol
+),
+
+last_sessions as (
+    select
+        changed.symbol,
+        max(greatest(changed.session_date, changed.last_new)) as session_date
+    from changed
+    inner join last_returns
+        on
+            changed.symbol = last_returns.symbol
+            and changed.bar_number <= last_returns.bar_number
+    group by changed.symbol
 )
 
+-- Delivered ones: a bar that is withheld from now on leaves its ranking too.
 select distinct
     instruments.metal,
-    changed.session_date
-from changed
-inner join last_returns
+    delivered.session_date
+from {{ only_changed(ref('stg_delivered_bars')) }} as delivered
+inner join last_sessions
     on
-        changed.symbol = last_returns.symbol
-        and changed.bar_number <= last_returns.bar_number
+        delivered.symbol = last_sessions.symbol
+        and delivered.session_date <= last_sessions.session_date
 inner join {{ source('control', 'instruments') }} as instruments
-    on changed.symbol = instruments.symbol
+    on delivered.symbol = instruments.symbol
 where instruments.metal is not null

@@ -15,6 +15,17 @@ with series as (
     {{ series_to_compare(['metal', 'sector'], 253) }}
 ),
 
+-- Of the few benchmarks, however many instruments are compared with them.
+benchmark_bars as (
+    select
+        symbol,
+        session_date,
+        total_return,
+        total_return_index
+    from {{ ref('int_bars') }}
+    where symbol in (select series.benchmark_symbol from series)
+),
+
 paired as (
     select
         series.symbol,
@@ -25,11 +36,11 @@ paired as (
         theirs.total_return as b,
         ours.total_return_index / theirs.total_return_index as ratio
     from series
-    inner join {{ ref('int_bars') }} as ours
+    inner join {{ of_batch(ref('int_bars')) }} as ours
         on
             series.symbol = ours.symbol
             and series.read_from <= ours.session_date
-    inner join {{ ref('int_bars') }} as theirs
+    inner join benchmark_bars as theirs
         on
             series.benchmark_symbol = theirs.symbol
             and ours.session_date = theirs.session_date

@@ -12,7 +12,7 @@ bars as (
         known.known_heading,
         known.latest_level as known_level,
         known.last_away_number as known_away_number
-    from {{ with_look_back(ref('int_traded_bars'), 'near_from') }} as bars
+    from {{ with_look_back(of_batch(ref('int_traded_bars')), 'near_from') }} as bars
     left join known
         on bars.symbol = known.symbol
     where known.symbol is null or bars.session_date >= known.session_date

@@ -17,7 +17,7 @@ traded as (
         bar_quality,
         splits_to_come,
         tick_size
-    from {{ with_look_back(ref('int_bars'), 'near_from') }} as bars
+    from {{ with_look_back(of_batch(ref('int_bars')), 'near_from') }} as bars
 ),
 
 ranges as (

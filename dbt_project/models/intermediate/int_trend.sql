@@ -12,7 +12,7 @@ bars as (
         bar_number,
         close,
         total_return_index
-    from {{ with_look_back(ref('int_bars')) }} as bars
+    from {{ with_look_back(of_batch(ref('int_bars'))) }} as bars
 ),
 
 averages as (

@@ -8,7 +8,7 @@ with comparable as (
         close_to_close_252,
         -- what differs in the last digits only is a tie
         round(close_to_close_21, 12) as comparable_21
-    from {{ with_look_back(ref('int_range_volatility')) }} as volatilities
+    from {{ with_look_back(of_batch(ref('int_range_volatility'))) }} as volatilities
 ),
 
 ranked as (

@@ -30,7 +30,7 @@ with scores as (
         volume_ratio_20,
         -- no gap at all: farther away than any window
         coalesce(returns_since_gap, 1000000) as returns_since_gap
-    from {{ with_look_back(ref('int_move_scores'), 'near_from') }} as stored_scores
+    from {{ with_look_back(of_batch(ref('int_move_scores')), 'near_from') }} as stored_scores
     window in_order as (
         partition by symbol
         order by session_date

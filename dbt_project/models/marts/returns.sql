@@ -22,7 +22,7 @@ with bars as (
         {%- endfor %}
         {{ dbt.date_trunc('month', 'session_date') }} as month_start,
         {{ dbt.date_trunc('year', 'session_date') }} as year_start
-    from {{ with_look_back(ref('int_bars')) }} as stored_bars
+    from {{ with_look_back(of_batch(ref('int_bars'))) }} as stored_bars
     window in_order as (
         partition by symbol
         order by session_date
@@ -30,7 +30,7 @@ with bars as (
 ),
 
 recent_bases as (
-    select * from {{ with_look_back(ref('int_horizon_bases'), by='base_date') }}
+    select * from {{ with_look_back(of_batch(ref('int_horizon_bases')), by='base_date') }}
 ),
 
 month_ends as (

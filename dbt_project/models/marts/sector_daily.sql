@@ -1,21 +1,10 @@
 {{ config(materialized='incremental', incremental_strategy='all_rows') }}
 -- The listed companies of each metal and tier as a group; funds are left out, they hold these companies.
-{% set changes, sessions = incremental_ref('int_changes'), incremental_ref('stg_sessions') %}
-{% set changed_bars = only_changed(incremental_ref('int_bars')) %}
-{% set is_near = (
-    'session_date >= ' ~ earliest(changes, 'changed_from') ~ ' - interval 40 day'
-    if is_incremental() else 'true'
-) %}
-with
-{% for name, relation in [('returns', ref('returns')), ('bars', ref('daily_bars')), ('trend', ref('trend'))] %}
-    recent_{{ name }} as (
-        select *
-        from {{ relation }}
-        where {{ is_near }}
-    ),
-{% endfor %}
-
-companies as (
+-- An incremental build counts the sessions since the first that has changed; a return of 31 days before lists nobody
+-- then.
+{% set changes = incremental_ref('int_changes') %}
+{% set changed_from = earliest(changes, 'changed_from') if is_incremental() else none %}
+with companies as (
     select
         symbol,
         metal,
@@ -36,127 +25,62 @@ members as (
     from companies
 ),
 
-{% if is_incremental() %}
-    changed as (
-        select
-            bars.symbol,
-            bars.session_date,
-            bars.bar_number,
-            changes.last_new
-        from {{ changed_bars }} as bars
-        inner join {{ changes }} as changes
-            on bars.symbol = changes.symbol
-    ),
-
-    last_numbers as (
-        select
-            symbol,
-            max(bar_number) as bar_number
-        from changed
-        where session_date <= last_new
-        group by symbol
-    ),
-
-    -- A bar is in the returns, averages and extremes of a year; a company that falls silent leaves after 30 days.
-    affected as (
-        select distinct changed.session_date
-        from changed
-        inner join last_numbers
-            on changed.symbol = last_numbers.symbol
-        where
-            changed.bar_number <= last_numbers.bar_number + 260
-            or changed.session_date <= {{ dbt.dateadd('day', 400, 'changed.last_new') }}
-    ),
-
-    near_affected as (
-        select distinct sessions.session_date
-        from {{ sessions }} as sessions
-        inner join affected
-            on
-                sessions.session_date <= affected.session_date
-                and {{ dbt.dateadd('day', 35, 'sessions.session_date') }} >= affected.session_date
-    ),
-{% endif %}
-
-known_returns as (
+counted as (
     select
-        companies.symbol,
-        returns.session_date
-    from companies
-    inner join recent_returns as returns
-        on companies.symbol = returns.symbol
+        members.sector,
+        days.*
+    from members
+    inner join {{ ref('int_member_days') }} as days
+        on members.symbol = days.symbol
     {%- if is_incremental() %}
-        inner join near_affected
-            on returns.session_date = near_affected.session_date
+        where days.session_date >= {{ changed_from }} - interval 35 day
     {%- endif %}
-    where returns.return_1d is not null
 ),
 
-days as (
-    select distinct session_date
-    from known_returns
-),
-
--- The latest return of each company as known on each day: whether it will have another is not known on the day.
-latest_returns as (
+grouped as (
     select
-        companies.symbol,
-        days.session_date,
-        max(known_returns.session_date) over (
-            partition by companies.symbol
-            order by days.session_date
-            rows between unbounded preceding and current row
-        ) as latest_date
-    from companies
-    cross join days
-    left join known_returns
-        on
-            companies.symbol = known_returns.symbol
-            and days.session_date = known_returns.session_date
+        sector,
+        session_date,
+        count(return_1d) as members_with_return,
+        {{ exact_mean('return_1d') }} as mean_return,
+        avg(case when return_1d > 0 then 1.0 when return_1d <= 0 then 0.0 end) as breadth_advancing,
+        avg(is_above_sma_50) as breadth_above_sma_50,
+        avg(is_above_sma_200) as breadth_above_sma_200,
+        case when count(is_52w_high) > 0 then count(case when is_52w_high then 1 end) end as new_highs_52w,
+        case when count(is_52w_low) > 0 then count(case when is_52w_low then 1 end) end as new_lows_52w
+    from counted
+    group by sector, session_date
+),
+
+-- Members come with a return and go where it no longer lists them.
+comings as (
+    select
+        sector,
+        session_date as day,
+        members_with_return as members
+    from grouped
+    union all
+    select
+        sector,
+        listed_until as day,
+        -count(*) as members
+    from counted
+    where listed_until is not null
+    group by sector, listed_until
 ),
 
 -- Members that existed on the day, whether they have a bar or not; after 30 days of silence a company has left.
 listed as (
     select
-        members.sector,
-        latest_returns.session_date,
-        count(*) as listed_members
-    from members
-    inner join latest_returns
-        on members.symbol = latest_returns.symbol
-    where {{ days_between('latest_returns.latest_date', 'latest_returns.session_date') }} <= 30
-    group by members.sector, latest_returns.session_date
-),
-
-grouped as (
-    select
-        members.sector,
-        returns.session_date,
-        count(returns.return_1d) as members_with_return,
-        {{ ordered_mean('returns.return_1d', 'members.symbol') }} as mean_return,
-        avg(case when returns.return_1d > 0 then 1.0 when returns.return_1d <= 0 then 0.0 end) as breadth_advancing,
-        avg({{ is_above('bars.close', 'trend.sma_50') }})
-            as breadth_above_sma_50,
-        avg({{ is_above('bars.close', 'trend.sma_200') }})
-            as breadth_above_sma_200,
-        case when count(trend.is_52w_high) > 0 then count(case when trend.is_52w_high then 1 end) end as new_highs_52w,
-        case when count(trend.is_52w_low) > 0 then count(case when trend.is_52w_low then 1 end) end as new_lows_52w
-    from members
-    inner join recent_returns as returns
-        on members.symbol = returns.symbol
-    inner join recent_bars as bars
-        on
-            returns.symbol = bars.symbol
-            and returns.session_date = bars.session_date
-    inner join recent_trend as trend
-        on
-            returns.symbol = trend.symbol
-            and returns.session_date = trend.session_date
-    {%- if is_incremental() %}
-        inner join affected
-            on returns.session_date = affected.session_date
-    {%- endif %}
-    group by members.sector, returns.session_date
+        sector,
+        day,
+        sum(sum(members)) over (
+            partition by sector
+            order by day
+            rows between unbounded preceding and current row
+        ) as listed_members
+    from comings
+    group by sector, day
 ),
 
 known as (
@@ -177,8 +101,9 @@ known as (
     left join listed
         on
             grouped.sector = listed.sector
-            and grouped.session_date = listed.session_date
+            and grouped.session_date = listed.day
     {%- if is_incremental() %}
+        where grouped.session_date >= {{ changed_from }}
         union all
         select
             sector,
@@ -191,7 +116,7 @@ known as (
             members as members_with_return,
             equal_weight_return
         from {{ this }}
-        where session_date not in (select affected.session_date from affected)
+        where session_date < {{ changed_from }}
     {%- endif %}
 )
 

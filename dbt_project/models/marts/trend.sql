@@ -5,7 +5,7 @@ with known as (
 ),
 
 looking_back as (
-    select * from {{ with_look_back(ref('int_trend'), 'near_from') }}
+    select * from {{ with_look_back(of_batch(ref('int_trend')), 'near_from') }}
 ),
 
 -- The peak before the rows that are built, if no row that is read here reaches it again.

@@ -7,7 +7,7 @@ with ranked as (
         percentile_252,
         volatility_ratio_21_252,
         volatility_ratio_21_252 >= 1.5 and percentile_252 >= 0.95 as is_volatility_spike
-    from {{ with_look_back(ref('int_volatility_rank'), 'near_from') }} as ranks
+    from {{ with_look_back(of_batch(ref('int_volatility_rank')), 'near_from') }} as ranks
 ),
 
 spikes as (
@@ -41,11 +41,11 @@ select
     spikes.spike_began,
     {{ source_name() }} as source
 from spikes
-left join {{ ref('int_range_volatility') }} as measured
+left join {{ of_batch(ref('int_range_volatility')) }} as measured
     on
         spikes.symbol = measured.symbol
         and spikes.session_date = measured.session_date
-left join {{ ref('int_ewma') }} as ewma
+left join {{ of_batch(ref('int_ewma')) }} as ewma
     on
         spikes.symbol = ewma.symbol
         and spikes.session_date = ewma.session_date

@@ -12,7 +12,7 @@
 {% set volume_sessions, volume_factor, volume_range_factor = 20, 7, 2 %}
 
 with delivered as (
-    select * from {{ with_look_back(ref('stg_delivered_bars'), 'near_from') }}
+    select * from {{ with_look_back(of_batch(ref('stg_delivered_bars')), 'near_from') }}
 ),
 
 around as (
