@@ -79,7 +79,7 @@ class Visitor:
         self.unanswered: set[Request] = set()
         page.set_default_timeout(WAIT_MS)
         page.on("request", self._asked)
-        page.on("requestfailed", self.unanswered.discard)
+        page.on("requestfailed", lambda request: self.unanswered.discard(request))
         page.on("response", self._answered)
 
     def _asked(self, request: Request) -> None:
@@ -88,15 +88,16 @@ class Visitor:
             self.unanswered.add(request)
 
     def _answered(self, response: Response) -> None:
+        """Remember what a chart got; the filters ask for their values in the same way, of no chart."""
         found = re.search(r"slice_id%22%3A(\d+)", response.url)
-        if not found or "/chart/data" not in response.url:
-            return
         try:
-            content = response.json()
+            content = response.json() if found and "/chart/data" in response.url else None
         except Exception:
             return  # the page was left while it was on its way
         finally:
             self.unanswered.discard(response.request)
+        if not found or content is None:
+            return
         results = content.get("result") or []
         self.answers[int(found[1])] = {
             "status": response.status,
@@ -165,12 +166,16 @@ class Visitor:
             chart.locator("[data-test=loading-indicator]").first.wait_for(state="hidden")
 
     def turn_to(self, name: str) -> None:
+        """Choose a page by its tab, or, where the row of tabs ends before it, behind the three dots."""
         tab = self.page.get_by_role("tab", name=name)
-        if tab.count():
-            tab.first.click()
-        else:  # on a phone behind the three dots
-            self.page.locator(".ant-tabs-nav-more:visible").first.hover()
-            self.page.get_by_role("option", name=name).first.click()
+        more = self.page.locator(".ant-tabs-nav-more:visible")
+        beside, box = more.bounding_box() if more.count() else None, tab.bounding_box()
+        if beside and box and box["x"] + box["width"] > beside["x"]:
+            more.hover()
+            self.page.get_by_role("option", name=name).click()
+        else:
+            tab.click()
+        self.page.locator('[role=tab][aria-selected="true"]', has_text=name).wait_for()
         self.at = name
         self.page.wait_for_timeout(500)
         self.settle()
