@@ -186,6 +186,23 @@
     {%- endif -%}
 {%- endmacro %}
 
+{# The rows of a relation of the symbols that tables of changes name, since the first session that one of them changes: in
+   them is the latest row of each of these symbols. What is read since another session names the column that says so. #}
+{% macro of_changed_symbols(relation, changes, since='changed_from') -%}
+    {%- if is_incremental() -%}
+        {%- set names = "select symbol from " ~ changes | join(' union select symbol from ') -%}
+        (
+            select *
+            from {{ of_symbols(relation, names) }}
+            {%- if since %}
+            where session_date >= least({% for table in changes %}{{ earliest(table, since) }}{{ ', ' if not loop.last }}{% endfor %})
+            {%- endif %}
+        )
+    {%- else -%}
+        {{ relation }}
+    {%- endif -%}
+{%- endmacro %}
+
 {# The versions of bars of symbols of which a bar has more than one; in an incremental build of those of which a later
    version has come. #}
 {% macro of_revised_symbols(versions) -%}

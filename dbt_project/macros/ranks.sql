@@ -12,6 +12,7 @@
    instruments without news too, whose rows stay as they are in everything else. Empty in a whole build. #}
 {% macro take_over_ranks(ranks, changes) -%}
     {%- if is_incremental() -%}
+        {%- set since = earliest(changes, 'session_date') -%}
         update {{ this }} as stored
         set rank_1d = moved.rank_1d, rank_21d = moved.rank_21d
         from (
@@ -21,12 +22,12 @@
                 on
                     ranks.metal = changes.metal
                     and ranks.session_date = changes.session_date
-            where ranks.session_date >= {{ earliest(changes, 'session_date') }}
+            where ranks.session_date >= {{ since }}
         ) as moved
         where
             stored.symbol = moved.symbol
             and stored.session_date = moved.session_date
-            and stored.session_date >= {{ earliest(changes, 'session_date') }}
+            and stored.session_date >= {{ since }}
             and (
                 stored.rank_1d is distinct from moved.rank_1d
                 or stored.rank_21d is distinct from moved.rank_21d

@@ -1,16 +1,28 @@
--- Where each level stands at the latest session of its instrument.
+{{ config(materialized='incremental', incremental_strategy='all_rows') }}
+-- Where each level stands at the latest session of its instrument. New bars change the levels of their instruments.
+{% set changes = [incremental_ref('int_changes')] %}
 {% set extremes = ['52w_high', '52w_low', 'all_time_high', 'all_time_low'] %}
-with latest_numbers as (
+with
+{% for name, since in [
+    ('int_traded_bars', 'changed_from'), ('int_extremes', 'changed_from'), ('int_round_numbers', 'changed_from'),
+    ('level_events', none)
+] %}
+    changed_{{ name.removeprefix('int_') }} as (
+        select * from {{ of_changed_symbols(ref(name), changes, since) }} as {{ name }}
+    ),
+{% endfor %}
+
+latest_numbers as (
     select
         symbol,
         max(bar_number) as bar_number
-    from {{ ref('int_traded_bars') }}
+    from changed_traded_bars
     group by symbol
 ),
 
 latest_bars as (
     select bars.*
-    from {{ ref('int_traded_bars') }} as bars
+    from changed_traded_bars as bars
     inner join latest_numbers
         on
             bars.symbol = latest_numbers.symbol
@@ -19,7 +31,7 @@ latest_bars as (
 
 latest_extremes as (
     select extremes.*
-    from {{ ref('int_extremes') }} as extremes
+    from changed_extremes as extremes
     inner join latest_bars
         on
             extremes.symbol = latest_bars.symbol
@@ -32,7 +44,7 @@ latest_round_numbers as (
         numbers.close,
         numbers.latest_heading,
         {{ round_number_step('numbers.close') }} as step
-    from {{ ref('int_round_numbers') }} as numbers
+    from changed_round_numbers as numbers
     inner join latest_bars
         on
             numbers.symbol = latest_bars.symbol
@@ -126,7 +138,7 @@ last_sessions as (
     select
         level_id,
         max(session_date) as session_date
-    from {{ ref('level_events') }}
+    from changed_level_events
     group by level_id
 ),
 
@@ -136,7 +148,7 @@ last_events as (
         events.session_date,
         events.event,
         events.direction
-    from {{ ref('level_events') }} as events
+    from changed_level_events as events
     inner join last_sessions
         on
             events.level_id = last_sessions.level_id
@@ -193,3 +205,12 @@ left join {{ ref('int_traded_bars') }} as event_bars
     on
         measured.symbol = event_bars.symbol
         and last_events.session_date = event_bars.session_date
+{%- if is_incremental() %}
+    where measured.symbol in (select latest_numbers.symbol from latest_numbers)
+    union all
+    select *
+    from {{ this }}
+    where
+        symbol not in (select latest_numbers.symbol from latest_numbers)
+        and symbol in (select instruments.symbol from {{ source('control', 'instruments') }} as instruments)
+{%- endif %}

@@ -1,18 +1,12 @@
 {{ config(materialized='incremental', incremental_strategy='all_rows') }}
 -- The latest session of each instrument in one row: what a market note reports.
-{% set changes, relative_changes = incremental_ref('int_changes'), incremental_ref('int_relative_changes') %}
+-- Instruments that something has changed for are all that can differ from what is stored.
+{% set changes = [incremental_ref('int_changes'), incremental_ref('int_relative_changes')] %}
 {% set instruments = source('control', 'instruments') %}
--- What has changed since then is all that can differ from what is stored.
-{% set is_recent = (
-    'session_date >= least(' ~ earliest(changes, 'changed_from') ~ ', ' ~ earliest(relative_changes, 'changed_from') ~ ')'
-    if is_incremental() else 'true'
-) %}
 with
 {% for name in ['daily_bars', 'returns', 'trend', 'volatility', 'sector_relative', 'large_moves'] %}
     recent_{{ name }} as (
-        select *
-        from {{ ref(name) }}
-        where {{ is_recent }}
+        select * from {{ of_changed_symbols(ref(name), changes) }} as {{ name }}
     ),
 {% endfor %}
 
