@@ -77,7 +77,7 @@ claims: $(MANIFEST) ## hold published claims against the tables
 	@$(BIN)/orewatch verify-claims
 
 test: $(MANIFEST) ## run the test suite
-	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --durations 25
 
 torture: $(MANIFEST) ## faults by the hundred: kills, full disks, bad data, readers; half an hour or so
 	@$(BIN)/python -m pytest -m torture --numprocesses auto --maxprocesses 4 --dist loadgroup -rP

@@ -96,7 +96,7 @@ class Market:
     def build(self, whole: bool) -> tuple[Cost, float]:
         """Run dbt; returns what it cost, and the seconds that the models took."""
         environment = {**os.environ, **self.settings.dbt_environment(), "PYTHONPATH": str(PROJECT_ROOT)}
-        spent = cost(dbt_run(self.home, whole), environment)
+        spent = cost(dbt_run(self.home / "target", whole), environment)
         return spent, json.loads((self.home / "target" / "run_results.json").read_text("utf-8"))["elapsed_time"]
 
 

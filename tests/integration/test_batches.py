@@ -4,11 +4,11 @@ import itertools
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from benchmarks.large import dbt_run
 from benchmarks.simulated_market import write_market
 from orchestration.dbt_process import prepare_target
 from orchestration.settings import DBT_PROJECT_DIR, Settings
@@ -23,15 +23,8 @@ INSTRUMENTS, YEARS, BARS_PER_BATCH = 12, 2, 1500
 def build(settings: Settings, target: Path, *arguments: str) -> str:
     """Run dbt on everything; returns its log."""
     prepare_target(target)
-    subprocess.run(
-        [
-            *(Path(sys.executable).parent / "dbt", "--quiet", "run", "--full-refresh", *arguments),
-            *("--project-dir", DBT_PROJECT_DIR, "--profiles-dir", DBT_PROJECT_DIR),
-            *("--target-path", target, "--log-path", target),
-        ],
-        env={**os.environ, **settings.dbt_environment()},
-        check=True,
-    )
+    environment = {**os.environ, **settings.dbt_environment()}
+    subprocess.run([*dbt_run(target, whole=True), *arguments], env=environment, check=True)
     return (target / "dbt.log").read_text("utf-8")
 
 

@@ -6,7 +6,6 @@ And a publication holds what was built, though its parts are linked as far as th
 import datetime as dt
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -14,11 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.large import dbt_run
 from benchmarks.simulated_market import NOW, write_market
 from orchestration.assets.models import mart_grains, marts
 from orchestration.dbt_process import prepare_target
 from orchestration.rebuild_report import differences
-from orchestration.settings import DBT_PROJECT_DIR, Settings
+from orchestration.settings import Settings
 from orchestration.storage.changes import note_build, take_changes
 from orchestration.storage.compare import compare
 from orchestration.storage.content import table_hash
@@ -111,15 +111,8 @@ class Home:
         target = self.folder / "target"
         prepare_target(target)
         changes = take_changes(self.settings.changes_record, self.settings.warehouse_path)
-        subprocess.run(
-            [
-                *(Path(sys.executable).parent / "dbt", "--quiet", "run"),
-                *("--project-dir", DBT_PROJECT_DIR, "--profiles-dir", DBT_PROJECT_DIR),
-                *("--target-path", target, "--log-path", target),
-            ],
-            env={**os.environ, **self.settings.dbt_environment()},
-            check=True,
-        )
+        environment = {**os.environ, **self.settings.dbt_environment()}
+        subprocess.run(dbt_run(target, whole=False), env=environment, check=True)
         note_build(self.settings.changes_record, changes, self.settings.warehouse_path)
 
     def publish(self) -> dict[str, list[int]]:
