@@ -186,8 +186,8 @@
     {%- endif -%}
 {%- endmacro %}
 
-{# The rows of a relation of the symbols that tables of changes name, since the first session that one of them changes: in
-   them is the latest row of each of these symbols. What is read since another session names the column that says so. #}
+{# The rows of a relation of the symbols that tables of changes name, since the first session that one of them changes: the
+   latest row of each of these symbols is among them. With `since=none` all their rows, for what may have happened long ago. #}
 {% macro of_changed_symbols(relation, changes, since='changed_from') -%}
     {%- if is_incremental() -%}
         {%- set names = "select symbol from " ~ changes | join(' union select symbol from ') -%}
