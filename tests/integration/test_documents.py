@@ -45,7 +45,7 @@ INSTEAD = {
     ),
     "make bench-yahoo": (LONG, "make -n bench-yahoo; python -c 'import benchmarks.yahoo'"),
     ".venv/bin/python -m benchmarks.everyday --steps": (LONG, "grep -e --steps $CHECKOUT/benchmarks/everyday.py"),
-    "python -m benchmarks.large 1000 20 --home somewhere --rounds 1": (
+    "python -m benchmarks.large 1000 20 --home somewhere --rounds 3": (
         LONG,
         "has 'python -m benchmarks.large' instruments years --home --rounds",
     ),
