@@ -14,8 +14,9 @@ import yaml
 from sqlfluff.core import FluffConfig, Linter
 from sqlglot import exp
 
-PROJECT = Path(__file__).parents[1]
-MODELS = PROJECT / "dbt_project" / "models"
+from orchestration.settings import DBT_PROJECT_DIR, PROJECT_ROOT
+
+MODELS = DBT_PROJECT_DIR / "models"
 
 # What rows are ordered by, upwards: columns without NULLs.
 NEVER_NULL = {"session_date", "observed_at", "batch_id", "bar_number", "event", "day", "block", "specificity"}
@@ -141,7 +142,7 @@ def findings(sql: str, dates: frozenset[str] = frozenset()) -> list[str]:
 
 @cache
 def _linter() -> Linter:
-    return Linter(config=FluffConfig.from_path(str(PROJECT)))
+    return Linter(config=FluffConfig.from_path(str(PROJECT_ROOT)))
 
 
 def rendered(model: Path) -> str:

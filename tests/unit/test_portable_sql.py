@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.portable_sql import MODELS, PROJECT, RULES, date_columns, findings, rendered
+from orchestration.settings import PROJECT_ROOT
+from tests.portable_sql import MODELS, RULES, date_columns, findings, rendered
 
 # For each rule a query that breaks it and one that says the same to both engines.
 EXAMPLES = {
@@ -42,7 +43,7 @@ EXAMPLES = {
 @pytest.fixture(autouse=True)
 def at_the_top(monkeypatch: pytest.MonkeyPatch) -> None:
     """The macros that sqlfluff loads are named from the top of the project."""
-    monkeypatch.chdir(PROJECT)
+    monkeypatch.chdir(PROJECT_ROOT)
 
 
 def test_every_rule_has_an_example() -> None:
