@@ -8,6 +8,7 @@ must be new, the loopback device is brought up here.
 """
 
 import argparse
+import contextlib
 import fcntl
 import json
 import re
@@ -19,12 +20,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import duckdb
 from playwright.sync_api import Page, Request, Response
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from orchestration.settings import PROJECT_ROOT, load_settings
 from tests.browser import DESKTOP, PHONE, opened_page
@@ -32,6 +33,7 @@ from tests.receivers import free_port
 
 PAGES = ("Market today", "Instrument", "Sector", "Volatility", "Data quality", "Claims")
 WAIT_MS = 60_000
+CLICK_MS = 5_000
 # Of the page Instrument: dates say nothing to it.
 LATEST_ONLY = {"Returns to the latest session"}
 
@@ -43,7 +45,7 @@ def bring_up_loopback() -> None:
         fcntl.ioctl(some, 0x8914, request)  # SIOCSIFFLAGS
 
 
-@contextmanager
+@contextlib.contextmanager
 def served(port: int) -> Iterator[dict[str, Any]]:
     """The dashboard as `make dashboard` starts it: what it said, its password, seconds until it answered."""
     begin = time.monotonic()
@@ -167,18 +169,29 @@ class Visitor:
 
     def turn_to(self, name: str) -> None:
         """Choose a page by its tab, or, where the row of tabs ends before it, behind the three dots."""
+        chosen = self.page.locator('[role=tab][aria-selected="true"]:visible', has_text=name)
+
+        def clicked() -> bool:
+            # A click while the row of tabs is being laid out anew is lost; a person clicks again.
+            with contextlib.suppress(PlaywrightTimeout):
+                self._click_tab(name)
+                chosen.wait_for(timeout=CLICK_MS)
+            return chosen.count() > 0
+
+        self.wait_until(clicked, f"the tab {name} is never chosen")
+        self.at = name
+        self.page.wait_for_timeout(500)
+        self.settle()
+
+    def _click_tab(self, name: str) -> None:
         tab = self.page.get_by_role("tab", name=name)
         more = self.page.locator(".ant-tabs-nav-more:visible")
         beside, box = more.bounding_box() if more.count() else None, tab.bounding_box()
         if beside and box and box["x"] + box["width"] > beside["x"]:
-            more.hover()
-            self.page.get_by_role("option", name=name).click()
+            more.hover(timeout=CLICK_MS)
+            self.page.get_by_role("option", name=name).click(timeout=CLICK_MS)
         else:
-            tab.click()
-        self.page.locator('[role=tab][aria-selected="true"]', has_text=name).wait_for()
-        self.at = name
-        self.page.wait_for_timeout(500)
-        self.settle()
+            tab.click(timeout=CLICK_MS)
 
     def shown(self, title: str) -> dict[str, Any]:
         """What a chart of this page shows: its kind, and the rows of a table as texts."""

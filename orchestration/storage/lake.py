@@ -93,7 +93,7 @@ SCHEMA_FILE = "schema.parquet"
 # So many rows can be skipped together by a reader of some symbols; one more or less costs nothing when all are read.
 ROW_GROUP_ROWS = 131_072
 
-# Newest of all in `newest_bars`: the later observation, then the later batch.
+# Newest of all in `newest_bars`: the later observation, then the later batch. A batch has one version of a bar.
 VERSION_ORDER = ("symbol", "session_date", "observed_at", "batch_id")
 
 _TEMPORARY = ".writing-"
