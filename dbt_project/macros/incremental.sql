@@ -53,6 +53,17 @@
     {%- endif -%}
 {%- endmacro %}
 
+{# Whether an incremental build replaces few of the rows that it reads, as after a session, which looks a year back for a
+   week of rows; not so a correction of long ago, or a new instrument. #}
+{% macro few_are_changed() -%}
+    {%- set changes = incremental_ref('int_changes') -%}
+    {%- if is_incremental() and execute -%}
+        {%- set counted = run_query('select 8 * sum(bars_changed) < sum(bars_read) from ' ~ changes) -%}
+        {{ return(counted.columns[0].values()[0]) }}
+    {%- endif -%}
+    {{ return(false) }}
+{%- endmacro %}
+
 {# What has been running since the first bar, as the model itself stored it with the last row before the changed ones: one
    row per symbol with its session and these columns. Symbols that are read from their first bar on have none.
    `columns` are names with their types; the row is the last one for which the condition holds. #}
@@ -76,10 +87,11 @@
                     earlier.symbol = changes.symbol
                     and earlier.session_date >= changes.near_from
                     and earlier.session_date < changes.changed_from
-            where {{ condition }}
+            where {{ condition }} and earlier.session_date >= {{ earliest(changes, 'near_from') }}
             group by earlier.symbol
         ) as latest
             on stored.symbol = latest.symbol and stored.session_date = latest.session_date
+        where stored.session_date >= {{ earliest(changes, 'near_from') }}
     {%- else -%}
         select
             cast(null as {{ dbt.type_string() }}) as symbol,

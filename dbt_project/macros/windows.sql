@@ -43,6 +43,122 @@
     end
 {%- endmacro %}
 
+{# The rows of a relation with statistics of the rows that each looks back on. `statistics` are a name, what is asked, a
+   column, and how many rows back:
+     median, mad   of the n values before the row; NULL unless all are known
+     percentile    place of the row's own value among the n before it, ties count half; NULL unless all are known
+     highest, lowest   of the year before the row, a calendar year and not n rows
+   A whole build asks for every row, with frames. An incremental build that replaces few of the rows that it reads asks for
+   those only, and joins each with the rows that it looks back on; frames would be worked out for all that is read. The
+   values are the same to the last bit: none of them depends on an order.
+   Rows have a `symbol`, a `session_date` and the `place` in their series; of an incremental build only those that are
+   replaced may be relied on. #}
+{% macro with_statistics(relation, statistics) -%}
+    {%- if few_are_changed() -%}
+        {{ joined_statistics(relation, statistics) }}
+    {%- else -%}
+        {{ framed_statistics(relation, statistics) }}
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro framed_statistics(relation, statistics) -%}
+    {%- set frames = {} -%}
+    (
+        select
+            *
+            {%- for name, asked, value, n in statistics -%}
+                {%- if asked in ('highest', 'lowest') -%}
+                    {%- set window, frame = 'past_year', past_year_frame('interval 1 day preceding') -%}
+                {%- elif asked == 'percentile' -%}
+                    {%- set window, frame = 'last_' ~ (n + 1), 'rows between ' ~ n ~ ' preceding and current row' -%}
+                {%- else -%}
+                    {%- set window, frame = 'last_' ~ n, 'rows between ' ~ n ~ ' preceding and 1 preceding' -%}
+                {%- endif -%}
+                {%- do frames.update({window: frame}) -%}
+                ,
+            {% if asked == 'highest' -%}
+                max({{ value }}) over {{ window }}
+            {%- elif asked == 'lowest' -%}
+                min({{ value }}) over {{ window }}
+            {%- elif asked == 'percentile' -%}
+                {{ percentile_among_previous(value, n, window) }}
+            {%- elif asked == 'mad' -%}
+                {{ full_window(median_absolute_deviation(value), value, n, window) }}
+            {%- else -%}
+                {{ full_window('median(' ~ value ~ ')', value, n, window) }}
+            {%- endif %} as {{ name }}
+            {%- endfor %}
+        from {{ relation }}
+        window
+            {%- for window, frame in frames.items() %}
+            {{ window }} as (
+                partition by symbol
+                order by session_date
+                {{ frame }}
+            ){{ ',' if not loop.last }}
+            {%- endfor %}
+    )
+{%- endmacro %}
+
+{% macro joined_statistics(relation, statistics) -%}
+    {%- set farthest = statistics | map(attribute=3) | max -%}
+    (
+        select
+            changed.*
+            {%- for name, asked, value, n in statistics %},
+            looking_back.{{ name }}
+            {%- endfor %}
+        from (
+            select *
+            from {{ relation }}
+            where {{ is_changed(relation) }}
+        ) as changed
+        left join (
+            select
+                latest.symbol,
+                latest.place
+                {%- for name, asked, value, n in statistics -%}
+                    {%- set known -%}
+                        case when earlier.place >= latest.place - {{ n }} and earlier.place < latest.place then earlier.{{ value }} end
+                    {%- endset -%}
+                    ,
+                {% if asked in ('highest', 'lowest') -%}
+                    {{ 'max' if asked == 'highest' else 'min' }}(
+                        case
+                            when earlier.session_date > latest.session_date - interval 1 year and earlier.place < latest.place
+                                then earlier.{{ value }}
+                        end
+                    )
+                {%- elif asked == 'percentile' -%}
+                    case
+                        when count({{ known }}) = {{ n }} and count(case when earlier.place = latest.place then earlier.{{ value }} end) = 1
+                            then (
+                                {{ n }}
+                                + count(case when {{ known }} < latest.{{ value }} then 1 end)
+                                - count(case when {{ known }} > latest.{{ value }} then 1 end)
+                            ) / {{ 2.0 * n }}
+                    end
+                {%- elif asked == 'mad' -%}
+                    case when count({{ known }}) = {{ n }} then {{ median_absolute_deviation(known) }} end
+                {%- else -%}
+                    case when count({{ known }}) = {{ n }} then median({{ known }}) end
+                {%- endif %} as {{ name }}
+                {%- endfor %}
+            from (
+                select *
+                from {{ relation }}
+                where {{ is_changed(relation) }}
+            ) as latest
+            inner join {{ relation }} as earlier
+                on
+                    latest.symbol = earlier.symbol
+                    and earlier.place between latest.place - {{ farthest }} and latest.place
+            group by latest.symbol, latest.place
+        ) as looking_back
+            on changed.symbol = looking_back.symbol and changed.place = looking_back.place
+    )
+{%- endmacro %}
+
 {# Whether a condition holds and held nowhere in the frame before the row; what is unknown there counts as not. #}
 {% macro first_of_run(condition, frame) -%}
     {{ condition }} and coalesce(max(cast({{ condition }} as integer)) over {{ frame }}, 0) = 0
@@ -110,10 +226,15 @@
     {{ built.sql }}
 {%- endmacro %}
 
-{# Columns of a relation, series by series in the order of the sessions, with the `place` of each row in its series. #}
-{% macro numbered_rows(relation, columns, series) -%}
+{# Columns of a relation, series by series in the order of the sessions, with the `place` of each row in its series.
+   `beside` are further columns, by name, over the window `so_far` or, with `last`, over `last_<n>`: rows are sorted once
+   for all of them. #}
+{% macro numbered_rows(relation, columns, series, beside={}, last=none) -%}
     (
         select {{ columns }},
+            {%- for name in beside %}
+                {{ name }},
+            {%- endfor %}
             case
                 when place = 1 or (
                     {{ place_ago('place', 1, series) }} = place - 1
@@ -123,8 +244,18 @@
             end as place
         from (
             select {{ columns }},
+                {%- for name, expression in beside.items() %}
+                    {{ expression }} as {{ name }},
+                {%- endfor %}
                 row_number() over (partition by {{ series | join(', ') }} order by session_date) as place
             from {{ relation }}
+            {%- if beside %}
+            window {{ 'last_' ~ last if last else 'so_far' }} as (
+                partition by {{ series | join(', ') }}
+                order by session_date
+                rows between {{ last - 1 if last else 'unbounded' }} preceding and current row
+            )
+            {%- endif %}
         ) as numbered
     )
 {%- endmacro %}

@@ -4,26 +4,16 @@
 -- stands as a base of horizons. A split changes all prices as traded, and a symbol without enough bars to look back to
 -- is built from its first one. Empty after a whole build.
 {% set always = "cast('0001-01-01' as date)" %}
-with delivered as (
-    select
-        symbol,
-        session_date,
-        build_number,
-        is_revision,
-        is_split_changed
-    from {{ ref('stg_delivered_bars') }}
-),
-
-new_bars as (
+with new_bars as (
     select
         symbol,
         min(session_date) as first_new,
         max(session_date) as last_new,
         max(case when is_revision then 1 else 0 end) = 1 as is_revised,
         max(case when is_split_changed then 1 else 0 end) = 1 as is_rebased
-    from delivered
+    from {{ ref('stg_delivered_bars') }}
     where
-        build_number = (select max(numbers.build_number) from delivered as numbers)
+        build_number = (select max(numbers.build_number) from {{ ref('stg_delivered_bars') }} as numbers)
         and build_number > 0
     group by symbol
 ),
@@ -37,11 +27,11 @@ before as (
             order by delivered.session_date desc
         ) as bars_back
     from new_bars
-    inner join delivered
+    inner join {{ ref('stg_delivered_bars') }} as delivered
         on
             new_bars.symbol = delivered.symbol
             and new_bars.first_new > delivered.session_date
-            and delivered.session_date >= {{ dbt.dateadd('day', -440, 'new_bars.first_new') }}
+            and delivered.session_date >= cast({{ dbt.dateadd('day', -440, 'new_bars.first_new') }} as date)
 ),
 
 looking_back as (
@@ -53,25 +43,53 @@ looking_back as (
         max(case when bars_back = 6 then session_date end) as six_bars_back
     from before
     group by symbol
+),
+
+since as (
+    select
+        new_bars.symbol,
+        case
+            when looking_back.some_weeks_back is not null and not new_bars.is_rebased then looking_back.six_bars_back
+            else {{ always }}
+        end as changed_from,
+        case
+            when looking_back.some_weeks_back is not null and not new_bars.is_rebased then looking_back.some_weeks_back
+            else {{ always }}
+        end as near_from,
+        -- 252 returns and what is made from returns of returns; some of these bars may be withheld
+        case
+            when looking_back.bars_before >= 285 and not new_bars.is_rebased then looking_back.a_year_back
+            else {{ always }}
+        end as read_from,
+        case when new_bars.is_revised then {{ always }} end as revised_from,
+        new_bars.last_new
+    from new_bars
+    left join looking_back
+        on new_bars.symbol = looking_back.symbol
+),
+
+counted as (
+    select
+        since.symbol,
+        count(*) as bars_read,
+        count(case when since.changed_from <= delivered.session_date then 1 end) as bars_changed
+    from since
+    inner join {{ ref('stg_delivered_bars') }} as delivered
+        on
+            since.symbol = delivered.symbol
+            and since.read_from <= delivered.session_date
+    group by since.symbol
 )
 
 select
-    new_bars.symbol,
-    case
-        when looking_back.some_weeks_back is not null and not new_bars.is_rebased then looking_back.six_bars_back
-        else {{ always }}
-    end as changed_from,
-    case
-        when looking_back.some_weeks_back is not null and not new_bars.is_rebased then looking_back.some_weeks_back
-        else {{ always }}
-    end as near_from,
-    -- 252 returns and what is made from returns of returns; some of these bars may be withheld
-    case
-        when looking_back.bars_before >= 285 and not new_bars.is_rebased then looking_back.a_year_back
-        else {{ always }}
-    end as read_from,
-    case when new_bars.is_revised then {{ always }} end as revised_from,
-    new_bars.last_new
-from new_bars
-left join looking_back
-    on new_bars.symbol = looking_back.symbol
+    since.symbol,
+    since.changed_from,
+    since.near_from,
+    since.read_from,
+    since.revised_from,
+    since.last_new,
+    counted.bars_changed,
+    counted.bars_read
+from since
+inner join counted
+    on since.symbol = counted.symbol

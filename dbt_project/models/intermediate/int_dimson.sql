@@ -26,10 +26,7 @@ paired as (
         ours.session_date,
         series.benchmark_symbol as futures_symbol,
         ours.total_return as r,
-        lag(ours.total_return) over in_order as r_before,
-        theirs.total_return as x,
-        lag(theirs.total_return) over in_order as x_before,
-        lag(theirs.total_return, 2) over in_order as x_2_before
+        theirs.total_return as x
     from series
     inner join {{ of_batch(ref('int_bars')) }} as ours
         on
@@ -42,16 +39,22 @@ paired as (
     where
         ours.total_return is not null
         and theirs.total_return is not null
-    window in_order as (
-        partition by ours.symbol
-        order by ours.session_date
-    )
+),
+
+neighbours as (
+    select
+        *,
+        {{ rows_ago('r', 1, ['symbol']) }} as r_before,
+        {{ rows_ago('x', 1, ['symbol']) }} as x_before,
+        {{ rows_ago('x', 2, ['symbol']) }} as x_2_before
+    from {{ numbered_rows('paired', 'symbol, session_date, futures_symbol, r, x', ['symbol']) }} as in_order
 ),
 
 products as (
     select
         symbol,
         session_date,
+        place,
         futures_symbol,
         r,
         x,
@@ -64,7 +67,7 @@ products as (
         r * x as r_by_x,
         r * x_before as r_by_x_before,
         r_before * x as r_before_by_x
-    from paired
+    from neighbours
 ),
 
 sums as (
@@ -75,7 +78,7 @@ sums as (
             'r', 'x', 'r_before', 'x_before', 'x_2_before', 'xx', 'x_by_x_before', 'x_by_x_2_before', 'r_by_x',
             'r_by_x_before', 'r_before_by_x'
         ],
-        [3, 21, 63, 252], ['symbol'], also=['futures_symbol']
+        [3, 21, 63, 252], ['symbol'], also=['futures_symbol'], numbered=true
     ) }} as rolled
 ),
 

@@ -31,7 +31,7 @@ bars as (
         least(min(trend.close) over all_time, known.lowest_close) as before_all_time_low,
         known.session_date as known_date
     from {{ with_look_back(of_batch(ref('int_traded_bars')), 'near_from') }} as traded
-    inner join {{ of_batch(ref('int_trend')) }} as trend
+    inner join {{ with_look_back(of_batch(ref('int_trend')), 'near_from') }} as trend
         on
             traded.symbol = trend.symbol
             and traded.session_date = trend.session_date

@@ -63,6 +63,7 @@ known_before as (
         overnight_return,
         volume,
         sessions_since_previous,
+        place,
         {{ rows_ago('sd_21_with_today', 1, ['symbol']) }} as sd_21,
         {{ rows_ago('sd_63_with_today', 1, ['symbol']) }} as sd_63
     from deviations
@@ -71,34 +72,19 @@ known_before as (
 returns_before as (
     select
         *,
-        {{ full_window('median(volume)', 'volume', 20, 'last_20') }} as median_volume_20,
         -- 0 for the return that spans missing sessions
-        bar_number - max(case when sessions_since_previous > 1 then bar_number end) over so_far as returns_since_gap,
-        {{ full_window('median(total_return)', 'total_return', 252, 'last_252') }} as median_252,
-        {{ full_window(median_absolute_deviation('total_return'), 'total_return', 252, 'last_252') }} as mad_252,
-        {{ percentile_among_previous('total_return', 252, 'last_253') }} as percentile_252
-    from known_before
-    window
-        so_far as (
-            partition by symbol
-            order by session_date
-            rows between unbounded preceding and current row
-        ),
-        last_20 as (
-            partition by symbol
-            order by session_date
-            rows between 20 preceding and 1 preceding
-        ),
-        last_252 as (
-            partition by symbol
-            order by session_date
-            rows between 252 preceding and 1 preceding
-        ),
-        last_253 as (
-            partition by symbol
-            order by session_date
-            rows between 252 preceding and current row
-        )
+        bar_number - max(case when sessions_since_previous > 1 then bar_number end) over so_far as returns_since_gap
+    from {{ with_statistics('known_before', [
+        ('median_volume_20', 'median', 'volume', 20),
+        ('median_252', 'median', 'total_return', 252),
+        ('mad_252', 'mad', 'total_return', 252),
+        ('percentile_252', 'percentile', 'total_return', 252),
+    ]) }} as beside_earlier
+    window so_far as (
+        partition by symbol
+        order by session_date
+        rows between unbounded preceding and current row
+    )
 )
 
 select

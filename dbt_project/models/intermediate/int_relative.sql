@@ -11,6 +11,10 @@
         {% do terms.append(term ~ '_' ~ side) %}
     {% endfor %}
 {% endfor %}
+{% set narrow = 'symbol, basis, benchmark_symbol, session_date, r, b, ratio' %}
+{% set largest = {
+    'largest_r_252': 'max_by(r, abs(b)) over last_252', 'largest_b_252': 'max_by(b, abs(b)) over last_252'
+} %}
 with series as (
     {{ series_to_compare(['metal', 'sector'], 253) }}
 ),
@@ -49,16 +53,15 @@ paired as (
         and theirs.total_return is not null
 ),
 
+-- Sorted once, while the rows are narrow.
+numbered as (
+    select *
+    from {{ numbered_rows('paired', narrow, ['symbol', 'basis'], largest, 252) }} as in_order
+),
+
 terms as (
     select
         *,
-        r * r as rr,
-        b * b as bb,
-        r * b as rb,
-        r - b as excess,
-        (r - b) * (r - b) as excess_square,
-        ln(1 + r) as log_growth_r,
-        ln(1 + b) as log_growth_b,
         {%- for side, holds in [('up', 'b > 0'), ('down', 'b < 0')] %}
             -- the pairs of days on which the benchmark rose, and of those on which it fell
             case when {{ holds }} then 1 else 0 end as is_{{ side }},
@@ -67,21 +70,22 @@ terms as (
             case when {{ holds }} then b * b else 0 end as bb_{{ side }},
             case when {{ holds }} then r * b else 0 end as rb_{{ side }},
         {%- endfor %}
-        max_by(r, abs(b)) over last_252 as largest_r_252,
-        max_by(b, abs(b)) over last_252 as largest_b_252
-    from paired
-    window last_252 as (
-        partition by symbol, basis
-        order by session_date
-        rows between 251 preceding and current row
-    )
+        r * r as rr,
+        b * b as bb,
+        r * b as rb,
+        r - b as excess,
+        (r - b) * (r - b) as excess_square,
+        ln(1 + r) as log_growth_r,
+        ln(1 + b) as log_growth_b
+    from numbered
 ),
 
 sums as (
     select *
     from {{ rolling_sums(
         'terms', terms, [3, 21] + windows, ['symbol', 'basis'],
-        also=['benchmark_symbol', 'r', 'b', 'ratio', 'largest_r_252', 'largest_b_252'], lags=[('ratio', 252)]
+        also=['benchmark_symbol', 'r', 'b', 'ratio', 'largest_r_252', 'largest_b_252'], lags=[('ratio', 252)],
+        numbered=true
     ) }} as rolled
 ),
 

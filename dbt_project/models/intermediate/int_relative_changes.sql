@@ -11,13 +11,27 @@ with sides as (
         symbol,
         symbol as side
     from {{ ref('int_benchmarks') }}
+),
+
+changed as (
+    select
+        sides.symbol,
+        min(changes.changed_from) as changed_from,
+        min(changes.read_from) as read_from
+    from sides
+    inner join {{ ref('int_changes') }} as changes
+        on sides.side = changes.symbol
+    group by sides.symbol
 )
 
 select
-    sides.symbol,
-    min(changes.changed_from) as changed_from,
-    min(changes.read_from) as read_from
-from sides
-inner join {{ ref('int_changes') }} as changes
-    on sides.side = changes.symbol
-group by sides.symbol
+    changed.symbol,
+    changed.changed_from,
+    changed.read_from,
+    count(bars.session_date) as bars_read
+from changed
+left join {{ ref('stg_delivered_bars') }} as bars
+    on
+        changed.symbol = bars.symbol
+        and changed.read_from <= bars.session_date
+group by changed.symbol, changed.changed_from, changed.read_from

@@ -1,6 +1,10 @@
 {{ config(materialized='incremental', incremental_strategy='changed_rows') }}
 -- What each bar looks back on: the peak so far, the closes of the past year, the averages. The mart trend alone reads
 -- it and holds the rules.
+{% set narrow = 'symbol, session_date, bar_number, close, total_return_index' %}
+{% set since_first_bar = {
+    'peak': 'max(total_return_index) over so_far', 'first_date': 'first_value(session_date) over so_far'
+} %}
 with known as (
     {{ rows_before_changes({'peak': 'double'}) }}
 ),
@@ -15,39 +19,41 @@ bars as (
     from {{ with_look_back(of_batch(ref('int_bars'))) }} as bars
 ),
 
+numbered as (
+    select
+        symbol,
+        session_date,
+        bar_number,
+        place,
+        close,
+        total_return_index,
+        peak,
+        first_date <= session_date - interval 1 year as has_a_year
+    from {{ numbered_rows('bars', narrow, ['symbol'], since_first_bar) }} as in_order
+),
+
 averages as (
     select
         symbol,
         session_date,
         bar_number,
+        place,
         close,
         total_return_index,
+        peak,
+        has_a_year,
         close_sum_50 / 50 as sma_50,
         close_sum_200 / 200 as sma_200
     from {{ rolling_sums(
-        'bars', ['close'], [5, 50, 200], ['symbol'], also=['bar_number', 'close', 'total_return_index']
+        'numbered', ['close'], [5, 50, 200], ['symbol'],
+        also=['bar_number', 'close', 'total_return_index', 'peak', 'has_a_year'], numbered=true
     ) }} as rolled
 ),
 
 looking_back as (
-    select
-        *,
-        max(total_return_index) over so_far as peak,
-        first_value(session_date) over so_far <= session_date - interval 1 year as has_a_year,
-        max(close) over before_today as highest_before,
-        min(close) over before_today as lowest_before
-    from averages
-    window
-        so_far as (
-            partition by symbol
-            order by session_date
-            rows between unbounded preceding and current row
-        ),
-        before_today as (
-            partition by symbol
-            order by session_date
-            {{ past_year_frame('interval 1 day preceding') }}
-        )
+    select * from {{ with_statistics('averages', [
+        ('highest_before', 'highest', 'close', 366), ('lowest_before', 'lowest', 'close', 366),
+    ]) }} as beside_earlier
 )
 
 select

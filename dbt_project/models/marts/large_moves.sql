@@ -22,9 +22,9 @@ thresholds as (
 first_bars as (
     select
         symbol,
-        min(session_date) as history_start
+        session_date as history_start
     from {{ ref('int_bars') }}
-    group by symbol
+    where bar_number = 1
 )
 
 select
@@ -55,7 +55,7 @@ select
     moves.bridges_gap,
     {{ source_name() }} as source
 from moves
-inner join {{ ref('int_move_scores') }} as scores
+inner join {{ only_changed(ref('int_move_scores')) }} as scores
     on
         moves.symbol = scores.symbol
         and moves.session_date = scores.session_date
@@ -63,7 +63,7 @@ inner join {{ ref('int_move_history') }} as history
     on
         moves.symbol = history.symbol
         and moves.session_date = history.session_date
-inner join {{ ref('int_bars') }} as bars
+inner join {{ only_changed(ref('int_bars')) }} as bars
     on
         moves.symbol = bars.symbol
         and moves.session_date = bars.session_date

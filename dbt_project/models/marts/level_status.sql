@@ -145,6 +145,7 @@ last_sessions as (
 last_events as (
     select
         events.level_id,
+        events.symbol,
         events.session_date,
         events.event,
         events.direction
@@ -154,6 +155,19 @@ last_events as (
             events.level_id = last_sessions.level_id
             and events.session_date = last_sessions.session_date
     where events.event_order = 1
+),
+
+-- Looked for from the few events on, and not in a join that keeps what has none: that would go through all bars.
+event_bars as (
+    select distinct
+        bars.symbol,
+        bars.session_date,
+        bars.session_position
+    from {{ ref('int_traded_bars') }} as bars
+    inner join last_events
+        on
+            bars.symbol = last_events.symbol
+            and bars.session_date = last_events.session_date
 ),
 
 measured as (
@@ -201,7 +215,7 @@ inner join {{ source('control', 'instruments') }} as instruments
     on measured.symbol = instruments.symbol
 left join last_events
     on measured.event_level_id = last_events.level_id
-left join {{ ref('int_traded_bars') }} as event_bars
+left join event_bars
     on
         measured.symbol = event_bars.symbol
         and last_events.session_date = event_bars.session_date

@@ -33,7 +33,7 @@ with
     ),
 {% else %}
     versions as (
-        select * from {{ ref('stg_bar_versions') }}
+        select * from {{ of_batch(ref('stg_bar_versions')) }}
     ),
 {% endif %}
 
