@@ -140,7 +140,7 @@ def return_against_history(title: str, returns: Series, marked: Sequence[dt.date
 def simulated(figure: "Figure") -> "Figure":
     """The same figure, and nobody can take it for a real market's."""
     for axes in figure.axes:
-        axes.set_title(f"SIMULATED  {axes.get_title(loc='left')}", loc="left", fontsize=9, color=INK)
+        _set_title(axes, f"SIMULATED  {axes.get_title(loc='left')}")
     return figure
 
 
@@ -175,13 +175,18 @@ def _figure(title: str) -> "tuple[Figure, Axes]":
         axes = figure.subplots()
     # Fixed: working a layout out takes matplotlib as long as drawing.
     figure.subplots_adjust(**_MARGINS)
-    axes.set_title(title, loc="left", fontsize=9, color=INK)
+    _set_title(axes, title)
     axes.grid(axis="y", color="#eeeeee", linewidth=0.8)
     axes.set_axisbelow(True)
     locator = AutoDateLocator(minticks=3, maxticks=6)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     return figure, axes
+
+
+def _set_title(axes: "Axes", title: str) -> None:
+    # Given a place: looking for a free one takes matplotlib a quarter of a picture's time.
+    axes.set_title(title, loc="left", y=1.0, fontsize=9, color=INK)
 
 
 def _in_percent(axes: "Axes") -> None:

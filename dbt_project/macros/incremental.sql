@@ -18,7 +18,7 @@
             from {{ relation }} as stored
             inner join {{ changes }} as changed_symbols
                 on stored.symbol = changed_symbols.symbol and stored.{{ by }} >= changed_symbols.{{ since }}
-            where stored.{{ by }} >= {{ earliest(changes, since) }}
+            where {{ within(changes, 'stored', since, by) }}
         )
     {%- else -%}
         {{ relation }}
@@ -32,9 +32,25 @@
 
 {# The first session of all symbols in a column of a table of changes, as a constant: a join on sessions skips nothing of
    what is stored, a comparison with a constant does. #}
-{% macro earliest(changes, since) -%}
-    {%- set first = run_query('select min(' ~ since ~ ') from ' ~ changes).columns[0].values()[0] if execute else none -%}
-    cast('{{ first or '9999-12-31' }}' as date)
+{% macro earliest(changes, since, first='min') -%}
+    {%- set query = 'select ' ~ first ~ '(' ~ since ~ ') from ' ~ changes -%}
+    {%- set found = run_query(query).columns[0].values()[0] if execute else none -%}
+    cast('{{ found or '9999-12-31' }}' as date)
+{%- endmacro %}
+
+{# The last one. #}
+{% macro latest(changes, since) -%}
+    {{ earliest(changes, since, 'max') }}
+{%- endmacro %}
+
+{# What rows of any changed symbol fulfil, for the same reason as constants; one corrected bar is then looked for where its
+   symbol is stored, not in ten years of everybody. #}
+{% macro within(changes, rows, since, by='session_date') -%}
+    {%- set bounds = run_query('select min(symbol), max(symbol) from ' ~ changes).rows[0] if execute else none -%}
+    {{ rows }}.{{ by }} >= {{ earliest(changes, since) }}
+    {%- if bounds and bounds[0] is not none %}
+    and {{ rows }}.symbol between '{{ bounds[0] | replace("'", "''") }}' and '{{ bounds[1] | replace("'", "''") }}'
+    {%- endif %}
 {%- endmacro %}
 
 {# The condition of the same; `rows` is the name that the query gives to the relation, `symbols` that of the one which has
@@ -42,7 +58,11 @@
 {% macro is_changed(rows, changes=none, symbols=none) -%}
     {%- set changed = changes or incremental_ref('int_changes') -%}
     {%- if is_incremental() -%}
-        {{ rows }}.session_date >= {{ earliest(changed, 'changed_from') }}
+        {% if symbols -%}
+            {{ rows }}.session_date >= {{ earliest(changed, 'changed_from') }}
+        {%- else -%}
+            {{ within(changed, rows, 'changed_from') }}
+        {%- endif %}
         and exists (
             select 1
             from {{ changed }} as changed_rows
@@ -87,11 +107,11 @@
                     earlier.symbol = changes.symbol
                     and earlier.session_date >= changes.near_from
                     and earlier.session_date < changes.changed_from
-            where {{ condition }} and earlier.session_date >= {{ earliest(changes, 'near_from') }}
+            where {{ condition }} and {{ within(changes, 'earlier', 'near_from') }}
             group by earlier.symbol
         ) as latest
             on stored.symbol = latest.symbol and stored.session_date = latest.session_date
-        where stored.session_date >= {{ earliest(changes, 'near_from') }}
+        where {{ within(changes, 'stored', 'near_from') }}
     {%- else -%}
         select
             cast(null as {{ dbt.type_string() }}) as symbol,

@@ -15,7 +15,7 @@
    for 36 million of them in this order, and had not done in half an hour in that of the ranking. #}
 {% macro take_over_ranks(ranks, changes) -%}
     {%- if is_incremental() -%}
-        {%- set since = earliest(changes, 'session_date') -%}
+        {%- set since, until = earliest(changes, 'session_date'), latest(changes, 'session_date') -%}
         update {{ this }} as stored
         set rank_1d = moved.rank_1d, rank_21d = moved.rank_21d
         from (
@@ -36,7 +36,9 @@
                 on
                     ranks.metal = changes.metal
                     and ranks.session_date = changes.session_date
-            where earlier.session_date >= {{ since }} and ranks.session_date >= {{ since }}
+            where
+                earlier.session_date between {{ since }} and {{ until }}
+                and ranks.session_date between {{ since }} and {{ until }}
             order by earlier.rowid
         ) as moved
         where stored.rowid = moved.stored_row

@@ -1,13 +1,17 @@
-"""A whole build in batches of instruments holds what one of all of them holds, in every table, to the last bit."""
+"""A build in batches of instruments holds what one of all of them holds, in every table, to the last bit."""
 
 import itertools
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
+from benchmarks.increments import Market
 from benchmarks.large import dbt_run
 from benchmarks.simulated_market import write_market
 from orchestration.dbt_process import prepare_target
@@ -20,47 +24,81 @@ pytestmark = pytest.mark.integration
 INSTRUMENTS, YEARS, BARS_PER_BATCH = 12, 2, 1500
 
 
-def build(settings: Settings, target: Path, *arguments: str) -> str:
+def build(settings: Settings, target: Path, *arguments: str, whole: bool = True) -> str:
     """Run dbt on everything; returns its log."""
     prepare_target(target)
     environment = {**os.environ, **settings.dbt_environment()}
-    subprocess.run([*dbt_run(target, whole=True), *arguments], env=environment, check=True)
+    subprocess.run([*dbt_run(target, whole), *arguments], env=environment, check=True)
     return (target / "dbt.log").read_text("utf-8")
 
 
-def test_batches_hold_what_one_build_holds(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path / "home", source="sample")
-    write_market(settings, INSTRUMENTS, YEARS)
-    assert "symbol between" not in build(settings, tmp_path / "whole")
-    whole = tmp_path / "whole.duckdb"
-    settings.warehouse_path.rename(whole)
+def batches_of(log: str) -> list[tuple[str, str]]:
+    """First and last symbol of the batches that were built, in order."""
+    return sorted(set(re.findall(r"symbol between '([^']+)' and '([^']+)'", log)))
 
-    log = build(settings, tmp_path / "batched", "--vars", f"bars_per_batch: {BARS_PER_BATCH}")
-    batches = set(re.findall(r"symbol between '([^']+)' and '([^']+)'", log))
-    assert len(batches) > 3
-    ordered = sorted(batches)
-    assert all(first <= last for first, last in ordered)
-    assert all(before[1] < after[0] for before, after in itertools.pairwise(ordered))
 
-    taking_part = {
+def models_in_batches() -> set[str]:
+    """Those that say so."""
+    return {
         path.stem
         for path in (DBT_PROJECT_DIR / "models").rglob("*.sql")
         if re.search(r"of_batch\(|series_to_compare\(", path.read_text("utf-8"))
     }
-    assert len(taking_part) > 15
-    assert set(re.findall(r'insert into "warehouse"\."main"\."(\w+?)(?:__dbt_tmp)?" by name', log)) == taking_part
 
-    with reading(whole) as one, reading(settings.warehouse_path) as other:
+
+def different_tables(one_file: Path, other_file: Path) -> list[str]:
+    """Names of the tables that are not the same to the last bit; both files have the same ones."""
+    with reading(one_file) as one, reading(other_file) as other:
         names, others = (
             [name for (name,) in connection.execute("select table_name from duckdb_tables() order by 1").fetchall()]
             for connection in (one, other)
         )
         assert names == others
         assert len(names) > 40
-        different = [
+        assert one.table("returns").count("*").fetchall()[0][0] > 5000
+        return [
             name
             for name in names
             if table_hash(one.table(identifier(name))) != table_hash(other.table(identifier(name)))
         ]
-        assert not different
-        assert one.table("returns").count("*").fetchall()[0][0] > 5000
+
+
+def test_batches_hold_what_one_build_holds(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home", source="sample")
+    write_market(settings, INSTRUMENTS, YEARS)
+    assert not batches_of(build(settings, tmp_path / "whole"))
+    whole = tmp_path / "whole.duckdb"
+    settings.warehouse_path.rename(whole)
+
+    log = build(settings, tmp_path / "batched", "--vars", f"bars_per_batch: {BARS_PER_BATCH}")
+    batches = batches_of(log)
+    assert len(batches) > 3
+    assert all(first <= last for first, last in batches)
+    assert all(before[1] < after[0] for before, after in itertools.pairwise(batches))
+    assert len(models_in_batches()) > 15
+    inserted = re.findall(r'insert into "warehouse"\."main"\."(\w+?)(?:__dbt_tmp)?" by name', log)
+    assert set(inserted) == models_in_batches()
+    assert not different_tables(whole, settings.warehouse_path)
+
+
+def test_news_in_batches_holds_what_is_built_at_once(tmp_path: Path) -> None:
+    market = Market(tmp_path / "home", INSTRUMENTS, YEARS)
+    settings = market.settings
+    build(settings, tmp_path / "target")
+    before, at_once = tmp_path / "before.duckdb", tmp_path / "at_once.duckdb"
+    shutil.copy(settings.warehouse_path, before)
+    # A session of everybody, and a bar of what silver is compared with, long ago: most of the comparisons change.
+    market.next_session()
+    fund = market.lake.newest_bars(["SLV"]).slice(100, 1)
+    market.deliver(
+        fund.set_column(fund.schema.get_field_index("close"), "close", pc.add(fund["close"], pa.scalar(0.01)))
+    )
+
+    assert not batches_of(build(settings, tmp_path / "target", whole=False))
+    settings.warehouse_path.rename(at_once)
+    before.rename(settings.warehouse_path)
+    log = build(settings, tmp_path / "batched", "--vars", f"bars_per_batch: {BARS_PER_BATCH}", whole=False)
+    assert len(batches_of(log)) > 3
+    inserted = re.findall(r'insert into "?(?:\w+"?\."?)*?(\w+?)(?:__dbt_tmp\w*)?" by name', log)
+    assert {"int_relative", "int_move_scores", "returns"} <= set(inserted) <= models_in_batches()
+    assert not different_tables(at_once, settings.warehouse_path)

@@ -145,6 +145,11 @@ class Home:
         found = rows(self.settings.warehouse_path, "select symbol, changed_from, read_from from int_changes")
         return {row["symbol"]: (row["changed_from"], row["read_from"]) for row in found}
 
+    def joins_what_is_looked_back_on(self) -> bool:
+        """Whether the last build asked for the few rows that it replaced, and not by frames for all that it read."""
+        (compiled,) = (self.folder / "target" / "compiled").rglob("int_move_scores.sql")
+        return "as looking_back" in compiled.read_text("utf-8")
+
     def check(self, what: str) -> dict[str, list[int]]:
         """Build, compare every table with a whole build's, and publish; returns what `publish` does."""
         self.build()
@@ -178,6 +183,7 @@ def test_incremental_equals_whole(tmp_path: Path) -> None:
     written = home.check("one new session")
     incremental = {name for name, mart in marts().items() if mart.changes} & written.keys()
     assert {year for name in incremental for year in written[name]} == {2026}
+    assert home.joins_what_is_looked_back_on()
     assert set(home.changes()) == set(symbols) - {newcomer}
     assert {since for since, _ in home.changes().values()} == {days[-17]}
     assert all(days[-330] < back < days[-290] for _, back in home.changes().values())
@@ -201,6 +207,7 @@ def test_incremental_equals_whole(tmp_path: Path) -> None:
     home.watch(home.instruments)
     home.deliver(market[(market["session_date"] < days[-7]) & ~known])
     home.check("a new instrument with its whole history")
+    assert not home.joins_what_is_looked_back_on()
     assert home.changes() == {newcomer: (ALWAYS, ALWAYS)}
 
     in_cents = home.of(days[-7])

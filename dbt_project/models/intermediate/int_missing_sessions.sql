@@ -3,9 +3,10 @@
 with stored as (
     select
         symbol,
+        -- or one of some weeks before the changed rows, which is all the same to them
         min(session_date) as first_session,
         max(session_date) as last_session
-    from {{ ref('stg_bars') }}
+    from {{ with_look_back(ref('stg_bars'), 'near_from') }} as bars
     group by symbol
 ),
 

@@ -110,7 +110,7 @@ select
 from returns_before as scores
 inner join {{ source('control', 'instruments') }} as instruments
     on scores.symbol = instruments.symbol
-left join {{ of_batch(ref('int_ewma')) }} as ewma
+left join {{ only_changed(of_batch(ref('int_ewma'))) }} as ewma
     on
         scores.symbol = ewma.symbol
         and scores.session_date = ewma.session_date

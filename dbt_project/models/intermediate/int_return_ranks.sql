@@ -27,6 +27,7 @@ with miners as (
         and instruments.metal is not null
         {%- if is_incremental() %}
             and returns.session_date >= {{ earliest(changes, 'session_date') }}
+            and returns.session_date <= {{ latest(changes, 'session_date') }}
         {%- endif %}
 )
 

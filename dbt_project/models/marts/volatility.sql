@@ -41,11 +41,11 @@ select
     spikes.spike_began,
     {{ source_name() }} as source
 from spikes
-left join {{ of_batch(ref('int_range_volatility')) }} as measured
+left join {{ only_changed(of_batch(ref('int_range_volatility'))) }} as measured
     on
         spikes.symbol = measured.symbol
         and spikes.session_date = measured.session_date
-left join {{ of_batch(ref('int_ewma')) }} as ewma
+left join {{ only_changed(of_batch(ref('int_ewma'))) }} as ewma
     on
         spikes.symbol = ewma.symbol
         and spikes.session_date = ewma.session_date
