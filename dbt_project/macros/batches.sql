@@ -49,7 +49,7 @@
     temporary, relation, compiled_code, language='sql', partitioned_by=none, sorted_by=none
 ) -%}
     {%- set everything, batches = every_symbol(), [every_symbol()] -%}
-    {%- if language == 'sql' and everything in compiled_code -%}
+    {%- if language == 'sql' and everything in compiled_code and model.resource_type == 'model' -%}
         {%- set batches = symbol_batches() -%}
         {%- if not is_incremental() -%}
             {%- set by = (config.get('meta') or {}).get('changed_by', 'session_date') -%}

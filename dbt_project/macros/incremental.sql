@@ -46,10 +46,11 @@
 {# What rows of any changed symbol fulfil, for the same reason as constants; one corrected bar is then looked for where its
    symbol is stored, not in ten years of everybody. #}
 {% macro within(changes, rows, since, by='session_date') -%}
-    {%- set bounds = run_query('select min(symbol), max(symbol) from ' ~ changes).rows[0] if execute else none -%}
-    {{ rows }}.{{ by }} >= {{ earliest(changes, since) }}
-    {%- if bounds and bounds[0] is not none %}
-    and {{ rows }}.symbol between '{{ bounds[0] | replace("'", "''") }}' and '{{ bounds[1] | replace("'", "''") }}'
+    {%- set query = 'select min(' ~ since ~ '), min(symbol), max(symbol) from ' ~ changes -%}
+    {%- set date, first, last = run_query(query).rows[0] if execute else (none, none, none) -%}
+    {{ rows }}.{{ by }} >= cast('{{ date or '9999-12-31' }}' as date)
+    {%- if first is not none %}
+    and {{ rows }}.symbol between '{{ first | replace("'", "''") }}' and '{{ last | replace("'", "''") }}'
     {%- endif %}
 {%- endmacro %}
 

@@ -22,9 +22,10 @@ thresholds as (
 first_bars as (
     select
         symbol,
-        session_date as history_start
+        min(session_date) as history_start
     from {{ ref('int_bars') }}
-    where bar_number = 1
+    where symbol in (select moves.symbol from moves)
+    group by symbol
 )
 
 select
