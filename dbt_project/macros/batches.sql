@@ -1,7 +1,8 @@
 {# Whole builds of large markets, a batch of instruments after the other: what sorts and joins hold then fits into memory,
    and time grows with the rows. A model takes part if every relation that it reads and that has a row per bar stands in
    `of_batch`, and if no row of it needs one of another instrument. A market of few bars is one batch, and so is what
-   a session brings to it; a corrected bar of a benchmark, with which everybody is compared, is not. docs/decisions/0022-batches.md #}
+   a session brings to it; a corrected bar of a benchmark, with which everybody is compared, may not be.
+   docs/decisions/0022-batches.md #}
 
 {# The condition that stands for all instruments until `duckdb__create_table_as` says which; a comment, so that what is
    compiled runs as it is. #}
