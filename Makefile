@@ -15,7 +15,7 @@ export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
 .PHONY: help install manifest demo dev dashboard dashboard-password dashboard-environment refresh status claims test \
-  torture golden lint format docs bench bench-large bench-lake bench-publish bench-yahoo lock clean
+  torture golden lint format docs bench bench-large bench-lake bench-publish bench-yahoo lock parity spark-environment clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -120,8 +120,23 @@ bench-yahoo: $(MANIFEST) ## asking thirty instruments of Yahoo's stand-in, again
 lock: $(INSTALLED) ## pin every dependency again, with hashes and without addresses
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 	  --no-strip-extras --no-emit-index-url --no-annotate --no-header --quiet -o requirements.lock
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --extra spark --universal --python-version 3.11 --generate-hashes \
+	  --constraint requirements.lock --no-strip-extras --no-emit-index-url --no-annotate --no-header --quiet \
+	  -o requirements-spark.lock
 	@$(BIN)/uv pip compile dashboard/requirements.in --universal --python-version 3.11 --generate-hashes \
 	  --no-strip-extras --no-emit-index-url --no-annotate --no-header --quiet -o dashboard/requirements.lock
+
+spark-environment: $(VENV)/.spark ## install what the models need on Spark, beside what there is; needs Java 17
+
+$(VENV)/.spark: requirements-spark.lock $(INSTALLED)
+	@command -v java >/dev/null || \
+	  { echo "There is no Java here; on Debian: apt-get install openjdk-17-jre-headless"; exit 1; }
+	@echo "Installing Spark into $(VENV) (about 0.5 GB)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-spark.lock
+	@touch $@
+
+parity: $(MANIFEST) spark-environment ## build markets with DuckDB and with Spark and compare every cell
+	@$(BIN)/python -m tests.parity
 
 clean: ## remove environment, caches and dbt's target; data stays
 	@rm -rf $(VENV) $(DASHBOARD) dbt_project/target dbt_project/logs .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

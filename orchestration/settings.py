@@ -8,6 +8,7 @@ import datetime as dt
 import os
 import re
 from pathlib import Path
+from shutil import which
 from typing import Literal, Self, get_args
 from zoneinfo import ZoneInfo
 
@@ -21,6 +22,7 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 DBT_PROJECT_DIR = PROJECT_ROOT / "dbt_project"
 
 SourceName = Literal["sample", "yahoo", "files"]
+EngineName = Literal["duckdb", "spark"]
 
 SAMPLE_FIRST_SESSION = dt.date(2018, 1, 2)
 SAMPLE_LAST_AS_OF = dt.date(2026, 3, 6)
@@ -61,6 +63,8 @@ class Settings(BaseSettings):
         2, ge=0, le=300, description="first wait after a rate limit; doubles, with jitter"
     )
     memory_gb: float = Field(6, ge=0.5, description="memory that building the tables may take; more goes to the disk")
+    engine: EngineName = Field("duckdb", description="what runs the SQL of the models")
+    spark: str = Field("local[*]", description="address of Spark, for the engine `spark`")
     alerts: SecretStr = Field(SecretStr(""), description="channels of alerts; see `orchestration.channels`")
     alert_timeout_seconds: float = Field(
         20, ge=1, le=45, description="time limit of one delivery to a channel; a sensor may take 60 seconds"
@@ -106,6 +110,13 @@ class Settings(BaseSettings):
         text = value.get_secret_value()
         if text and not re.fullmatch(r"postgres(ql)?://[!-~]+", text):
             raise ValueError("allowed: postgresql://USER:PASSWORD@HOST:PORT/DATABASE, signs like @ in it as %40")
+        return value
+
+    @field_validator("spark")
+    @classmethod
+    def _spark_address(cls, value: str) -> str:
+        if not re.fullmatch(r"local(\[[\d*]+\])?|spark://[^\s/]+", value):
+            raise ValueError("allowed: local[2], local[*] or spark://HOST:PORT")
         return value
 
     @field_validator("postgres_schema")
@@ -171,8 +182,18 @@ class Settings(BaseSettings):
 
     @property
     def warehouse_path(self) -> Path:
-        """The DuckDB file that dbt writes; only the running refresh opens it."""
+        """The DuckDB file that dbt writes, or that gets what Spark has built; only the running refresh opens it."""
         return self.root / "warehouse.duckdb"
+
+    @property
+    def spark_tables_dir(self) -> Path:
+        """Where Spark keeps the tables that it builds."""
+        return self.root / "spark" / "tables"
+
+    @property
+    def has_java(self) -> bool:
+        """Whether there is a Java, which Spark runs on."""
+        return bool(os.environ.get("JAVA_HOME") or which("java"))
 
     @property
     def published_dir(self) -> Path:
@@ -265,6 +286,8 @@ class Settings(BaseSettings):
             "OREWATCH_ROOT": str(self.root).replace("'", "''"),
             "OREWATCH_WAREHOUSE": str(self.warehouse_path),
             "OREWATCH_MEMORY_GB": str(self.memory_gb),
+            "OREWATCH_ENGINE": self.engine,
+            "OREWATCH_SPARK": self.spark,
             "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
             "DO_NOT_TRACK": "1",
         }

@@ -12,8 +12,8 @@ class adapter:  # noqa: N801  (dbt's own name)
     @staticmethod
     def dispatch(name: str, _package: str) -> object:
         """The macro `name`."""
-        if name == "past_year_frame":  # a frame is not an expression
-            return lambda ends: f"range between interval 1 year preceding and {ends}"
+        if name == "median_absolute_deviation":  # the name of a window is not an argument
+            return lambda value, window: f"{name}({value})" + (f" over {window}" if window else "")
         return lambda *arguments: f"{name}({', '.join(map(str, arguments))})"
 
 
@@ -24,13 +24,3 @@ class dbt:  # noqa: N801  (dbt's own name)
     def type_string() -> str:
         """Name of the text type."""
         return "varchar"
-
-    @staticmethod
-    def date_trunc(part: str, date: str) -> str:
-        """First day of the period."""
-        return f"date_trunc('{part}', {date})"
-
-    @staticmethod
-    def dateadd(part: str, interval: int, date: str) -> str:
-        """The date shifted."""
-        return f"dateadd('{part}', {interval}, {date})"

@@ -1,16 +1,3 @@
-{# The latest value that is known, in the frame of the window that follows. #}
-{% macro last_known(value) -%}
-    {{ adapter.dispatch('last_known', 'orewatch')(value) }}
-{%- endmacro %}
-
-{% macro default__last_known(value) -%}
-    last_value({{ value }} ignore nulls)
-{%- endmacro %}
-
-{% macro spark__last_known(value) -%}
-    last_value({{ value }}, true)
-{%- endmacro %}
-
 {# How far from a level a close stands away from it: 1 % of the level or half the average true range, if that is known
    and more. Rounded: sums of the same ranges may differ in their last digits. #}
 {% macro stand_off(level_price, atr) -%}
@@ -25,35 +12,6 @@
 {# How many steps a price is from zero: a whole number exactly where the price is a round number. #}
 {% macro steps_from_zero(price, step) -%}
     round({{ price }} / {{ step }}, 9)
-{%- endmacro %}
-
-{# The multiples of a step from one to another, in this order, as text: 110, 100, 90. #}
-{% macro multiples_as_text(from_multiple, to_multiple, direction, step) -%}
-    {{ adapter.dispatch('multiples_as_text', 'orewatch')(from_multiple, to_multiple, direction, step) }}
-{%- endmacro %}
-
-{% macro default__multiples_as_text(from_multiple, to_multiple, direction, step) -%}
-    array_to_string(
-        list_transform(
-            generate_series(
-                cast({{ from_multiple }} as bigint), cast({{ to_multiple }} as bigint), cast({{ direction }} as bigint)
-            ),
-            lambda multiple: regexp_replace(cast(round(multiple * {{ step }}, 6) as varchar), '\.0$', '')
-        ),
-        ', '
-    )
-{%- endmacro %}
-
-{% macro spark__multiples_as_text(from_multiple, to_multiple, direction, step) -%}
-    array_join(
-        transform(
-            sequence(
-                cast({{ from_multiple }} as bigint), cast({{ to_multiple }} as bigint), cast({{ direction }} as bigint)
-            ),
-            multiple -> regexp_replace(cast(cast(multiple * {{ step }} as decimal(18, 6)) as string), '\\.?0+$', '')
-        ),
-        ', '
-    )
 {%- endmacro %}
 
 {# What a line or a zone is to the price: support below it, resistance above it; unknown until two closes agreed. #}

@@ -1,13 +1,3 @@
-{# How many rows of a growing frame, the last one left out, have a value as large as its own; equal ones count. The frame
-   ends with the row and the value is never NULL. n log n, where a join of each row with its past costs n squared. #}
-{% macro earlier_as_large(value, window) -%}
-    {{ adapter.dispatch('earlier_as_large', 'orewatch')(value, window) }}
-{%- endmacro %}
-
-{% macro default__earlier_as_large(value, window) -%}
-    count(*) over {{ window }} - rank(order by {{ value }}) over {{ window }}
-{%- endmacro %}
-
 {# What follows an incremental build of a table with ranks: those that have moved on the sessions of a table of changes, of
    instruments without news too, whose rows stay as they are in everything else. Empty in a whole build.
 
@@ -15,32 +5,63 @@
    for 36 million of them in this order, and had not done in half an hour in that of the ranking. #}
 {% macro take_over_ranks(ranks, changes) -%}
     {%- if is_incremental() -%}
-        {%- set since, until = earliest(changes, 'session_date'), latest(changes, 'session_date') -%}
-        update {{ this }} as stored
-        set rank_1d = moved.rank_1d, rank_21d = moved.rank_21d
-        from (
-            select
-                earlier.rowid as stored_row,
-                ranks.rank_1d,
-                ranks.rank_21d
-            from {{ this }} as earlier
-            inner join {{ ranks }} as ranks
-                on
-                    earlier.symbol = ranks.symbol
-                    and earlier.session_date = ranks.session_date
-                    and (
-                        earlier.rank_1d is distinct from ranks.rank_1d
-                        or earlier.rank_21d is distinct from ranks.rank_21d
-                    )
-            inner join {{ changes }} as changes
-                on
-                    ranks.metal = changes.metal
-                    and ranks.session_date = changes.session_date
-            where
-                earlier.session_date between {{ since }} and {{ until }}
-                and ranks.session_date between {{ since }} and {{ until }}
-            order by earlier.rowid
-        ) as moved
-        where stored.rowid = moved.stored_row
+        {{ adapter.dispatch('take_over_ranks', 'orewatch')(ranks, changes) }}
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro default__take_over_ranks(ranks, changes) -%}
+    {%- set since, until = earliest(changes, 'session_date'), latest(changes, 'session_date') -%}
+    update {{ this }} as stored
+    set rank_1d = moved.rank_1d, rank_21d = moved.rank_21d
+    from (
+        select
+            earlier.rowid as stored_row,
+            ranks.rank_1d,
+            ranks.rank_21d
+        from {{ this }} as earlier
+        inner join {{ ranks }} as ranks
+            on
+                earlier.symbol = ranks.symbol
+                and earlier.session_date = ranks.session_date
+                and (
+                    earlier.rank_1d is distinct from ranks.rank_1d
+                    or earlier.rank_21d is distinct from ranks.rank_21d
+                )
+        inner join {{ changes }} as changes
+            on
+                ranks.metal = changes.metal
+                and ranks.session_date = changes.session_date
+        where
+            earlier.session_date between {{ since }} and {{ until }}
+            and ranks.session_date between {{ since }} and {{ until }}
+        order by earlier.rowid
+    ) as moved
+    where stored.rowid = moved.stored_row
+{%- endmacro %}
+
+{# Spark updates no Parquet files: the table is written anew and takes its own place. #}
+{% macro spark__take_over_ranks(ranks, changes) -%}
+    {%- if execute -%}
+        {%- set ranked = this.incorporate(path={'identifier': this.identifier ~ '__ranked'}, type='table') -%}
+        {%- set columns = [] -%}
+        {%- for column in adapter.get_columns_in_relation(this) -%}
+            {%- if column.name in ('rank_1d', 'rank_21d') -%}
+                {%- do columns.append(
+                    'case when moved.symbol is not null then moved.' ~ column.name ~ ' else stored.' ~ column.name
+                    ~ ' end as ' ~ column.name
+                ) -%}
+            {%- else -%}
+                {%- do columns.append('stored.' ~ column.name) -%}
+            {%- endif -%}
+        {%- endfor -%}
+        {%- do adapter.drop_relation(ranked) -%}
+        {%- do run_query(
+            'create table ' ~ ranked ~ ' as select ' ~ columns | join(', ') ~ ' from ' ~ this ~ ' as stored'
+            ~ ' left join (select ranks.* from ' ~ ranks ~ ' as ranks inner join ' ~ changes ~ ' as changes'
+            ~ ' on ranks.metal = changes.metal and ranks.session_date = changes.session_date) as moved'
+            ~ ' on stored.symbol = moved.symbol and stored.session_date = moved.session_date'
+        ) -%}
+        {%- do adapter.drop_relation(this.incorporate(type='table')) -%}
+        {%- do adapter.rename_relation(ranked, this.incorporate(type='table')) -%}
     {%- endif -%}
 {%- endmacro %}

@@ -1,46 +1,16 @@
 {# A statistic over a full window of n values, else NULL: half a window says nothing. #}
 {% macro full_window(expression, value, n, window) -%}
-    case when count({{ value }}) over {{ window }} = {{ n }} then {{ expression }} over {{ window }} end
+    {{ if_full(expression ~ ' over ' ~ window, value, n, window) }}
+{%- endmacro %}
+
+{# The same of an expression that names the window itself. #}
+{% macro if_full(expression, value, n, window) -%}
+    case when count({{ value }}) over {{ window }} = {{ n }} then {{ expression }} end
 {%- endmacro %}
 
 {# The square root, NULL of a negative number instead of an error. #}
 {% macro root(value) -%}
     sqrt(case when {{ value }} >= 0 then {{ value }} end)
-{%- endmacro %}
-
-{# The frame of the year that ends with the row: (date - 1 year, date]. #}
-{% macro past_year_frame(ends='current row') -%}
-    {{ adapter.dispatch('past_year_frame', 'orewatch')(ends) }}
-{%- endmacro %}
-
-{% macro default__past_year_frame(ends) -%}
-    range between interval 1 year - interval 1 day preceding and {{ ends }}
-{%- endmacro %}
-
-{# Median of the absolute distances from the median. #}
-{% macro median_absolute_deviation(value) -%}
-    {{ adapter.dispatch('median_absolute_deviation', 'orewatch')(value) }}
-{%- endmacro %}
-
-{% macro default__median_absolute_deviation(value) -%}
-    mad({{ value }})
-{%- endmacro %}
-
-{# Place of a value among the n before it, ties count half: a fraction. The window ends with the row and holds n + 1 rows;
-   with (#below + 1) and (#above + 1) for the two ranks, (#below + half #equal) / n is (n + one - the other) / 2n. #}
-{% macro percentile_among_previous(value, n, window) -%}
-    {{ adapter.dispatch('percentile_among_previous', 'orewatch')(value, n, window) }}
-{%- endmacro %}
-
-{% macro default__percentile_among_previous(value, n, window) -%}
-    case
-        when {{ value }} is not null and count({{ value }}) over {{ window }} = {{ n + 1 }}
-            then (
-                {{ n }}
-                + rank(order by {{ value }} nulls last) over {{ window }}
-                - rank(order by {{ value }} desc nulls last) over {{ window }}
-            ) / {{ 2.0 * n }}
-    end
 {%- endmacro %}
 
 {# The rows of a relation with statistics of the rows that each looks back on. `statistics` are a name, what is asked, a
@@ -67,36 +37,38 @@
         select
             *
             {%- for name, asked, value, n in statistics -%}
-                {%- if asked in ('highest', 'lowest') -%}
-                    {%- set window, frame = 'past_year', past_year_frame('interval 1 day preceding') -%}
-                {%- elif asked == 'percentile' -%}
-                    {%- set window, frame = 'last_' ~ (n + 1), 'rows between ' ~ n ~ ' preceding and current row' -%}
+                {%- if asked == 'percentile' -%}
+                    {%- set window, frame = 'last_' ~ (n + 1), n ~ ' preceding and current row' -%}
                 {%- else -%}
-                    {%- set window, frame = 'last_' ~ n, 'rows between ' ~ n ~ ' preceding and 1 preceding' -%}
+                    {%- set window, frame = 'last_' ~ n, n ~ ' preceding and 1 preceding' -%}
                 {%- endif -%}
-                {%- do frames.update({window: frame}) -%}
+                {%- if asked not in ('highest', 'lowest') -%}
+                    {%- do frames.update({window: frame}) -%}
+                {%- endif -%}
                 ,
             {% if asked == 'highest' -%}
-                max({{ value }}) over {{ window }}
+                {{ extreme_of_year_before('max', value) }}
             {%- elif asked == 'lowest' -%}
-                min({{ value }}) over {{ window }}
+                {{ extreme_of_year_before('min', value) }}
             {%- elif asked == 'percentile' -%}
                 {{ percentile_among_previous(value, n, window) }}
             {%- elif asked == 'mad' -%}
-                {{ full_window(median_absolute_deviation(value), value, n, window) }}
+                {{ if_full(median_absolute_deviation(value, window), value, n, window) }}
             {%- else -%}
-                {{ full_window('median(' ~ value ~ ')', value, n, window) }}
+                {{ if_full(median_over(value, window), value, n, window) }}
             {%- endif %} as {{ name }}
             {%- endfor %}
         from {{ relation }}
+        {%- if frames %}
         window
             {%- for window, frame in frames.items() %}
             {{ window }} as (
                 partition by symbol
                 order by session_date
-                {{ frame }}
+                rows between {{ frame }}
             ){{ ',' if not loop.last }}
             {%- endfor %}
+        {%- endif %}
     )
 {%- endmacro %}
 
@@ -168,24 +140,6 @@
    list of them is kept. #}
 {% macro exact_mean(value) -%}
     cast(sum(cast({{ value }} as decimal(38, 18))) as double) / nullif(count({{ value }}), 0)
-{%- endmacro %}
-
-{# The mean of a group, added up in the order of a column. Sums of doubles depend on the order in their last digit, and
-   engines that work in parallel have none: without it two builds of the same lake differ. #}
-{% macro ordered_mean(value, in_order_of) -%}
-    {{ adapter.dispatch('ordered_mean', 'orewatch')(value, in_order_of) }}
-{%- endmacro %}
-
-{% macro default__ordered_mean(value, in_order_of) -%}
-    avg({{ value }} order by {{ in_order_of }})
-{%- endmacro %}
-
-{% macro spark__ordered_mean(value, in_order_of) -%}
-    aggregate(
-        array_sort(collect_list(case when {{ value }} is not null then named_struct('place', {{ in_order_of }}, 'value', {{ value }}) end)),
-        cast(0 as double),
-        (total, pair) -> total + pair.value
-    ) / nullif(count({{ value }}), 0)
 {%- endmacro %}
 
 {# The rows of a relation with, for each value and length n, `<value>_sum_<n>`: the sum over the last n rows of the series,
@@ -266,33 +220,6 @@
     case when place > {{ n }} then {{ place_ago(value, n, series) }} end
 {%- endmacro %}
 
-{# The same where the caller knows that there is one. DuckDB then keeps the last rows in memory and sorts nothing, which is
-   what makes `rolling_sums` fast; that the rows do come in their order, `numbered_rows` checks row by row. #}
-{% macro place_ago(value, n, series) -%}
-    {{ adapter.dispatch('place_ago', 'orewatch')(value, n, series) }}
-{%- endmacro %}
-
-{% macro default__place_ago(value, n, series) -%}
-    lag({{ value }}, {{ n }}) over ()
-{%- endmacro %}
-
-{% macro spark__place_ago(value, n, series) -%}
-    lag({{ value }}, {{ n }}) over (partition by {{ series | join(', ') }} order by place)
-{%- endmacro %}
-
-{# An expression that ends the query with a message, an SQL text. #}
-{% macro failure(message) -%}
-    {{ adapter.dispatch('failure', 'orewatch')(message) }}
-{%- endmacro %}
-
-{% macro default__failure(message) -%}
-    error({{ message }})
-{%- endmacro %}
-
-{% macro spark__failure(message) -%}
-    raise_error({{ message }})
-{%- endmacro %}
-
 {# Sum of the squared distances of n values from their mean, from their sum and the sum of their squares; what is left of
    the last digits of the squares is nothing. #}
 {% macro squares_around_mean(total, squares, n) -%}
@@ -306,19 +233,4 @@
 {# The same of the products of n pairs. #}
 {% macro products_around_means(x, y, products, n) -%}
     ({{ products }} - {{ x }} * {{ y }} / {{ n }})
-{%- endmacro %}
-
-{# A value that is carried on row by row of a window: v becomes share * v + weight * x, one x after the other. #}
-{% macro carried_on(first, x, window, share, weight) -%}
-    {{ adapter.dispatch('carried_on', 'orewatch')(first, x, window, share, weight) }}
-{%- endmacro %}
-
-{% macro default__carried_on(first, x, window, share, weight) -%}
-    list_reduce(
-        list_prepend({{ first }}, list({{ x }}) over {{ window }}), lambda v, x: {{ share }} * v + {{ weight }} * x
-    )
-{%- endmacro %}
-
-{% macro spark__carried_on(first, x, window, share, weight) -%}
-    aggregate(collect_list({{ x }}) over {{ window }}, {{ first }}, (v, x) -> {{ share }} * v + {{ weight }} * x)
 {%- endmacro %}

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -244,7 +245,8 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
         target = current.root / "dbt"
         # Of what a killed build has left, nothing is known: the record comes back with the end of this one.
         lake = Lake(current.lake_dir)
-        taken_for_granted = premises(lake, current.control_dir, DBT_PROJECT_DIR)
+        require_engine(current)
+        taken_for_granted = premises(lake, current.control_dir, DBT_PROJECT_DIR, current.engine)
         whole = why_whole(current.premises_record, taken_for_granted, lake, current.control_dir)
         tag_run(context, current, build="whole" if whole else "incremental")
         context.log.info(f"all tables are built from the first bar on: {whole}" if whole else "an incremental build")
@@ -268,6 +270,11 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
             events.extend(invocation.stream())
         # Without an output nothing was built, and what dbt could not open cannot be counted either.
         built_any = any(isinstance(event, dg.Output) for event in events)
+        if current.engine == "spark" and invocation.is_successful():
+            from orchestration.storage.spark_tables import load_tables
+
+            context.resources.progress(0, 0, "loading what Spark has built")
+            load_tables(current.spark_tables_dir, current.warehouse_path)
         facts = table_facts(current.warehouse_path) if built_any and current.warehouse_path.is_file() else {}
         for event in events:
             if isinstance(event, dg.Output):
@@ -289,6 +296,18 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
                 note_build(current.changes_record, changes, current.warehouse_path)
 
     return dbt_models
+
+
+def require_engine(settings: Settings) -> None:
+    """Do nothing if what runs the models is installed.
+
+    Raises:
+        SettingsError: it is not; the message says what to install.
+    """
+    if settings.engine == "spark" and not (find_spec("pyspark") and find_spec("dbt.adapters.spark")):
+        raise SettingsError("OREWATCH_ENGINE=spark needs dbt-spark and pyspark: run `make spark-environment`")
+    if settings.engine == "spark" and not settings.has_java:
+        raise SettingsError("OREWATCH_ENGINE=spark needs Java 17: on Debian, apt-get install openjdk-17-jre-headless")
 
 
 def _build_of_all(

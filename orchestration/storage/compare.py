@@ -16,7 +16,7 @@ from jinja2 import Environment, StrictUndefined
 from orchestration.storage.warehouse import identifier, literal
 
 # Two floats are the same within this, relative; absolute where both are below 1.
-TOLERANCE = 1e-12
+TOLERANCE = ABSOLUTE = 1e-12
 
 EXAMPLES = 5
 
@@ -47,7 +47,8 @@ class TableComparison:
         table: its name.
         rows: on both sides, matched by the grain.
         cells: compared; the cells of rows that one side lacks are not among them.
-        largest_difference: of two floats, relative to the larger one, absolute where both are below 1.
+        largest_difference: of two floats, relative to the larger one; to the size from which the tolerance is relative
+            where both are below it: 1, or less where more is tolerated.
         differing_cells: beyond the tolerance.
         only_left, only_right: rows that the other side lacks.
         problem: why the tables cannot be compared, in one line; empty if they can.
@@ -76,6 +77,7 @@ def compare(
     tables: Mapping[str, Sequence[str]],
     *,
     ignored: Collection[str] = (),
+    tolerance: float = TOLERANCE,
     tolerances: Mapping[str, float] | None = None,
     done: Callable[[int, TableComparison], None] = lambda _, __: None,
 ) -> list[TableComparison]:
@@ -86,24 +88,25 @@ def compare(
         right: the other.
         tables: for each table the columns of its grain; none means all of its columns.
         ignored: columns, in any table, that may differ.
-        tolerances: by column, where it is not `TOLERANCE`.
+        tolerance: of two floats, relative to the larger one; a difference of `ABSOLUTE` is none either.
+        tolerances: by column, where it is another.
         done: told after each table how many are done.
     """
     found = []
-    with _both(left, right) as connection:
+    with _both(left, right, ABSOLUTE / tolerance) as connection:
         for number, (table, grain) in enumerate(tables.items(), 1):
-            found.append(_compare_table(connection, table, tuple(grain), ignored, tolerances or {}))
+            found.append(_compare_table(connection, table, tuple(grain), ignored, tolerance, tolerances or {}))
             done(number, found[-1])
     return found
 
 
 @contextmanager
-def _both(left: Path, right: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def _both(left: Path, right: Path, smallest: float) -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect() as connection:
         connection.execute(f"attach {literal(left)} as left_side (read_only)")
         connection.execute(f"attach {literal(right)} as right_side (read_only)")
         for macro in _MACROS:
-            connection.execute(macro)
+            connection.execute(_render(macro, smallest=smallest))
         yield connection
 
 
@@ -112,6 +115,7 @@ def _compare_table(
     table: str,
     grain: tuple[str, ...],
     ignored: Collection[str],
+    tolerance: float,
     tolerances: Mapping[str, float],
 ) -> TableComparison:
     columns, others = (_columns(connection, side, table) for side in ("left_side", "right_side"))
@@ -123,7 +127,7 @@ def _compare_table(
         return TableComparison(table, problem=f"columns or types differ: {', '.join(differing)}")
     grain = grain or tuple(name for name in columns if name not in ignored)
     values = {
-        name: (kind in _FLOATS, tolerances.get(name, TOLERANCE))
+        name: (kind in _FLOATS, tolerances.get(name, tolerance))
         for name, kind in columns.items()
         if name not in grain and name not in ignored
     }
@@ -181,7 +185,7 @@ _MACROS = (
     """
     create temp macro distance(a, b) as case
         when a = b then 0.0
-        when isfinite(a) and isfinite(b) then abs(a - b) / greatest(abs(a), abs(b), 1.0)
+        when isfinite(a) and isfinite(b) then abs(a - b) / greatest(abs(a), abs(b), {{ smallest }})
         when a is not null and b is not null then cast('infinity' as double)
     end
     """,

@@ -8,6 +8,7 @@ that did not come to its end, asks for a whole one: docs/decisions/0019-incremen
 
 import datetime as dt
 import hashlib
+import importlib.metadata
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -45,13 +46,18 @@ class Premises:
     bars: tuple[str, int]
 
 
-def premises(lake: Lake, control_dir: Path, dbt_project_dir: Path) -> Premises:
-    """What a build that begins now takes for granted."""
-    import duckdb
+def premises(lake: Lake, control_dir: Path, dbt_project_dir: Path, engine: str = "duckdb") -> Premises:
+    """What a build that begins now takes for granted.
 
+    Args:
+        lake: the bars.
+        control_dir: the control tables.
+        dbt_project_dir: the models.
+        engine: what runs them.
+    """
     instruments = _table(control_dir, "instruments")
     return Premises(
-        engine=f"duckdb {duckdb.__version__}",
+        engine=f"{engine} {importlib.metadata.version('pyspark' if engine == 'spark' else engine)}",
         models=_digest(
             f"{path.relative_to(dbt_project_dir)}:{path.read_text('utf-8')}"
             for path in (

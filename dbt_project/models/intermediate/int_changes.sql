@@ -31,7 +31,7 @@ before as (
         on
             new_bars.symbol = delivered.symbol
             and new_bars.first_new > delivered.session_date
-            and delivered.session_date >= cast({{ dbt.dateadd('day', -440, 'new_bars.first_new') }} as date)
+            and delivered.session_date >= new_bars.first_new - 440
 ),
 
 looking_back as (

@@ -26,11 +26,11 @@ offsets as (
 
 select
     spans.symbol,
-    cast({{ dbt.dateadd('day', 'offsets.days', 'spans.session_date') }} as date) as day,
+    spans.session_date + offsets.days as day,
     spans.session_date as base_date,
     spans.total_return_index as base_index
 from spans
 cross join offsets
 where
     spans.next_date is null
-    or {{ dbt.dateadd('day', 'offsets.days', 'spans.session_date') }} < spans.next_date
+    or spans.session_date + offsets.days < spans.next_date

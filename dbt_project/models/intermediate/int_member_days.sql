@@ -14,7 +14,7 @@ select
             then
                 least(
                     lead(returns.session_date) over known_returns,
-                    cast({{ dbt.dateadd('day', 31, 'returns.session_date') }} as date)
+                    returns.session_date + 31
                 )
     end as listed_until
 from {{ only_changed(of_batch(ref('returns'))) }} as returns

@@ -42,7 +42,7 @@ moves as (
             and daily_returns.session_date = broken.session_date
 ),
 
-{% if is_incremental() %}
+{% if is_incremental() or not ranks_over_frames() %}
 -- Few moves: each is held against every return before it.
     counted as (
         select

@@ -35,14 +35,20 @@ select
     symbol,
     metal,
     session_date,
-    case when return_1d is not null then rank() over (
-                partition by metal, session_date
-                order by return_1d desc nulls last
-            )
+    case
+        when return_1d is not null
+            then
+                cast(rank() over (
+                    partition by metal, session_date
+                    order by return_1d desc nulls last
+                ) as bigint)
     end as rank_1d,
-    case when return_21d is not null then rank() over (
-                partition by metal, session_date
-                order by return_21d desc nulls last
-            )
+    case
+        when return_21d is not null
+            then
+                cast(rank() over (
+                    partition by metal, session_date
+                    order by return_21d desc nulls last
+                ) as bigint)
     end as rank_21d
 from miners

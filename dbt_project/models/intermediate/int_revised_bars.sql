@@ -85,8 +85,8 @@ revised as (
 neighbourhoods as (
     select
         *,
-        median(close_ratio) over nearby as common_ratio,
-        median(adj_close_ratio) over nearby as common_adj_close_ratio,
+        {{ median_over('close_ratio', 'nearby') }} as common_ratio,
+        {{ median_over('adj_close_ratio', 'nearby') }} as common_adj_close_ratio,
         -- prices on a new basis are rounded again
         greatest(1e-4, least(tick_size / close, 0.005)) as tolerance
     from revised

@@ -100,7 +100,7 @@ months as (
             claims.argument = levels.level_id
             and levels.is_active
             and claims.session_date >= levels.session_date
-            and levels.session_date >= {{ dbt.date_trunc('month', 'claims.session_date') }}
+            and levels.session_date >= cast(date_trunc('month', claims.session_date) as date)
     group by claims.claim_id
 ),
 
@@ -126,7 +126,7 @@ crossings as (
             and events.direction = 'up'
             and events.event in ('close_cross', 'gap_through', 'zone_exited', 'zone_crossed_through')
             and claims.session_date >= events.session_date
-            and events.session_date >= {{ dbt.date_trunc('month', 'claims.session_date') }}
+            and events.session_date >= cast(date_trunc('month', claims.session_date) as date)
     group by claims.claim_id
 ),
 

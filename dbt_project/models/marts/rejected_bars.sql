@@ -67,14 +67,14 @@ select
 from delivered
 union all
 select
-    md5(symbol || '|' || cast(session_date as varchar) || '|' || rule) as rejected_id,
+    md5(symbol || '|' || cast(session_date as {{ dbt.type_string() }}) || '|' || rule) as rejected_id,
     symbol,
     session_date,
     rule,
     'withheld' as severity,
     'the close is at least 50 times, or at most a fiftieth of, what most bars around it say' as detail,
-    '{"close": ' || cast(close as varchar) || '}' as raw,
-    cast(null as varchar) as origin,
+    '{"close": ' || cast(cast(close as decimal(18, 6)) as {{ dbt.type_string() }}) || '}' as raw,
+    cast(null as {{ dbt.type_string() }}) as origin,
     cast(null as bigint) as row_number,
     observed_at,
     batch_id,

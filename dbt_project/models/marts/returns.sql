@@ -18,10 +18,10 @@ with bars as (
         lag(total_return_index, 21) over in_order as index_21,
         first_value(session_date) over in_order as first_date,
         {%- for name, part, count in horizons %}
-            cast({{ dbt.dateadd(part, -count, 'session_date') }} as date) as day_{{ name }},
+            cast(session_date - interval {{ count }} {{ part }} as date) as day_{{ name }},
         {%- endfor %}
-        {{ dbt.date_trunc('month', 'session_date') }} as month_start,
-        {{ dbt.date_trunc('year', 'session_date') }} as year_start
+        cast(date_trunc('month', session_date) as date) as month_start,
+        cast(date_trunc('year', session_date) as date) as year_start
     from {{ with_look_back(of_batch(ref('int_bars'))) }} as stored_bars
     window in_order as (
         partition by symbol
@@ -36,7 +36,7 @@ recent_bases as (
 month_ends as (
     select
         symbol,
-        cast({{ dbt.dateadd('month', 1, 'month_start') }} as date) as next_period,
+        cast(month_start + interval 1 month as date) as next_period,
         max(session_date) as base_date,
         max_by(total_return_index, session_date) as base_index,
         max_by(close, session_date) as base_close

@@ -43,7 +43,7 @@ grouped as (
         session_date,
         count(return_1d) as members_with_return,
         {{ exact_mean('return_1d') }} as mean_return,
-        avg(case when return_1d > 0 then 1.0 when return_1d <= 0 then 0.0 end) as breadth_advancing,
+        avg(cast(case when return_1d > 0 then 1 when return_1d <= 0 then 0 end as double)) as breadth_advancing,
         avg(is_above_sma_50) as breadth_above_sma_50,
         avg(is_above_sma_200) as breadth_above_sma_200,
         case when count(is_52w_high) > 0 then count(case when is_52w_high then 1 end) end as new_highs_52w,

@@ -1,0 +1,187 @@
+"""Whether DuckDB and Spark build the same tables, cell by cell: `make parity`.
+
+    python -m tests.parity [sample] [generated] [files FOLDER] [--spark ADDRESS] [--home FOLDER]
+
+Each market is ingested once, then the dbt project is built whole by both engines from the same lake. Rows are matched by
+the grain of their table; floats may differ by 1e-9 of the larger one, or by 1e-12, everything else not at all.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from benchmarks.large import dbt_run
+from benchmarks.simulated_market import write_market
+from orchestration.assets.models import mart_grains
+from orchestration.settings import PROJECT_ROOT, Settings
+from orchestration.storage.compare import TableComparison, compare
+from orchestration.storage.lake import BARS
+from orchestration.storage.spark_tables import load_tables
+
+TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How the two builds of a market compare.
+
+    Attributes:
+        tables: what each looks like on both sides.
+        seconds: wall time of each engine's build, by its name.
+    """
+
+    tables: list[TableComparison]
+    seconds: dict[str, float]
+
+
+def build(settings: Settings, engine: str, spark: str = "local[2]") -> float:
+    """Build all models from the lake of a home with one engine; returns the seconds that it took.
+
+    Raises:
+        RuntimeError: dbt failed; what it said is in the message.
+    """
+    begin = time.perf_counter()
+    done = subprocess.run(
+        dbt_run(settings.root / f"dbt-{engine}", whole=True),
+        env={
+            **os.environ,
+            **settings.dbt_environment(),
+            "OREWATCH_ENGINE": engine,
+            "OREWATCH_SPARK": spark,
+            "PYTHONPATH": str(PROJECT_ROOT),
+        },
+        cwd=settings.root,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"the build of {engine} failed:\n{done.stdout[-8000:]}")
+    return time.perf_counter() - begin
+
+
+def parity(settings: Settings, spark: str = "local[2]") -> Parity:
+    """Build a market with both engines and compare all marts."""
+    seconds = {engine: build(settings, engine, spark) for engine in ("duckdb", "spark")}
+    other = settings.root / "spark.duckdb"
+    load_tables(settings.root / "spark" / "tables", other)
+    return Parity(compare(settings.warehouse_path, other, mart_grains(), tolerance=TOLERANCE), seconds)
+
+
+def generated_market(home: Path, instruments: int = 34, years: int = 3) -> Settings:
+    """A SIMULATED market with all that real ones have too: holes, splits, flat bars, bars without a range, equal returns,
+    one price for weeks, dividends, prices in another unit, and several versions of a bar.
+    """
+    settings = Settings(home=home, source="sample")
+    rng = np.random.default_rng(20260130)
+    count = 0
+
+    def disturbed(bars: pa.Table) -> pa.Table:
+        nonlocal count
+        count += 1
+        frame = bars.to_pandas()
+        n = len(frame)
+        prices = ["open", "high", "low", "close"]
+        if count % 4 == 0:  # a split of 2 for 1; prices before it are delivered on the new basis
+            frame.loc[n // 2, "split_ratio"] = 2.0
+        if count % 4 == 1:  # on a coarse grid, returns are equal again and again
+            frame[prices] = frame[prices].round(0).clip(lower=1)
+        if count % 5 == 0:
+            frame.loc[frame.index % 17 == 3, "bar_quality"] = "close_only"
+        flat = rng.random(n) < 0.03
+        for column in ("open", "high", "low"):
+            frame.loc[flat, column] = frame.loc[flat, "close"]
+        frame.loc[flat, "bar_quality"] = "flat"
+        without = (frame["bar_quality"] == "close_only").to_numpy()
+        frame.loc[without, ["open", "high", "low"]] = None
+        if count % 6 == 0:  # one price for two weeks
+            frame.loc[n // 3 : n // 3 + 9, prices] = frame.loc[n // 3, "close"]
+        if count % 7 == 0:  # pence for pounds
+            frame.loc[n // 4, prices] *= 100
+        frame["adj_close"] = frame["close"] if count % 3 else None
+        holes = rng.random(n) < (0.02 if count % 2 else 0.002)
+        if count % 8 == 0:
+            holes[n // 2 + 20 : n // 2 + 45] = True
+        kept = frame[~holes]
+        again = kept[rng.random(len(kept)) < 0.02].copy()  # later versions, some of which say something else
+        again["observed_at"] += np.timedelta64(1, "D")
+        again["batch_id"] = again["batch_id"] + "-later"
+        again.loc[again.index % 2 == 0, "close"] = again["low"].fillna(again["close"])
+        both = [pa.Table.from_pandas(part, schema=BARS, preserve_index=False) for part in (kept, again)]
+        return pa.concat_tables(both)
+
+    write_market(settings, instruments, years, disturbed)
+    return settings
+
+
+def refreshed(settings: Settings) -> Settings:
+    """A home after a refresh, as a person starts it."""
+    given = {"OREWATCH_HOME": str(settings.home), "OREWATCH_SOURCE": settings.source}
+    if settings.files is not None:
+        given["OREWATCH_FILES"] = str(settings.files)
+    subprocess.run(
+        [sys.executable, "-m", "orchestration.cli", "refresh"],
+        env={**os.environ, "PYTHONPATH": str(PROJECT_ROOT), **given},
+        stdout=subprocess.DEVNULL,
+        check=False,  # what the vendor did not send is no matter here
+    )
+    return settings
+
+
+def report(market: str, found: Parity) -> Iterable[str]:
+    """The comparison as lines of Markdown."""
+    yield f"\n{market}: DuckDB {found.seconds['duckdb']:.1f} s, Spark {found.seconds['spark']:.1f} s\n"
+    yield "| table | rows | cells | largest difference | |"
+    yield "|---|---|---|---|---|"
+    for table in found.tables:
+        said = (
+            "equal"
+            if table.equal
+            else table.problem
+            or (
+                f"{table.differing_cells} cells differ, rows only in DuckDB {table.only_left}, only in Spark {table.only_right}"
+            )
+        )
+        yield f"| {table.table} | {table.rows:,} | {table.cells:,} | {table.largest_difference:.1e} | {said} |"
+        for example in table.examples:
+            yield f"|   {example.key} {example.column} | | | {example.left!r} | {example.right!r} |"
+
+
+def main() -> int:
+    """Compare and print; 1 if anything differs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "markets", nargs="*", default=["sample", "generated"], help="sample, generated, or a folder of prices"
+    )
+    parser.add_argument("--spark", default="local[2]", help="address of Spark")
+    parser.add_argument("--home", type=Path, help="where the markets are kept; a temporary folder if not given")
+    asked = parser.parse_args()
+    equal = True
+    with tempfile.TemporaryDirectory() as temporary:
+        home = (asked.home or Path(temporary)).resolve()
+        for number, market in enumerate(asked.markets):
+            place = home / f"{number}"
+            if market == "generated":
+                settings = generated_market(place)
+            elif market == "sample":
+                settings = refreshed(Settings(home=place, source="sample"))
+            else:
+                settings = refreshed(Settings(home=place, source="files", files=Path(market).resolve()))
+            found = parity(settings, asked.spark)
+            print("\n".join(report(market, found)), flush=True)
+            equal = equal and all(table.equal for table in found.tables)
+    return 0 if equal else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
