@@ -1,9 +1,9 @@
 """Whether DuckDB and Spark build the same tables, cell by cell: `make parity`.
 
-    python -m tests.parity [sample] [generated] [files FOLDER] [--spark ADDRESS] [--home FOLDER]
+    python -m tests.parity [sample] [generated] [FOLDER] [--spark ADDRESS] [--home FOLDER]
 
-Each market is ingested once, then the dbt project is built whole by both engines from the same lake. Rows are matched by
-the grain of their table; floats may differ by 1e-9 of the larger one, or by 1e-12, everything else not at all.
+Each market is ingested once, then the dbt project is built whole by both engines from the same lake. Rows are matched
+by the grain of their table; floats may differ by 1e-9 of the larger one, or by 1e-12, everything else not at all.
 """
 
 import argparse
@@ -79,8 +79,8 @@ def parity(settings: Settings, spark: str = "local[2]") -> Parity:
 
 
 def generated_market(home: Path, instruments: int = 34, years: int = 3) -> Settings:
-    """A SIMULATED market with all that real ones have too: holes, splits, flat bars, bars without a range, equal returns,
-    one price for weeks, dividends, prices in another unit, and several versions of a bar.
+    """A SIMULATED market with all that real ones have too: holes, splits, flat bars, bars without a range, equal
+    returns, one price for weeks, dividends, prices in another unit, and several versions of a bar.
     """
     settings = Settings(home=home, source="sample")
     rng = np.random.default_rng(20260130)
@@ -149,7 +149,7 @@ def report(market: str, found: Parity) -> Iterable[str]:
             if table.equal
             else table.problem
             or (
-                f"{table.differing_cells} cells differ, rows only in DuckDB {table.only_left}, only in Spark {table.only_right}"
+                f"{table.differing_cells} cells differ, {table.only_left} rows only in DuckDB, {table.only_right} in Spark"
             )
         )
         yield f"| {table.table} | {table.rows:,} | {table.cells:,} | {table.largest_difference:.1e} | {said} |"
@@ -160,9 +160,7 @@ def report(market: str, found: Parity) -> Iterable[str]:
 def main() -> int:
     """Compare and print; 1 if anything differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "markets", nargs="*", default=["sample", "generated"], help="sample, generated, or a folder of prices"
-    )
+    parser.add_argument("markets", nargs="*", default=["sample", "generated"], help="or a folder with files of prices")
     parser.add_argument("--spark", default="local[2]", help="address of Spark")
     parser.add_argument("--home", type=Path, help="where the markets are kept; a temporary folder if not given")
     asked = parser.parse_args()
@@ -178,7 +176,7 @@ def main() -> int:
             else:
                 settings = refreshed(Settings(home=place, source="files", files=Path(market).resolve()))
             found = parity(settings, asked.spark)
-            print("\n".join(report(market, found)), flush=True)
+            sys.stdout.write("\n".join(report(market, found)) + "\n")
             equal = equal and all(table.equal for table in found.tables)
     return 0 if equal else 1
 

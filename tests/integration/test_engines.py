@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 from jinja2 import Template
 
-from orchestration.storage.warehouse import literal
 from tests.engines import dispatched, macro
 
 pyspark = pytest.importorskip("pyspark", reason="the packages of the extra `spark` are not installed")
@@ -28,7 +27,10 @@ CASES = {
         " from (select *, 9.0 as a, case when place % 2 = 0 then 12.0 else 7.0 end as b,"
         " power(10.0, place % 4 - 2) as step from bars) as steps"
     ),
-    "last_known": "select symbol, session_date, {{ m('last_known', 'v') }} over w as x from bars {{ w('unbounded preceding and current row') }}",
+    "last_known": (
+        "select symbol, session_date, {{ m('last_known', 'v') }} over w as x"
+        " from bars {{ w('unbounded preceding and current row') }}"
+    ),
     "first_at_largest": (
         "select symbol, session_date, {{ m('first_at_largest', 't', 'abs(t)', 'session_date') }} over w as x"
         " from bars {{ w('20 preceding and current row') }}"
@@ -37,7 +39,10 @@ CASES = {
         "select symbol, session_date, {{ m('extreme_of_year_before', 'max', 'v') }} as x,"
         " {{ m('extreme_of_year_before', 'min', 'v') }} as y from bars"
     ),
-    "median_over": "select symbol, session_date, {{ m('median_over', 'v', 'w') }} as x from bars {{ w('7 preceding and 1 preceding') }}",
+    "median_over": (
+        "select symbol, session_date, {{ m('median_over', 'v', 'w') }} as x"
+        " from bars {{ w('7 preceding and 1 preceding') }}"
+    ),
     "median_absolute_deviation": (
         "select symbol, session_date, {{ m('median_absolute_deviation', 'v', 'w') }} as x"
         " from bars {{ w('7 preceding and 1 preceding') }}"
@@ -51,7 +56,8 @@ CASES = {
     ),
     "ordered_mean": "select symbol, {{ m('ordered_mean', 'v', 'session_date') }} as x from bars group by symbol",
     "carried_on": (
-        "select symbol, session_date, {{ m('carried_on', 'cast(2 as double)', 't', 'w', 'power(0.94, 3)', '0.06') }} as x"
+        "select symbol, session_date,"
+        " {{ m('carried_on', 'cast(2 as double)', 't', 'w', 'power(0.94, 3)', '0.06') }} as x"
         " from bars {{ w('unbounded preceding and current row') }}"
     ),
 }
@@ -110,20 +116,20 @@ def _query(engine: str, case: str) -> str:
     def window(frame: str) -> str:
         return f"window w as (partition by symbol order by session_date rows between {frame})"
 
-    return Template(case).render(m=lambda *given: macro(engine, *given), w=window)  # noqa: S701  (SQL)
+    return Template(case).render(m=lambda *given: macro(engine, *given), w=window)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_both_engines_say_the_same(name: str, bars: Path, spark: Any) -> None:
     with duckdb.connect() as connection:
-        connection.execute(f"create view bars as select * from read_parquet({literal(bars)})")
+        connection.read_parquet(str(bars)).create_view("bars")
         ours = connection.execute(_query("duckdb", CASES[name])).fetchall()
     theirs = [tuple(row) for row in spark.sql(_query("spark", CASES[name])).collect()]
     assert len(ours) == len(theirs) > 1
     known = 0
-    for left, right in zip(
-        *(sorted(rows, key=lambda row: [str(v) for v in row[:2]]) for rows in (ours, theirs)), strict=True
-    ):
+    for rows in (ours, theirs):
+        rows.sort(key=lambda row: [str(value) for value in row[:2]])
+    for left, right in zip(ours, theirs, strict=True):
         for a, b in zip(left, right, strict=True):
             known += a is not None
             if isinstance(a, float) and isinstance(b, float):
@@ -148,7 +154,7 @@ def test_failure_ends_the_query(spark: Any) -> None:
 def test_place_ago_is_the_row_before(bars: Path, spark: Any) -> None:
     sql = "select symbol, place, {} as before from (select * from bars order by symbol, place) as in_order"
     with duckdb.connect() as connection:
-        connection.execute(f"create view bars as select * from read_parquet({literal(bars)})")
+        connection.read_parquet(str(bars)).create_view("bars")
         ours = connection.execute(sql.format(macro("duckdb", "place_ago", "v", 2, ["symbol"]))).fetchall()
     theirs = [tuple(row) for row in spark.sql(sql.format(macro("spark", "place_ago", "v", 2, ["symbol"]))).collect()]
     # Only where the caller knows that there is one.
