@@ -27,8 +27,8 @@ _DONE = re.compile(r"(\d+) of (\d+) (?:OK|ERROR|SKIP)\b.*?\bmain\.(\w+)")
 
 
 def inside(settings: Settings, scratch: Scratch) -> Settings:
-    """The settings of a home in a scratch folder."""
-    return settings.model_copy(update={"home": scratch.path})
+    """The settings of a home in a scratch folder, in which DuckDB builds, whatever built what it is compared with."""
+    return settings.model_copy(update={"home": scratch.path, "engine": "duckdb"})
 
 
 def build_tables(settings: Settings, scratch: Scratch, progress: ProgressReporter = silent_progress) -> Path:

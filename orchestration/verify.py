@@ -12,7 +12,7 @@ from orchestration.market.errors import OrewatchError
 from orchestration.rebuild import build_tables, inside
 from orchestration.resources import ProgressReporter, silent_progress, warehouse_lock
 from orchestration.settings import DBT_PROJECT_DIR, Settings
-from orchestration.storage.compare import TableComparison, compare
+from orchestration.storage.compare import BETWEEN_ENGINES, TOLERANCE, TableComparison, compare
 from orchestration.storage.fingerprint import fingerprint
 from orchestration.storage.lake import Lake
 from orchestration.storage.publish import PublishedManifest, copy_version, current_manifest
@@ -70,7 +70,9 @@ def verify(
             progress(number, len(grains), f"compared {table.table}")
             compared(table)
 
-        return Verification(manifest.version, tuple(compare(copy.published_file, rebuilt, grains, done=done)))
+        tolerance = BETWEEN_ENGINES if settings.engine == "spark" else TOLERANCE
+        tables = compare(copy.published_file, rebuilt, grains, tolerance=tolerance, done=done)
+        return Verification(manifest.version, tuple(tables))
 
 
 def _freeze(settings: Settings, copy: Settings) -> PublishedManifest:

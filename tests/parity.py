@@ -23,11 +23,9 @@ from benchmarks.large import dbt_run
 from benchmarks.simulated_market import write_market
 from orchestration.assets.models import mart_grains
 from orchestration.settings import PROJECT_ROOT, Settings
-from orchestration.storage.compare import TableComparison, compare
+from orchestration.storage.compare import BETWEEN_ENGINES, TableComparison, compare
 from orchestration.storage.lake import BARS
 from orchestration.storage.spark_tables import load_tables
-
-TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ def parity(settings: Settings, spark: str = "local[2]") -> Parity:
     seconds = {engine: build(settings, engine, spark) for engine in ("duckdb", "spark")}
     other = settings.root / "spark.duckdb"
     load_tables(settings.root / "spark" / "tables", other)
-    return Parity(compare(settings.warehouse_path, other, mart_grains(), tolerance=TOLERANCE), seconds)
+    return Parity(compare(settings.warehouse_path, other, mart_grains(), tolerance=BETWEEN_ENGINES), seconds)
 
 
 def generated_market(home: Path, instruments: int = 34, years: int = 3) -> Settings:
@@ -138,21 +136,19 @@ def refreshed(settings: Settings) -> Settings:
     return settings
 
 
+def _said(table: TableComparison) -> str:
+    if table.equal or table.problem:
+        return table.problem or "equal"
+    return f"{table.differing_cells} cells differ, rows only in DuckDB {table.only_left}, in Spark {table.only_right}"
+
+
 def report(market: str, found: Parity) -> Iterable[str]:
     """The comparison as lines of Markdown."""
     yield f"\n{market}: DuckDB {found.seconds['duckdb']:.1f} s, Spark {found.seconds['spark']:.1f} s\n"
     yield "| table | rows | cells | largest difference | |"
     yield "|---|---|---|---|---|"
     for table in found.tables:
-        said = (
-            "equal"
-            if table.equal
-            else table.problem
-            or (
-                f"{table.differing_cells} cells differ, {table.only_left} rows only in DuckDB, {table.only_right} in Spark"
-            )
-        )
-        yield f"| {table.table} | {table.rows:,} | {table.cells:,} | {table.largest_difference:.1e} | {said} |"
+        yield f"| {table.table} | {table.rows:,} | {table.cells:,} | {table.largest_difference:.1e} | {_said(table)} |"
         for example in table.examples:
             yield f"|   {example.key} {example.column} | | | {example.left!r} | {example.right!r} |"
 

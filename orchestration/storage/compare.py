@@ -17,6 +17,8 @@ from orchestration.storage.warehouse import identifier, literal
 
 # Two floats are the same within this, relative; absolute where both are below 1.
 TOLERANCE = ABSOLUTE = 1e-12
+# Of tables that different engines have built: they add up in another order, and their logarithms differ.
+BETWEEN_ENGINES = 1e-9
 
 EXAMPLES = 5
 

@@ -1,0 +1,42 @@
+"""DuckDB and Spark build the same marts from the same lake, cell by cell, and Spark's own tables are plain Parquet."""
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+from orchestration.assets.models import mart_names
+from orchestration.settings import Settings
+from orchestration.storage.spark_tables import tables
+from tests.parity import Parity, generated_market, parity
+
+pytest.importorskip("pyspark", reason="the packages of the extra `spark` are not installed")
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return generated_market(tmp_path_factory.mktemp("parity"))
+
+
+@pytest.fixture(scope="module")
+def found(market: Settings) -> Parity:
+    return parity(market)
+
+
+def test_every_mart_is_equal(found: Parity) -> None:
+    assert [table.table for table in found.tables] == sorted(mart_names())
+    assert [table for table in found.tables if not table.equal] == []
+
+
+def test_nothing_was_compared_with_nothing(found: Parity) -> None:
+    empty = {table.table for table in found.tables if not table.rows}
+    # Nothing in this market was rejected when it was delivered, and no claim is about it.
+    assert empty <= {"claim_checks"}
+
+
+def test_any_reader_opens_the_tables_of_spark(market: Settings, found: Parity) -> None:
+    assert found.tables
+    folder = tables(market.spark_tables_dir)["returns"]
+    rows = pq.read_table(folder).num_rows
+    assert rows == duckdb.read_parquet(str(folder / "*.parquet")).count("*").fetchall()[0][0] > 1000
