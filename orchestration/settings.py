@@ -186,9 +186,9 @@ class Settings(BaseSettings):
         return self.root / "warehouse.duckdb"
 
     @property
-    def spark_tables_dir(self) -> Path:
-        """Where Spark keeps the tables that it builds."""
-        return self.root / "spark" / "tables"
+    def spark_dir(self) -> Path:
+        """Where Spark keeps the tables that it builds, and what it knows of them."""
+        return self.root / "spark"
 
     @property
     def has_java(self) -> bool:

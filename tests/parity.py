@@ -25,7 +25,7 @@ from orchestration.assets.models import mart_grains
 from orchestration.settings import PROJECT_ROOT, Settings
 from orchestration.storage.compare import BETWEEN_ENGINES, TableComparison, compare
 from orchestration.storage.lake import BARS
-from orchestration.storage.spark_tables import load_tables
+from orchestration.storage.spark_tables import load_tables, start_over
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,17 @@ class Parity:
     seconds: dict[str, float]
 
 
-def build(settings: Settings, engine: str, spark: str = "local[2]") -> float:
+def build(settings: Settings, engine: str, spark: str = "local[2]", whole: bool = True) -> float:
     """Build all models from the lake of a home with one engine; returns the seconds that it took.
 
     Raises:
         RuntimeError: dbt failed; what it said is in the message.
     """
+    if engine == "spark" and whole:
+        start_over(settings.spark_dir)
     begin = time.perf_counter()
     done = subprocess.run(
-        dbt_run(settings.root / f"dbt-{engine}", whole=True),
+        dbt_run(settings.root / f"dbt-{engine}", whole),
         env={
             **os.environ,
             **settings.dbt_environment(),
@@ -72,7 +74,7 @@ def parity(settings: Settings, spark: str = "local[2]") -> Parity:
     """Build a market with both engines and compare all marts."""
     seconds = {engine: build(settings, engine, spark) for engine in ("duckdb", "spark")}
     other = settings.root / "spark.duckdb"
-    load_tables(settings.root / "spark" / "tables", other)
+    load_tables(settings.spark_dir, other)
     return Parity(compare(settings.warehouse_path, other, mart_grains(), tolerance=BETWEEN_ENGINES), seconds)
 
 

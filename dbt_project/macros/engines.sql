@@ -12,7 +12,7 @@
 {%- endmacro %}
 
 {% macro spark__days_between(earlier, later) -%}
-    datediff({{ later }}, {{ earlier }})
+    cast(datediff({{ later }}, {{ earlier }}) as bigint)
 {%- endmacro %}
 
 {# Texts of a group as one comma-separated text, in alphabetical order. #}

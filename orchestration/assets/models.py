@@ -239,6 +239,7 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
         from orchestration.storage.lake import Lake
         from orchestration.storage.premises import premises, why_whole, write_premises
         from orchestration.storage.records import remove_records, write_reason, write_record
+        from orchestration.storage.spark_tables import load_tables, start_over
         from orchestration.storage.warehouse import table_facts
 
         current: Settings = context.resources.settings
@@ -253,6 +254,8 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
         context.resources.progress(0, 0, "building the tables" if whole else "bringing the tables up to date")
         remove_records(current.audit_record, current.build_record, current.premises_record)
         changes = take_changes(current.changes_record, current.warehouse_path)
+        if whole and current.engine == "spark" and not context.is_subset:
+            start_over(current.spark_dir)
         # dbt writes it only once it has run something; an old one would answer for this run.
         (target / "run_results.json").unlink(missing_ok=True)
         # Taken before dbt reads anything: what arrives meanwhile is not part of this build.
@@ -271,10 +274,8 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
         # Without an output nothing was built, and what dbt could not open cannot be counted either.
         built_any = any(isinstance(event, dg.Output) for event in events)
         if current.engine == "spark" and invocation.is_successful():
-            from orchestration.storage.spark_tables import load_tables
-
             context.resources.progress(0, 0, "loading what Spark has built")
-            load_tables(current.spark_tables_dir, current.warehouse_path)
+            load_tables(current.spark_dir, current.warehouse_path)
         facts = table_facts(current.warehouse_path) if built_any and current.warehouse_path.is_file() else {}
         for event in events:
             if isinstance(event, dg.Output):

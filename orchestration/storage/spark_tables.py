@@ -4,6 +4,7 @@ Spark keeps each table as a folder of Parquet files. Loading them after a build 
 behind the models is the same for both engines: docs/decisions/0023-spark.md
 """
 
+import shutil
 from pathlib import Path
 
 import duckdb
@@ -14,16 +15,24 @@ from orchestration.storage.warehouse import identifier
 SCHEMA = "orewatch"
 
 
-def tables(folder: Path) -> dict[str, Path]:
-    """The folder of each table below Spark's `spark.sql.warehouse.dir`, by name; what no build has ended is none."""
-    return {path.name: path for path in sorted((folder / f"{SCHEMA}.db").glob("*/")) if "__" not in path.name}
+def tables(spark_dir: Path) -> dict[str, Path]:
+    """The folder of each table that Spark has built, by name; what stands between two tables of a build is none."""
+    return {
+        path.name: path for path in sorted((spark_dir / "tables" / f"{SCHEMA}.db").glob("*/")) if "__" not in path.name
+    }
 
 
-def load_tables(folder: Path, warehouse: Path) -> list[str]:
+def start_over(spark_dir: Path) -> None:
+    """Take away all tables, before a whole build. Spark makes no table where a killed build has left files of one."""
+    if spark_dir.exists():
+        shutil.rmtree(spark_dir)
+
+
+def load_tables(spark_dir: Path, warehouse: Path) -> list[str]:
     """Put all tables into a DuckDB file, which takes the place of an older one once it is whole.
 
     Args:
-        folder: Spark's `spark.sql.warehouse.dir`.
+        spark_dir: where Spark keeps them.
         warehouse: the file.
 
     Returns:
@@ -32,9 +41,9 @@ def load_tables(folder: Path, warehouse: Path) -> list[str]:
     Raises:
         SettingsError: Spark has built no table there.
     """
-    found = tables(folder)
+    found = tables(spark_dir)
     if not found:
-        raise SettingsError(f"Spark has built no table below {folder}; run a refresh with OREWATCH_ENGINE=spark")
+        raise SettingsError(f"Spark has built no table below {spark_dir}; run a refresh with OREWATCH_ENGINE=spark")
     loading = warehouse.with_suffix(".loading")
     loading.unlink(missing_ok=True)
     with duckdb.connect(str(loading)) as connection:

@@ -37,6 +37,6 @@ def test_nothing_was_compared_with_nothing(found: Parity) -> None:
 
 def test_any_reader_opens_the_tables_of_spark(market: Settings, found: Parity) -> None:
     assert found.tables
-    folder = tables(market.spark_tables_dir)["returns"]
+    folder = tables(market.spark_dir)["returns"]
     rows = pq.read_table(folder).num_rows
     assert rows == duckdb.read_parquet(str(folder / "*.parquet")).count("*").fetchall()[0][0] > 1000

@@ -62,8 +62,10 @@ with_returns as (
 with_logs as (
     select
         *,
-        log_index_before
-        + coalesce(sum(cast(ln(1 + total_return) as decimal(38, 18))) over so_far, 0) as log_index
+        cast(
+            log_index_before + coalesce(sum(cast(ln(1 + total_return) as decimal(38, 18))) over so_far, 0)
+            as decimal(38, 18)
+        ) as log_index
     from with_returns
     window so_far as (
         partition by symbol
