@@ -228,7 +228,10 @@
             select *
             from {{ of_symbols(relation, names) }}
             {%- if since %}
-            where session_date >= least({% for table in changes %}{{ earliest(table, since) }}{{ ', ' if not loop.last }}{% endfor %})
+            where
+                {%- for table in changes %}
+                {{ 'or ' if not loop.first }}session_date >= {{ earliest(table, since) }}
+                {%- endfor %}
             {%- endif %}
         )
     {%- else -%}
