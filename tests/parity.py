@@ -70,9 +70,15 @@ def build(settings: Settings, engine: str, spark: str = "local[2]", whole: bool 
     return time.perf_counter() - begin
 
 
-def parity(settings: Settings, spark: str = "local[2]") -> Parity:
-    """Build a market with both engines and compare all marts."""
-    seconds = {engine: build(settings, engine, spark) for engine in ("duckdb", "spark")}
+def parity(settings: Settings, spark: str = "local[2]", whole: bool = True) -> Parity:
+    """Build a market with both engines and compare all marts.
+
+    Args:
+        settings: of its home.
+        spark: address of Spark.
+        whole: whether Spark builds everything too, or only what is new since it last has.
+    """
+    seconds = {"duckdb": build(settings, "duckdb"), "spark": build(settings, "spark", spark, whole)}
     other = settings.root / "spark.duckdb"
     load_tables(settings.spark_dir, other)
     return Parity(compare(settings.warehouse_path, other, mart_grains(), tolerance=BETWEEN_ENGINES), seconds)

@@ -193,7 +193,7 @@
                 {{ n }}
                 + rank(order by {{ value }} nulls last) over {{ window }}
                 - rank(order by {{ value }} desc nulls last) over {{ window }}
-            ) / {{ 2.0 * n }}
+            ) / cast({{ 2 * n }} as double)
     end
 {%- endmacro %}
 

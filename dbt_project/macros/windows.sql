@@ -108,7 +108,7 @@
                                 {{ n }}
                                 + count(case when {{ known }} < latest.{{ value }} then 1 end)
                                 - count(case when {{ known }} > latest.{{ value }} then 1 end)
-                            ) / {{ 2.0 * n }}
+                            ) / cast({{ 2 * n }} as double)
                     end
                 {%- elif asked == 'mad' -%}
                     case when count({{ known }}) = {{ n }} then {{ median_absolute_deviation(known) }} end
