@@ -65,6 +65,7 @@ class Settings(BaseSettings):
     memory_gb: float = Field(6, ge=0.5, description="memory that building the tables may take; more goes to the disk")
     engine: EngineName = Field("duckdb", description="what runs the SQL of the models")
     spark: str = Field("local[*]", description="address of Spark, for the engine `spark`")
+    spark_driver: str = Field("127.0.0.1", description="address of this machine, as workers of a cluster reach it")
     alerts: SecretStr = Field(SecretStr(""), description="channels of alerts; see `orchestration.channels`")
     alert_timeout_seconds: float = Field(
         20, ge=1, le=45, description="time limit of one delivery to a channel; a sensor may take 60 seconds"
@@ -288,6 +289,7 @@ class Settings(BaseSettings):
             "OREWATCH_MEMORY_GB": str(self.memory_gb),
             "OREWATCH_ENGINE": self.engine,
             "OREWATCH_SPARK": self.spark,
+            "OREWATCH_SPARK_DRIVER": self.spark_driver,
             "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
             "DO_NOT_TRACK": "1",
         }

@@ -1,0 +1,97 @@
+"""The real job with Spark as the engine: what it publishes, and what a killed build leaves."""
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from orchestration.assets.models import mart_grains
+from orchestration.settings import PROJECT_ROOT, Settings
+from orchestration.storage.compare import BETWEEN_ENGINES, compare
+from orchestration.storage.publish import current_manifest
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(
+        importlib.util.find_spec("pyspark") is None, reason="the packages of the extra `spark` are not installed"
+    ),
+]
+
+
+def start(home: Path, as_of: str, engine: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "orchestration.cli", "refresh"],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(PROJECT_ROOT),
+            "OREWATCH_HOME": str(home),
+            "OREWATCH_AS_OF": as_of,
+            "OREWATCH_ENGINE": engine,
+            "OREWATCH_SPARK": "local[2]",
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def refresh(home: Path, as_of: str, engine: str) -> str:
+    process = start(home, as_of, engine)
+    said, _ = process.communicate(timeout=900)
+    assert process.returncode in (0, 1), said  # 1: something was flagged
+    return said
+
+
+def kill_while_building(home: Path, as_of: str) -> None:
+    """Kill a refresh, with all of its processes, once Spark has begun to write tables."""
+    process = start(home, as_of, "spark")
+    tables = Settings(home=home, source="sample").spark_dir / "tables"
+    deadline = time.monotonic() + 300
+    begun = time.time()
+    try:
+        while not any(path.stat().st_mtime > begun for path in tables.glob("orewatch.db/int_*")):
+            assert time.monotonic() < deadline
+            assert process.poll() is None, process.communicate()[0]
+            time.sleep(0.2)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def test_a_refresh_on_spark(tmp_path: Path) -> None:
+    spark, duckdb = (Settings(home=tmp_path / name, source="sample") for name in ("spark", "duckdb"))
+    refresh(spark.home, "2026-01-29", "spark")
+    first = current_manifest(spark.published_dir)
+    assert first is not None
+    assert first.version == 1
+
+    kill_while_building(spark.home, "2026-01-30")
+    assert current_manifest(spark.published_dir) == first
+
+    said = refresh(spark.home, "2026-01-30", "spark")
+    assert "SIMULATED" in said
+    second = current_manifest(spark.published_dir)
+    assert second is not None
+    assert second.version == 2
+    # A refresh that finds nothing new asks no Spark.
+    began = time.monotonic()
+    refresh(spark.home, "2026-01-30", "spark")
+    assert time.monotonic() - began < 60
+    assert current_manifest(spark.published_dir) == second
+
+    refresh(duckdb.home, "2026-01-29", "duckdb")
+    refresh(duckdb.home, "2026-01-30", "duckdb")
+    tables = compare(
+        duckdb.published_file,
+        spark.published_file,
+        mart_grains(),
+        ignored=("observed_at", "batch_id", "first_observed_at", "changed_at", "last_fetch_at"),
+        tolerance=BETWEEN_ENGINES,
+    )
+    assert [table for table in tables if not table.equal] == []
