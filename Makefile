@@ -130,7 +130,7 @@ spark-environment: $(VENV)/.spark ## install what the models need on Spark, besi
 
 $(VENV)/.spark: requirements-spark.lock $(INSTALLED)
 	@command -v java >/dev/null || \
-	  { echo "There is no Java here; on Debian: apt-get install openjdk-17-jre-headless"; exit 1; }
+	  { echo "There is no Java here; on Debian: apt-get install default-jre-headless"; exit 1; }
 	@echo "Installing Spark into $(VENV) (about 0.5 GB)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-spark.lock
 	@touch $@

@@ -308,7 +308,7 @@ def require_engine(settings: Settings) -> None:
     if settings.engine == "spark" and not (find_spec("pyspark") and find_spec("dbt.adapters.spark")):
         raise SettingsError("OREWATCH_ENGINE=spark needs dbt-spark and pyspark: run `make spark-environment`")
     if settings.engine == "spark" and not settings.has_java:
-        raise SettingsError("OREWATCH_ENGINE=spark needs Java 17: on Debian, apt-get install openjdk-17-jre-headless")
+        raise SettingsError("OREWATCH_ENGINE=spark needs Java 17: on Debian, apt-get install default-jre-headless")
 
 
 def _build_of_all(
