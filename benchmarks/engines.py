@@ -1,0 +1,63 @@
+"""The whole build on each engine: DuckDB, Spark in one process, and a standalone cluster of two workers on loopback.
+
+    python -m benchmarks.engines [instruments] [years] [--home FOLDER] [--rounds N]
+
+The SIMULATED market is written below the folder once and used again. Each build is the real dbt project, in processes
+of its own. `wall` is from command to end; CPU time and memory are those of dbt's process and its children, so of a cluster
+they are the driver's alone.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+from pathlib import Path
+
+from benchmarks.large import Cost, cost, dbt_run
+from benchmarks.simulated_market import write_market
+from benchmarks.spark_cluster import spark_cluster
+from orchestration.settings import PROJECT_ROOT, Settings
+from orchestration.storage.lake import Lake
+from orchestration.storage.spark_tables import start_over
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("instruments", type=int, nargs="?", default=200)
+    parser.add_argument("years", type=int, nargs="?", default=20)
+    parser.add_argument("--home", type=Path, help="where the market is kept; a temporary folder if not given")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--memory-gb", type=float, default=6, help="of DuckDB, of Spark in one process, of all workers")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        home = (asked.home or Path(temporary)).resolve()
+        settings = Settings(home=home, source="sample", memory_gb=asked.memory_gb)
+        if not settings.lake_dir.exists():
+            write_market(settings, asked.instruments, asked.years)
+        bars = Lake(settings.lake_dir).versions_observed_by(settings.now().replace(tzinfo=None))
+
+        def build(engine: str, spark: str, memory_gb: float) -> Cost:
+            chosen = settings.model_copy(update={"engine": engine, "spark": spark, "memory_gb": memory_gb})
+            settings.warehouse_path.unlink(missing_ok=True)
+            start_over(settings.spark_dir)
+            environment = {**os.environ, **chosen.dbt_environment(), "PYTHONPATH": str(PROJECT_ROOT)}
+            return cost(dbt_run(home / f"target-{engine}", whole=True), environment)
+
+        print(f"\n{bars:,} bars, {asked.instruments:,} instruments, {asked.years} years, median of {asked.rounds}\n")
+        print("| | wall s | CPU s | peak GB | s per million bars |\n|---|---|---|---|---|")
+        for name, engine in (("DuckDB", "duckdb"), ("Spark, local", "spark"), ("Spark, two workers", "cluster")):
+            costs = []
+            for _ in range(asked.rounds):
+                if engine == "cluster":
+                    half = max(int(asked.memory_gb / 2), 1)
+                    with spark_cluster(home / "cluster", workers=2, cores=1, memory_gb=half) as address:
+                        costs.append(build("spark", address, half))
+                else:
+                    costs.append(build(engine, "local[2]", asked.memory_gb))
+            wall, cpu, memory = (statistics.median(getattr(c, f) for c in costs) for f in ("wall", "cpu", "memory"))
+            print(f"| {name} | {wall:.1f} | {cpu:.1f} | {memory:.2f} | {wall / bars * 1e6:.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
