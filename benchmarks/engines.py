@@ -3,8 +3,8 @@
     python -m benchmarks.engines [instruments] [years] [--home FOLDER] [--rounds N]
 
 The SIMULATED market is written below the folder once and used again. Each build is the real dbt project, in processes
-of its own. `wall` is from command to end; CPU time and memory are those of dbt's process and its children, so of a cluster
-they are the driver's alone.
+of its own. `wall` is from command to end; CPU time and memory are those of dbt's process and what it starts, so of a
+cluster they are the driver's alone.
 """
 
 import argparse
