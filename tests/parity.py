@@ -47,18 +47,13 @@ def build(settings: Settings, engine: str, spark: str = "local[2]", whole: bool 
     Raises:
         RuntimeError: dbt failed; what it said is in the message.
     """
+    chosen = settings.model_copy(update={"engine": engine, "spark": spark})
     if engine == "spark" and whole:
         start_over(settings.spark_dir)
     begin = time.perf_counter()
     done = subprocess.run(
         dbt_run(settings.root / f"dbt-{engine}", whole),
-        env={
-            **os.environ,
-            **settings.dbt_environment(),
-            "OREWATCH_ENGINE": engine,
-            "OREWATCH_SPARK": spark,
-            "PYTHONPATH": str(PROJECT_ROOT),
-        },
+        env={**os.environ, **chosen.dbt_environment(), "PYTHONPATH": str(PROJECT_ROOT)},
         cwd=settings.root,
         text=True,
         stdout=subprocess.PIPE,
@@ -132,12 +127,9 @@ def generated_market(home: Path, instruments: int = 34, years: int = 3) -> Setti
 
 def refreshed(settings: Settings) -> Settings:
     """A home after a refresh, as a person starts it."""
-    given = {"OREWATCH_HOME": str(settings.home), "OREWATCH_SOURCE": settings.source}
-    if settings.files is not None:
-        given["OREWATCH_FILES"] = str(settings.files)
     subprocess.run(
         [sys.executable, "-m", "orchestration.cli", "refresh"],
-        env={**os.environ, "PYTHONPATH": str(PROJECT_ROOT), **given},
+        env={**os.environ, **settings.given_environment(), "PYTHONPATH": str(PROJECT_ROOT)},
         stdout=subprocess.DEVNULL,
         check=False,  # what the vendor did not send is no matter here
     )
