@@ -43,19 +43,19 @@ class PostgresServer:
 
     port: int
 
-    def url(self, role: str = "owner", password: str = PASSWORD_IN_URL) -> str:
+    def url(self, role: str = "owner", password: str = PASSWORD_IN_URL, database: str = "postgres") -> str:
         """How a role connects; every role has the same password."""
-        return f"postgresql://{role}:{password}@127.0.0.1:{self.port}/postgres"
+        return f"postgresql://{role}:{password}@127.0.0.1:{self.port}/{database}"
 
-    def connect(self, role: str = "owner") -> Any:
+    def connect(self, role: str = "owner", database: str = "postgres") -> Any:
         """A connection in autocommit."""
         import adbc_driver_postgresql.dbapi as postgres
 
-        return postgres.connect(self.url(role), autocommit=True)
+        return postgres.connect(self.url(role, database=database), autocommit=True)
 
-    def rows(self, sql: str, role: str = "owner") -> list[tuple]:
+    def rows(self, sql: str, role: str = "owner", database: str = "postgres") -> list[tuple]:
         """The rows of one statement; none where it has none."""
-        with self.connect(role) as connection, connection.cursor() as cursor:
+        with self.connect(role, database) as connection, connection.cursor() as cursor:
             cursor.execute(sql)
             return cursor.fetchall() if cursor.description else []
 

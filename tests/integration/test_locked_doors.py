@@ -1,14 +1,12 @@
 """What comes from outside stays data, secrets stay secret, and nobody but this machine is served."""
 
 import os
-import re
 import signal
 import socket
 import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
@@ -18,6 +16,7 @@ from orchestration.settings import Settings
 from orchestration.storage.warehouse import reading
 from tests.bad_prices import history
 from tests.jobs import INSTRUMENTS_HEADER, published, small_seeds
+from tests.listening import LOOPBACK, children, listening
 
 pytestmark = pytest.mark.integration
 
@@ -162,30 +161,6 @@ def test_a_query_of_ours_reaches_nothing_else(refreshed: Refreshed, tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
-def children(pid: int) -> Iterator[int]:
-    """A process and all that it has started."""
-    yield pid
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in task.read_text().split():
-            yield from children(int(child))
-
-
-def listening(pids: list[int]) -> set[str]:
-    """Addresses on which processes listen, as address:port in the notation of /proc/net/tcp."""
-    sockets = set()
-    for pid in pids:
-        for handle in Path(f"/proc/{pid}/fd").iterdir():
-            try:
-                if found := re.fullmatch(r"socket:\[(\d+)\]", str(handle.readlink())):
-                    sockets.add(found[1])
-            except OSError:
-                continue
-    table = [
-        line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]
-    ]
-    return {fields[1] for fields in table if fields[3] == "0A" and fields[9] in sockets}
-
-
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads /proc")
 def test_the_web_ui_is_for_this_machine_only(tmp_path: Path) -> None:
     with socket.socket() as probe:
@@ -205,9 +180,8 @@ def test_the_web_ui_is_for_this_machine_only(tmp_path: Path) -> None:
             assert process.poll() is None
             assert time.monotonic() < until, found
             time.sleep(0.5)
-        # 127.0.0.1, in IPv4 and mapped into IPv6, or ::1; whatever else the processes say to each other, too.
-        loopback = ("0100007F:", "0000000000000000FFFF00000100007F:", "00000000000000000000000001000000:")
-        assert all(address.startswith(loopback) for address in found), found
+        # Whatever else the processes say to each other, too.
+        assert all(address.startswith(LOOPBACK) for address in found), found
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         try:
