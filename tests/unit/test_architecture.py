@@ -17,6 +17,7 @@ ALLOWED = {
     "loading": set(),
     "dbt_process": {"settings", "storage", "loading"},
     "event_log": set(),
+    "run_launcher": set(),
     "resources": {"market", "settings", "sources", "dbt_process"},
     "plots": set(),
     "phrases": set(),
