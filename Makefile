@@ -14,8 +14,20 @@ DASHBOARD_PYTHON ?= $(PYTHON)
 export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 
-.PHONY: help install manifest demo dev dashboard dashboard-password dashboard-environment refresh status claims test \
-  torture golden lint format docs bench bench-large bench-lake bench-publish bench-yahoo lock parity spark-environment clean
+# Dagster for a team: each target does what deploy/Procfile says under its name, in the environment of deploy/team.env;
+# what is set already wins.
+TEAM := code-server webserver daemon
+define in_team
+given="$$(export -p)"; set -a; . ./deploy/team.env; set +a; eval "$$given"; \
+: "$${DAGSTER_POSTGRES_PASSWORD:?is not set: the password of $$DAGSTER_POSTGRES_USER, see docs/deploy.md}"; \
+export DAGSTER_HOME="$${DAGSTER_HOME:-$$(realpath -m "$${OREWATCH_HOME:-data}")/$${OREWATCH_SOURCE:-sample}/team}"; \
+PATH="$$(cd $(BIN) && pwd):$$PATH"; \
+command="$$(sed -n 's/^$(1): *//p' deploy/Procfile)"
+endef
+
+.PHONY: help install manifest demo dev dashboard dashboard-password dashboard-environment team team-release \
+  $(TEAM:%=team-%) refresh status claims test torture golden lint format docs bench bench-large bench-lake \
+  bench-publish bench-yahoo lock parity spark-environment clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -66,6 +78,15 @@ $(DASHBOARD)/.installed: dashboard/requirements.lock
 	@$(DASHBOARD_PYTHON) -m venv $(DASHBOARD)
 	@$(DASHBOARD)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
+
+team: team-release ## Dagster for a team, on PostgreSQL: code server, web UI and daemon; see docs/deploy.md
+	@$(MAKE) --no-print-directory --jobs $(TEAM:%=team-%)
+
+team-release: $(MANIFEST)
+	@$(call in_team,release); eval "$$command"
+
+$(TEAM:%=team-%): team-%: $(MANIFEST)
+	@$(call in_team,$*); eval "exec $$command"
 
 refresh: $(MANIFEST) ## bring the source named by OREWATCH_SOURCE up to date
 	@$(BIN)/orewatch refresh

@@ -16,7 +16,7 @@ DOCUMENTS = [
 
 _FENCE = re.compile(r"(?P<indent> *)```(?P<language>\w*) *(?P<argument>.*)")
 _LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
-_PATH = re.compile(r"`((?:orchestration|tests|docs|dbt_project|benchmarks|macros)/[\w./*-]+)`")
+_PATH = re.compile(r"`((?:orchestration|tests|docs|deploy|dbt_project|benchmarks|macros)/[\w./*-]+)`")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 
 

@@ -29,6 +29,7 @@ pytestmark = pytest.mark.integration
 # What a test cannot run as it stands: the command, why, and what is run instead.
 LONG, ENDLESS, INTERNET = "takes minutes", "never ends", "needs the internet"
 BUILDS, TEST = "builds all tables once more", "a test inside a test"
+SERVER, CONTAINERS = "needs a server's administrator; test_team.py does the same", "needs containers"
 INSTEAD = {
     "make install": ("installs packages", "make -n install"),
     "make lint": ("another part of CI", "make -n lint"),
@@ -55,6 +56,23 @@ INSTEAD = {
     ),
     "make dev": (ENDLESS, "make -n dev; has 'orewatch dev' --port"),
     "make dashboard": (ENDLESS, "make -n dashboard; has 'python -m dashboard.serve' --port --new-password"),
+    "make team": (
+        f"{ENDLESS}; test_team.py starts the same",
+        "make -n team-release team-code-server team-webserver team-daemon",
+    ),
+    "sudo -u postgres createuser --pwprompt dagster": (
+        SERVER,
+        "grep DAGSTER_POSTGRES_USER=dagster $CHECKOUT/deploy/team.env",
+    ),
+    "sudo -u postgres createdb --owner=dagster dagster": (
+        SERVER,
+        "grep DAGSTER_POSTGRES_DB=dagster $CHECKOUT/deploy/team.env",
+    ),
+    "docker compose --file deploy/compose.yaml up --build --detach": (CONTAINERS, "ls $CHECKOUT/deploy/compose.yaml"),
+    "docker compose --file deploy/compose.yaml exec code-server orewatch status": (
+        CONTAINERS,
+        "grep '^  code-server:' $CHECKOUT/deploy/compose.yaml; orewatch status",
+    ),
     "git pull": (INTERNET, "git --version"),
     "OREWATCH_SOURCE=yahoo make refresh": (INTERNET, "OREWATCH_SOURCE=yahoo make status; make -n refresh"),
     "orewatch alerts --test": (INTERNET, "orewatch alerts; has 'orewatch alerts' --test"),
