@@ -4,7 +4,6 @@ import itertools
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +11,7 @@ import pyarrow.compute as pc
 import pytest
 
 from benchmarks.increments import Market
-from benchmarks.large import dbt_run
+from benchmarks.large import cost, dbt_run
 from benchmarks.simulated_market import write_market
 from orchestration.dbt_process import prepare_target
 from orchestration.market.universe import load_universe
@@ -29,7 +28,7 @@ def build(settings: Settings, target: Path, *arguments: str, whole: bool = True)
     """Run dbt on everything; returns its log."""
     prepare_target(target)
     environment = {**os.environ, **settings.dbt_environment()}
-    subprocess.run([*dbt_run(target, whole), *arguments], env=environment, check=True)
+    cost([*dbt_run(target, whole), *arguments], environment)
     return (target / "dbt.log").read_text("utf-8")
 
 

@@ -5,7 +5,6 @@ And a publication holds what was built, though its parts are linked as far as th
 
 import datetime as dt
 import os
-import subprocess
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.large import dbt_run
+from benchmarks.large import cost, dbt_run
 from benchmarks.simulated_market import NOW, write_market
 from orchestration.assets.models import mart_grains, marts
 from orchestration.dbt_process import prepare_target
@@ -112,7 +111,7 @@ class Home:
         prepare_target(target)
         changes = take_changes(self.settings.changes_record, self.settings.warehouse_path)
         environment = {**os.environ, **self.settings.dbt_environment()}
-        subprocess.run(dbt_run(target, whole=False), env=environment, check=True)
+        cost(dbt_run(target, whole=False), environment)
         note_build(self.settings.changes_record, changes, self.settings.warehouse_path)
 
     def publish(self) -> dict[str, list[int]]:
