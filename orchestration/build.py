@@ -12,7 +12,7 @@ from orchestration.assets.brief import build_brief
 from orchestration.assets.exposures import build_exposures
 from orchestration.assets.ingest import build_ingest
 from orchestration.assets.models import build_models
-from orchestration.assets.publish import build_postgres, build_publish
+from orchestration.assets.publish import build_object_store, build_postgres, build_publish
 from orchestration.automation.jobs import build_refresh_job
 from orchestration.automation.schedules import build_schedule
 from orchestration.automation.sensors import build_alert_sensor
@@ -44,6 +44,8 @@ def _assembled(settings: Settings, resources: Mapping[str, Any]) -> dg.Definitio
     assets = [build_ingest(settings), build_models(settings), build_publish(settings), build_brief(settings)]
     if settings.postgres_url.get_secret_value():
         assets.append(build_postgres(settings))
+    if settings.store:
+        assets += build_object_store(settings)
     return dg.Definitions(
         assets=[*assets, *build_exposures(settings)],
         asset_checks=[build_data_checks(), build_market_checks(universe, settings)],

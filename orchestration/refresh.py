@@ -18,21 +18,23 @@ from orchestration.alerts.data import cause
 from orchestration.alerts.deliver import Report, open_journal, tell
 from orchestration.alerts.overview import print_wrong_filters
 from orchestration.assets.ingest import FETCH_OUTCOME, INGESTED, RefreshConfig, plan_rules
-from orchestration.assets.publish import POSTGRES, PUBLISHED
+from orchestration.assets.publish import POSTGRES, PUBLISHED, STORED_LAKE, STORED_VERSION
 from orchestration.build import build_definitions
 from orchestration.checks.flags import evaluated_version
 from orchestration.checks.market import check_groups
 from orchestration.dbt_process import ReadyDbt
 from orchestration.instance import fail_dead_runs, opened_instance, process_tags
+from orchestration.market.errors import StoreError
 from orchestration.market.universe import Universe, load_universe
 from orchestration.progress import shown_on
 from orchestration.report import print_flags, print_header
 from orchestration.settings import DBT_PROJECT_DIR, Settings
-from orchestration.storage.publish import current_manifest, is_in_place
+from orchestration.storage.publish import PublishedManifest, current_manifest, is_in_place
 from orchestration.storage.records import read_reason
 from orchestration.storage.scratch import sweep
 
-POSTGRES_STEP = POSTGRES.to_python_identifier()
+# Steps that copy what readers of the files have already, to where else it is wanted.
+COPY_STEPS = {key.to_python_identifier() for key in (POSTGRES, STORED_LAKE, STORED_VERSION)}
 # What Dagster says of a step whose blocking check failed; the check itself has said more.
 CHECK_FAILED = "DagsterAssetCheckFailedError"
 
@@ -72,13 +74,13 @@ def run_refresh(
         if fetched.success and not is_current(settings):
             rest = sorted(set(job.asset_layer.executable_asset_keys) - set(INGESTED))
             built = _run("build and check", job, instance, rest, {})
-        elif fetched.success and not postgres_is_current(settings):
-            built = _run("publish to PostgreSQL", job, instance, [POSTGRES], {})
+        elif fetched.success and (behind := copies_behind(settings)):
+            built = _run(f"publish to {' and '.join(behind)}", job, instance, sorted(set().union(*behind.values())), {})
         told = _tell(console, settings, instance)
     for result in filter(None, (fetched, built)):
         _print_outcome(console, settings, universe, result)
     success = fetched.success and (built is None or built.success)
-    if success or (built is not None and _failed_steps(built) == {POSTGRES_STEP}):
+    if success or (built is not None and _only_copies_failed(built)):
         print_flags(console, settings, rebuilt=built is not None and _published(built))
     if told:
         _print_alerts(console, settings, told)
@@ -99,20 +101,44 @@ def is_current(settings: Settings) -> bool:
     return manifest.fingerprint == fingerprint(Lake(settings.lake_dir), settings.control_dir, DBT_PROJECT_DIR)
 
 
-def postgres_is_current(settings: Settings) -> bool:
-    """Whether PostgreSQL has exactly the version that readers of files see, if it is to have one."""
-    from orchestration.storage.postgres import standing
+def copies_behind(settings: Settings) -> dict[str, list[dg.AssetKey]]:
+    """By name of the place, the assets of those copies that are not what readers of the files see.
 
-    url = settings.postgres_url.get_secret_value()
+    A place that cannot be asked is behind: the step says what is wrong, in a run that everybody sees.
+    """
     manifest = current_manifest(settings.published_dir)
-    if not url or manifest is None:
-        return True
-    # A server that cannot be asked is not current: the publication says what is wrong, in a run that everybody sees.
-    return standing(url, settings.postgres_readers_schema, manifest).is_current
+    behind: dict[str, list[dg.AssetKey]] = {}
+    if manifest is None:
+        return behind
+    url = settings.postgres_url.get_secret_value()
+    if url:
+        from orchestration.storage.postgres import standing
+
+        if not standing(url, settings.postgres_readers_schema, manifest).is_current:
+            behind["PostgreSQL"] = [POSTGRES]
+    if settings.store and not _store_is_current(settings, manifest):
+        behind["the object store"] = [STORED_LAKE, STORED_VERSION]
+    return behind
 
 
-def _failed_steps(result: dg.ExecuteInProcessResult) -> set[str | None]:
-    return {event.step_key for event in result.all_events if event.is_step_failure}
+def _store_is_current(settings: Settings, manifest: PublishedManifest) -> bool:
+    from orchestration.storage.lake import Lake
+    from orchestration.storage.object_store import ObjectStore
+    from orchestration.storage.stored_lake import lake_is_stored
+    from orchestration.storage.stored_versions import version_is_stored
+
+    try:
+        store = ObjectStore.at(settings.store, settings.source)
+        return lake_is_stored(Lake(settings.lake_dir), store) and version_is_stored(
+            settings.published_dir, manifest, store
+        )
+    except StoreError:
+        return False
+
+
+def _only_copies_failed(result: dg.ExecuteInProcessResult) -> bool:
+    failed = {event.step_key for event in result.all_events if event.is_step_failure}
+    return bool(failed) and failed <= COPY_STEPS
 
 
 def _published(result: dg.ExecuteInProcessResult) -> bool:
@@ -183,8 +209,8 @@ def _print_outcome(console: Console, settings: Settings, universe: Universe, res
         for event in result.all_events:
             if event.is_step_failure and _error_name(event) != CHECK_FAILED:
                 console.print(f"[bold red]failed[/] {event.step_key}: {escape(cause(event))}", soft_wrap=True)
-        if _failed_steps(result) == {POSTGRES_STEP}:
-            console.print("Readers of PostgreSQL keep the last version there; the next refresh tries again.")
+        if _only_copies_failed(result):
+            console.print("Readers there keep the last version that they have; the next refresh tries again.")
         elif _published(result):
             console.print("Readers see the new version. The run's log is in the web UI: orewatch dev", soft_wrap=True)
         else:

@@ -118,6 +118,7 @@ def print_status(settings: Settings, console: Console | None = None) -> None:
     console.print(f"Published version {manifest.version} of {manifest.published_at}, {_content(manifest)}")
     _print_withheld(console, settings)
     _print_postgres(console, settings, manifest)
+    _print_store(console, settings, manifest)
     title = "SIMULATED coverage" if manifest.simulated else "Coverage"
     table = _table(title, ("symbol", "first", "latest"), ("bars", "missing", "behind", "last request"))
     for row in rows(settings.published_file, COVERAGE):
@@ -188,6 +189,15 @@ def _print_postgres(console: Console, settings: Settings, manifest: PublishedMan
     there = standing(url, settings.postgres_readers_schema, manifest)
     style = "" if there.is_current else "[yellow]"
     console.print(f"{style}PostgreSQL: {escape(there.text)}", soft_wrap=True)
+
+
+def _print_store(console: Console, settings: Settings, manifest: PublishedManifest) -> None:
+    if not settings.store:
+        return
+    from orchestration.storage.stored_versions import standing
+
+    is_current, text = standing(settings.store, settings.source, settings.published_dir, manifest)
+    console.print(f"{'' if is_current else '[yellow]'}Object store: {escape(text)}", soft_wrap=True)
 
 
 def print_claims(settings: Settings, console: Console | None = None) -> None:

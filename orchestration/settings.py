@@ -76,6 +76,8 @@ class Settings(BaseSettings):
     postgres_schema: str = Field("orewatch", description="schema of that copy; `_sample` is added to simulated prices")
     postgres_reader: str = Field("", description="role of that database that may read the copy")
 
+    store: str = Field("", description="address of an object store that gets the lake and every version")
+
     @field_validator("home", "files", "seeds", mode="after")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
@@ -112,6 +114,14 @@ class Settings(BaseSettings):
         if text and not re.fullmatch(r"postgres(ql)?://[!-~]+", text):
             raise ValueError("allowed: postgresql://USER:PASSWORD@HOST:PORT/DATABASE, signs like @ in it as %40")
         return value
+
+    @field_validator("store")
+    @classmethod
+    def _store_address(cls, value: str) -> str:
+        # Secrets come from the variables of the store's own programs, never in an address, which messages show.
+        if value and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s@?#]+", value):
+            raise ValueError("allowed: an address like s3://BUCKET/FOLDER, without user, password or options")
+        return value.rstrip("/")
 
     @field_validator("spark")
     @classmethod
@@ -245,6 +255,11 @@ class Settings(BaseSettings):
     def postgres_readers_schema(self) -> str:
         """The schema that readers of PostgreSQL open; one of its own for simulated prices, whatever its name."""
         return f"{self.postgres_schema}_sample" if self.simulated else self.postgres_schema
+
+    @property
+    def store_record(self) -> Path:
+        """Which object store this home keeps; see `storage.stored_lake`."""
+        return self.root / "store.json"
 
     @property
     def withheld_record(self) -> Path:

@@ -39,10 +39,9 @@
     where stored.rowid = moved.stored_row
 {%- endmacro %}
 
-{# Spark updates no Parquet files: the table is written anew and takes its own place. #}
+{# Spark updates no Parquet files: the table is written anew. #}
 {% macro spark__take_over_ranks(ranks, changes) -%}
     {%- if execute -%}
-        {%- set ranked = this.incorporate(path={'identifier': this.identifier ~ '__ranked'}, type='table') -%}
         {%- set columns = [] -%}
         {%- for column in adapter.get_columns_in_relation(this) -%}
             {%- if column.name in ('rank_1d', 'rank_21d') -%}
@@ -54,14 +53,12 @@
                 {%- do columns.append('stored.' ~ column.name) -%}
             {%- endif -%}
         {%- endfor -%}
-        {%- do adapter.drop_relation(ranked) -%}
-        {%- do run_query(
-            'create table ' ~ ranked ~ ' as select ' ~ columns | join(', ') ~ ' from ' ~ this ~ ' as stored'
+        {%- do spark_write_anew(
+            this,
+            'select ' ~ columns | join(', ') ~ ' from ' ~ this ~ ' as stored'
             ~ ' left join (select ranks.* from ' ~ ranks ~ ' as ranks inner join ' ~ changes ~ ' as changes'
             ~ ' on ranks.metal = changes.metal and ranks.session_date = changes.session_date) as moved'
             ~ ' on stored.symbol = moved.symbol and stored.session_date = moved.session_date'
         ) -%}
-        {%- do adapter.drop_relation(this.incorporate(type='table')) -%}
-        {%- do adapter.rename_relation(ranked, this.incorporate(type='table')) -%}
     {%- endif -%}
 {%- endmacro %}

@@ -20,7 +20,6 @@
 {% materialization incremental, adapter='spark', supported_languages=['sql'] -%}
     {%- set target_relation = this.incorporate(type='table') -%}
     {%- set built = this.incorporate(path={'identifier': this.identifier ~ '__built'}, type='table') -%}
-    {%- set next = this.incorporate(path={'identifier': this.identifier ~ '__next'}, type='table') -%}
     {%- set existing = load_cached_relation(this) -%}
     {{ run_hooks(pre_hooks) }}
     {%- if existing is none or existing.is_view or should_full_refresh() -%}
@@ -31,21 +30,27 @@
             {{ create_table_as(false, target_relation, sql) }}
         {%- endcall -%}
     {%- else -%}
-        {%- for relation in (built, next) -%}
-            {%- do adapter.drop_relation(relation) -%}
-        {%- endfor -%}
+        {%- do adapter.drop_relation(built) -%}
         {%- call statement('main') -%}
             {{ create_table_as(false, built, sql) }}
         {%- endcall -%}
         {%- set columns = adapter.get_columns_in_relation(existing) | map(attribute='name') | join(', ') -%}
-        {%- do run_query('create table ' ~ next ~ ' as ' ~ spark_rows_after_build(existing, built, columns)) -%}
-        {%- do adapter.drop_relation(existing) -%}
-        {%- do adapter.rename_relation(next, target_relation) -%}
+        {%- do spark_write_anew(target_relation, spark_rows_after_build(existing, built, columns)) -%}
         {%- do adapter.drop_relation(built) -%}
     {%- endif -%}
     {{ run_hooks(post_hooks) }}
     {{ return({'relations': [target_relation]}) }}
 {%- endmaterialization %}
+
+{# A table with other rows, which a query gives that may read the table itself. #}
+{% macro spark_write_anew(relation, query) -%}
+    {%- set table = relation.incorporate(type='table') -%}
+    {%- set next = table.incorporate(path={'identifier': table.identifier ~ '__next'}) -%}
+    {%- do adapter.drop_relation(next) -%}
+    {%- do run_query('create table ' ~ next ~ ' as ' ~ query) -%}
+    {%- do adapter.drop_relation(table) -%}
+    {%- do adapter.rename_relation(next, table) -%}
+{%- endmacro %}
 
 {# What the table holds after an incremental build: the rows that its strategy does not replace, and those that were built.
    The strategies are those of macros/incremental.sql and dbt's own delete+insert. #}

@@ -151,6 +151,13 @@ def build_ingest(settings: Settings) -> dg.AssetsDefinition:
         rules = plan_rules(config, current, universe.symbols, local=context.resources.bar_source.local)
         lake = Lake(current.lake_dir)
         lake.prepare()
+        if current.store:
+            from orchestration.storage.object_store import ObjectStore
+            from orchestration.storage.stored_lake import take_over
+
+            context.resources.progress(0, 0, "looking into the object store")
+            fetched = take_over(lake, ObjectStore.at(current.store, current.source), current.store_record)
+            context.log.info(f"{fetched} files of the lake fetched from {current.store}")
         now = current.now()
         tag_run(context, current, asked_for=asked_for(config.symbols, config.start, config.end, config.full))
 

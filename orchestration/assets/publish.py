@@ -1,7 +1,7 @@
-"""The assets that readers see: the published version of the marts, and its copy in PostgreSQL."""
+"""The assets that readers see: the published version of the marts, and its copies in PostgreSQL and an object store."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -11,8 +11,13 @@ from orchestration.assets.shown import links, tag_run
 from orchestration.market.errors import PublishError
 from orchestration.settings import Settings
 
+if TYPE_CHECKING:
+    from orchestration.storage.publish import PublishedManifest
+
 PUBLISHED = dg.AssetKey(["published", "market"])
 POSTGRES = dg.AssetKey(["published", "postgres"])
+STORED_LAKE = dg.AssetKey(["stored", "lake"])
+STORED_VERSION = dg.AssetKey(["stored", "version"])
 
 
 def build_publish(settings: Settings) -> dg.AssetsDefinition:
@@ -88,13 +93,11 @@ def build_postgres(settings: Settings) -> dg.AssetsDefinition:
     )
     def published_postgres(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         from orchestration.storage.postgres import publish_to_postgres
-        from orchestration.storage.publish import current_manifest, version_file
+        from orchestration.storage.publish import version_file
 
         current: Settings = context.resources.settings
         context.resources.progress(0, 0, "publishing to PostgreSQL")
-        manifest = current_manifest(current.published_dir)
-        if manifest is None:
-            raise PublishError("nothing has been published yet; materialize published/market, or run orewatch refresh")
+        manifest = _published_manifest(current)
         done = publish_to_postgres(
             current.postgres_url.get_secret_value(),
             current.postgres_readers_schema,
@@ -119,6 +122,75 @@ def build_postgres(settings: Settings) -> dg.AssetsDefinition:
         return dg.MaterializeResult(metadata=metadata)
 
     return published_postgres
+
+
+def build_object_store(settings: Settings) -> list[dg.AssetsDefinition]:
+    """The copies of the lake and of the published version in an object store, each in a step of its own.
+
+    As with PostgreSQL, a store that cannot be reached withholds nothing, and the next refresh makes up for it.
+    """
+    shown: dict[str, Any] = {
+        "kinds": {"parquet"},
+        "owners": OWNERS,
+        "tags": {"source": settings.source},
+        "metadata": links("docs/object-store.md", Path(__file__)),
+        "required_resource_keys": {"settings", "warehouse_lock", "progress"},
+        "group_name": "publish",
+    }
+    simulated = "SIMULATED prices. " if settings.simulated else ""
+
+    @dg.asset(
+        key=STORED_LAKE,
+        deps=[dg.AssetKey(["raw", dataset]) for dataset in ("bars", "rejected_bars", "fetches")],
+        description=f"{simulated}Every file of the lake below {settings.store}, from which an empty home goes on.",
+        **shown,
+    )
+    def stored_lake(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        from orchestration.storage.lake import Lake
+        from orchestration.storage.object_store import ObjectStore
+        from orchestration.storage.stored_lake import store_lake
+
+        current: Settings = context.resources.settings
+        context.resources.progress(0, 0, "sending the lake to the object store")
+        store = ObjectStore.at(current.store, current.source)
+        sent = store_lake(Lake(current.lake_dir), store, current.store_record)
+        return dg.MaterializeResult(metadata={"address": store.address, "files_sent": sent})
+
+    @dg.asset(
+        key=STORED_VERSION,
+        deps=[PUBLISHED],
+        description=f"{simulated}The published version as Parquet files below {settings.store}; `current.json` says"
+        " which one is current and is written last.",
+        **shown,
+    )
+    def stored_version(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        from orchestration.storage.object_store import ObjectStore
+        from orchestration.storage.stored_versions import store_version
+
+        current: Settings = context.resources.settings
+        context.resources.progress(0, 0, "sending the version to the object store")
+        manifest = _published_manifest(current)
+        store = ObjectStore.at(current.store, current.source)
+        folder = store_version(current.published_dir, manifest, store)
+        return dg.MaterializeResult(
+            metadata={
+                "version": manifest.version,
+                "simulated": manifest.simulated,
+                "content_hash": manifest.content_hash,
+                "address": f"{store.address}/published/{folder}",
+            }
+        )
+
+    return [stored_lake, stored_version]
+
+
+def _published_manifest(settings: Settings) -> "PublishedManifest":
+    from orchestration.storage.publish import current_manifest
+
+    manifest = current_manifest(settings.published_dir)
+    if manifest is None:
+        raise PublishError("nothing has been published yet; materialize published/market, or run orewatch refresh")
+    return manifest
 
 
 def audited_fingerprint(settings: Settings) -> str:

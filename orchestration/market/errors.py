@@ -26,5 +26,9 @@ class PublishError(OrewatchError):
     """A version could not be published; readers stay on the last good one."""
 
 
+class StoreError(OrewatchError):
+    """An object store could not be read or written, or another home keeps it; what is on the disk is untouched."""
+
+
 class RebuildError(OrewatchError):
     """Tables could not be built beside the warehouse; nothing that readers see has changed."""

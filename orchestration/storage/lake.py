@@ -145,7 +145,7 @@ class Lake:
         """
         name = self.root / dataset
         old = name.resolve() if name.exists() else None
-        sync_folder(folder)
+        sync(folder)
         link = self.root / f".{dataset}.next"
         link.unlink(missing_ok=True)
         link.symlink_to(folder.name)
@@ -157,7 +157,7 @@ class Lake:
         except OSError:
             self._restore(dataset)
             raise
-        sync_folder(self.root)
+        sync(self.root)
         if old is not None:
             shutil.rmtree(old, ignore_errors=True)
 
@@ -406,7 +406,7 @@ def write_parquet(path: Path, table: pa.Table) -> None:
             sink.flush()
             os.fsync(sink.fileno())
         temporary.rename(path)
-        sync_folder(path.parent)
+        sync(path.parent)
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
@@ -417,9 +417,9 @@ def new_batch_id(now: dt.datetime) -> str:
     return f"{now:%Y%m%dT%H%M%S%f}Z-{secrets.token_hex(3)}"
 
 
-def sync_folder(folder: Path) -> None:
-    """Make a rename inside `folder` survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Make the content of a file, or the names in a folder, survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

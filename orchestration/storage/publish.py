@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from orchestration.market.errors import PublishError
 from orchestration.storage.changes import changed_since, earliest, note_published
 from orchestration.storage.content import columns_of, content_hash, counted_columns, hash_of, table_sums
-from orchestration.storage.lake import sync_folder
+from orchestration.storage.lake import sync
 from orchestration.storage.parts import (
     NOTHING_BEFORE,
     PARQUET,
@@ -253,13 +253,11 @@ def publish(
         )
         write_manifest(manifest, building)
         for path in sorted(building.rglob("*"), reverse=True):
-            if path.is_dir():
-                sync_folder(path)
-            else:
+            if path.is_file():
                 # Readers that forget to ask for a read-only connection must not change what others read.
                 path.chmod(READ_ONLY)
-                _sync_file(path)
-        sync_folder(building)
+            sync(path)
+        sync(building)
         building.rename(versions / str(number))
         _flip(published, number)
     except Exception as error:
@@ -413,7 +411,7 @@ def _flip(published: Path, number: int) -> None:
     link.unlink(missing_ok=True)
     link.symlink_to(Path("versions") / str(number), target_is_directory=True)
     link.rename(published / "current")
-    sync_folder(published)
+    sync(published)
 
 
 def _sweep(versions: Path) -> None:
@@ -451,11 +449,3 @@ def _is_open(folder: Path) -> bool:
     finally:
         os.close(handle)
     return bool(kind != fcntl.F_UNLCK)
-
-
-def _sync_file(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

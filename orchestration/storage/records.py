@@ -10,7 +10,7 @@ import json
 import os
 from pathlib import Path
 
-from orchestration.storage.lake import sync_folder
+from orchestration.storage.lake import sync
 
 
 def write_record(path: Path, fingerprint: str) -> None:
@@ -41,7 +41,7 @@ def write_text(path: Path, text: str) -> None:
         sink.flush()
         os.fsync(sink.fileno())
     temporary.replace(path)
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
 def read_record(path: Path) -> str | None:
@@ -58,4 +58,4 @@ def remove_records(*paths: Path) -> None:
     for path in paths:
         path.unlink(missing_ok=True)
         if path.parent.is_dir():
-            sync_folder(path.parent)
+            sync(path.parent)

@@ -23,6 +23,7 @@ from tests import documents
 from tests.documents import DOCUMENTS, Block
 from tests.jobs import asset_graph
 from tests.postgres_server import PASSWORD, PASSWORD_IN_URL, PostgresServer, postgres_server
+from tests.s3_server import s3_server
 
 pytestmark = pytest.mark.integration
 
@@ -112,14 +113,21 @@ TARGETS = {"demo", "refresh", "status", "claims"}
 # What `make test` and other tests leave in the environment.
 OF_THIS_RUN = {"DAGSTER_HOME", "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"}
 
-# Blocks about a PostgreSQL server run beside one.
+# Blocks about a PostgreSQL server run beside one, those about an object store beside that.
 POSTGRES_HOST = "db.example.org"
+OBJECT_STORE = "docs/object-store.md"
 
 EVERY_BLOCK = [block for path in DOCUMENTS for block in documents.blocks(path)]
 
 
-def of(language: str, postgres: bool = False) -> list[Block]:
-    return [b for b in EVERY_BLOCK if b.language == language and (POSTGRES_HOST in b.text) is postgres]
+def server_of(block: Block) -> str:
+    if POSTGRES_HOST in block.text:
+        return "postgres"
+    return "store" if block.document == OBJECT_STORE else ""
+
+
+def of(language: str, server: str = "") -> list[Block]:
+    return [block for block in EVERY_BLOCK if block.language == language and server_of(block) == server]
 
 
 @dataclass
@@ -348,7 +356,7 @@ def test_postgresql_as_it_is_described(checkout: Checkout, server: PostgresServe
         str.strip, create.text.replace("'...'", "'" + PASSWORD.replace("'", "''") + "'").split(";")
     ):
         server.rows(statement)
-    settings, (reading,) = of("sh", postgres=True), of("python", postgres=True)
+    settings, (reading,) = of("sh", "postgres"), of("python", "postgres")
     here = (f"PASSWORD@{POSTGRES_HOST}:5432", f"{PASSWORD_IN_URL}@127.0.0.1:{server.port}")
     for block in settings:
         assert here[0] in block.text
@@ -361,3 +369,25 @@ def test_postgresql_as_it_is_described(checkout: Checkout, server: PostgresServe
     with postgres.connect(url) as connection, connection.cursor() as cursor:
         cursor.execute(select.text.replace("orewatch.", "orewatch_sample."))
         assert cursor.fetchall()[0][0] == "SI=F"
+
+
+def test_the_object_store_as_it_is_described(checkout: Checkout) -> None:
+    """Variables, a refresh, and reading, in the order in which a person does it."""
+    (setting,), (reading,) = of("sh", "store"), of("python", "store")
+    with s3_server() as running:
+        endpoint = running.environment["AWS_ENDPOINT_URL"]
+        assert "https://store.example.org" in setting.text
+        text = setting.text.replace("https://store.example.org", endpoint)
+        checkout.shell(Block(setting.document, setting.line, "sh", "", text))
+        client = 'endpoint_override="store.example.org"'
+        assert client in reading.text
+        here = f'endpoint_override="{endpoint.removeprefix("http://")}", scheme="http"'
+        said = subprocess.run(
+            [sys.executable, "-c", reading.text.replace(client, here)],
+            env={**checkout.environment, **running.environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+    assert said.returncode == 0, said.stderr
+    assert "SI=F" in said.stdout

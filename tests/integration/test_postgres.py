@@ -255,7 +255,7 @@ def test_a_database_that_is_down_fails_the_run_alone_and_heals_with_nothing_new(
     assert not success
     assert said.count("failed") == 2  # the step, and libpq's words for it
     assert "failed published__postgres: PostgreSQL schema orewatch was not replaced by version 1" in said
-    assert "Readers of PostgreSQL keep the last version there; the next refresh tries again." in said
+    assert "Readers there keep the last version that they have; the next refresh tries again." in said
     # Files, flags and brief are there all the same.
     manifest = current_manifest(down.published_dir)
     assert manifest is not None

@@ -195,7 +195,7 @@ STEPS: dict[str, tuple[object, str]] = {
     "reading": (compaction, "read_files"),
     "writing": (compaction, "write_parquet"),
     "exchanging": (Lake, "exchange"),
-    "syncing": (lake_module, "sync_folder"),
+    "syncing": (lake_module, "sync"),
     "linking the folder": (Path, "symlink_to"),
     "replacing the link": (Path, "replace"),
     "removing the old folder": (lake_module.shutil, "rmtree"),

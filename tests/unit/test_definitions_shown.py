@@ -38,7 +38,12 @@ SIGNALS = {
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return Settings(home=tmp_path_factory.mktemp("home"), source="sample", postgres_url="postgresql:///nowhere")
+    return Settings(
+        home=tmp_path_factory.mktemp("home"),
+        source="sample",
+        postgres_url="postgresql:///nowhere",
+        store="s3://nowhere/desk",
+    )
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,246 @@
+"""The real job with an S3 store: what its readers find, a store that is down, and a home that goes on from it."""
+
+import datetime as dt
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pytest
+from rich.console import Console
+
+from orchestration.assets.ingest import RefreshConfig
+from orchestration.assets.models import marts
+from orchestration.refresh import run_refresh
+from orchestration.report import print_status
+from orchestration.settings import Settings
+from orchestration.storage.changes import note_published
+from orchestration.storage.content import table_hash
+from orchestration.storage.lake import Lake
+from orchestration.storage.object_store import ObjectStore
+from orchestration.storage.publish import Mart, PublishedManifest, current_manifest, publish
+from orchestration.storage.stored_versions import store_version, version_is_stored
+from tests.jobs import ClockedSettings, small_seeds
+from tests.s3_server import BUCKET, KEY, SECRET, S3Server, s3_server
+
+pytestmark = pytest.mark.integration
+
+NOW = dt.datetime(2026, 1, 31, 1, 0, tzinfo=dt.UTC)
+
+
+@pytest.fixture
+def server() -> Iterator[S3Server]:
+    with s3_server() as running:
+        yield running
+
+
+def refresh(settings: Settings) -> tuple[bool, str]:
+    said = io.StringIO()
+    success = run_refresh(settings, RefreshConfig(), Console(file=said, width=500))
+    return success, said.getvalue()
+
+
+def status(settings: Settings) -> str:
+    said = io.StringIO()
+    print_status(settings, Console(file=said, width=500))
+    return said.getvalue()
+
+
+class Desk:
+    """Homes that watch the same drop folder and fill the same store."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "drop").mkdir()
+        self.deliver(30)
+
+    def deliver(self, until: int) -> None:
+        days = [day for day in (26, 27, 28, 29, 30) if day <= until]
+        closes = "".join(f"2026-01-{day},{100 + day}\n" for day in days)
+        (self.folder / "drop" / "AAA.csv").write_text("Date,Close\n" + closes)
+
+    def home(self, name: str, moment: dt.datetime = NOW) -> Settings:
+        return ClockedSettings(
+            source="files",
+            home=self.folder / name,
+            files=self.folder / "drop",
+            seeds=small_seeds(self.folder / "seeds", "AAA"),
+            moment=moment,
+            store=f"s3://{BUCKET}/desk",
+        )
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    return Desk(tmp_path)
+
+
+def read_current(server: S3Server) -> tuple[dict[str, Any], dict[str, pa.Table]]:
+    """What a reader finds who knows the address only: the manifest, and the tables."""
+    files = server.files()
+    with files.open_input_stream(f"{BUCKET}/desk/files/published/current.json") as stream:
+        current = json.loads(stream.read())
+    folder = f"{BUCKET}/desk/files/published/{current['folder']}"
+    tables = {}
+    for name in current["manifest"]["rows"]:
+        path = f"{folder}/{name}" if name in current["manifest"]["parts"] else f"{folder}/{name}.parquet"
+        tables[name] = ds.dataset(path, filesystem=files, format="parquet").to_table()
+    return current["manifest"], tables
+
+
+def test_what_readers_find_and_where_an_empty_home_goes_on(server: S3Server, desk: Desk) -> None:
+    first = desk.home("first")
+    success, said = refresh(first)
+    assert success, said
+    manifest = current_manifest(first.published_dir)
+    told, tables = read_current(server)
+    assert told["content_hash"] == manifest.content_hash
+    assert "place" not in told
+    assert tables.keys() == marts().keys()
+    with duckdb.connect() as connection:
+        for name, table in tables.items():
+            assert table_hash(connection.from_arrow(table), marts()[name].run_times) == manifest.hashes[name], name
+    assert f"Object store: s3://{BUCKET}/desk/files, the same version" in status(first)
+    # The lake too, under the names that it has on the disk.
+    stored = ds.dataset(f"{BUCKET}/desk/files/lake/bars", filesystem=server.files(), format="parquet").to_table()
+    assert stored.num_rows == 5
+    assert stored.equals(Lake(first.lake_dir).read("bars"))
+
+    second = desk.home("second")
+    success, said = refresh(second)
+    assert success, said
+    assert "[bold]" not in said
+    assert set(Lake(second.lake_dir).files()) > set(Lake(first.lake_dir).files())
+    assert Lake(second.lake_dir).read("bars").equals(stored)
+    assert current_manifest(second.published_dir).content_hash == manifest.content_hash
+
+    success, said = refresh(first)
+    assert not success
+    assert "is kept by a home on" in said
+    assert "Readers keep the last published version: 1" in said
+
+    everything = b"".join(path.read_bytes() for path in desk.folder.rglob("*") if path.is_file())
+    assert SECRET.encode() not in everything
+    assert KEY.encode() + b"/" not in everything
+
+
+def test_a_store_that_is_down_withholds_nothing_and_is_made_up_for(server: S3Server, desk: Desk) -> None:
+    desk.deliver(29)
+    assert refresh(desk.home("home", NOW - dt.timedelta(days=1)))[0]
+    before, _ = read_current(server)
+
+    desk.deliver(30)
+    home = desk.home("home")
+    server.stop()
+    success, said = refresh(home)
+    assert not success
+    assert "failed stored__lake: s3://market/desk/files" in said
+    assert "see docs/object-store.md" in said
+    assert "failed stored__version" in said
+    # Files, flags and brief are there all the same.
+    manifest = current_manifest(home.published_dir)
+    assert manifest.version == 2
+    assert "Published version 2: " in said
+    assert "Object store: s3://market/desk/files/published/current.json: " in status(home)
+
+    server.start_again()
+    assert read_current(server)[0] == before
+    assert "another version; the next refresh sends this one" in status(home)
+    success, said = refresh(home)
+    assert success, said
+    assert "Nothing new: published version 2 stands" in said
+    assert read_current(server)[0]["content_hash"] == manifest.content_hash
+    # An empty home cannot know what it should go on from while the store is down, and begins nothing of its own.
+    server.stop()
+    new = desk.home("new")
+    success, said = refresh(new)
+    assert not success
+    assert "see docs/object-store.md" in said
+    assert Lake(new.lake_dir).read("bars").num_rows == 0
+
+
+LARGE_TABLE = {"daily_bars": Mart(("symbol", "session_date"), changes=("int_changes.changed_from",))}
+
+
+class Versions:
+    """Published versions of one large table, which changes in its last year."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.number = folder, 0
+
+    @property
+    def published(self) -> Path:
+        return self.folder / "published"
+
+    def make(self) -> PublishedManifest:
+        self.number += 1
+        warehouse = self.folder / "warehouse.duckdb"
+        with duckdb.connect(str(warehouse)) as connection:
+            connection.execute(
+                "create or replace table daily_bars as select 'A' as symbol,"  # noqa: S608
+                " date '2024-01-01' + cast(i as integer) as session_date,"
+                f" i + case when i > 731 then {self.number} else 0 end as close from range(1000) as t(i)"
+            )
+        manifest = publish(warehouse, LARGE_TABLE, self.published, f"f{self.number}", "files", False, large_rows=100)
+        note_published(self.folder / "changes.json", manifest, warehouse)
+        return manifest
+
+
+def test_parts_that_are_what_they_were_do_not_travel(
+    server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, versions = ObjectStore.at(f"s3://{BUCKET}", "files"), Versions(tmp_path)
+    sent: list[str] = []
+    upload = ObjectStore.upload
+
+    def noted(self: ObjectStore, pairs: Any) -> None:
+        pairs = list(pairs)
+        sent.extend(path.rpartition("/")[2] for _, path in pairs)
+        upload(self, pairs)
+
+    monkeypatch.setattr(ObjectStore, "upload", noted)
+    years = ["2024.parquet", "2025.parquet", "2026.parquet"]
+    for number in range(1, 6):
+        manifest = versions.make()
+        folder = store_version(versions.published, manifest, store)
+        assert sent == (years if number == 1 else years[2:])
+        sent.clear()
+        assert version_is_stored(versions.published, manifest, store)
+        rows = ds.dataset(f"{BUCKET}/files/published/{folder}/daily_bars", filesystem=server.files()).to_table()
+        with duckdb.connect() as connection:
+            assert table_hash(connection.from_arrow(rows)) == manifest.hashes["daily_bars"]
+        # Again: there is nothing to do.
+        assert store_version(versions.published, manifest, store) == folder
+        assert sent == []
+    kept = {path.split("/")[0] for path in store.sizes("published/versions")}
+    assert [name.rpartition("-")[2] for name in sorted(kept)] == ["3", "4", "5"]
+
+
+def test_a_version_that_is_half_sent_is_seen_by_nobody(
+    server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, versions = ObjectStore.at(f"s3://{BUCKET}", "files"), Versions(tmp_path)
+    store_version(versions.published, versions.make(), store)
+    before = store.read_json("published/current.json")
+    second = versions.make()
+    with monkeypatch.context() as broken:
+        broken.setattr(ObjectStore, "write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            store_version(versions.published, second, store)
+    assert store.read_json("published/current.json") == before
+    assert not version_is_stored(versions.published, second, store)
+    store_version(versions.published, second, store)
+    assert version_is_stored(versions.published, second, store)
+
+
+def test_wrong_credentials_are_told_in_one_line(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    from orchestration.market.errors import StoreError
+
+    with pytest.raises(StoreError, match=r"s3://no-such-bucket/files/x.json: .*") as told:
+        ObjectStore.at("s3://no-such-bucket", "files").write_json("x.json", {})
+    assert "\n" not in str(told.value)
