@@ -129,7 +129,7 @@ def _store_is_current(settings: Settings, manifest: PublishedManifest) -> bool:
 
     try:
         store = ObjectStore.at(settings.store, settings.source)
-        return lake_is_stored(Lake(settings.lake_dir), store) and version_is_stored(
+        return lake_is_stored(Lake(settings.lake_dir), store, settings.store_record) and version_is_stored(
             settings.published_dir, manifest, store
         )
     except StoreError:

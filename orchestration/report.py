@@ -196,7 +196,9 @@ def _print_store(console: Console, settings: Settings, manifest: PublishedManife
         return
     from orchestration.storage.stored_versions import standing
 
-    is_current, text = standing(settings.store, settings.source, settings.published_dir, manifest)
+    is_current, text = standing(
+        settings.store, settings.source, settings.published_dir, manifest, settings.store_record
+    )
     console.print(f"{'' if is_current else '[yellow]'}Object store: {escape(text)}", soft_wrap=True)
 
 

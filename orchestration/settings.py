@@ -119,7 +119,7 @@ class Settings(BaseSettings):
     @classmethod
     def _store_address(cls, value: str) -> str:
         # Secrets come from the variables of the store's own programs, never in an address, which messages show.
-        if value and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s@?#]+", value):
+        if value and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s@?#]*[^\s@?#/]/*", value):
             raise ValueError("allowed: an address like s3://BUCKET/FOLDER, without user, password or options")
         return value.rstrip("/")
 
@@ -161,6 +161,9 @@ class Settings(BaseSettings):
             raise ValueError(f"OREWATCH_HOME={self.home} is not a folder; allowed: a folder, or a new name")
         if any(sign in str(self.home) for sign in PATTERN_SIGNS):
             raise ValueError(f"OREWATCH_HOME={self.home}: allowed: a path without any of {' '.join(PATTERN_SIGNS)}")
+        place = Path(self.store.removeprefix("file://")) if self.store.startswith("file://") else None
+        if place and (self.home.is_relative_to(place.resolve()) or place.resolve().is_relative_to(self.home)):
+            raise ValueError(f"OREWATCH_STORE={self.store}: allowed: a folder that is not of the home, nor around it")
         if self.source == "files" and self.files is None:
             raise ValueError(
                 "OREWATCH_FILES is not set; allowed: the folder that holds one CSV or Parquet per source symbol"
@@ -354,8 +357,8 @@ def _readable(error: object) -> str:
 
 
 def _without_password(text: str) -> str:
-    """The text without what stands before an @ in an address."""
-    return re.sub(r"(?<=://)\S*@", "...@", text)
+    """The text without what stands before an @ in an address, and without its options."""
+    return re.sub(r"(?<=://)(\S*?)\?\S*", r"\1?...", re.sub(r"(?<=://)\S*@", "...@", text))
 
 
 def _allowed(name: str) -> str:

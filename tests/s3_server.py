@@ -2,6 +2,7 @@
 
 import logging
 import os
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest.mock import patch
@@ -60,6 +61,9 @@ def s3_server() -> Iterator[S3Server]:
     """A running server with an empty bucket, which this process finds in its environment."""
     server = S3Server()
     try:
+        # What an earlier server held is still in this process.
+        reset = urllib.request.Request(f"http://127.0.0.1:{server.port}/moto-api/reset", method="POST")
+        urllib.request.urlopen(reset, timeout=10).close()  # noqa: S310  (on loopback)
         server.files().create_dir(BUCKET)
         with patch.dict(os.environ, server.environment):
             yield server

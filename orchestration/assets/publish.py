@@ -158,7 +158,8 @@ def build_object_store(settings: Settings) -> list[dg.AssetsDefinition]:
 
     @dg.asset(
         key=STORED_VERSION,
-        deps=[PUBLISHED],
+        # The lake first: it shows whether this home keeps the store.
+        deps=[PUBLISHED, STORED_LAKE],
         description=f"{simulated}The published version as Parquet files below {settings.store}; `current.json` says"
         " which one is current and is written last.",
         **shown,
@@ -171,7 +172,7 @@ def build_object_store(settings: Settings) -> list[dg.AssetsDefinition]:
         context.resources.progress(0, 0, "sending the version to the object store")
         manifest = _published_manifest(current)
         store = ObjectStore.at(current.store, current.source)
-        folder = store_version(current.published_dir, manifest, store)
+        folder = store_version(current.published_dir, manifest, store, current.store_record)
         return dg.MaterializeResult(
             metadata={
                 "version": manifest.version,

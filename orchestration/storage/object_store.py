@@ -1,7 +1,7 @@
 """An object store: folders of files at an address like s3://bucket/folder, through pyarrow's filesystems.
 
-A store has no renames, no links and no locks: an object appears whole when its upload ends, or not at all. So what
-counts is said by one small JSON object that is written last, and nothing else is ever written twice.
+A store has no renames, no links and no locks, and an upload that breaks off may leave a short object. So what counts is
+said, with sizes, by one small JSON object that is written last.
 
 Who may read and write is said by the environment, as other programs know it: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
 AWS_SESSION_TOKEN, AWS_PROFILE, AWS_REGION, and AWS_ENDPOINT_URL for a store that is not Amazon's.
@@ -26,7 +26,7 @@ from orchestration.storage.lake import sync
 
 # Files that are sent or fetched at the same time.
 _AT_ONCE = 8
-_CONNECT_SECONDS, _REQUEST_SECONDS, _ATTEMPTS = 5, 60, 4
+_CONNECT_SECONDS, _ATTEMPTS = 5, 4
 _CHUNK_BYTES = 8 * 2**20
 
 T = TypeVar("T")
@@ -39,10 +39,12 @@ class ObjectStore:
     Attributes:
         address: for messages, and to tell stores apart.
         files: a filesystem whose root is the address.
+        base: its bucket, or its folder on a disk, which has to be there.
     """
 
     address: str
-    files: pafs.FileSystem
+    files: pafs.SubTreeFileSystem
+    base: str
 
     @classmethod
     def at(cls, address: str, folder: str) -> "ObjectStore":
@@ -51,14 +53,13 @@ class ObjectStore:
         Raises:
             StoreError: the address is none that pyarrow knows.
         """
-        address = f"{address.rstrip('/')}/{folder}"
         with _told(address):
             if address.startswith("s3://"):
                 filesystem, path = _s3(), address.removeprefix("s3://")
             else:
                 filesystem, path = pafs.FileSystem.from_uri(address)
-                filesystem.create_dir(path)
-            return cls(address, pafs.SubTreeFileSystem(path, filesystem))
+            base = path if isinstance(filesystem, pafs.LocalFileSystem) else path.partition("/")[0]
+            return cls(f"{address}/{folder}", pafs.SubTreeFileSystem(f"{path}/{folder}", filesystem), base)
 
     def read_json(self, path: str) -> dict[str, Any] | None:
         """What an object says; None if there is none.
@@ -68,6 +69,9 @@ class ObjectStore:
         """
         with _told(f"{self.address}/{path}"):
             if self.files.get_file_info(path).type == pafs.FileType.NotFound:
+                # A bucket whose name is misspelt, a disk that is not mounted: not the same as one with nothing in it.
+                if self.files.base_fs.get_file_info(self.base).type != pafs.FileType.Directory:
+                    raise FileNotFoundError(f"there is no {self.base}")
                 return None
             with self.files.open_input_stream(path) as stream:
                 said: dict[str, Any] = json.loads(stream.read())
@@ -79,10 +83,20 @@ class ObjectStore:
         Raises:
             StoreError: it cannot be written.
         """
+        text = json.dumps(content, indent=2).encode()
+        on_disk = isinstance(self.files.base_fs, pafs.LocalFileSystem)
+
+        def write(path: str) -> None:
+            there = f"{path}.next" if on_disk else path
+            with self.files.open_output_stream(there) as sink:
+                sink.write(text)
+            if on_disk:
+                self.files.move(there, path)
+
         with _told(f"{self.address}/{path}"):
             self._make_folders([path])
-            with self.files.open_output_stream(path) as sink:
-                sink.write(json.dumps(content, indent=2).encode())
+            # In a thread: a signal that came between opening and writing would leave an empty object.
+            self._all(write, [path])
 
     def sizes(self, folder: str) -> dict[str, int]:
         """Bytes of the files below a folder, by their path in it.
@@ -148,18 +162,14 @@ class ObjectStore:
             self._make_folders(target for _, target in pairs)
         self._all(one, pairs)
 
-    def remove(self, paths: Iterable[str]) -> None:
-        """Remove objects.
+    def remove_folder(self, path: str) -> None:
+        """Remove a folder with all that is in it.
 
         Raises:
-            StoreError: one could not be removed.
+            StoreError: it could not be removed.
         """
-
-        def one(path: str) -> None:
-            with _told(f"{self.address}/{path}"):
-                self.files.delete_file(path)
-
-        self._all(one, paths)
+        with _told(f"{self.address}/{path}"):
+            self.files.delete_dir(path)
 
     def _has_size(self, path: str, size: int) -> None:
         found = self.files.get_file_info(path).size
@@ -190,7 +200,6 @@ def _s3() -> pafs.FileSystem:
         # A small file is one request then, instead of three.
         allow_delayed_open=True,
         connect_timeout=_CONNECT_SECONDS,
-        request_timeout=_REQUEST_SECONDS,
         retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS),
     )
 

@@ -1,9 +1,9 @@
 """The lake in an object store: the files of a home's lake under the same names, and a catalog of those that count.
 
 Files never change, so a copy is brought up to date by sending those that are missing and then writing the catalog,
-`lake/catalog.json`, in one step. A home keeps the store: its lake may be empty (a new machine, a container without a
-disk), and then it takes the store's lake over and everything goes on there. The former keeper is told so when it comes
-back; two homes that fill one store would each miss what the other has fetched. See docs/decisions/0025-object-store.md.
+`lake/catalog.json`, in one step; no file is ever removed. One home keeps the store. An empty one (a new machine, a
+container without a disk, a lake that was moved away) takes the store's lake over and everything goes on there; the
+former keeper is told so when it comes back. See docs/decisions/0025-object-store.md.
 """
 
 import datetime as dt
@@ -26,17 +26,17 @@ class Catalog:
     """What counts in a store.
 
     Attributes:
-        keeper: which home keeps it, a random name.
+        token: a random word, new each time; the home that wrote it knows it, a copy of an earlier state does not.
         host: on which machine that was.
         written_at: UTC, ISO 8601.
-        files: bytes of each file, by dataset and name.
+        files: bytes of each file, by its path in the lake.
         rows: of each dataset.
     """
 
-    keeper: str
+    token: str
     host: str
     written_at: str
-    files: dict[str, dict[str, int]]
+    files: dict[str, int]
     rows: dict[str, int]
 
 
@@ -54,130 +54,168 @@ def read_catalog(store: ObjectStore) -> Catalog | None:
 
 
 def take_over(lake: Lake, store: ObjectStore, record: Path) -> int:
-    """Fill an empty lake from the store, which this home keeps from then on; how many files were fetched.
+    """Before anything is fetched: fill an empty lake from the store, which this home keeps from then on.
 
     Nothing happens if the store is empty or this home keeps it already. A kill half-way is made good by the next call.
 
     Args:
         lake: a prepared lake.
         store: the store of its source.
-        record: a file of the home that says which store it keeps.
+        record: a file of the home that says how it last left the store.
+
+    Returns:
+        How many files were fetched.
 
     Raises:
-        StoreError: the store cannot be read, or another home keeps it and this one's lake is not empty.
+        StoreError: the store cannot be read and might hold a lake that should be here; another home keeps it and the
+            lake here is not empty; the lake here has fewer rows than the store; or what is stored is damaged.
     """
-    ours, taking_over = _record(record)
+    here = _here(lake)
     try:
-        catalog = read_catalog(store)
+        catalog = _catalog_to_go_by(store, record)
     except StoreError:
-        if ours and not taking_over:
-            # The lake here is at least as new. `store_lake` says what is wrong with the store.
+        if here and not _record(record).taking_over:
+            # Whose lake it is shows when it is to be sent.
             return 0
         raise
     if catalog is None:
         return 0
-    if ours == catalog.keeper:
-        _write_record(record, ours, taking_over=False)
+    known = _record(record)
+    if here and not (known.taking_over and here.items() <= catalog.files.items()):
+        _must_be_kept_by(known, catalog, store, lake)
+        _must_have_the_rows_of(catalog, store, lake)
         return 0
-    if not taking_over:
-        if any(path.name != SCHEMA_FILE for dataset in DATASETS for path in lake.paths(dataset)):
-            raise _kept_by_another(store, catalog, lake)
-        ours = secrets.token_hex(8)
-    # Until this is over, files of an earlier attempt are no lake of this home's own.
-    _write_record(record, ours, taking_over=True)
-    for dataset in DATASETS:
-        files = catalog.files.get(dataset, {})
-        folder = lake.new_folder(dataset)
-        store.download((f"lake/{dataset}/{name}", folder / name) for name in files)
-        if (rows := _rows(folder, files)) != catalog.rows.get(dataset, 0):
-            raise StoreError(
-                f"{store.address}/lake/{dataset}: holds {rows} rows and not the {catalog.rows.get(dataset, 0)} of its"
-                " catalog; nothing was taken over"
-            )
+    folders = {dataset: lake.new_folder(dataset) for dataset in DATASETS}
+    places = {path: folders[path.split("/")[0]] / path.split("/")[1] for path in catalog.files}
+    store.download((f"lake/{path}", place) for path, place in places.items())
+    if {path: place.stat().st_size for path, place in places.items()} != catalog.files:
+        raise StoreError(f"{store.address}/lake: files are not of the sizes in the catalog; nothing was taken over")
+    _write_record(record, Record(known.tokens, taking_over=True))
+    for dataset, folder in folders.items():
         lake.exchange(dataset, folder)
     lake.prepare()
-    _write_catalog(store, catalog, ours, catalog.files, catalog.rows)
-    _write_record(record, ours, taking_over=False)
-    return sum(map(len, catalog.files.values()))
+    _must_have_the_rows_of(catalog, store, lake)
+    _write_catalog(store, record, catalog, catalog.files, catalog.rows)
+    return len(catalog.files)
 
 
 def store_lake(lake: Lake, store: ObjectStore, record: Path) -> int:
     """Bring the store up to the lake; how many files were sent.
 
-    What a compaction has replaced stays until the next call, for readers that still go by the catalog before.
-
     Raises:
         StoreError: the store cannot be written, another home keeps it, or the lake has fewer rows than the store.
     """
-    before = read_catalog(store)
-    ours, _ = _record(record)
-    if before is not None and before.keeper != ours:
-        raise _kept_by_another(store, before, lake)
-    files = {dataset: {path.name: path.stat().st_size for path in lake.paths(dataset)} for dataset in DATASETS}
-    rows = {dataset: _rows((lake.root / dataset).resolve(), names) for dataset, names in files.items()}
-    for dataset, stored in (before.rows if before else {}).items():
-        if rows.get(dataset, 0) < stored:
-            raise StoreError(
-                f"{lake.root / dataset}: holds {rows.get(dataset, 0)} rows, {store.address} {stored}: rows of the lake"
-                " are missing here; move the lake away, and the next refresh brings the store's back"
-            )
-    if not ours:
-        ours = secrets.token_hex(8)
-        _write_record(record, ours, taking_over=False)
+    before = _catalog_to_go_by(store, record)
+    if before is not None:
+        _must_be_kept_by(_record(record), before, store, lake)
+        _must_have_the_rows_of(before, store, lake)
+    files, rows = dict(lake.files()), _rows(lake)
     there = store.sizes("lake")
-    missing = [path for path, size in _paths(files).items() if there.get(path) != size]
+    missing = [path for path, size in files.items() if there.get(path) != size]
+    if before is None:
+        # From its first file on this home's, if this is killed.
+        _write_record(record, Record((secrets.token_hex(8),)))
     store.upload((lake.root / path, f"lake/{path}") for path in missing)
     if before is None or (before.files, before.rows) != (files, rows):
-        _write_catalog(store, before, ours, files, rows)
-    listed = _paths(files) | (_paths(before.files) if before else {})
-    store.remove(f"lake/{path}" for path in there if path.endswith(".parquet") and path not in listed)
+        _write_catalog(store, record, before, files, rows)
     return len(missing)
 
 
-def lake_is_stored(lake: Lake, store: ObjectStore) -> bool:
-    """Whether the catalog lists exactly the files of the lake.
+def lake_is_stored(lake: Lake, store: ObjectStore, record: Path) -> bool:
+    """Whether the store is this home's and its catalog lists exactly the files of the lake.
 
     Raises:
         StoreError: the store cannot be read.
     """
     catalog = read_catalog(store)
-    return catalog is not None and dict(lake.files()) == _paths(catalog.files)
+    return catalog is not None and catalog.token in _record(record).tokens and dict(lake.files()) == catalog.files
 
 
-def _paths(files: dict[str, dict[str, int]]) -> dict[str, int]:
-    """Bytes by path in the lake."""
-    return {f"{dataset}/{name}": size for dataset, names in files.items() for name, size in names.items()}
+def must_keep(store: ObjectStore, record: Path) -> None:
+    """Pass if this home keeps the store.
+
+    Raises:
+        StoreError: it does not, or the store cannot be read.
+    """
+    catalog = read_catalog(store)
+    if catalog is None:
+        raise StoreError(f"{store.address}: no lake has been sent there yet; materialize stored/lake first")
+    if catalog.token not in _record(record).tokens:
+        raise StoreError(f"{store.address}: is kept by a home on {catalog.host} since {catalog.written_at}")
+
+
+@dataclass(frozen=True)
+class Record:
+    """How a home last left the store.
+
+    Attributes:
+        tokens: of the catalog that it wrote; two of them while it writes another one. None: it keeps no store.
+        taking_over: whether its lake may hold a part of the store's.
+    """
+
+    tokens: tuple[str, ...] = ()
+    taking_over: bool = False
+
+
+def _record(path: Path) -> Record:
+    try:
+        said = json.loads(path.read_text("utf-8"))
+        return Record(tuple(said["tokens"]), bool(said["taking_over"]))
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return Record()
+
+
+def _write_record(path: Path, record: Record) -> None:
+    write_text(path, json.dumps(asdict(record)))
+
+
+def _catalog_to_go_by(store: ObjectStore, record: Path) -> Catalog | None:
+    catalog = read_catalog(store)
+    if catalog is None and not _record(record).tokens and any(p.endswith(".parquet") for p in store.sizes("lake")):
+        raise StoreError(
+            f"{store.address}/{CATALOG}: is gone, and there are files of a lake beside it; put an earlier version of it"
+            " back, or name another address"
+        )
+    return catalog
+
+
+def _must_be_kept_by(known: Record, catalog: Catalog, store: ObjectStore, lake: Lake) -> None:
+    if catalog.token not in known.tokens:
+        raise StoreError(
+            f"{store.address}: is kept by a home on {catalog.host} since {catalog.written_at}, and the lake here,"
+            f" {lake.root}, is not empty; to go on here with what the store holds, move that folder away and refresh"
+        )
+
+
+def _must_have_the_rows_of(catalog: Catalog, store: ObjectStore, lake: Lake) -> None:
+    rows = _rows(lake)
+    for dataset, stored in catalog.rows.items():
+        if rows.get(dataset, 0) < stored:
+            raise StoreError(
+                f"{lake.root / dataset}: holds {rows.get(dataset, 0)} rows, {store.address} {stored}: rows of the lake"
+                " are missing here; move the lake away, and the next refresh brings the store's back"
+            )
 
 
 def _write_catalog(
-    store: ObjectStore, before: Catalog | None, keeper: str, files: dict[str, dict[str, int]], rows: dict[str, int]
+    store: ObjectStore, record: Path, before: Catalog | None, files: dict[str, int], rows: dict[str, int]
 ) -> None:
-    now = read_catalog(store)
-    if now != before:
-        raise StoreError(f"{store.address}/{CATALOG}: another home has written it meanwhile; refresh again")
+    known = _record(record)
+    ours = tuple(token for token in known.tokens if before is not None and token == before.token)
     moment = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-    store.write_json(CATALOG, asdict(Catalog(keeper, socket.gethostname(), moment, files, rows)))
+    catalog = Catalog(secrets.token_hex(8), socket.gethostname(), moment, files, rows)
+    # Killed after this, the home knows the catalog before and the new one.
+    _write_record(record, Record((*ours, catalog.token), known.taking_over))
+    if read_catalog(store) != before:
+        raise StoreError(f"{store.address}/{CATALOG}: another home has written it meanwhile; refresh again")
+    store.write_json(CATALOG, asdict(catalog))
+    _write_record(record, Record((catalog.token,)))
 
 
-def _rows(folder: Path, names: dict[str, int]) -> int:
-    return sum(parquet_footer(folder / name).num_rows for name in names)
+def _here(lake: Lake) -> dict[str, int]:
+    """Bytes of the files with rows, by their path in the lake."""
+    return {path: size for path, size in lake.files() if not path.endswith(f"/{SCHEMA_FILE}")}
 
 
-def _record(path: Path) -> tuple[str, bool]:
-    """The name under which this home keeps a store, empty before it does; and whether it is taking one over."""
-    try:
-        said = json.loads(path.read_text("utf-8"))
-        return str(said["keeper"]), bool(said["taking_over"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return "", False
-
-
-def _write_record(path: Path, keeper: str, taking_over: bool) -> None:
-    write_text(path, json.dumps({"keeper": keeper, "taking_over": taking_over}))
-
-
-def _kept_by_another(store: ObjectStore, catalog: Catalog, lake: Lake) -> StoreError:
-    return StoreError(
-        f"{store.address}: is kept by a home on {catalog.host} since {catalog.written_at}, and the lake here,"
-        f" {lake.root}, is not empty; to go on here with what the store holds, move that folder away and refresh"
-    )
+def _rows(lake: Lake) -> dict[str, int]:
+    return {dataset: sum(parquet_footer(path).num_rows for path in lake.paths(dataset)) for dataset in DATASETS}

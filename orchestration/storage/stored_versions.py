@@ -1,10 +1,11 @@
 """Published versions in an object store: the Parquet files of each, and `published/current.json`, which says which one.
 
-    published/current.json                      {"folder": "versions/<when>-<number>", "manifest": {...}}
-    published/versions/<folder>/<table>.parquet
-    published/versions/<folder>/<table>/<year>.parquet      large tables
+    published/current.json                              {"folder": ..., "before": [...], "manifest": {...}}
+    published/versions/<when>-<number>/<table>.parquet
+    published/versions/<when>-<number>/<table>/<year>.parquet       large tables
 
-`current.json` is written last, so a reader that begins there finds whole versions only; the last three stay.
+`current.json` is written last, so a reader that begins there finds whole versions only. It names the two versions
+before, which stay for those who have just read it.
 """
 
 import json
@@ -15,18 +16,26 @@ from orchestration.market.errors import StoreError
 from orchestration.storage.object_store import ObjectStore
 from orchestration.storage.parts import Parts, file_of
 from orchestration.storage.publish import MANIFEST, VERSIONS_KEPT, PublishedManifest, version_folder
+from orchestration.storage.stored_lake import must_keep
 
 CURRENT = "published/current.json"
 
 
-def store_version(published: Path, manifest: PublishedManifest, store: ObjectStore) -> str:
+def store_version(published: Path, manifest: PublishedManifest, store: ObjectStore, record: Path) -> str:
     """Copy a published version into the store and make it the current one there; the name of its folder.
 
     Parts of large tables that are what they were in the store's current version are copied inside of the store.
 
+    Args:
+        published: the folder of versions.
+        manifest: of the one to copy.
+        store: the store of its source.
+        record: what `stored_lake` knows of it.
+
     Raises:
-        StoreError: the store cannot be written; its readers stay on the version before.
+        StoreError: the store cannot be written, or another home keeps it; its readers stay on the version before.
     """
+    must_keep(store, record)
     folder = version_folder(published, manifest.version)
     said = _said(folder)
     current = store.read_json(CURRENT)
@@ -35,13 +44,23 @@ def store_version(published: Path, manifest: PublishedManifest, store: ObjectSto
     moment = manifest.published_at.translate(str.maketrans("", "", "-:+"))[:15]
     name = f"versions/{moment}Z-{manifest.version}"
     here = {path: str(path.relative_to(folder)) for path in sorted(folder.rglob("*.parquet"))}
-    unchanged = set() if current is None else _unchanged(folder, manifest, current["manifest"])
+    unchanged: set[Path] = set()
+    before: list[str] = []
     if current is not None:
-        before = f"published/{current['folder']}"
-        store.copy((f"{before}/{here[path]}", f"published/{name}/{here[path]}") for path in unchanged)
+        before = [current["folder"], *current["before"]][: VERSIONS_KEPT - 1]
+        there = store.sizes(f"published/{before[0]}")
+        unchanged = {
+            path
+            for path in _unchanged(folder, manifest, current["manifest"])
+            if there.get(here[path]) == path.stat().st_size
+        }
+        store.copy((f"published/{before[0]}/{here[path]}", f"published/{name}/{here[path]}") for path in unchanged)
     store.upload((path, f"published/{name}/{there}") for path, there in here.items() if path not in unchanged)
-    store.write_json(CURRENT, {"folder": name, "manifest": said})
-    _drop_old(store, name)
+    store.write_json(CURRENT, {"folder": name, "before": before, "manifest": said})
+    # And what uploads that were killed have left.
+    for old in {path.split("/")[0] for path in store.sizes("published/versions")}:
+        if f"versions/{old}" not in (name, *before):
+            store.remove_folder(f"published/versions/{old}")
     return name
 
 
@@ -55,10 +74,11 @@ def version_is_stored(published: Path, manifest: PublishedManifest, store: Objec
     return current is not None and current["manifest"] == _said(version_folder(published, manifest.version))
 
 
-def standing(address: str, source: str, published: Path, manifest: PublishedManifest) -> tuple[bool, str]:
+def standing(address: str, source: str, published: Path, manifest: PublishedManifest, record: Path) -> tuple[bool, str]:
     """Whether readers of the store find this version, and in one line what they find; also if it cannot be reached."""
     try:
         store = ObjectStore.at(address, source)
+        must_keep(store, record)
         is_current = version_is_stored(published, manifest, store)
     except StoreError as error:
         return False, str(error)
@@ -79,13 +99,7 @@ def _unchanged(folder: Path, manifest: PublishedManifest, stored: dict[str, Any]
     for table, parts in manifest.parts.items():
         said = stored.get("parts", {}).get(table)
         before = Parts.said(said) if said else None
-        if before is not None and (before.written, before.columns) == (parts.written, parts.columns):
+        same = (parts.written, list(parts.columns.items()))
+        if before is not None and (before.written, list(before.columns.items())) == same:
             found |= {file_of(folder, table, y) for y, part in parts.years.items() if before.years.get(y) == part}
     return found
-
-
-def _drop_old(store: ObjectStore, current: str) -> None:
-    files = store.sizes("published/versions")
-    names = sorted({path.split("/")[0] for path in files})
-    old = set(names[:-VERSIONS_KEPT]) - {current.removeprefix("versions/")}
-    store.remove(f"published/versions/{path}" for path in files if path.split("/")[0] in old)

@@ -8,9 +8,17 @@ from tests.yahoo_loopback import Market, YahooLoopback
 
 
 @pytest.fixture(scope="session")
-def yahoo_server() -> Iterator[YahooLoopback]:
-    """The running stand-in, with this process's environment pointing at it."""
-    with YahooLoopback(Market(None)) as running, pytest.MonkeyPatch.context() as environment:
-        for name, value in running.environment.items():
-            environment.setenv(name, value)
+def _running_yahoo() -> Iterator[YahooLoopback]:
+    with YahooLoopback(Market(None)) as running:
         yield running
+
+
+@pytest.fixture
+def yahoo_server(_running_yahoo: YahooLoopback, monkeypatch: pytest.MonkeyPatch) -> YahooLoopback:
+    """The running stand-in, with this process's environment pointing at it while the test runs.
+
+    No longer: it names a proxy, through which a later test's processes would look for each other.
+    """
+    for name, value in _running_yahoo.environment.items():
+        monkeypatch.setenv(name, value)
+    return _running_yahoo

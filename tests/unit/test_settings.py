@@ -248,6 +248,27 @@ def test_the_address_of_postgresql_is_a_secret(monkeypatch: pytest.MonkeyPatch) 
         )
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["bucket", "s3://", "s3:///", "file:///", "s3://me:geheim@bucket", "s3://bucket?secret_key=geheim", "s3://b c"],
+)
+def test_the_address_of_an_object_store_holds_no_secret(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("OREWATCH_STORE", address)
+    with pytest.raises(SettingsError, match=r"^OREWATCH_STORE=.*: allowed: an address like s3://BUCKET/FOLDER") as told:
+        load_settings()
+    assert "geheim" not in str(told.value)
+
+
+@pytest.mark.parametrize("place", ["", "/home", "/home/files/lake"])
+def test_a_home_is_no_object_store_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, place: str) -> None:
+    monkeypatch.setenv("OREWATCH_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("OREWATCH_STORE", f"file://{tmp_path}{place}")
+    with pytest.raises(SettingsError, match="allowed: a folder that is not of the home, nor around it"):
+        load_settings()
+    monkeypatch.setenv("OREWATCH_STORE", f"file://{tmp_path}/home-in-the-store/")
+    assert load_settings().store == f"file://{tmp_path}/home-in-the-store"
+
+
 @pytest.mark.parametrize("name", ["Market", "1st", "a-b", "a" * 31, "pg_mine", 'a"b'])
 def test_a_schema_is_a_plain_name(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv("OREWATCH_POSTGRES_SCHEMA", name)
