@@ -9,14 +9,13 @@ docs/scaling.md plans them. What is measured once is what a first load costs, wh
 import argparse
 import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.lake import seconds
 from orchestration.storage.lake import write_parquet
 
 MINUTES, SESSIONS = 390, 21
@@ -62,16 +61,6 @@ def month_of_minutes(number: int, instruments: int) -> pa.Table:
     )
 
 
-def seconds(work: Callable[[], object], rounds: int) -> float:
-    """Median of the wall times."""
-    times = []
-    for _ in range(rounds):
-        begin = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - begin)
-    return statistics.median(times)
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -85,15 +74,19 @@ def main() -> None:
         for number in range(asked.months):
             table = month_of_minutes(number, asked.instruments)
             path = Path(folder) / f"{FIRST_MONTH + number}.parquet"
-            wrote += seconds(lambda path=path, table=table: write_parquet(path, table), 1)
+            wrote += seconds(lambda path=path, table=table: write_parquet(path, table))
         last_day = (FIRST_MONTH + asked.months - 1).astype("datetime64[D]") + SESSIONS - 1
         millions = asked.instruments * asked.months * SESSIONS * MINUTES / 1e6
         size = sum(file.stat().st_size for file in Path(folder).iterdir()) / 2**20
         whole = DAILY.format(files=f"{folder}/*.parquet", wanted="true")
         session = DAILY.format(files=path, wanted=f"minute >= '{last_day}'")
         assert connection.sql(session).count("*").fetchall() == [(asked.instruments,)]
-        of_all = seconds(lambda: connection.sql(whole).fetchall(), asked.rounds)
-        of_one = seconds(lambda: connection.sql(session).fetchall(), asked.rounds)
+        of_all, of_one = (
+            statistics.median(
+                seconds(lambda query=query: connection.sql(query).fetchall()) for _ in range(asked.rounds)
+            )
+            for query in (whole, session)
+        )
     print(f"\n{millions:.1f} million SIMULATED minutes, {asked.instruments} instruments, {asked.months} months\n")
     print("| | measured | for a million |\n|---|---|---|")
     print(f"| size in Parquet | {size:.0f} MB | {size / millions:.1f} MB |")

@@ -1,12 +1,17 @@
 """Running the real job in a test, and looking at what it published."""
 
 import datetime as dt
+import io
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from rich.console import Console
 
+from orchestration.assets.ingest import RefreshConfig
 from orchestration.build import build_definitions
+from orchestration.refresh import run_refresh
+from orchestration.report import print_status
 from orchestration.settings import Settings
 from orchestration.storage.warehouse import rows
 
@@ -23,6 +28,20 @@ def run_job(settings: Settings, resources: dict[str, Any] | None = None, **confi
                 "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
             },
         )
+
+
+def refresh_and_read(settings: Settings) -> tuple[bool, str]:
+    """A refresh as the command line runs it: whether it succeeded, and what it said, in long lines."""
+    said = io.StringIO()
+    success = run_refresh(settings, RefreshConfig(), Console(file=said, width=1000))
+    return success, said.getvalue()
+
+
+def read_status(settings: Settings) -> str:
+    """What `orewatch status` says, in long lines."""
+    said = io.StringIO()
+    print_status(settings, Console(file=said, width=1000))
+    return said.getvalue()
 
 
 def asset_graph(settings: Settings) -> Any:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from orchestration.assets import OWNERS
+from orchestration.assets.ingest import BARS, FETCHES, REJECTED_BARS
 from orchestration.assets.models import mart_names, marts
 from orchestration.assets.shown import links, tag_run
 from orchestration.market.errors import PublishError
@@ -141,7 +142,7 @@ def build_object_store(settings: Settings) -> list[dg.AssetsDefinition]:
 
     @dg.asset(
         key=STORED_LAKE,
-        deps=[dg.AssetKey(["raw", dataset]) for dataset in ("bars", "rejected_bars", "fetches")],
+        deps=[BARS, REJECTED_BARS, FETCHES],
         description=f"{simulated}Every file of the lake below {settings.store}, from which an empty home goes on.",
         **shown,
     )

@@ -245,11 +245,13 @@ class Lake:
         latest = self.steadily("bars", lambda paths: [column_bounds(path, "observed_at")[1] for path in paths])
         return max(filter(None, latest), default=None)
 
+    def row_count(self, dataset: str) -> int:
+        """Rows of every version, from the footers of the files."""
+        return self.steadily(dataset, lambda paths: sum(parquet_footer(path).num_rows for path in paths))
+
     def facts(self, dataset: str) -> dict[str, int | str]:
         """Row count and, where there is one, the latest session: Dagster metadata, from the footers of the files."""
-        known: dict[str, int | str] = {
-            "dagster/row_count": self.steadily(dataset, lambda paths: sum(parquet_footer(p).num_rows for p in paths))
-        }
+        known: dict[str, int | str] = {"dagster/row_count": self.row_count(dataset)}
         if "session_date" in DATASETS[dataset].names:
             days = self.steadily(dataset, lambda paths: [column_bounds(path, "session_date")[1] for path in paths])
             known["latest_session"] = str(max(filter(None, days), default="none"))

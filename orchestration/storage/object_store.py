@@ -84,13 +84,12 @@ class ObjectStore:
             StoreError: it cannot be written.
         """
         text = json.dumps(content, indent=2).encode()
-        on_disk = isinstance(self.files.base_fs, pafs.LocalFileSystem)
 
         def write(path: str) -> None:
-            there = f"{path}.next" if on_disk else path
+            there = f"{path}.next" if self._on_disk else path
             with self.files.open_output_stream(there) as sink:
                 sink.write(text)
-            if on_disk:
+            if self._on_disk:
                 self.files.move(there, path)
 
         with _told(f"{self.address}/{path}"):
@@ -171,6 +170,10 @@ class ObjectStore:
         with _told(f"{self.address}/{path}"):
             self.files.delete_dir(path)
 
+    @property
+    def _on_disk(self) -> bool:
+        return isinstance(self.files.base_fs, pafs.LocalFileSystem)
+
     def _has_size(self, path: str, size: int) -> None:
         found = self.files.get_file_info(path).size
         if found != size:
@@ -178,7 +181,7 @@ class ObjectStore:
 
     def _make_folders(self, paths: Iterable[str]) -> None:
         """On a disk; an object store has none, and to make them there would leave empty objects."""
-        if isinstance(self.files.base_fs, pafs.LocalFileSystem):
+        if self._on_disk:
             for folder in {path.rpartition("/")[0] for path in paths}:
                 self.files.create_dir(folder)
 

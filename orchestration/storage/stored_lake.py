@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from orchestration.market.errors import StoreError
-from orchestration.storage.lake import DATASETS, SCHEMA_FILE, Lake, parquet_footer
+from orchestration.storage.lake import DATASETS, SCHEMA_FILE, Lake
 from orchestration.storage.object_store import ObjectStore
 from orchestration.storage.records import write_text
 
@@ -82,8 +82,7 @@ def take_over(lake: Lake, store: ObjectStore, record: Path) -> int:
         return 0
     known = _record(record)
     if here and not (known.taking_over and here.items() <= catalog.files.items()):
-        _must_be_kept_by(known, catalog, store, lake)
-        _must_have_the_rows_of(catalog, store, lake)
+        _must_go_on_from(catalog, known, store, lake, _rows(lake))
         return 0
     folders = {dataset: lake.new_folder(dataset) for dataset in DATASETS}
     places = {path: folders[path.split("/")[0]] / path.split("/")[1] for path in catalog.files}
@@ -94,7 +93,7 @@ def take_over(lake: Lake, store: ObjectStore, record: Path) -> int:
     for dataset, folder in folders.items():
         lake.exchange(dataset, folder)
     lake.prepare()
-    _must_have_the_rows_of(catalog, store, lake)
+    _must_have_the_rows_of(catalog, store, lake, _rows(lake))
     _write_catalog(store, record, catalog, catalog.files, catalog.rows)
     return len(catalog.files)
 
@@ -106,10 +105,9 @@ def store_lake(lake: Lake, store: ObjectStore, record: Path) -> int:
         StoreError: the store cannot be written, another home keeps it, or the lake has fewer rows than the store.
     """
     before = _catalog_to_go_by(store, record)
-    if before is not None:
-        _must_be_kept_by(_record(record), before, store, lake)
-        _must_have_the_rows_of(before, store, lake)
     files, rows = dict(lake.files()), _rows(lake)
+    if before is not None:
+        _must_go_on_from(before, _record(record), store, lake, rows)
     there = store.sizes("lake")
     missing = [path for path, size in files.items() if there.get(path) != size]
     if before is None:
@@ -140,8 +138,7 @@ def must_keep(store: ObjectStore, record: Path) -> None:
     catalog = read_catalog(store)
     if catalog is None:
         raise StoreError(f"{store.address}: no lake has been sent there yet; materialize stored/lake first")
-    if catalog.token not in _record(record).tokens:
-        raise StoreError(f"{store.address}: is kept by a home on {catalog.host} since {catalog.written_at}")
+    _must_know_the_token(catalog, _record(record), store)
 
 
 @dataclass(frozen=True)
@@ -179,16 +176,18 @@ def _catalog_to_go_by(store: ObjectStore, record: Path) -> Catalog | None:
     return catalog
 
 
-def _must_be_kept_by(known: Record, catalog: Catalog, store: ObjectStore, lake: Lake) -> None:
+def _must_know_the_token(catalog: Catalog, known: Record, store: ObjectStore, otherwise: str = "") -> None:
     if catalog.token not in known.tokens:
-        raise StoreError(
-            f"{store.address}: is kept by a home on {catalog.host} since {catalog.written_at}, and the lake here,"
-            f" {lake.root}, is not empty; to go on here with what the store holds, move that folder away and refresh"
-        )
+        raise StoreError(f"{store.address}: is kept by a home on {catalog.host} since {catalog.written_at}{otherwise}")
 
 
-def _must_have_the_rows_of(catalog: Catalog, store: ObjectStore, lake: Lake) -> None:
-    rows = _rows(lake)
+def _must_go_on_from(catalog: Catalog, known: Record, store: ObjectStore, lake: Lake, rows: dict[str, int]) -> None:
+    moved = "is not empty; to go on here with what the store holds, move that folder away and refresh"
+    _must_know_the_token(catalog, known, store, f", and the lake here, {lake.root}, {moved}")
+    _must_have_the_rows_of(catalog, store, lake, rows)
+
+
+def _must_have_the_rows_of(catalog: Catalog, store: ObjectStore, lake: Lake, rows: dict[str, int]) -> None:
     for dataset, stored in catalog.rows.items():
         if rows.get(dataset, 0) < stored:
             raise StoreError(
@@ -218,4 +217,4 @@ def _here(lake: Lake) -> dict[str, int]:
 
 
 def _rows(lake: Lake) -> dict[str, int]:
-    return {dataset: sum(parquet_footer(path).num_rows for path in lake.paths(dataset)) for dataset in DATASETS}
+    return {dataset: lake.row_count(dataset) for dataset in DATASETS}

@@ -1,7 +1,6 @@
 """The real job with an S3 store: what its readers find, a store that is down, and a home that goes on from it."""
 
 import datetime as dt
-import io
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,13 +12,9 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 import pytest
-from rich.console import Console
 
-from orchestration.assets.ingest import RefreshConfig
 from orchestration.assets.models import marts
 from orchestration.market.errors import StoreError
-from orchestration.refresh import run_refresh
-from orchestration.report import print_status
 from orchestration.settings import Settings
 from orchestration.storage.changes import note_published
 from orchestration.storage.content import table_hash
@@ -35,7 +30,7 @@ from orchestration.storage.publish import (
 )
 from orchestration.storage.stored_lake import store_lake
 from orchestration.storage.stored_versions import store_version, version_is_stored
-from tests.jobs import ClockedSettings, small_seeds
+from tests.jobs import ClockedSettings, read_status, refresh_and_read, small_seeds
 from tests.s3_server import BUCKET, KEY, SECRET, S3Server, s3_server
 
 pytestmark = pytest.mark.integration
@@ -47,18 +42,6 @@ NOW = dt.datetime(2026, 1, 31, 1, 0, tzinfo=dt.UTC)
 def server() -> Iterator[S3Server]:
     with s3_server() as running:
         yield running
-
-
-def refresh(settings: Settings) -> tuple[bool, str]:
-    said = io.StringIO()
-    success = run_refresh(settings, RefreshConfig(), Console(file=said, width=500))
-    return success, said.getvalue()
-
-
-def status(settings: Settings) -> str:
-    said = io.StringIO()
-    print_status(settings, Console(file=said, width=500))
-    return said.getvalue()
 
 
 class Desk:
@@ -106,7 +89,7 @@ def read_current(server: S3Server) -> tuple[dict[str, Any], dict[str, pa.Table]]
 
 def test_what_readers_find_and_where_an_empty_home_goes_on(server: S3Server, desk: Desk) -> None:
     first = desk.home("first")
-    success, said = refresh(first)
+    success, said = refresh_and_read(first)
     assert success, said
     manifest = current_manifest(first.published_dir)
     told, tables = read_current(server)
@@ -116,20 +99,20 @@ def test_what_readers_find_and_where_an_empty_home_goes_on(server: S3Server, des
     with duckdb.connect() as connection:
         for name, table in tables.items():
             assert table_hash(connection.from_arrow(table), marts()[name].run_times) == manifest.hashes[name], name
-    assert f"Object store: s3://{BUCKET}/desk/files, the same version" in status(first)
+    assert f"Object store: s3://{BUCKET}/desk/files, the same version" in read_status(first)
     # The lake too, under the names that it has on the disk.
     stored = ds.dataset(f"{BUCKET}/desk/files/lake/bars", filesystem=server.files(), format="parquet").to_table()
     assert stored.num_rows == 5
     assert stored.equals(Lake(first.lake_dir).read("bars"))
 
     second = desk.home("second")
-    success, said = refresh(second)
+    success, said = refresh_and_read(second)
     assert success, said
     assert set(Lake(second.lake_dir).files()) > set(Lake(first.lake_dir).files())
     assert Lake(second.lake_dir).read("bars").equals(stored)
     assert current_manifest(second.published_dir).content_hash == manifest.content_hash
 
-    success, said = refresh(first)
+    success, said = refresh_and_read(first)
     assert not success
     assert "is kept by a home on" in said
     assert "Readers keep the last published version: 1" in said
@@ -141,13 +124,13 @@ def test_what_readers_find_and_where_an_empty_home_goes_on(server: S3Server, des
 
 def test_a_store_that_is_down_withholds_nothing_and_is_made_up_for(server: S3Server, desk: Desk) -> None:
     desk.deliver(29)
-    assert refresh(desk.home("home", NOW - dt.timedelta(days=1)))[0]
+    assert refresh_and_read(desk.home("home", NOW - dt.timedelta(days=1)))[0]
     before, _ = read_current(server)
 
     desk.deliver(30)
     home = desk.home("home")
     server.stop()
-    success, said = refresh(home)
+    success, said = refresh_and_read(home)
     assert not success
     assert "failed stored__lake: s3://market/desk/files" in said
     assert "see docs/object-store.md" in said
@@ -155,19 +138,19 @@ def test_a_store_that_is_down_withholds_nothing_and_is_made_up_for(server: S3Ser
     manifest = current_manifest(home.published_dir)
     assert manifest.version == 2
     assert "Published version 2: " in said
-    assert "Object store: s3://market/desk/files/lake/catalog.json: " in status(home)
+    assert "Object store: s3://market/desk/files/lake/catalog.json: " in read_status(home)
 
     server.start_again()
     assert read_current(server)[0] == before
-    assert "another version; the next refresh sends this one" in status(home)
-    success, said = refresh(home)
+    assert "another version; the next refresh sends this one" in read_status(home)
+    success, said = refresh_and_read(home)
     assert success, said
     assert "Nothing new: published version 2 stands" in said
     assert read_current(server)[0]["content_hash"] == manifest.content_hash
     # An empty home cannot know what it should go on from while the store is down, and begins nothing of its own.
     server.stop()
     new = desk.home("new")
-    success, said = refresh(new)
+    success, said = refresh_and_read(new)
     assert not success
     assert "see docs/object-store.md" in said
     assert Lake(new.lake_dir).read("bars").num_rows == 0

@@ -1,7 +1,6 @@
 """PostgreSQL as readers have it: the whole version or the one before, grants, healing, and no secret anywhere."""
 
 import datetime as dt
-import io
 import json
 import re
 import traceback
@@ -11,18 +10,14 @@ from pathlib import Path
 import dagster as dg
 import duckdb
 import pytest
-from rich.console import Console
 
-from orchestration.assets.ingest import RefreshConfig
 from orchestration.market.errors import PublishError
-from orchestration.refresh import run_refresh
-from orchestration.report import print_status
 from orchestration.settings import Settings
 from orchestration.storage import postgres
 from orchestration.storage.content import table_hash
 from orchestration.storage.postgres import publish_to_postgres, standing
 from orchestration.storage.publish import Mart, PublishedManifest, current_manifest, publish, version_file
-from tests.jobs import ClockedSettings, small_seeds
+from tests.jobs import ClockedSettings, read_status, refresh_and_read, small_seeds
 from tests.postgres_server import PASSWORD, PASSWORD_IN_URL, PostgresServer, postgres_server
 
 pytestmark = pytest.mark.integration
@@ -229,12 +224,6 @@ def test_a_view_of_somebody_stays(server: PostgresServer, versions: Versions) ->
 NOW = dt.datetime(2026, 1, 31, 1, 0, tzinfo=dt.UTC)
 
 
-def refresh(settings: Settings) -> tuple[bool, str]:
-    said = io.StringIO()
-    success = run_refresh(settings, RefreshConfig(), Console(file=said, width=500))
-    return success, said.getvalue()
-
-
 def test_a_database_that_is_down_fails_the_run_alone_and_heals_with_nothing_new(
     server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -251,7 +240,7 @@ def test_a_database_that_is_down_fails_the_run_alone_and_heals_with_nothing_new(
         "postgres_reader": "analyst",
     }
     down = ClockedSettings(**common, postgres_url=server.url().replace(f":{server.port}/", ":1/"))
-    success, said = refresh(down)
+    success, said = refresh_and_read(down)
     assert not success
     assert said.count("failed") == 2  # the step, and libpq's words for it
     assert "failed published__postgres: PostgreSQL schema orewatch was not replaced by version 1" in said
@@ -261,22 +250,20 @@ def test_a_database_that_is_down_fails_the_run_alone_and_heals_with_nothing_new(
     assert manifest is not None
     assert "Published version 1: " in said
     assert "Brief:" in said
-    said_status = io.StringIO()
-    print_status(down, Console(file=said_status, width=500))
-    assert "PostgreSQL: schema orewatch could not be read: " in said_status.getvalue()
+    said_status = read_status(down)
+    assert "PostgreSQL: schema orewatch could not be read: " in said_status
 
     up = ClockedSettings(**common, postgres_url=server.url())
-    success, said = refresh(up)
+    success, said = refresh_and_read(up)
     assert success, said
     assert "Nothing new: published version 1 stands" in said
     assert server.rows("select count(*) from orewatch.daily_bars", "analyst") == [(5,)]
-    said_status = io.StringIO()
-    print_status(up, Console(file=said_status, width=500))
-    assert "PostgreSQL: schema orewatch, the same version" in said_status.getvalue()
-    assert f"content {manifest.content_hash[:12]} (duckdb {duckdb.__version__})" in said_status.getvalue()
+    said_status = read_status(up)
+    assert "PostgreSQL: schema orewatch, the same version" in said_status
+    assert f"content {manifest.content_hash[:12]} (duckdb {duckdb.__version__})" in said_status
     # And then there is nothing to do.
     before = server.rows("select 'orewatch'::regnamespace::oid")
-    assert refresh(up)[0]
+    assert refresh_and_read(up)[0]
     assert server.rows("select 'orewatch'::regnamespace::oid") == before
 
     everything = b"".join(path.read_bytes() for path in (tmp_path / "home").rglob("*") if path.is_file())

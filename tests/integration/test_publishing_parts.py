@@ -1,26 +1,23 @@
 """The whole job with large tables: what readers see are views of parts, and everybody who reads them still can."""
 
 import datetime as dt
-import io
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from rich.console import Console
 
 from orchestration.as_of import build_as_of, explain_session
 from orchestration.brief.facts import read_facts
 from orchestration.market.errors import OrewatchError
 from orchestration.refresh import is_current
-from orchestration.report import print_status
 from orchestration.storage import publish
 from orchestration.storage.content import table_hash
 from orchestration.storage.publish import current_manifest, is_in_place, version_file, version_folder
 from orchestration.storage.warehouse import identifier, reading
 from orchestration.verify import verify
 from tests.histories import NOW, SESSIONS
-from tests.jobs import ClockedSettings, published, run_job, small_seeds
+from tests.jobs import ClockedSettings, published, read_status, run_job, small_seeds
 
 pytestmark = pytest.mark.integration
 
@@ -31,12 +28,6 @@ def deliver(settings: ClockedSettings, sessions: list[dt.date]) -> None:
     for symbol in ("AAA", "BBB"):
         assert settings.files is not None
         frame.to_csv(settings.files / f"{symbol}.csv", index=False)
-
-
-def status(settings: ClockedSettings) -> str:
-    said = io.StringIO()
-    print_status(settings, Console(file=said, width=200))
-    return said.getvalue()
 
 
 def hold(settings: ClockedSettings) -> None:
@@ -80,7 +71,7 @@ def test_parts_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert not any(path.is_dir() for path in folder.iterdir())
     assert explain_session(settings, folder, "AAA", SESSIONS[-1])[0].then is None
     assert read_facts(settings).session == SESSIONS[-1]
-    assert "Published version 2 of" in status(settings)
+    assert "Published version 2 of" in read_status(settings)
     assert is_current(settings)
 
     moved = settings.model_copy(update={"home": tmp_path / "moved"})
@@ -90,7 +81,7 @@ def test_parts_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert not is_in_place(moved.published_dir, manifest)
     assert not is_current(moved)
     advice = "the home was moved or copied since version 2 was published; run: orewatch refresh"
-    assert advice in status(moved)
+    assert advice in read_status(moved)
     with pytest.raises(OrewatchError, match=advice):
         read_facts(moved)
     # Whoever compares makes views of his own.

@@ -1,22 +1,17 @@
 """A delivery that contradicts itself: readers keep the last good version, and everybody who looks is told why."""
 
 import datetime as dt
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import dagster as dg
 import pytest
-from rich.console import Console
 
-from orchestration.assets.ingest import RefreshConfig
 from orchestration.checks import data_quality
-from orchestration.refresh import run_refresh
-from orchestration.report import print_status
 from orchestration.settings import Settings
 from orchestration.storage.publish import current_manifest
 from orchestration.storage.records import read_reason
-from tests.jobs import ClockedSettings, published, small_seeds
+from tests.jobs import ClockedSettings, published, read_status, refresh_and_read, small_seeds
 
 pytestmark = pytest.mark.integration
 
@@ -29,17 +24,6 @@ def deliver(folder: Path, adjusted: Sequence[float]) -> None:
     (folder / "AAA.csv").write_text("Date,Close,Adj Close\n" + "\n".join(lines) + "\n")
 
 
-def refresh(settings: Settings) -> tuple[bool, str]:
-    said = io.StringIO()
-    return run_refresh(settings, RefreshConfig(), Console(file=said, width=1000)), said.getvalue()
-
-
-def status(settings: Settings) -> str:
-    said = io.StringIO()
-    print_status(settings, Console(file=said, width=1000))
-    return said.getvalue()
-
-
 def test_a_bad_delivery_is_withheld_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     drop = tmp_path / "drop"
@@ -49,21 +33,21 @@ def test_a_bad_delivery_is_withheld_and_says_so(tmp_path: Path, monkeypatch: pyt
     )
     good = [100.0 + i for i in range(len(DAYS))]
     deliver(drop, good)
-    assert refresh(settings)[0]
+    assert refresh_and_read(settings)[0]
     first = current_manifest(settings.published_dir)
     assert first is not None
-    assert "withheld" not in status(settings)
+    assert "withheld" not in read_status(settings)
 
     # The vendor mixes adjusted with unadjusted prices: its adjusted closes tell other returns than its closes.
     deliver(drop, [a * (1.5 if i % 2 else 1) for i, a in enumerate(good)])
-    success, said = refresh(settings)
+    success, said = refresh_and_read(settings)
     assert not success
     assert "vendor_adjustment_agrees" in said
     assert "failed dbt_models: " in said
     assert f"Readers keep the last published version: 1 of {first.published_at}." in said
     assert "What stopped it: orewatch status" in said
-    assert "The latest build was withheld from readers on 20" in status(settings)
-    assert "a model or a blocking data test failed: vendor_adjustment_agrees" in status(settings)
+    assert "The latest build was withheld from readers on 20" in read_status(settings)
+    assert "a model or a blocking data test failed: vendor_adjustment_agrees" in read_status(settings)
     assert current_manifest(settings.published_dir) == first
     assert published(settings, "select max(adj_close) as a from daily_bars") == [{"a": 108.0}]
     with dg.DagsterInstance.get() as instance:
@@ -76,11 +60,11 @@ def test_a_bad_delivery_is_withheld_and_says_so(tmp_path: Path, monkeypatch: pyt
 
     # It delivers properly again: published, and nothing is withheld any more.
     deliver(drop, good)
-    assert refresh(settings)[0]
+    assert refresh_and_read(settings)[0]
     manifest = current_manifest(settings.published_dir)
     assert manifest is not None
     assert manifest.version == 2
-    assert "withheld" not in status(settings)
+    assert "withheld" not in read_status(settings)
 
 
 def test_a_check_that_stops_says_what_readers_keep(tmp_path: Path) -> None:
