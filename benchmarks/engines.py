@@ -51,8 +51,8 @@ def main() -> None:
             for _ in range(asked.rounds):
                 if engine == "cluster":
                     half = max(int(asked.memory_gb / 2), 1)
-                    with spark_cluster(home / "cluster", workers=2, cores=1, memory_gb=half) as address:
-                        times.append(build("spark", address, half))
+                    with spark_cluster(home / "cluster", workers=2, cores=1, memory_gb=half) as cluster:
+                        times.append(build("spark", cluster.address, half))
                 else:
                     times.append(build(engine, "local[2]", asked.memory_gb))
             wall = statistics.median(times)

@@ -56,8 +56,13 @@ def cost(command: list[str], environment: dict[str, str]) -> Cost:
 
 def dbt_run(target: Path, whole: bool) -> list[str]:
     """The command that builds the models, everything or what new bars can change; dbt's own files go to a folder."""
+    return dbt_command(target, "--quiet", "run", *(["--full-refresh"] if whole else []))
+
+
+def dbt_command(target: Path, *asked: str) -> list[str]:
+    """A command of dbt for the project; dbt's own files go to a folder."""
     return [
-        *(str(BIN / "dbt"), "--quiet", "run", *(["--full-refresh"] if whole else [])),
+        *(str(BIN / "dbt"), *asked),
         *("--project-dir", str(DBT_PROJECT_DIR), "--profiles-dir", str(DBT_PROJECT_DIR)),
         *("--target-path", str(target), "--log-path", str(target)),
     ]

@@ -6,14 +6,28 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 PATIENCE_SECONDS = 60
 
 
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster that runs.
+
+    Attributes:
+        address: spark://HOST:PORT of its master.
+        workers: the processes of its workers.
+    """
+
+    address: str
+    workers: "list[subprocess.Popen[bytes]]"
+
+
 @contextmanager
-def spark_cluster(folder: Path, workers: int = 2, cores: int = 1, memory_gb: int = 2) -> Iterator[str]:
-    """Start it, and end it with the block; gives its address, spark://HOST:PORT.
+def spark_cluster(folder: Path, workers: int = 2, cores: int = 1, memory_gb: int = 2) -> Iterator[Cluster]:
+    """Start it, and end it with the block.
 
     Args:
         folder: where the processes keep their logs and what executors write.
@@ -49,15 +63,17 @@ def spark_cluster(folder: Path, workers: int = 2, cores: int = 1, memory_gb: int
         )
         _wait_for(folder / "master.log", "I have been elected leader", 1, master)
         address = f"spark://127.0.0.1:{port}"
-        for number in range(workers):
+        started = [
             start(
                 f"worker-{number}",
                 *("org.apache.spark.deploy.worker.Worker", "--host", "127.0.0.1", "--webui-port", "0"),
                 *("--cores", str(cores), "--memory", f"{memory_gb}g", "--work-dir", str(folder / f"work-{number}")),
                 address,
             )
+            for number in range(workers)
+        ]
         _wait_for(folder / "master.log", "Registering worker", workers, master)
-        yield address
+        yield Cluster(address, started)
 
 
 def _free_port() -> int:

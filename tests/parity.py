@@ -47,12 +47,22 @@ def build(settings: Settings, engine: str, spark: str = "local[2]", whole: bool 
     Raises:
         RuntimeError: dbt failed; what it said is in the message.
     """
-    chosen = settings.model_copy(update={"engine": engine, "spark": spark})
     if engine == "spark" and whole:
         start_over(settings.spark_dir)
     begin = time.perf_counter()
+    run_dbt(settings, engine, spark, dbt_run(settings.root / f"dbt-{engine}", whole))
+    return time.perf_counter() - begin
+
+
+def run_dbt(settings: Settings, engine: str, spark: str, command: list[str]) -> str:
+    """Run dbt on a home with one engine; returns what it said.
+
+    Raises:
+        RuntimeError: dbt failed; what it said is in the message.
+    """
+    chosen = settings.model_copy(update={"engine": engine, "spark": spark})
     done = subprocess.run(
-        dbt_run(settings.root / f"dbt-{engine}", whole),
+        command,
         env={**os.environ, **chosen.dbt_environment(), "PYTHONPATH": str(PROJECT_ROOT)},
         cwd=settings.root,
         text=True,
@@ -61,8 +71,8 @@ def build(settings: Settings, engine: str, spark: str = "local[2]", whole: bool 
         check=False,
     )
     if done.returncode:
-        raise RuntimeError(f"the build of {engine} failed:\n{done.stdout[-8000:]}")
-    return time.perf_counter() - begin
+        raise RuntimeError(f"dbt failed on {engine}:\n{done.stdout[-8000:]}")
+    return done.stdout
 
 
 def parity(settings: Settings, spark: str = "local[2]", whole: bool = True) -> Parity:

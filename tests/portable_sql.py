@@ -108,6 +108,18 @@ RULES = (
         ),
     ),
     Rule(
+        "divided by a decimal",
+        "a whole number / 504.0 is a double to DuckDB and a decimal to Spark: / 504 is a double to both",
+        lambda node, _: (
+            isinstance(node, exp.Div) and not _is_decimal(node.this) and _is_decimal(node.expression.unnest())
+        ),
+    ),
+    Rule(
+        "average of decimals",
+        "a double to DuckDB and a decimal to Spark, cut after four more digits: cast to double",
+        lambda node, _: isinstance(node, exp.Avg) and any(_is_decimal(value) for value in _values(node.this)),
+    ),
+    Rule(
         "replace by pattern",
         "regexp_replace replaces the first match in DuckDB and every one in Spark",
         lambda node, _: _is_call(node, "regexp_replace"),
@@ -122,6 +134,14 @@ RULES = (
         ),
     ),
 )
+
+
+def _values(node: exp.Expression) -> list[exp.Expression]:
+    """What an expression gives, by its branches."""
+    if isinstance(node, exp.Case):
+        branches = [branch.args["true"] for branch in node.args["ifs"]]
+        return [value for branch in [*branches, node.args.get("default")] if branch for value in _values(branch)]
+    return [node.unnest()]
 
 
 def _is_decimal(node: exp.Expression) -> bool:

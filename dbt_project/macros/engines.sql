@@ -83,18 +83,41 @@
     last_value({{ value }}, true)
 {%- endmacro %}
 
-{# The value where another one is largest, over the window that follows; the first by date, if several are as large. #}
-{% macro first_at_largest(value, size, date) -%}
-    {{ adapter.dispatch('first_at_largest', 'orewatch')(value, size, date) }}
+{# The value where another one is largest, over a window; the first by date, if several are as large. The other one is
+   never NULL. #}
+{% macro first_at_largest(value, size, date, window) -%}
+    {{ adapter.dispatch('first_at_largest', 'orewatch')(value, size, date, window) }}
 {%- endmacro %}
 
-{% macro default__first_at_largest(value, size, date) -%}
-    max_by({{ value }}, {{ size }})
+{% macro default__first_at_largest(value, size, date, window) -%}
+    max_by({{ value }}, {{ size }}) over {{ window }}
 {%- endmacro %}
 
-{# Spark takes the last of those as large. #}
-{% macro spark__first_at_largest(value, size, date) -%}
-    max_by({{ value }}, struct({{ size }}, -unix_date({{ date }})))
+{# Of those as large Spark's max_by takes the last, and it costs four times a maximum. #}
+{% macro spark__first_at_largest(value, size, date, window) -%}
+    (max(named_struct('size', {{ size }}, 'earliness', -unix_date({{ date }}), 'value', {{ value }})) over {{ window }}).value
+{%- endmacro %}
+
+{# An aggregate of the later rows of a series. #}
+{% macro over_later_rows(aggregate, series, date) -%}
+    {{ adapter.dispatch('over_later_rows', 'orewatch')(aggregate, series, date) }}
+{%- endmacro %}
+
+{% macro default__over_later_rows(aggregate, series, date) -%}
+    {{ aggregate }} over (
+        partition by {{ series | join(', ') }}
+        order by {{ date }}
+        rows between 1 following and unbounded following
+    )
+{%- endmacro %}
+
+{# Spark adds up a frame that shrinks anew for each row, and carries one on that grows. #}
+{% macro spark__over_later_rows(aggregate, series, date) -%}
+    {{ aggregate }} over (
+        partition by {{ series | join(', ') }}
+        order by {{ date }} desc
+        rows between unbounded preceding and 1 preceding
+    )
 {%- endmacro %}
 
 {# The largest or smallest value of the year before the row, which is not of it: (date - 1 year, date). #}
@@ -136,8 +159,16 @@
     median({{ value }}) over {{ window }}
 {%- endmacro %}
 
+{# Spark's own percentile keeps a table of counts for each frame, and costs three times a sorted list. A list that is used
+   twice is named by a `transform` of an array that holds it. #}
 {% macro spark__median_over(value, window) -%}
-    percentile({{ value }}, cast(0.5 as double)) over {{ window }}
+    element_at(
+        transform(
+            array(sort_array(collect_list({{ value }}) over {{ window }})),
+            sorted -> {{ _spark_median('sorted') }}
+        ),
+        1
+    )
 {%- endmacro %}
 
 {# The median of the absolute distances from the median, of a group or, with the name of a window, of a frame. #}
@@ -149,17 +180,18 @@
     mad({{ value }}){{ ' over ' ~ window if window }}
 {%- endmacro %}
 
+{# Not array_sort, which asks a function for each comparison. #}
 {% macro spark__median_absolute_deviation(value, window) -%}
     {%- set values = 'collect_list(' ~ value ~ ')' ~ (' over ' ~ window if window else '') -%}
     element_at(
         transform(
-            array(array_sort({{ values }})),
+            array(sort_array({{ values }})),
             sorted -> element_at(
                 transform(
                     array({{ _spark_median('sorted') }}),
                     middle -> element_at(
                         transform(
-                            array(array_sort(transform(sorted, one -> abs(one - middle)))),
+                            array(sort_array(transform(sorted, one -> abs(one - middle)))),
                             distances -> {{ _spark_median('distances') }}
                         ),
                         1

@@ -32,8 +32,12 @@ CASES = {
         " from bars {{ w('unbounded preceding and current row') }}"
     ),
     "first_at_largest": (
-        "select symbol, session_date, {{ m('first_at_largest', 't', 'abs(t)', 'session_date') }} over w as x"
+        "select symbol, session_date, {{ m('first_at_largest', 't', 'abs(t)', 'session_date', 'w') }} as x"
         " from bars {{ w('20 preceding and current row') }}"
+    ),
+    "over_later_rows": (
+        "select symbol, session_date, {{ m('over_later_rows', 'sum(v)', ['symbol'], 'session_date') }} as x,"
+        " {{ m('over_later_rows', 'max(t)', ['symbol', 'kind'], 'session_date') }} as y from bars"
     ),
     "extreme_of_year_before": (
         "select symbol, session_date, {{ m('extreme_of_year_before', 'max', 'v') }} as x,"

@@ -29,6 +29,14 @@ EXAMPLES = {
         "select 1.0 / count(*) from bars",
         "select close / 3, 1.0 / close, cast(1 as double) / count(*) from bars",
     ),
+    "divided by a decimal": (
+        "select sessions / 504.0 from bars",
+        "select sessions / 504, close / cast(3 as double) from bars",
+    ),
+    "average of decimals": (
+        "select avg(case when x > 0 then 1.0 when x <= 0 then 0 end) from bars",
+        "select avg(cast(case when x > 0 then 1 else 0 end as double)), avg(x * 2.0) from bars",
+    ),
     "replace by pattern": (
         "select regexp_replace(note, 'a', 'b') from bars",
         "select replace(note, 'a', 'b') from bars",

@@ -5,11 +5,9 @@
 select
     symbol,
     session_date,
-    close * exp(coalesce(sum(ln(case when dividend < previous_close then 1 - dividend / previous_close end)) over (
-        partition by symbol
-        order by session_date
-        rows between 1 following and unbounded following
-    ), 0)) as adj_close,
+    close * exp(coalesce({{ over_later_rows(
+        'sum(ln(case when dividend < previous_close then 1 - dividend / previous_close end))', ['symbol'], 'session_date'
+    ) }}, 0)) as adj_close,
     adj_close as vendor_adj_close,
     sessions_since_previous
 from {{ ref('int_bars') }}

@@ -33,20 +33,16 @@ neighbours as (
         coalesce(lag(bars.session_number) over in_order, known.session_number) as previous_session_number,
         coalesce(known.log_index, 0) as log_index_before,
         -- the product of the splits still to come; exp(0) = 1 exactly where there are none
-        round(exp(coalesce(sum(ln(bars.split_ratio)) over still_to_come, 0)), 12) as splits_to_come
+        round(exp(coalesce({{ over_later_rows(
+            'sum(ln(bars.split_ratio))', ['bars.symbol'], 'bars.session_date'
+        ) }}, 0)), 12) as splits_to_come
     from bars
     left join known
         on bars.symbol = known.symbol
-    window
-        in_order as (
-            partition by bars.symbol
-            order by bars.session_date
-        ),
-        still_to_come as (
-            partition by bars.symbol
-            order by bars.session_date
-            rows between 1 following and unbounded following
-        )
+    window in_order as (
+        partition by bars.symbol
+        order by bars.session_date
+    )
 ),
 
 with_returns as (

@@ -42,7 +42,7 @@ since_start as (
         squares.session_date,
         squares.step,
         (squares.step - starts.step) % {{ block }} as position,
-        cast(floor((squares.step - starts.step) / {{ block }}.0) as bigint) as block,
+        cast(floor((squares.step - starts.step) / {{ block }}) as bigint) as block,
         squares.squared_return as sum_1
     from squares
     inner join starts

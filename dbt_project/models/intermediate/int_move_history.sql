@@ -16,7 +16,7 @@ daily_returns as (
         symbol,
         session_date,
         bar_number,
-        cast(floor(bar_number / {{ block_length }}.0) as bigint) as block,
+        cast(floor(bar_number / {{ block_length }}) as bigint) as block,
         total_return,
         -- equally large, whatever the last digits say
         round(abs(total_return), 12) as size,

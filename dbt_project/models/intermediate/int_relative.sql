@@ -13,8 +13,8 @@
 {% endfor %}
 {% set narrow = 'symbol, basis, benchmark_symbol, session_date, r, b, ratio' %}
 {% set largest = {
-    'largest_r_252': first_at_largest('r', 'abs(b)', 'session_date') ~ ' over last_252',
-    'largest_b_252': first_at_largest('b', 'abs(b)', 'session_date') ~ ' over last_252'
+    'largest_r_252': first_at_largest('r', 'abs(b)', 'session_date', 'last_252'),
+    'largest_b_252': first_at_largest('b', 'abs(b)', 'session_date', 'last_252')
 } %}
 with series as (
     {{ series_to_compare(['metal', 'sector'], 253) }}

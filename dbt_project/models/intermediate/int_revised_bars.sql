@@ -3,6 +3,13 @@
 ) }}
 -- Each later version of a bar beside the one before it, with the change of basis that was seen at the same time: a
 -- split, or dividends taken off, moves all prices before it by one factor. docs/decisions/0014-restatements.md
+{# A dividend on another basis is no other dividend. #}
+{% set is_new_action -%}
+    case
+        when split_ratio <> coalesce(old_split_ratio, 1) or (dividend > 0) <> coalesce(old_dividend > 0, false) then 1
+        else 0
+    end
+{%- endset %}
 with versions as (
     select
         symbol,
@@ -27,27 +34,12 @@ actions as (
     select
         *,
         -- the splits that this delivery was the first to name, of later sessions; 2 for 1 halves the prices before it
-        round(exp(-coalesce(sum(ln(split_ratio / coalesce(old_split_ratio, 1))) over later_sessions, 0)), 12)
-            as split_basis,
-        coalesce(
-            max(
-                case
-                    when
-                        split_ratio <> coalesce(old_split_ratio, 1)
-                        -- a dividend on another basis is no other dividend
-                        or (dividend > 0) <> coalesce(old_dividend > 0, false)
-                        then 1
-                    else 0
-                end
-            ) over later_sessions,
-            0
-        ) = 1 as is_before_new_action
+        round(exp(-coalesce({{ over_later_rows(
+            'sum(ln(split_ratio / coalesce(old_split_ratio, 1)))', ['symbol', 'observed_at'], 'session_date'
+        ) }}, 0)), 12) as split_basis,
+        coalesce({{ over_later_rows('max(' ~ is_new_action ~ ')', ['symbol', 'observed_at'], 'session_date') }}, 0) = 1
+            as is_before_new_action
     from versions
-    window later_sessions as (
-        partition by symbol, observed_at
-        order by session_date
-        rows between 1 following and unbounded following
-    )
 ),
 
 deliveries as (
