@@ -1,6 +1,6 @@
 """The whole build on each engine: DuckDB, Spark in one process, and a standalone cluster of two workers on loopback.
 
-    python -m benchmarks.engines [instruments] [years] [--home FOLDER] [--rounds N]
+    python -m benchmarks.engines [instruments] [years] [--home FOLDER] [--rounds N] [--engines duckdb local cluster]
 
 The SIMULATED market is written below the folder once and used again. Each build is the real dbt project, in processes
 of its own; the time is from command to end. What Java takes beside it is not seen from here.
@@ -19,6 +19,8 @@ from orchestration.settings import PROJECT_ROOT, Settings
 from orchestration.storage.lake import Lake
 from orchestration.storage.spark_tables import start_over
 
+ENGINES = {"duckdb": "DuckDB", "local": "Spark, local", "cluster": "Spark, two workers"}
+
 
 def main() -> None:
     """Measure and print."""
@@ -27,6 +29,7 @@ def main() -> None:
     parser.add_argument("years", type=int, nargs="?", default=20)
     parser.add_argument("--home", type=Path, help="where the market is kept; a temporary folder if not given")
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES), help="all, if not given")
     parser.add_argument("--memory-gb", type=float, default=6, help="of DuckDB, of Spark in one process, of all workers")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -45,19 +48,22 @@ def main() -> None:
 
         print(f"\n{bars:,} bars, {asked.instruments:,} instruments, {asked.years} years, median of {asked.rounds}\n")
         print("| | wall s | s per million bars | against DuckDB |\n|---|---|---|---|")
-        duckdb = 0.0
-        for name, engine in (("DuckDB", "duckdb"), ("Spark, local", "spark"), ("Spark, two workers", "cluster")):
+        duckdb = None
+        for engine in asked.engines:
             times = []
             for _ in range(asked.rounds):
                 if engine == "cluster":
                     half = max(int(asked.memory_gb / 2), 1)
                     with spark_cluster(home / "cluster", workers=2, cores=1, memory_gb=half) as cluster:
                         times.append(build("spark", cluster.address, half))
+                elif engine == "local":
+                    times.append(build("spark", "local[2]", asked.memory_gb))
                 else:
-                    times.append(build(engine, "local[2]", asked.memory_gb))
+                    times.append(build("duckdb", "local[2]", asked.memory_gb))
             wall = statistics.median(times)
-            duckdb = duckdb or wall
-            print(f"| {name} | {wall:.1f} | {wall / bars * 1e6:.1f} | {wall / duckdb:.1f} |", flush=True)
+            duckdb = wall if engine == "duckdb" else duckdb
+            ratio = f"{wall / duckdb:.1f}" if duckdb else ""
+            print(f"| {ENGINES[engine]} | {wall:.1f} | {wall / bars * 1e6:.1f} | {ratio} |", flush=True)
 
 
 if __name__ == "__main__":
