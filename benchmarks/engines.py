@@ -56,10 +56,8 @@ def main() -> None:
                     half = max(int(asked.memory_gb / 2), 1)
                     with spark_cluster(home / "cluster", workers=2, cores=1, memory_gb=half) as cluster:
                         times.append(build("spark", cluster.address, half))
-                elif engine == "local":
-                    times.append(build("spark", "local[2]", asked.memory_gb))
                 else:
-                    times.append(build("duckdb", "local[2]", asked.memory_gb))
+                    times.append(build("spark" if engine == "local" else engine, "local[2]", asked.memory_gb))
             wall = statistics.median(times)
             duckdb = wall if engine == "duckdb" else duckdb
             ratio = f"{wall / duckdb:.1f}" if duckdb else ""

@@ -93,7 +93,7 @@
     max_by({{ value }}, {{ size }}) over {{ window }}
 {%- endmacro %}
 
-{# Of those as large Spark's max_by takes the last, and it costs four times a maximum. #}
+{# Of those as large Spark's max_by takes the last, and it costs twice a maximum of structs. #}
 {% macro spark__first_at_largest(value, size, date, window) -%}
     (max(named_struct('size', {{ size }}, 'earliness', -unix_date({{ date }}), 'value', {{ value }})) over {{ window }}).value
 {%- endmacro %}
