@@ -278,7 +278,7 @@
 
 {% macro spark__ordered_mean(value, in_order_of) -%}
     aggregate(
-        array_sort(collect_list(case when {{ value }} is not null then named_struct('place', {{ in_order_of }}, 'value', {{ value }}) end)),
+        sort_array(collect_list(case when {{ value }} is not null then named_struct('place', {{ in_order_of }}, 'value', {{ value }}) end)),
         cast(0 as double),
         (total, pair) -> total + pair.value
     ) / nullif(count({{ value }}), 0)
