@@ -3,10 +3,12 @@
     python -m tests.parity [sample] [generated] [FOLDER] [--spark ADDRESS] [--home FOLDER]
 
 Each market is ingested once, then the dbt project is built whole by both engines from the same lake. Rows are matched
-by the grain of their table; floats may differ by 1e-9 of the larger one, or by 1e-12, everything else not at all.
+by the grain of their table; floats may differ by 1e-9 of the larger one, or by 1e-12, everything else not at all. dbt's
+data tests must find the same on both sides, be it nothing or as many rows.
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -15,11 +17,12 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.large import dbt_run
+from benchmarks.large import dbt_command, dbt_run
 from benchmarks.simulated_market import write_market
 from orchestration.assets.models import mart_grains
 from orchestration.settings import PROJECT_ROOT, Settings
@@ -41,6 +44,18 @@ class Parity:
     seconds: dict[str, float]
 
 
+class Verdict(NamedTuple):
+    """How a data test ended.
+
+    Attributes:
+        status: pass, warn, fail or error.
+        failures: rows that it found.
+    """
+
+    status: str
+    failures: int | None
+
+
 def build(
     settings: Settings, engine: str, spark: str = "local[2]", whole: bool = True, marts: Sequence[str] = ()
 ) -> float:
@@ -57,7 +72,19 @@ def build(
     return time.perf_counter() - begin
 
 
-def run_dbt(settings: Settings, engine: str, spark: str, command: list[str]) -> str:
+def data_tests(settings: Settings, engine: str, spark: str = "local[2]") -> dict[str, Verdict]:
+    """Run dbt's data tests on what an engine has built; how each ended, by its name."""
+    target = settings.root / f"dbt-tests-{engine}"
+    run_dbt(settings, engine, spark, dbt_command(target, "test", "--select", "test_type:data"), tests_may_fail=True)
+    results = json.loads((target / "run_results.json").read_text())["results"]
+    return {
+        result["unique_id"].split(".")[2]: Verdict(result["status"], result["failures"])
+        for result in results
+        if result["unique_id"].startswith("test.")
+    }
+
+
+def run_dbt(settings: Settings, engine: str, spark: str, command: list[str], tests_may_fail: bool = False) -> str:
     """Run dbt on a home with one engine; returns what it said.
 
     Raises:
@@ -73,7 +100,7 @@ def run_dbt(settings: Settings, engine: str, spark: str, command: list[str]) -> 
         stderr=subprocess.STDOUT,
         check=False,
     )
-    if done.returncode:
+    if done.returncode not in ({0, 1} if tests_may_fail else {0}):
         raise RuntimeError(f"dbt failed on {engine}:\n{done.stdout[-8000:]}")
     return done.stdout
 
@@ -171,6 +198,21 @@ def report(market: str, found: Parity) -> Iterable[str]:
             yield f"|   {example.key} {example.column} | | | {example.left!r} | {example.right!r} |"
 
 
+def report_of_tests(duckdb: dict[str, Verdict], spark: dict[str, Verdict]) -> Iterable[str]:
+    """How the data tests ended on both engines, as lines of Markdown."""
+    names = sorted(duckdb.keys() | spark.keys())
+    same = [name for name in names if duckdb.get(name) == spark.get(name)]
+    yield f"\ndata tests that end alike: {len(same)} of {len(names)}"
+    for name in names:
+        ours, theirs = duckdb.get(name), spark.get(name)
+        if name not in same or ours is None or ours.status != "pass":
+            yield f"- {name}: DuckDB {_ended(ours)}, Spark {_ended(theirs)}"
+
+
+def _ended(verdict: Verdict | None) -> str:
+    return f"{verdict.status} ({verdict.failures} rows)" if verdict else "not run"
+
+
 def main() -> int:
     """Compare and print; 1 if anything differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -191,7 +233,9 @@ def main() -> int:
                 settings = refreshed(Settings(home=place, source="files", files=Path(market).resolve()))
             found = parity(settings, asked.spark)
             sys.stdout.write("\n".join(report(market, found)) + "\n")
-            equal = equal and all(table.equal for table in found.tables)
+            ours, theirs = data_tests(settings, "duckdb"), data_tests(settings, "spark", asked.spark)
+            sys.stdout.write("\n".join(report_of_tests(ours, theirs)) + "\n")
+            equal = equal and ours == theirs and all(table.equal for table in found.tables)
     return 0 if equal else 1
 
 

@@ -10,7 +10,7 @@ from benchmarks.large import dbt_command
 from orchestration.assets.models import mart_names
 from orchestration.settings import Settings
 from orchestration.storage.spark_tables import tables
-from tests.parity import Parity, generated_market, parity, run_dbt
+from tests.parity import Parity, data_tests, generated_market, parity, run_dbt
 
 pytest.importorskip("pyspark", reason="the packages of the extra `spark` are not installed")
 
@@ -43,6 +43,15 @@ def test_any_reader_opens_the_tables_of_spark(market: Settings, found: Parity) -
     folder = tables(market.spark_dir)["returns"]
     rows = pq.read_table(folder).num_rows
     assert rows == duckdb.read_parquet(str(folder / "*.parquet")).count("*").fetchall()[0][0] > 1000
+
+
+def test_the_data_tests_find_the_same_on_both_engines(market: Settings, found: Parity) -> None:
+    assert found.tables
+    on_duckdb, on_spark = (data_tests(market, engine) for engine in ("duckdb", "spark"))
+    assert on_spark == on_duckdb
+    assert len(on_duckdb) > 100
+    # The market has what they are there for.
+    assert {verdict.status for verdict in on_duckdb.values()} == {"pass", "fail"}
 
 
 def test_the_unit_tests_of_the_models_hold_on_spark(market: Settings, found: Parity) -> None:
