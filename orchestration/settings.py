@@ -126,7 +126,7 @@ class Settings(BaseSettings):
     @field_validator("spark")
     @classmethod
     def _spark_address(cls, value: str) -> str:
-        if not re.fullmatch(r"local(\[[\d*]+\])?|spark://[^\s/]+", value):
+        if not re.fullmatch(r"local(\[[\d*]+\])?|spark://[^\s/,]+:\d+(,[^\s/,]+:\d+)*", value):
             raise ValueError("allowed: local[2], local[*] or spark://HOST:PORT")
         return value
 
@@ -298,11 +298,12 @@ class Settings(BaseSettings):
     def dbt_environment(self) -> dict[str, str]:
         """Environment variables that the dbt project reads.
 
-        Paths stand inside SQL string literals there, so quotes are doubled here, once.
+        For DuckDB paths stand inside SQL string literals there, so quotes are doubled here, once; for Spark they do not.
         """
+        root = str(self.root)
         return {
             "OREWATCH_SOURCE": self.source,
-            "OREWATCH_ROOT": str(self.root).replace("'", "''"),
+            "OREWATCH_ROOT": root if self.engine == "spark" else root.replace("'", "''"),
             "OREWATCH_WAREHOUSE": str(self.warehouse_path),
             "OREWATCH_MEMORY_GB": str(self.memory_gb),
             "OREWATCH_ENGINE": self.engine,

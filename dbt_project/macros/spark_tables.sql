@@ -7,11 +7,12 @@
 {% macro register_sources() -%}
     {%- if execute and target.type == 'spark' -%}
         {%- for node in graph.sources.values() -%}
-            {%- set files = modules.re.search("'(.*)'", node.config.external_location).group(1) -%}
+            {%- set location = modules.re.search("'(.*)'", node.config.external_location).group(1) -%}
+            {%- set files = location.format(name=node.name, identifier=node.identifier).replace('`', '``') -%}
             {%- do run_query('create schema if not exists ' ~ node.schema) -%}
             {%- do run_query(
                 'create or replace view ' ~ node.schema ~ '.' ~ node.identifier
-                ~ ' as select * from parquet.`' ~ files.format(name=node.name, identifier=node.identifier) ~ '`'
+                ~ ' as select * from parquet.`' ~ files ~ '`'
             ) -%}
         {%- endfor -%}
     {%- endif -%}

@@ -1,5 +1,6 @@
 """The dbt models as assets, and how their dbt properties read in the UI."""
 
+import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
@@ -20,6 +21,7 @@ from orchestration.settings import DBT_PROJECT_DIR, Settings
 if TYPE_CHECKING:
     from orchestration.storage.publish import Mart
 
+SECONDS_TO_ANSWER = 5
 MANIFEST = DBT_PROJECT_DIR / "target" / "manifest.json"
 
 
@@ -300,15 +302,32 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
 
 
 def require_engine(settings: Settings) -> None:
-    """Do nothing if what runs the models is installed.
+    """Do nothing if what runs the models is there.
 
     Raises:
-        SettingsError: it is not; the message says what to install.
+        SettingsError: it is not; the message says what to install or to start.
     """
     if settings.engine == "spark" and not (find_spec("pyspark") and find_spec("dbt.adapters.spark")):
         raise SettingsError("OREWATCH_ENGINE=spark needs dbt-spark and pyspark: run `make spark-environment`")
     if settings.engine == "spark" and not settings.has_java:
         raise SettingsError("OREWATCH_ENGINE=spark needs Java 17: on Debian, apt-get install default-jre-headless")
+    if settings.engine == "spark" and settings.spark.startswith("spark://") and not _answers(settings.spark):
+        raise SettingsError(
+            f"OREWATCH_SPARK={settings.spark}: nothing answers there. Start the master and its workers, "
+            "or let Spark run in this process: OREWATCH_SPARK=local[*]"
+        )
+
+
+def _answers(address: str) -> bool:
+    """Whether a master listens: one of spark://HOST:PORT,HOST:PORT."""
+    for master in address.removeprefix("spark://").split(","):
+        host, _, port = master.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS_TO_ANSWER).close()
+        except (OSError, OverflowError):
+            continue
+        return True
+    return False
 
 
 def _build_of_all(

@@ -89,6 +89,8 @@ def test_relative_paths_and_home_signs_become_absolute(monkeypatch: pytest.Monke
         ("YAHOO_TIMEOUT_SECONDS", "0", "allowed: a number above 0 and up to 300"),
         ("YAHOO_TIMEOUT_SECONDS", "inf", "allowed: a number above 0 and up to 300"),
         ("YAHOO_ATTEMPTS", "0", "allowed: a whole number from 1 to 20"),
+        ("SPARK", "yarn", "allowed: local[2], local[*] or spark://HOST:PORT"),
+        ("SPARK", "spark://master", "allowed: local[2], local[*] or spark://HOST:PORT"),
         ("YAHOO_BACKOFF_SECONDS", "soon", "allowed: a number from 0 to 300"),
     ],
 )
@@ -182,10 +184,11 @@ def test_summer_evening_of_the_simulated_market() -> None:
     assert Settings(as_of=dt.date(2025, 7, 1)).now() == dt.datetime(2025, 7, 2, 0, 0, tzinfo=dt.UTC)
 
 
-def test_quotes_in_a_path_are_doubled_for_dbt(tmp_path: Path) -> None:
+def test_quotes_in_a_path_are_doubled_for_duckdb(tmp_path: Path) -> None:
     home = tmp_path / "o'reilly"
     environment = Settings(home=home).dbt_environment()
     assert environment["OREWATCH_ROOT"] == f"{tmp_path}/o''reilly/sample"
+    assert Settings(home=home, engine="spark").dbt_environment()["OREWATCH_ROOT"] == f"{home}/sample"
     assert environment["OREWATCH_SOURCE"] == "sample"
     assert all(isinstance(value, str) for value in environment.values())
 

@@ -1,0 +1,62 @@
+"""What is said before a build begins where the engine is not there."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestration.assets import models
+from orchestration.market.errors import SettingsError
+from orchestration.settings import Settings
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "find_spec", lambda _name: True)
+    monkeypatch.setenv("JAVA_HOME", "anywhere")
+
+
+@pytest.fixture
+def master() -> Iterator[int]:
+    """A port on loopback where something listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def on_spark(address: str) -> Settings:
+    return Settings(engine="spark", spark=address)
+
+
+def test_duckdb_needs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "find_spec", lambda _name: None)
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", "")
+    models.require_engine(Settings())
+
+
+def test_spark_needs_its_packages_and_java(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(models, "find_spec", lambda _name: None)
+    with pytest.raises(SettingsError, match="make spark-environment"):
+        models.require_engine(on_spark("local[2]"))
+    monkeypatch.setattr(models, "find_spec", lambda _name: True)
+    with pytest.raises(SettingsError, match="default-jre-headless"):
+        models.require_engine(on_spark("local[2]"))
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_cluster_is_asked_before_a_build_begins(master: int) -> None:
+    models.require_engine(on_spark("local[2]"))
+    models.require_engine(on_spark(f"spark://127.0.0.1:{master}"))
+    models.require_engine(on_spark(f"spark://127.0.0.1:99999,127.0.0.1:{master}"))
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_cluster_that_does_not_answer_is_named() -> None:
+    with socket.socket() as bound:  # takes the port and does not listen
+        bound.bind(("127.0.0.1", 0))
+        address = f"spark://127.0.0.1:{bound.getsockname()[1]}"
+        with pytest.raises(SettingsError, match=rf"^OREWATCH_SPARK={address}: nothing answers there\. Start"):
+            models.require_engine(on_spark(address))
