@@ -20,6 +20,7 @@ from pathlib import Path
 
 from orchestration.loading import loading
 from orchestration.settings import DBT_PROJECT_DIR, PROJECT_ROOT, Settings
+from orchestration.spark_workers import end_without_workers
 from orchestration.storage.fingerprint import project_files
 
 # Arguments of the production build: models and data tests; unit tests belong to development and CI.
@@ -131,6 +132,8 @@ def main(arguments: Sequence[str]) -> int:
     if not line:
         return 0
     manifest = read.result if isinstance(read.result, Manifest) else None
+    if os.environ.get("OREWATCH_ENGINE") == "spark":
+        end_without_workers(os.environ["OREWATCH_SPARK"], os.environ["OREWATCH_MEMORY_GB"])
     return 0 if dbtRunner(manifest=manifest).invoke([*arguments, *line.split()]).success else 1
 
 

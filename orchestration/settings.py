@@ -298,7 +298,7 @@ class Settings(BaseSettings):
     def dbt_environment(self) -> dict[str, str]:
         """Environment variables that the dbt project reads.
 
-        For DuckDB paths stand inside SQL string literals there, so quotes are doubled here, once; for Spark they do not.
+        For DuckDB paths stand inside SQL string literals there, so quotes are doubled here, once.
         """
         root = str(self.root)
         return {

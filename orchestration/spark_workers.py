@@ -1,0 +1,69 @@
+"""An end to builds for which a Spark cluster has no workers. Spark itself waits for them without end or word."""
+
+import json
+import os
+import sys
+import threading
+import time
+
+# Longer than a master takes to miss a worker and to give its part to another one.
+PATIENCE_SECONDS = 120
+# Beside those of dbt, which ends with 1 or 2: its build was broken off.
+BROKEN_OFF = 3
+
+
+def end_without_workers(master: str, memory_gb: str, patience: float = PATIENCE_SECONDS) -> threading.Thread | None:
+    """Watch, beside the build in this process, whether a cluster works for it; end the process if none does.
+
+    What is said on standard output has the form of dbt's own events, so whoever reads those gives it as the reason. The
+    tables are as after a kill: the next build is a whole one.
+
+    Args:
+        master: address of Spark; in one process there are no workers to lose, and nothing is watched.
+        memory_gb: what each worker was asked for.
+        patience: seconds without one.
+
+    Returns:
+        The thread that watches, which ends with the process.
+    """
+    if not master.startswith("spark://"):
+        return None
+    watch = threading.Thread(target=_watch, args=(master, memory_gb, patience), daemon=True)
+    watch.start()
+    return watch
+
+
+def _watch(master: str, memory_gb: str, patience: float) -> None:
+    seen = None  # when the session began, or a worker was last seen
+    while True:
+        time.sleep(min(patience / 4, 5))
+        at_work = _workers()
+        if at_work is None:
+            continue
+        if at_work or seen is None:
+            seen = time.monotonic()
+        elif time.monotonic() - seen > patience:
+            message = (
+                f"no worker of {master} has worked on this build for {patience:.0f} s: none runs, or none has "
+                f"{memory_gb} GB to give (OREWATCH_MEMORY_GB); the master's page shows them"
+            )
+            event = {"info": {"name": "NoSparkWorker", "level": "error", "msg": message}, "data": {}}
+            sys.stdout.write(json.dumps(event) + "\n")
+            sys.stdout.flush()
+            os._exit(BROKEN_OFF)  # dbt's threads wait for Java, and would go on doing so
+
+
+def _workers() -> int | None:
+    """How many executors this process has on the cluster; None before dbt has begun its session, or after."""
+    from py4j.protocol import Py4JError
+    from pyspark import SparkContext
+
+    # What is public would begin one. It is there before it has a Java side, and after.
+    java = getattr(SparkContext._active_spark_context, "_jsc", None)
+    if java is None:
+        return None
+    try:
+        # The driver is one of them.
+        return int(java.sc().getExecutorMemoryStatus().size()) - 1
+    except Py4JError:  # it is ending
+        return None
