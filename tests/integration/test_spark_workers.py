@@ -37,7 +37,7 @@ def work(address: str, patience: float, folder: Path) -> "subprocess.CompletedPr
         cwd=folder,
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(PROJECT_ROOT)},
         text=True,
-        timeout=120,
+        timeout=400,
         check=False,
     )
 
@@ -56,7 +56,7 @@ def test_without_workers_the_build_ends_and_says_why(tmp_path: Path) -> None:
 
 def test_with_a_worker_nothing_is_said(tmp_path: Path) -> None:
     with spark_cluster(tmp_path / "cluster", workers=1, memory_gb=1) as cluster:
-        done = work(cluster.address, 60, tmp_path)
+        done = work(cluster.address, 300, tmp_path)
     assert (done.returncode, done.stdout) == (0, "counted 1000\n")
 
 
