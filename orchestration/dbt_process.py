@@ -20,7 +20,7 @@ from pathlib import Path
 
 from orchestration.loading import loading
 from orchestration.settings import DBT_PROJECT_DIR, PROJECT_ROOT, Settings
-from orchestration.spark_workers import end_without_workers
+from orchestration.spark_cluster import end_without_workers
 from orchestration.storage.fingerprint import project_files
 
 # Arguments of the production build: models and data tests; unit tests belong to development and CI.

@@ -75,6 +75,7 @@ def build(
 def data_tests(settings: Settings, engine: str, spark: str = "local[2]") -> dict[str, Verdict]:
     """Run dbt's data tests on what an engine has built; how each ended, by its name."""
     target = settings.root / f"dbt-tests-{engine}"
+    (target / "run_results.json").unlink(missing_ok=True)  # an old one would answer for this run
     run_dbt(settings, engine, spark, dbt_command(target, "test", "--select", "test_type:data"), tests_may_fail=True)
     results = json.loads((target / "run_results.json").read_text())["results"]
     return {

@@ -1,6 +1,5 @@
 """The dbt models as assets, and how their dbt properties read in the UI."""
 
-import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
@@ -17,11 +16,11 @@ from orchestration.dbt_process import BUILD, WHOLE
 from orchestration.market.errors import SettingsError
 from orchestration.resources import environment
 from orchestration.settings import DBT_PROJECT_DIR, Settings
+from orchestration.spark_cluster import is_cluster, master_answers
 
 if TYPE_CHECKING:
     from orchestration.storage.publish import Mart
 
-SECONDS_TO_ANSWER = 5
 MANIFEST = DBT_PROJECT_DIR / "target" / "manifest.json"
 
 
@@ -307,27 +306,17 @@ def require_engine(settings: Settings) -> None:
     Raises:
         SettingsError: it is not; the message says what to install or to start.
     """
-    if settings.engine == "spark" and not (find_spec("pyspark") and find_spec("dbt.adapters.spark")):
+    if settings.engine != "spark":
+        return
+    if not (find_spec("pyspark") and find_spec("dbt.adapters.spark")):
         raise SettingsError("OREWATCH_ENGINE=spark needs dbt-spark and pyspark: run `make spark-environment`")
-    if settings.engine == "spark" and not settings.has_java:
+    if not settings.has_java:
         raise SettingsError("OREWATCH_ENGINE=spark needs Java 17: on Debian, apt-get install default-jre-headless")
-    if settings.engine == "spark" and settings.spark.startswith("spark://") and not _answers(settings.spark):
+    if is_cluster(settings.spark) and not master_answers(settings.spark):
         raise SettingsError(
             f"OREWATCH_SPARK={settings.spark}: nothing answers there. Start the master and its workers, "
             "or let Spark run in this process: OREWATCH_SPARK=local[*]"
         )
-
-
-def _answers(address: str) -> bool:
-    """Whether a master listens: one of spark://HOST:PORT,HOST:PORT."""
-    for master in address.removeprefix("spark://").split(","):
-        host, _, port = master.rpartition(":")
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS_TO_ANSWER).close()
-        except (OSError, OverflowError):
-            continue
-        return True
-    return False
 
 
 def _build_of_all(

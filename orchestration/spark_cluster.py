@@ -1,15 +1,37 @@
-"""An end to builds for which a Spark cluster has no workers. Spark itself waits for them without end or word."""
+"""Whether a Spark cluster is there: its master before a build, its workers while it runs.
+
+Spark itself waits for workers without end or word.
+"""
 
 import json
 import os
+import socket
 import sys
 import threading
 import time
 
+SECONDS_TO_ANSWER = 5
 # Longer than a master takes to miss a worker and to give its part to another one.
 PATIENCE_SECONDS = 120
 # Beside those of dbt, which ends with 1 or 2: its build was broken off.
 BROKEN_OFF = 3
+
+
+def is_cluster(address: str) -> bool:
+    """Whether an address of Spark, as the settings allow it, is that of a cluster."""
+    return address.startswith("spark://")
+
+
+def master_answers(address: str) -> bool:
+    """Whether a master listens: one of spark://HOST:PORT,HOST:PORT."""
+    for master in address.removeprefix("spark://").split(","):
+        host, _, port = master.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS_TO_ANSWER).close()
+        except (OSError, OverflowError):
+            continue
+        return True
+    return False
 
 
 def end_without_workers(master: str, memory_gb: str, patience: float = PATIENCE_SECONDS) -> threading.Thread | None:
@@ -26,7 +48,7 @@ def end_without_workers(master: str, memory_gb: str, patience: float = PATIENCE_
     Returns:
         The thread that watches, which ends with the process.
     """
-    if not master.startswith("spark://"):
+    if not is_cluster(master):
         return None
     watch = threading.Thread(target=_watch, args=(master, memory_gb, patience), daemon=True)
     watch.start()
