@@ -1,12 +1,9 @@
 """Assembles the Dagster definitions. Nothing is read from disk but settings, seeds and the prepared dbt manifest."""
 
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import DbtCliResource
 
 from orchestration.assets.brief import build_brief
 from orchestration.assets.exposures import build_exposures
@@ -21,7 +18,7 @@ from orchestration.checks.market import build_market_checks
 from orchestration.loading import loading
 from orchestration.market.universe import load_universe
 from orchestration.resources import bar_source_resource, lock_resource, ready_dbt_resource, silent_progress
-from orchestration.settings import DBT_PROJECT_DIR, Settings, load_settings
+from orchestration.settings import Settings, load_settings
 
 
 def build_definitions(settings: Settings | None = None, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
@@ -29,7 +26,7 @@ def build_definitions(settings: Settings | None = None, resources: Mapping[str, 
 
     Args:
         settings: read from the environment when not given.
-        resources: replacements by name: settings, bar_source, warehouse_lock, progress, dbt, ready_dbt.
+        resources: replacements by name: settings, bar_source, warehouse_lock, progress, ready_dbt.
 
     Raises:
         OrewatchError: a setting or a seed is wrong, or the dbt manifest is missing; one line says what to do.
@@ -59,15 +56,6 @@ def _assembled(settings: Settings, resources: Mapping[str, Any]) -> dg.Definitio
             "bar_source": bar_source_resource,
             "warehouse_lock": lock_resource,
             "progress": dg.ResourceDefinition.hardcoded_resource(silent_progress),
-            # As it is: its paths are nothing that somebody should edit in the launchpad.
-            "dbt": dg.ResourceDefinition.hardcoded_resource(
-                DbtCliResource(
-                    project_dir=str(DBT_PROJECT_DIR),
-                    profiles_dir=str(DBT_PROJECT_DIR),
-                    # The one of this environment, whatever the caller's PATH says.
-                    dbt_executable=str(Path(sys.executable).parent / "dbt"),
-                )
-            ),
             "ready_dbt": ready_dbt_resource,
             **resources,
         },

@@ -11,6 +11,7 @@ before that line.
 import gc
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -51,11 +52,11 @@ class ReadyDbt:
         """The folder of this home in which dbt keeps what it ran and logged."""
         return self.settings.root / "dbt"
 
-    def build(self, whole: bool) -> "subprocess.Popen[bytes]":
+    def build(self, arguments: Sequence[str] = ()) -> "subprocess.Popen[bytes]":
         """Begin to build; the process writes dbt's events to its standard output, one JSON object a line.
 
         Args:
-            whole: all tables from the first bar on, rather than what new bars can change.
+            arguments: of dbt beyond `BUILD`: `WHOLE`, or a selection.
         """
         if self._process is None or self._process.poll() is not None or self._read != project_digest():
             self.close()
@@ -63,7 +64,7 @@ class ReadyDbt:
         process, self._process = self._process, None
         assert process is not None and process.stdin is not None  # noqa: S101, PT018  (`_start` made them)
         with suppress(BrokenPipeError):  # it has died; its exit code and what it said will tell
-            process.stdin.write(b" ".join(word.encode() for word in (WHOLE if whole else ())) + b"\n")
+            process.stdin.write(shlex.join(arguments).encode() + b"\n")
             process.stdin.close()
         process.stdin = None
         return process
@@ -134,7 +135,7 @@ def main(arguments: Sequence[str]) -> int:
     manifest = read.result if isinstance(read.result, Manifest) else None
     if os.environ.get("OREWATCH_ENGINE") == "spark":
         end_without_workers(os.environ["OREWATCH_SPARK"], os.environ["OREWATCH_MEMORY_GB"])
-    return 0 if dbtRunner(manifest=manifest).invoke([*arguments, *line.split()]).success else 1
+    return 0 if dbtRunner(manifest=manifest).invoke([*arguments, *shlex.split(line)]).success else 1
 
 
 if __name__ == "__main__":

@@ -4,8 +4,7 @@ Everything here is built when a run starts, never when the code location loads. 
 `build_definitions(resources=...)`.
 """
 
-import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
 import dagster as dg
@@ -106,24 +105,9 @@ def _ready_dbt(context: dg.InitResourceContext) -> Iterator[ReadyDbt]:
 ready_dbt_resource = dg.ResourceDefinition(
     _ready_dbt,
     required_resource_keys={"settings"},
-    description="dbt for a whole build; it reads the models while the steps before it run.",
+    description="dbt, which reads the models while the steps before it run.",
 )
 
 
 def silent_progress(done: int, total: int, line: str) -> None:
     """Report to nobody; the run's own log still has every line."""
-
-
-@contextmanager
-def environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for a child process and put the old ones back."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

@@ -12,9 +12,8 @@ from dagster_dbt import DagsterDbtTranslator, DbtCliInvocation, DbtProject, dbt_
 
 from orchestration.assets import OWNERS
 from orchestration.assets.shown import first_sentence_first, links, tag_run
-from orchestration.dbt_process import BUILD, WHOLE
+from orchestration.dbt_process import WHOLE
 from orchestration.market.errors import SettingsError
-from orchestration.resources import environment
 from orchestration.settings import DBT_PROJECT_DIR, Settings
 from orchestration.spark_cluster import is_cluster, master_answers
 
@@ -232,7 +231,7 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
         project=DbtProject(DBT_PROJECT_DIR, profiles_dir=DBT_PROJECT_DIR),
         dagster_dbt_translator=translator,
         name="dbt_models",
-        required_resource_keys={"settings", "warehouse_lock", "progress", "dbt", "ready_dbt"},
+        required_resource_keys={"settings", "warehouse_lock", "progress", "ready_dbt"},
     )
     def dbt_models(context: dg.AssetExecutionContext) -> Iterator[Any]:
         from orchestration.storage.changes import note_build, take_changes
@@ -261,17 +260,11 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
         (target / "run_results.json").unlink(missing_ok=True)
         # Taken before dbt reads anything: what arrives meanwhile is not part of this build.
         built_from = fingerprint(lake, current.control_dir, DBT_PROJECT_DIR)
-        events: list[Any] = []
-        with environment(current.dbt_environment()):
-            if context.is_subset:
-                invocation = context.resources.dbt.cli(
-                    [*BUILD, *WHOLE], context=context, target_path=target, raise_on_error=False
-                )
-            else:
-                invocation = _build_of_all(context, manifest, translator, target, whole=bool(whole))
-                threading.Thread(target=_load_drawing, daemon=True).start()
-            # Held back until dbt has let go of the warehouse: the counts below open it.
-            events.extend(invocation.stream())
+        invocation = _begin_build(context, manifest, translator, target, whole=bool(whole) or context.is_subset)
+        if not context.is_subset:
+            threading.Thread(target=_load_drawing, daemon=True).start()
+        # Held back until dbt has let go of the warehouse: the counts below open it.
+        events = list(invocation.stream())
         # Without an output nothing was built, and what dbt could not open cannot be counted either.
         built_any = any(isinstance(event, dg.Output) for event in events)
         if current.engine == "spark" and invocation.is_successful():
@@ -319,24 +312,37 @@ def require_engine(settings: Settings) -> None:
         )
 
 
-def _build_of_all(
+def _begin_build(
     context: dg.AssetExecutionContext,
     manifest: dict[str, Any],
     translator: DagsterDbtTranslator,
     target: Path,
     whole: bool,
 ) -> DbtCliInvocation:
-    """The build of all models, as dagster-dbt would start it, in the process that has read the models already.
+    """A build of what was asked for, as dagster-dbt would start it, in the process that has read the models already.
 
     dagster-dbt's own start asks dbt for its version in one more process and loads dbt's adapter into this one, which
     takes as long as half of the models.
     """
     import importlib.metadata
 
+    from dagster_dbt.asset_utils import get_subset_selection_for_context
     from packaging.version import Version
 
+    arguments = list(WHOLE if whole else ())
+    if context.is_subset:
+        selection, indirect = get_subset_selection_for_context(
+            context=context,
+            manifest=manifest,
+            select=None,
+            exclude=None,
+            selector=None,
+            dagster_dbt_translator=translator,
+            current_dbt_indirect_selection_env=None,
+        )
+        arguments += [*selection, *(("--indirect-selection", indirect) if indirect else ())]
     return DbtCliInvocation(
-        process=context.resources.ready_dbt.build(whole),
+        process=context.resources.ready_dbt.build(arguments),
         manifest=manifest,
         dagster_dbt_translator=translator,
         project_dir=DBT_PROJECT_DIR,

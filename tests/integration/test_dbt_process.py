@@ -34,14 +34,14 @@ def pid(ready: ReadyDbt) -> int:
 
 def test_it_answers_with_events_and_opens_no_database(ready: ReadyDbt) -> None:
     prepared = pid(ready)
-    process = ready.build(whole=False)
+    process = ready.build()
     out, _ = process.communicate(timeout=300)
     assert process.pid == prepared
     assert process.returncode == 0, out
     assert any(json.loads(line)["info"]["msg"].endswith("marts.daily_bars") for line in out.splitlines())
     assert not ready.settings.warehouse_path.exists()
     # What is asked for once more starts from scratch.
-    again = ready.build(whole=False)
+    again = ready.build()
     assert again.pid != prepared
     again.kill()
     again.communicate()
@@ -50,7 +50,7 @@ def test_it_answers_with_events_and_opens_no_database(ready: ReadyDbt) -> None:
 def test_models_that_were_edited_meanwhile_are_read_again(ready: ReadyDbt, monkeypatch: pytest.MonkeyPatch) -> None:
     prepared = pid(ready)
     monkeypatch.setattr(dbt_process, "project_digest", lambda: "edited")
-    process = ready.build(whole=False)
+    process = ready.build()
     process.kill()
     process.communicate()
     assert process.pid != prepared

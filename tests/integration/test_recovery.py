@@ -1,6 +1,7 @@
 """What is refused, what recovers, and what legitimate changes must get through: builds, audits and publications."""
 
 import datetime as dt
+import json
 import os
 import socket
 import subprocess
@@ -14,6 +15,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from orchestration.assets.models import build_models
 from orchestration.assets.publish import PUBLISHED
 from orchestration.build import build_definitions
 from orchestration.checks import data_quality
@@ -132,6 +134,32 @@ def test_only_what_was_built_and_audited_is_published(settings: ClockedSettings)
     assert REFUSED in why(refused)
     assert run_job(settings).success
     assert version(settings) == 3
+
+
+def test_what_is_picked_by_hand_is_built_alone(settings: ClockedSettings) -> None:
+    assert run_job(settings).success
+    assert materialize(settings, "returns").success
+    models, tests = ran(settings)
+    assert models == {"returns"}
+    assert tests
+
+    # One check, as a click on "Execute" beside it does.
+    checks = build_models(settings).check_keys
+    key = min(key for key in checks if key.asset_key == dg.AssetKey("returns"))
+    one = dg.Definitions(jobs=[dg.define_asset_job("one", selection=dg.AssetSelection.checks(key))])
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = dg.Definitions.merge(build_definitions(settings), one).resolve_job_def("one")
+        result = job.execute_in_process(instance=instance)
+    assert [(e.check_name, e.passed) for e in result.get_asset_check_evaluations()] == [(key.name, True)]
+    models, tests = ran(settings)
+    assert (models, len(tests)) == (set(), 1)
+
+
+def ran(settings: Settings) -> tuple[set[str], set[str]]:
+    """Names of the models and of the data tests that dbt ran last."""
+    results = json.loads((settings.root / "dbt" / "run_results.json").read_text())["results"]
+    names = [result["unique_id"].split(".")[0:3:2] for result in results]
+    return {name for kind, name in names if kind == "model"}, {name for kind, name in names if kind == "test"}
 
 
 def test_what_dbt_said_is_in_the_failure_and_no_build_is_on_record(settings: ClockedSettings) -> None:
