@@ -1,7 +1,7 @@
 """The dbt models as assets, and how their dbt properties read in the UI."""
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from orchestration.storage.publish import Mart
 
 MANIFEST = DBT_PROJECT_DIR / "target" / "manifest.json"
+# What dbt writes at the end of a build, of each node.
+RUN_RESULTS = "run_results.json"
 
 
 class OrewatchTranslator(DagsterDbtTranslator):
@@ -239,7 +241,7 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
         from orchestration.storage.lake import Lake
         from orchestration.storage.premises import premises, why_whole, write_premises
         from orchestration.storage.records import remove_records, write_reason, write_record
-        from orchestration.storage.spark_tables import load_tables, start_over
+        from orchestration.storage.spark_tables import load_tables
         from orchestration.storage.warehouse import table_facts
 
         current: Settings = context.resources.settings
@@ -254,17 +256,28 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
         context.resources.progress(0, 0, "building the tables" if whole else "bringing the tables up to date")
         remove_records(current.audit_record, current.build_record, current.premises_record)
         changes = take_changes(current.changes_record, current.warehouse_path)
-        if whole and current.engine == "spark" and not context.is_subset:
-            start_over(current.spark_dir)
-        # dbt writes it only once it has run something; an old one would answer for this run.
-        (target / "run_results.json").unlink(missing_ok=True)
         # Taken before dbt reads anything: what arrives meanwhile is not part of this build.
         built_from = fingerprint(lake, current.control_dir, DBT_PROJECT_DIR)
-        invocation = _begin_build(context, manifest, translator, target, whole=bool(whole) or context.is_subset)
         if not context.is_subset:
             threading.Thread(target=_load_drawing, daemon=True).start()
-        # Held back until dbt has let go of the warehouse: the counts below open it.
-        events = list(invocation.stream())
+
+        def build() -> tuple[DbtCliInvocation, list[Any]]:
+            # dbt writes it only once it has run something; an old one would answer for this run.
+            (target / RUN_RESULTS).unlink(missing_ok=True)
+            if whole and not context.is_subset:
+                _start_over(current)
+            begun = _begin_build(context, manifest, translator, target, whole=bool(whole) or context.is_subset)
+            # Held back until dbt has let go of the warehouse: the counts below open it.
+            return begun, list(begun.stream())
+
+        invocation, events = build()
+        if not whole and not context.is_subset and (why := stopped(invocation, target)):
+            # Whatever is wrong with what earlier builds have left, a whole one does without it.
+            whole = f"an incremental build stopped: {why}"
+            context.log.warning(f"all tables are built from the first bar on: {whole}")
+            tag_run(context, current, build="whole")
+            context.resources.progress(0, 0, "building the tables")
+            invocation, events = build()
         # Without an output nothing was built, and what dbt could not open cannot be counted either.
         built_any = any(isinstance(event, dg.Output) for event in events)
         if current.engine == "spark" and invocation.is_successful():
@@ -277,7 +290,7 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
             else:
                 yield event
         if not invocation.is_successful():
-            said = dbt_failures(target / "run_results.json") or dbt_complaint(invocation.get_error())
+            said = dbt_failures(target / RUN_RESULTS) or dbt_complaint(invocation.get_error())
             write_reason(current.withheld_record, f"a model or a blocking data test failed: {said}")
             raise dg.Failure(
                 description=f"a model or a blocking data test failed; readers keep the last published version: {said}",
@@ -291,6 +304,20 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
                 note_build(current.changes_record, changes, current.warehouse_path)
 
     return dbt_models
+
+
+def _start_over(settings: Settings) -> None:
+    """Take away what earlier builds have left, whatever state it is in: a whole build needs nothing of it."""
+    from orchestration.storage.records import remove_records
+    from orchestration.storage.spark_tables import start_over
+
+    if settings.engine == "spark":
+        start_over(settings.spark_dir)
+    elif settings.warehouse_path.is_file():
+        # Its log first: DuckDB would read one that lies beside a new file.
+        remove_records(
+            settings.warehouse_path.with_name(f"{settings.warehouse_path.name}.wal"), settings.warehouse_path
+        )
 
 
 def require_engine(settings: Settings) -> None:
@@ -363,8 +390,22 @@ def _load_drawing() -> None:
     import orchestration.brief.write  # noqa: F401
 
 
-def dbt_failures(run_results_path: Path) -> str:
-    """The failed nodes of a dbt run in one line, each with dbt's own message; empty if dbt named none."""
+def stopped(invocation: DbtCliInvocation, target: Path) -> str:
+    """What has stopped a build, in one line; empty if nothing has, or no more than data tests that found something."""
+    if invocation.is_successful():
+        return ""
+    if (target / RUN_RESULTS).is_file():
+        return dbt_failures(target / RUN_RESULTS, statuses=("error",))
+    return dbt_complaint(invocation.get_error())
+
+
+def dbt_failures(run_results_path: Path, statuses: Sequence[str] = ("error", "fail")) -> str:
+    """The failed nodes of a dbt run in one line, each with dbt's own message; empty if dbt named none.
+
+    Args:
+        run_results_path: what dbt wrote.
+        statuses: which nodes count; `fail` is a data test that found something, `error` whatever could not be run.
+    """
     import orjson
 
     try:
@@ -374,7 +415,7 @@ def dbt_failures(run_results_path: Path) -> str:
     failed = [
         f"{r['unique_id'].split('.')[2]}: {(r.get('message') or r['status']).strip().splitlines()[0]}"
         for r in run_results["results"]
-        if r["status"] in ("error", "fail")
+        if r["status"] in statuses
     ]
     return "; ".join(failed)
 

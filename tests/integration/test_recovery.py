@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -164,28 +164,68 @@ def ran(settings: Settings) -> tuple[set[str], set[str]]:
 
 def test_what_dbt_said_is_in_the_failure_and_no_build_is_on_record(settings: ClockedSettings) -> None:
     assert run_job(settings).success
-    # A file of another kind in the warehouse's place: dbt stops before it runs anything.
-    settings.warehouse_path.write_bytes(b"this is no database" * 1000)
+    # No warehouse can be made in its place, so to say: dbt stops before it runs anything.
+    settings.warehouse_path.unlink()
+    settings.warehouse_path.mkdir()
     result = run_job(settings)
     assert not result.success
     said = why(result)
     assert "readers keep the last published version" in said
-    assert "not a valid DuckDB database file" in said
+    assert str(settings.warehouse_path) in said
     assert "FileNotFoundError" not in said
     assert read_record(settings.build_record) is None
     assert read_record(settings.audit_record) is None
     assert version(settings) == 1
     assert REFUSED in why(materialize(settings, PUBLISHED))
 
-    # And where there is no warehouse at all: its folder cannot be written to, so to say.
-    settings.warehouse_path.unlink()
-    settings.warehouse_path.mkdir()
-    result = run_job(settings)
-    assert not result.success
-    assert "readers keep the last published version" in why(result)
     settings.warehouse_path.rmdir()
     assert run_job(settings).success
     assert version(settings) == 2
+
+
+def was_whole(settings: Settings) -> bool:
+    """Whether the build that dbt ran last kept nothing of earlier ones."""
+    return bool(json.loads((settings.root / "dbt" / "run_results.json").read_text())["args"].get("full_refresh"))
+
+
+def no_database(warehouse: Path) -> None:
+    """A file of another kind in its place."""
+    warehouse.write_bytes(b"this is no database" * 1000)
+
+
+def damaged_table(warehouse: Path) -> None:
+    """Other bytes where a table is stored that the next build reads; the file can be opened as ever."""
+    (block,) = rows(warehouse, "select max(block_id) as id from pragma_storage_info('int_bars') where block_id >= 0")
+    (size,) = rows(warehouse, "select block_size as bytes from pragma_database_size()")
+    with warehouse.open("r+b") as file:
+        # Behind three headers of 4 KiB.
+        file.seek(3 * 4096 + block["id"] * int(size["bytes"]))
+        file.write(os.urandom(int(size["bytes"])))
+
+
+@pytest.mark.parametrize("damage", [no_database, damaged_table])
+def test_a_damaged_warehouse_is_built_anew_in_the_same_run(
+    settings: ClockedSettings, damage: Callable[[Path], None]
+) -> None:
+    assert settings.files is not None
+    for symbol in ("AAA", "BBB"):
+        drop(settings.files, symbol, SESSIONS[:-1])
+    assert run_job(settings).success
+    for symbol in ("AAA", "BBB"):
+        drop(settings.files, symbol)
+    damage(settings.warehouse_path)
+    assert run_job(settings).success
+    assert (version(settings), was_whole(settings)) == (2, True)
+    # As a home that had nothing to suffer from.
+    whole = ClockedSettings(
+        source="files", home=settings.home / "whole", files=settings.files, seeds=settings.seeds, moment=NOW
+    )
+    assert run_job(whole).success
+    told = "select * from returns order by all"
+    assert published(settings, told) == published(whole, told)
+    # And the next one is incremental again.
+    assert run_job(settings).success
+    assert not was_whole(settings)
 
 
 def test_a_failed_audit_leaves_no_record(settings: ClockedSettings) -> None:

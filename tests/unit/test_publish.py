@@ -8,11 +8,13 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import create_autospec
 
 import duckdb
 import pytest
+from dagster_dbt import DbtCliInvocation
 
-from orchestration.assets.models import dbt_complaint, dbt_failures, mart_grains, marts
+from orchestration.assets.models import dbt_complaint, dbt_failures, mart_grains, marts, stopped
 from orchestration.assets.publish import audited_fingerprint
 from orchestration.market.errors import PublishError
 from orchestration.settings import Settings
@@ -619,7 +621,29 @@ def test_what_dbt_says_when_it_stops(tmp_path: Path) -> None:
         )
     )
     assert dbt_failures(tmp_path / "run_results.json") == "returns: Bad"
+    assert dbt_failures(tmp_path / "run_results.json", statuses=("fail",)) == ""
     logged = Exception("The dbt CLI process failed.\n\nErrors parsed from dbt logs:\n\nIO Error\n  no lock")
     assert dbt_complaint(logged) == "IO Error no lock"
     assert dbt_complaint(Exception("failed with exit code `1`.")) == "failed with exit code `1`."
     assert dbt_complaint(None) == "dbt did not say why it stopped"
+
+
+@pytest.mark.parametrize(
+    ("successful", "results", "stopped_by"),
+    [
+        (True, [], ""),
+        # A data test that has found something says nothing against what the build stands on.
+        (False, [{"unique_id": "test.orewatch.grain.1", "status": "fail", "message": "Got 1 result"}], ""),
+        (False, [{"unique_id": "model.orewatch.trend", "status": "error", "message": "Corrupted"}], "trend: Corrupted"),
+        (False, None, "dbt did not say why it stopped"),
+    ],
+)
+def test_what_has_stopped_a_build(
+    successful: bool, results: list[dict[str, str]] | None, stopped_by: str, tmp_path: Path
+) -> None:
+    invocation = create_autospec(DbtCliInvocation, instance=True)
+    invocation.is_successful.return_value = successful
+    invocation.get_error.return_value = None
+    if results is not None:
+        (tmp_path / "run_results.json").write_text(json.dumps({"results": results}))
+    assert stopped(invocation, tmp_path) == stopped_by
