@@ -276,7 +276,7 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
             whole = f"an incremental build stopped: {why}"
             context.log.warning(f"all tables are built from the first bar on: {whole}")
             tag_run(context, current, build="whole")
-            context.resources.progress(0, 0, "building the tables")
+            context.resources.progress(0, 0, f"building all tables anew, as {whole}")
             invocation, events = build()
         # Without an output nothing was built, and what dbt could not open cannot be counted either.
         built_any = any(isinstance(event, dg.Output) for event in events)
