@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from orchestration.assets.models import dbt_failures
+from orchestration.assets.models import RUN_RESULTS, dbt_failures
 from orchestration.dbt_process import prepare_target
 from orchestration.market.errors import RebuildError
 from orchestration.resources import ProgressReporter, silent_progress
@@ -75,7 +75,7 @@ def build_tables(settings: Settings, scratch: Scratch, progress: ProgressReporte
             process.wait()
     if failed:
         raise RebuildError(
-            "the tables could not be rebuilt: " + (dbt_failures(target / "run_results.json") or " ".join(last_lines))
+            "the tables could not be rebuilt: " + (dbt_failures(target / RUN_RESULTS) or " ".join(last_lines))
         )
     return settings.warehouse_path
 

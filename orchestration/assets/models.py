@@ -308,6 +308,7 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
 
 def _start_over(settings: Settings) -> None:
     """Take away what earlier builds have left, whatever state it is in: a whole build needs nothing of it."""
+    from orchestration.storage.changes import files_of
     from orchestration.storage.records import remove_records
     from orchestration.storage.spark_tables import start_over
 
@@ -315,9 +316,7 @@ def _start_over(settings: Settings) -> None:
         start_over(settings.spark_dir)
     elif settings.warehouse_path.is_file():
         # Its log first: DuckDB would read one that lies beside a new file.
-        remove_records(
-            settings.warehouse_path.with_name(f"{settings.warehouse_path.name}.wal"), settings.warehouse_path
-        )
+        remove_records(*reversed(files_of(settings.warehouse_path)))
 
 
 def require_engine(settings: Settings) -> None:

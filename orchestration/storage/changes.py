@@ -118,10 +118,15 @@ def _write(record: Path, changes: Changes) -> None:
     write_text(record, json.dumps(said, indent=2) + "\n")
 
 
+def files_of(warehouse: Path) -> tuple[Path, Path]:
+    """The DuckDB file and its log, which is there only while something of it has not been written back."""
+    return warehouse, warehouse.with_name(f"{warehouse.name}.wal")
+
+
 def _state(warehouse: Path) -> tuple[int, ...]:
     """What differs after every change of the file, whoever made it."""
     found: list[int] = []
-    for path in (warehouse, warehouse.with_name(f"{warehouse.name}.wal")):
+    for path in files_of(warehouse):
         if path.is_file():
             facts = path.stat()
             found += [facts.st_ino, facts.st_size, facts.st_mtime_ns]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import duckdb
@@ -15,7 +16,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from orchestration.assets.models import build_models
+from orchestration.assets.models import RUN_RESULTS, build_models
 from orchestration.assets.publish import PUBLISHED
 from orchestration.build import build_definitions
 from orchestration.checks import data_quality
@@ -155,10 +156,14 @@ def test_what_is_picked_by_hand_is_built_alone(settings: ClockedSettings) -> Non
     assert (models, len(tests)) == (set(), 1)
 
 
+def run_results(settings: Settings) -> dict[str, Any]:
+    """What dbt wrote of its last build."""
+    return json.loads((settings.root / "dbt" / RUN_RESULTS).read_text())
+
+
 def ran(settings: Settings) -> tuple[set[str], set[str]]:
     """Names of the models and of the data tests that dbt ran last."""
-    results = json.loads((settings.root / "dbt" / "run_results.json").read_text())["results"]
-    names = [result["unique_id"].split(".")[0:3:2] for result in results]
+    names = [result["unique_id"].split(".")[0:3:2] for result in run_results(settings)["results"]]
     return {name for kind, name in names if kind == "model"}, {name for kind, name in names if kind == "test"}
 
 
@@ -185,7 +190,7 @@ def test_what_dbt_said_is_in_the_failure_and_no_build_is_on_record(settings: Clo
 
 def was_whole(settings: Settings) -> bool:
     """Whether the build that dbt ran last kept nothing of earlier ones."""
-    return bool(json.loads((settings.root / "dbt" / "run_results.json").read_text())["args"].get("full_refresh"))
+    return bool(run_results(settings)["args"].get("full_refresh"))
 
 
 def no_database(warehouse: Path) -> None:
