@@ -26,7 +26,7 @@ command="$$(sed -n 's/^$(1): *//p' deploy/Procfile)"
 endef
 
 .PHONY: help install manifest demo dev dashboard dashboard-password dashboard-environment team team-release \
-  $(TEAM:%=team-%) refresh status claims test torture golden lint format docs bench bench-large bench-lake \
+  $(TEAM:%=team-%) refresh status claims test test-all test-rest torture golden lint format docs bench bench-large bench-lake \
   bench-publish bench-yahoo lock parity spark-environment clean
 
 help: ## list the targets
@@ -97,11 +97,20 @@ status: $(MANIFEST) ## show what is stored and how fresh it is
 claims: $(MANIFEST) ## hold published claims against the tables
 	@$(BIN)/orewatch verify-claims
 
-test: $(MANIFEST) ## run the test suite
-	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --durations 25
+# What goes to one process together says tests/scheduling.py; the longest come first.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder --durations 15
+
+test: $(MANIFEST) ## what a person waits for: units, formulas, properties, the job itself; minutes
+	@$(PYTEST)
+
+test-all: $(MANIFEST) ## all of it: Spark, Superset, browser, team, PostgreSQL, object store, documents too
+	@$(PYTEST) -m "not torture"
+
+test-rest: $(MANIFEST)
+	@$(PYTEST) -m "slow and not torture"
 
 torture: $(MANIFEST) ## faults by the hundred: kills, full disks, bad data, readers; half an hour or so
-	@$(BIN)/python -m pytest -m torture --numprocesses auto --maxprocesses 4 --dist loadgroup -rP
+	@$(BIN)/python -m pytest -m torture --numprocesses auto --maxprocesses 4 --dist loadscope -rP
 
 lint: $(MANIFEST) ## ruff, mypy and sqlfluff
 	@$(BIN)/ruff check .

@@ -63,6 +63,9 @@ class Settings(BaseSettings):
         2, ge=0, le=300, description="first wait after a rate limit; doubles, with jitter"
     )
     memory_gb: float = Field(6, ge=0.5, description="memory that building the tables may take; more goes to the disk")
+    full_refresh_below_bars: int = Field(
+        250_000, ge=0, description="number of stored bars below which a refresh builds all tables from the first bar on"
+    )
     engine: EngineName = Field("duckdb", description="what runs the SQL of the models")
     spark: str = Field("local[*]", description="address of Spark, for the engine `spark`")
     spark_driver: str = Field("127.0.0.1", description="address of this machine, as workers of a cluster reach it")
@@ -374,4 +377,4 @@ def _allowed(name: str) -> str:
     }
     number = "a whole number" if field.annotation is int else "a number"
     lower = f"above {bounds['gt']} and up" if "gt" in bounds else f"from {bounds['ge']}"
-    return f"{number} {lower} to {bounds['le']}"
+    return f"{number} {lower} to {bounds['le']}" if "le" in bounds else f"{number} {lower} on"

@@ -5,10 +5,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from orchestration.settings import DBT_PROJECT_DIR
+from orchestration.settings import DBT_PROJECT_DIR, Settings
+from tests.homes import made_once
 
 MANIFEST = DBT_PROJECT_DIR / "target" / "manifest.json"
 
@@ -18,6 +20,16 @@ os.environ.setdefault("DO_NOT_TRACK", "1")
 for name in [n for n in os.environ if n.startswith("OREWATCH_") and not n.startswith("OREWATCH_REAL")]:
     if name not in ("OREWATCH_YAHOO_REPLIES",):
         del os.environ[name]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadscope`, scopes are ours."""
+    if config.getoption("dist") != "loadscope":
+        return None
+    from tests.scheduling import ByWhatIsShared
+
+    return ByWhatIsShared(config, log)
 
 
 def _newest_model() -> float:
@@ -42,3 +54,24 @@ def _manifest() -> None:
         subprocess.run(
             [dbt, "--quiet", "parse", "--project-dir", DBT_PROJECT_DIR, "--profiles-dir", DBT_PROJECT_DIR], check=True
         )
+
+
+@pytest.fixture
+def rebuilt_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`orewatch verify` and `orewatch as-of` build their tables without dbt."""
+    from tests.jobs import rebuild
+
+    for module in ("verify", "as_of"):
+        monkeypatch.setattr(f"orchestration.{module}.build_tables", rebuild)
+
+
+@pytest.fixture(scope="session")
+def sample_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The simulated market of 30 January 2026, refreshed once; not to be changed: `tests.homes.clone` gives a copy."""
+
+    def refreshed(folder: Path) -> None:
+        from tests.jobs import run_job
+
+        assert run_job(Settings(home=folder)).success
+
+    return made_once(tmp_path_factory, "sample", refreshed)

@@ -1,39 +1,89 @@
 """Running the real job in a test, and looking at what it published."""
 
+import atexit
 import datetime as dt
 import io
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from rich.console import Console
 
-from orchestration.assets.ingest import RefreshConfig
+from orchestration.assets.ingest import RefreshConfig, plan_rules
+from orchestration.assets.ingestion import ingest
+from orchestration.assets.models import marts
 from orchestration.build import build_definitions
+from orchestration.market.calendar import closed_sessions_of
+from orchestration.market.universe import load_universe
 from orchestration.refresh import run_refresh
 from orchestration.report import print_status
-from orchestration.settings import Settings
+from orchestration.resources import ProgressReporter, make_source, silent_progress
+from orchestration.settings import DBT_PROJECT_DIR, Settings
+from orchestration.storage.control import control_tables, store_control
+from orchestration.storage.fingerprint import fingerprint
+from orchestration.storage.lake import Lake
+from orchestration.storage.publish import publish
 from orchestration.storage.warehouse import rows
+from tests.compiled_dbt import CompiledDbt
+from tests.models_sql import build_models
 
 
-def run_job(settings: Settings, resources: dict[str, Any] | None = None, **config: Any) -> dg.ExecuteInProcessResult:
-    """The job `refresh`, in this process, on an instance of its own."""
-    definitions = build_definitions(settings, resources)
-    with dg.DagsterInstance.ephemeral() as instance:
-        return definitions.resolve_job_def("refresh").execute_in_process(
-            instance=instance,
-            raise_on_error=False,
-            run_config={
-                "ops": {"ingest": {"config": config}},
-                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-            },
-        )
+@cache
+def forgetful_instance() -> dg.DagsterInstance:
+    """One instance that stores no events: the result of a job has them all, and storing costs more than the tables."""
+    instance = dg.DagsterInstance.ephemeral()
+    atexit.register(instance.dispose)
+    log: Any = instance.event_log_storage
+    log.store_event = lambda event: None
+    log.get_asset_records = lambda asset_keys=None: []
+    log.fetch_observations = lambda *_, **__: dg.EventRecordsResult([], "", has_more=False)
+    return instance
 
 
-def refresh_and_read(settings: Settings) -> tuple[bool, str]:
-    """A refresh as the command line runs it: whether it succeeded, and what it said, in long lines."""
+def resources_of(settings: Settings, real_dbt: bool = False) -> dict[str, Any]:
+    """What a job is given here: the compiled models in this process in the place of dbt, unless dbt is the subject."""
+    return {} if real_dbt else {"ready_dbt": dg.ResourceDefinition.hardcoded_resource(CompiledDbt(settings))}
+
+
+def run_job(
+    settings: Settings, resources: dict[str, Any] | None = None, real_dbt: bool = False, **config: Any
+) -> dg.ExecuteInProcessResult:
+    """The job `refresh`, in this process."""
+    definitions = build_definitions(settings, resources_of(settings, real_dbt) | (resources or {}))
+    return definitions.resolve_job_def("refresh").execute_in_process(
+        instance=forgetful_instance(),
+        raise_on_error=False,
+        run_config={
+            "ops": {"ingest": {"config": config}},
+            "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+        },
+    )
+
+
+def publish_tables(settings: Settings) -> None:
+    """What the job makes of a source's bars, published: without Dagster, and so without checks, alerts and brief."""
+    universe, lake, now = load_universe(settings.seeds), Lake(settings.lake_dir), settings.now()
+    lake.prepare()
+    source = make_source(settings, universe)
+    ingest(universe, source, settings.source, lake, now, plan_rules(RefreshConfig(), settings, [], local=True))
+    sessions = closed_sessions_of((instrument.calendar for instrument in universe.instruments), now)
+    store_control(settings.control_dir, control_tables(universe, sessions))
+    settings.warehouse_path.unlink(missing_ok=True)
+    build_models(settings.root, settings.warehouse_path, source=settings.source)
+    made_from = fingerprint(lake, settings.control_dir, DBT_PROJECT_DIR)
+    publish(settings.warehouse_path, marts(), settings.published_dir, made_from, settings.source, settings.simulated)
+
+
+def refresh(settings: Settings, console: Console | None = None, real_dbt: bool = False) -> bool:
+    """A refresh as the command line runs it; returns whether it succeeded."""
+    return run_refresh(settings, RefreshConfig(), console, None if real_dbt else CompiledDbt(settings))
+
+
+def refresh_and_read(settings: Settings, real_dbt: bool = False) -> tuple[bool, str]:
+    """The same: whether it succeeded, and what it said, in long lines."""
     said = io.StringIO()
-    success = run_refresh(settings, RefreshConfig(), Console(file=said, width=1000))
+    success = refresh(settings, Console(file=said, width=1000), real_dbt)
     return success, said.getvalue()
 
 
@@ -48,6 +98,16 @@ def asset_graph(settings: Settings) -> Any:
     """Assets and checks of the code location; resolved beside an instance, as Dagster asks for one that lives."""
     with dg.DagsterInstance.ephemeral():
         return build_definitions(settings).resolve_asset_graph()
+
+
+def rebuild(settings: Settings, scratch: Any, progress: ProgressReporter = silent_progress) -> Path:
+    """What `orewatch verify` and `orewatch as-of` build, as `orchestration.rebuild.build_tables`, without dbt."""
+
+    def built(model: str) -> None:
+        progress(0, 0, f"rebuilt {model}")
+
+    build_models(settings.root, settings.warehouse_path, source=settings.source, done=built)
+    return settings.warehouse_path
 
 
 def published(settings: Settings, sql: str, *parameters: Any) -> list[dict[str, Any]]:
@@ -67,8 +127,6 @@ def steps(result: dg.ExecuteInProcessResult, kind: str) -> set[str]:
 
 def write_seeds(folder: Path, **files: str) -> Path:
     """A folder of seeds: the shipped ones, with some files replaced by the given text."""
-    from orchestration.settings import DBT_PROJECT_DIR
-
     folder.mkdir(parents=True, exist_ok=True)
     for path in (DBT_PROJECT_DIR / "seeds").glob("*.csv"):
         (folder / path.name).write_text(files.get(path.stem, path.read_text("utf-8")), "utf-8")

@@ -1,14 +1,9 @@
 """The SQL of the level models, as dbt compiles it, on bars in memory: fast enough for hundreds of small histories."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import duckdb
 import pyarrow as pa
 
-from orchestration.settings import DBT_PROJECT_DIR
+from tests.compiled_dbt import ROOT, compiled_nodes
 from tests.levels_oracle import Found, Standing, Watched
 
 # In the order of their dependencies.
@@ -60,37 +55,21 @@ CONTRADICTIONS = """
 class LevelModels:
     """The compiled models."""
 
-    def __init__(self, folder: Path) -> None:
-        subprocess.run(
-            [
-                *(Path(sys.executable).parent / "dbt", "--quiet", "compile", "--select", *MODELS),
-                *("--project-dir", DBT_PROJECT_DIR, "--profiles-dir", DBT_PROJECT_DIR),
-                *("--target-path", folder / "target", "--log-path", folder / "logs"),
-            ],
-            env={
-                **os.environ,
-                "OREWATCH_SOURCE": "files",
-                "OREWATCH_ROOT": str(folder),
-                "OREWATCH_WAREHOUSE": str(folder / "warehouse.duckdb"),
-            },
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
-        compiled = {path.stem: path for path in (folder / "target" / "compiled").rglob("*.sql")}
+    def __init__(self) -> None:
+        nodes = {node.name: node for node in compiled_nodes()}
         self.statements = [
-            f"create table warehouse.main.{name} as {self._on_tables(compiled[name].read_text(), folder)}"
-            for name in MODELS
+            f"create table warehouse.main.{name} as {self._on_tables(nodes[name].sql)}" for name in MODELS
         ]
 
     @staticmethod
-    def _on_tables(sql: str, folder: Path) -> str:
+    def _on_tables(sql: str) -> str:
         for name in ("instruments", "price_levels"):
-            sql = sql.replace(f"read_parquet('{folder}/control/{name}.parquet')", f"warehouse.main.control_{name}")
+            sql = sql.replace(f"read_parquet('{ROOT}/control/{name}.parquet')", f"warehouse.main.control_{name}")
         return sql
 
     def build(self, watched: Watched) -> duckdb.DuckDBPyConnection:
         """A database in memory with every model built for one instrument."""
-        connection = duckdb.connect()
+        connection = duckdb.connect(config={"threads": 1})
         connection.execute("attach ':memory:' as warehouse")
         tables = {
             "stg_bars": _bars(watched),

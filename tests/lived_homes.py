@@ -8,7 +8,7 @@ from orchestration.storage.compare import TableComparison, compare
 from orchestration.verify import verify
 from tests.histories import History
 from tests.jobs import evaluations, run_job
-from tests.models_sql import CompiledModels
+from tests.models_sql import build_models
 
 # What tells how the data came, not what they are.
 ABOUT_THE_WAY = ("price_revisions", "rejected_bars")
@@ -38,7 +38,7 @@ def check_refreshed_equals_rebuilt(seed: int, folder: Path, forgetful: bool, del
     assert sum(table.cells for table in found.tables) > 10_000
 
 
-def check_piecemeal_equals_at_once(seed: int, folder: Path, deliveries: int, models: CompiledModels) -> None:
+def check_piecemeal_equals_at_once(seed: int, folder: Path, deliveries: int) -> None:
     """Live a history, then compare with a home that got its last delivery and nothing else."""
     history = History(seed, folder)
     piecemeal, once = folder / "piecemeal", folder / "once"
@@ -46,7 +46,7 @@ def check_piecemeal_equals_at_once(seed: int, folder: Path, deliveries: int, mod
         history.ingest(piecemeal)
     history.ingest(once)
     for root in (piecemeal, once):
-        models.build(root, root / "warehouse.duckdb")
+        build_models(root, root / "warehouse.duckdb")
     tables = {name: grain for name, grain in mart_grains().items() if name not in ABOUT_THE_WAY}
     compared = compare(
         piecemeal / "warehouse.duckdb",

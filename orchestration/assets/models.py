@@ -250,7 +250,11 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
         lake = Lake(current.lake_dir)
         require_engine(current)
         taken_for_granted = premises(lake, current.control_dir, DBT_PROJECT_DIR, current.engine)
-        whole = why_whole(current.premises_record, taken_for_granted, lake, current.control_dir)
+        if lake.row_count("bars") < current.full_refresh_below_bars:
+            # As fast as an incremental build, and cannot be wrong.
+            whole = f"fewer than {current.full_refresh_below_bars:,} bars are stored"
+        else:
+            whole = why_whole(current.premises_record, taken_for_granted, lake, current.control_dir)
         tag_run(context, current, build="whole" if whole else "incremental")
         context.log.info(f"all tables are built from the first bar on: {whole}" if whole else "an incremental build")
         context.resources.progress(0, 0, "building the tables" if whole else "bringing the tables up to date")

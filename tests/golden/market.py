@@ -19,7 +19,7 @@ import arch.data.sp500
 import pandas as pd
 
 from orchestration.settings import Settings
-from tests.jobs import INSTRUMENTS_HEADER, run_job, small_seeds
+from tests.jobs import INSTRUMENTS_HEADER, publish_tables, small_seeds
 
 SYMBOLS = ("SPX", "NDQ", "FUT", "FLAT", "CLOSES", "HOLES", "ACTIONS", "ONE", "NONE")
 
@@ -76,7 +76,7 @@ def write_drop_folder(folder: Path) -> Path:
 
 
 def build(home: Path) -> Settings:
-    """Run the whole job on the golden market."""
+    """The tables of the golden market, published."""
     # A threshold so low that nearly every return is a move: the scores are compared on all of them.
     seeds = small_seeds(home / "seeds", *SYMBOLS, rules="any,all,,return_1d,1,0.000001,\n")
     rows = [f"{s},{s},{s},index,,benchmark,XNYS,USD,0.01,,,\n" for s in SYMBOLS if s not in ("FUT", "NDQ")]
@@ -86,7 +86,5 @@ def build(home: Path) -> Settings:
     pair = "ndq_spx,NDQ,SPX,junior_senior,2\n"
     (seeds / "pairs.csv").write_text("pair_id,long_symbol,short_symbol,kind,z_threshold\n" + pair)
     settings = Settings(source="files", files=write_drop_folder(home / "drop"), home=home / "home", seeds=seeds)
-    result = run_job(settings)
-    if not result.success:
-        raise RuntimeError("the job failed on the golden market")
+    publish_tables(settings)
     return settings

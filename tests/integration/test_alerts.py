@@ -240,6 +240,7 @@ def test_a_url_that_apprise_does_not_know_is_no_end(tmp_path: Path, hook: Webhoo
     assert counts(settings)[("odd", "pending")] == 1
 
 
+@pytest.mark.slow
 def test_secrets_are_nowhere(
     tmp_path: Path, hook: Webhook, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -344,11 +345,9 @@ def start_worker(settings: Settings, first: int, last: int) -> "subprocess.Popen
     return worker
 
 
-KILLS = 20
-
-
-def test_killed_at_random_moments_nothing_is_lost(tmp_path: Path, hook: Webhook) -> None:
-    """Twenty processes are killed while they note and send events; the last one is left alone.
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+def test_killed_at_random_moments_nothing_is_lost(kills: int, tmp_path: Path, hook: Webhook) -> None:
+    """Processes are killed while they note and send events; the last one is left alone.
 
     An event may come twice only if a process died between the channel's acceptance and the mark in the journal; then
     the message that brings it again says so, and the id is the same.
@@ -363,7 +362,7 @@ def test_killed_at_random_moments_nothing_is_lost(tmp_path: Path, hook: Webhook)
     undisturbed.communicate(timeout=120)
     usual = time.monotonic() - began
     number = landed = 0
-    while landed < KILLS and number < 4 * KILLS:
+    while landed < kills and number < 4 * kills:
         number += 1
         # Each also notes the events of the one before again, as a check does that is evaluated again.
         worker = start_worker(settings, number - 1, number)
@@ -392,4 +391,4 @@ def test_killed_at_random_moments_nothing_is_lost(tmp_path: Path, hook: Webhook)
             said = int(message["message"].split(" of these may have reached you before")[0].rsplit("\n", 1)[-1])
             assert said >= len(again)
         seen |= ids
-    assert landed == KILLS
+    assert landed == kills

@@ -10,13 +10,12 @@ from pydantic import SecretStr
 
 from orchestration.alerts.deliver import tell
 from orchestration.alerts.journal import journal
-from orchestration.assets.ingest import RefreshConfig
 from orchestration.build import build_definitions
 from orchestration.checks.flags import flags
-from orchestration.refresh import run_refresh
+from orchestration.instance import opened_instance
 from orchestration.settings import Settings
 from orchestration.storage.warehouse import rows
-from tests.jobs import small_seeds
+from tests.jobs import refresh, resources_of, small_seeds
 from tests.receivers import Webhook
 
 pytestmark = pytest.mark.integration
@@ -74,7 +73,7 @@ def tick(settings: Settings, instance: dg.DagsterInstance) -> str:
 
 
 def run_job(settings: Settings, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
-    job = build_definitions(settings).resolve_job_def("refresh")
+    job = build_definitions(settings, resources_of(settings)).resolve_job_def("refresh")
     return job.execute_in_process(
         instance=instance,
         raise_on_error=False,
@@ -85,9 +84,8 @@ def run_job(settings: Settings, instance: dg.DagsterInstance) -> dg.ExecuteInPro
 def test_sensor_and_command_line_tell_each_event_once(
     settings: Settings, hook: Webhook, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("DAGSTER_HOME", str(settings.dagster_home))
-    settings.dagster_home.mkdir(parents=True)
-    with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    with opened_instance(settings) as instance:
         assert tick(settings, instance) == "0 new events"  # begins the journal
         result = run_job(settings, instance)
         assert result.success
@@ -115,20 +113,20 @@ def test_sensor_and_command_line_tell_each_event_once(
         assert tick(settings, instance) == "0 new events"
     # The command line, on the same instance; and a new day, which it tells itself. That evening a rule was edited, too:
     # what it sees on every day of the past month is history.
-    assert run_refresh(settings, RefreshConfig())
+    assert refresh(settings)
     assert len(hook.messages) == 1
     assert settings.files is not None
     rules = settings.seeds / "move_rules.csv"
     rules.write_text(rules.read_text("utf-8").replace("0.05", "0.002"), "utf-8")
     drop(settings.files, "CCC", [*history(MOVES["CCC"]), 130.0])
-    assert run_refresh(settings, RefreshConfig())
+    assert refresh(settings)
     assert len(hook.messages) == 2
     (new,) = {event_id for event_id in hook.ids if event_id not in told and not event_id.startswith("data|")}
     assert new.startswith("CCC|")
     (many,) = rows(settings.published_file, "select count(*) as hits from move_rule_hits where abs(score) < 0.004")
     assert many["hits"] > 200
     assert "Web UI:         https://ore.example.org\n" in capsys.readouterr().out
-    with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
+    with opened_instance(settings) as instance:
         assert tick(settings, instance) == "0 new events"
     assert len(hook.messages) == 2
 
@@ -142,7 +140,7 @@ def test_an_unknown_symbol_of_a_channel_is_a_warning_of_the_refresh(
         path.unlink()
     (channel,) = settings.channels
     settings = settings.model_copy(update={"alerts": SecretStr(f"desk={channel.url} symbols=AAA,GONE")})
-    assert not run_refresh(settings, RefreshConfig())  # there is no file
+    assert not refresh(settings)  # there is no file
     said = capsys.readouterr().out
     assert said.count("warning OREWATCH_ALERTS: channel 'desk' asks for GONE, not in instruments.csv") == 1
     assert "stopped by fetch_outcome" in said
@@ -172,10 +170,10 @@ def test_a_failed_run_is_told_and_waits_for_its_channel(
     for path in settings.files.glob("*.csv"):
         path.unlink()
     hook.status = 503
-    assert not run_refresh(settings, RefreshConfig())
+    assert not refresh(settings)
     assert "Alerts:         desk: not sent: HTTP 503; it will be tried again" in capsys.readouterr().out
     hook.status = 200
-    assert not run_refresh(settings, RefreshConfig())
+    assert not refresh(settings)
     (message,) = hook.messages
     assert message["type"] == "failure"
     assert "data check fetch_outcome of raw/bars failed: the drop folder has no file" in message["title"]

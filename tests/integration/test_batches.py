@@ -19,7 +19,7 @@ from orchestration.settings import DBT_PROJECT_DIR, Settings
 from orchestration.storage.content import table_hash
 from orchestration.storage.warehouse import identifier, reading
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 INSTRUMENTS, YEARS, BARS_PER_BATCH = 12, 2, 1500
 

@@ -19,7 +19,7 @@ from orchestration.storage.postgres import publish_to_postgres
 from orchestration.storage.publish import Mart, PublishedManifest, publish, version_file
 from tests.postgres_server import PASSWORD, PostgresServer, postgres_server
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 MARTS = {"returns": Mart(("symbol",), "One row per symbol.\n", {"return_1d": "Total return, fraction."})}
 # As an existing Superset is told it, under "Engine parameters".

@@ -9,29 +9,27 @@ import pytest
 from orchestration.brief.write import write_brief
 from orchestration.market.errors import OrewatchError
 from orchestration.settings import Settings
-from tests.jobs import published, run_job
+from tests.homes import clone
+from tests.jobs import publish_tables, published
 
 pytestmark = pytest.mark.integration
 
 SESSION = dt.date(2026, 1, 30)
 
 
-def refreshed(home: Path, as_of: dt.date) -> Settings:
-    settings = Settings(source="sample", home=home, as_of=as_of)
-    assert run_job(settings).success
-    return settings
-
-
 @pytest.fixture(scope="module")
-def then(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def then(sample_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """The store as it was on the evening of the session."""
-    return refreshed(tmp_path_factory.mktemp("then"), SESSION)
+    return Settings(home=clone(sample_home, tmp_path_factory.mktemp("then") / "home"), as_of=SESSION)
 
 
 @pytest.fixture(scope="module")
-def later(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def later(sample_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """The store some sessions later."""
-    return refreshed(tmp_path_factory.mktemp("later"), dt.date(2026, 2, 12))
+    home = clone(sample_home, tmp_path_factory.mktemp("later") / "home")
+    settings = Settings(home=home, as_of=dt.date(2026, 2, 12))
+    publish_tables(settings)
+    return settings
 
 
 def test_the_job_writes_the_brief_of_the_latest_session(then: Settings) -> None:

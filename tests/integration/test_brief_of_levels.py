@@ -12,7 +12,7 @@ from orchestration.brief.facts import Facts, read_facts
 from orchestration.brief.words import event_sentence
 from orchestration.market.calendar import closed_sessions
 from orchestration.market.universe import load_universe
-from tests.jobs import ClockedSettings, published, run_job, small_seeds
+from tests.jobs import ClockedSettings, publish_tables, published, small_seeds
 
 pytestmark = pytest.mark.integration
 
@@ -61,7 +61,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ClockedSetting
             seeds=small_seeds(folder / "seeds", "AAA", levels=LEVELS),
             moment=NOW,
         )
-        assert run_job(found[name]).success
+        publish_tables(found[name])
     return found
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from typer.testing import CliRunner
 
+from orchestration.cli import app
 from orchestration.instance import fail_dead_runs
 from orchestration.resources import warehouse_lock
 from orchestration.settings import Settings
@@ -59,8 +61,8 @@ def test_help_names_the_commands(tmp_path: Path) -> None:
 def test_a_wrong_setting_is_one_line_on_standard_error(
     arguments: tuple[str, ...], variables: dict[str, str], says: str, tmp_path: Path
 ) -> None:
-    run = orewatch(tmp_path, *arguments, **variables)
-    assert run.returncode == 2
+    run = CliRunner().invoke(app, arguments, env={"OREWATCH_HOME": str(tmp_path), "COLUMNS": "100", **variables})
+    assert run.exit_code == 2
     assert run.stdout == ""
     assert len(run.stderr.strip().splitlines()) == 1
     assert run.stderr.startswith("error: ")
@@ -79,6 +81,7 @@ def test_a_bad_seed_is_one_line_and_nothing_is_started(tmp_path: Path) -> None:
     assert not (tmp_path / "home" / "sample").exists()
 
 
+@pytest.mark.slow
 def test_refresh_twice_and_status(tmp_path: Path) -> None:
     """The second refresh waits for the lock, finds nothing new, and shows the same flags."""
     first = orewatch(tmp_path, "refresh")
@@ -114,6 +117,7 @@ def test_refresh_twice_and_status(tmp_path: Path) -> None:
     assert "No channel is set" in orewatch(tmp_path, "alerts").stdout
 
 
+@pytest.mark.slow
 def test_a_killed_refresh_heals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(home=tmp_path)
     running = subprocess.Popen(

@@ -43,7 +43,7 @@ def deliver(settings: ClockedSettings, corrected: dt.date | None, sessions: int)
 
 
 def test_merged_files_give_the_same_tables_and_a_refresh_that_finds_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rebuilt_in_process: None
 ) -> None:
     plain, merged = home(tmp_path / "plain"), home(tmp_path / "merged")
     for settings in (plain, merged):

@@ -22,6 +22,7 @@ from orchestration.assets.models import mart_names, read_manifest
 from orchestration.market.errors import OrewatchError
 from orchestration.settings import PROJECT_ROOT, Settings
 from tests.browser import CHROMIUM
+from tests.homes import clone
 
 pytestmark = pytest.mark.integration
 
@@ -34,13 +35,9 @@ EMPTY = {
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home(sample_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with a published version of the simulated market."""
-    home = tmp_path_factory.mktemp("dashboard") / "home"
-    command = [sys.executable, "-m", "orchestration.cli", "refresh"]
-    done = subprocess.run(command, env={**os.environ, "OREWATCH_HOME": str(home)}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return home
+    return clone(sample_home, tmp_path_factory.mktemp("dashboard") / "home")
 
 
 @pytest.fixture(scope="module")
@@ -231,6 +228,7 @@ def seen(home: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]
     return {**json.loads(done.stdout.splitlines()[-1]), "home": own, "alone": alone}
 
 
+@pytest.mark.slow
 def test_every_chart_gets_and_shows_its_data(seen: dict[str, Any]) -> None:
     assert sorted(seen["answers"]) == seen["charts"]
     assert len(seen["charts"]) == len(list((BUNDLE / "charts").iterdir()))
@@ -244,11 +242,13 @@ def test_every_chart_gets_and_shows_its_data(seen: dict[str, Any]) -> None:
                 assert chart["drawn"] or chart["rows"] or title in EMPTY, title
 
 
+@pytest.mark.slow
 def test_simulated_prices_are_said_on_every_page(seen: dict[str, Any]) -> None:
     assert "SIMULATED" in seen["title"]
     assert [charts["banner"] for charts in seen["pages"].values()] == [True] * 6
 
 
+@pytest.mark.slow
 def test_a_person_finds_the_fall_of_sil_and_the_zone(seen: dict[str, Any]) -> None:
     today = seen["pages"]["Market today"]
     assert next(row for row in today["The latest session"]["rows"] if row[0] == "SIL")[1] == "-14.78%"
@@ -257,10 +257,12 @@ def test_a_person_finds_the_fall_of_sil_and_the_zone(seen: dict[str, Any]) -> No
     assert seen["sil"][0][:3] == ["SIL", "2026-01-30", "-14.8%"]
 
 
+@pytest.mark.slow
 def test_a_person_filters_juniors(seen: dict[str, Any]) -> None:
     assert sorted(row[0] for row in seen["juniors"]) == ["AG", "AGI", "EXK", "FSM", "GDXJ", "SILJ", "SVM"]
 
 
+@pytest.mark.slow
 def test_a_person_chooses_metal_and_dates(seen: dict[str, Any]) -> None:
     assert sorted(row[0] for row in seen["silver_juniors"]) == ["AG", "EXK", "FSM", "SILJ", "SVM"]
     # One row for each window, whatever the dates.
@@ -270,19 +272,23 @@ def test_a_person_chooses_metal_and_dates(seen: dict[str, Any]) -> None:
         assert 0 < after < before / 2, title
 
 
+@pytest.mark.slow
 def test_nothing_is_wider_than_a_phone(seen: dict[str, Any]) -> None:
     assert set(seen["phone_widths"].values()) == {390}
 
 
+@pytest.mark.slow
 def test_a_new_version_is_seen_without_a_restart(seen: dict[str, Any]) -> None:
     assert next(row for row in seen["after_new_version"] if row[0] == "SIL")[2] == "12,345.67"
 
 
+@pytest.mark.slow
 def test_a_mart_column_that_is_gone_fails_the_charts_that_read_it(seen: dict[str, Any]) -> None:
     assert seen["failed_without_column"] == ["Return of the latest session", "The latest session"]
     assert "return_1d" in seen["said_without_column"]
 
 
+@pytest.mark.slow
 def test_sql_lab_reads_the_published_files_and_nothing_else(seen: dict[str, Any]) -> None:
     said = seen["sql"]
     assert said["table"] == said["part"]
@@ -294,6 +300,7 @@ def test_sql_lab_reads_the_published_files_and_nothing_else(seen: dict[str, Any]
     assert not (seen["home"] / "sample" / "written.csv").exists()
 
 
+@pytest.mark.slow
 def test_key_and_password_stay_with_their_owner(seen: dict[str, Any]) -> None:
     folder = seen["home"] / "sample" / "dashboard"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -303,6 +310,7 @@ def test_key_and_password_stay_with_their_owner(seen: dict[str, Any]) -> None:
     assert not [path for path in folder.rglob("*") if path.is_file() and password in path.read_bytes()]
 
 
+@pytest.mark.slow
 def test_another_start_keeps_password_and_bundle(seen: dict[str, Any]) -> None:
     """Nothing is made or imported again, and what is listened on is loopback."""
     superset = Superset(Settings(home=seen["home"], source="sample"))

@@ -227,11 +227,13 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", of("sh"), ids=lambda block: block.place)
 def test_commands(checkout: Checkout, block: Block) -> None:
     checkout.shell(block)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", of("python"), ids=lambda block: block.place)
 def test_python(checkout: Checkout, block: Block) -> None:
     checkout.run([sys.executable, "-c", block.text], block.place)
@@ -251,6 +253,7 @@ def test_blocks_without_a_language_hold_no_commands() -> None:
         ], block
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("table", "seed", "key"),
     [
@@ -270,6 +273,7 @@ def test_rows_of_the_guides_are_all_it_takes(checkout: Checkout, table: str, see
     assert set(added) <= found
 
 
+@pytest.mark.slow
 def test_what_the_guides_say_of_their_rows(checkout: Checkout) -> None:
     def value(sql: str) -> object:
         return next(iter(rows(checkout.published_file, sql)[0].values()))
@@ -349,6 +353,7 @@ def server() -> Iterator[PostgresServer]:
         yield running
 
 
+@pytest.mark.slow
 def test_postgresql_as_it_is_described(checkout: Checkout, server: PostgresServer) -> None:
     """Roles and database, publication, and reading, in the order in which a person does it."""
     select, create = of("sql")  # bi.md, configuration.md
@@ -371,6 +376,7 @@ def test_postgresql_as_it_is_described(checkout: Checkout, server: PostgresServe
         assert cursor.fetchall()[0][0] == "SI=F"
 
 
+@pytest.mark.slow
 def test_the_object_store_as_it_is_described(checkout: Checkout) -> None:
     """Variables, a refresh, and reading, in the order in which a person does it."""
     (setting,), (reading,) = of("sh", "store"), of("python", "store")

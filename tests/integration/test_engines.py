@@ -16,7 +16,7 @@ from tests.engines import dispatched, macro
 
 pyspark = pytest.importorskip("pyspark", reason="the packages of the extra `spark` are not installed")
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 # For each macro: a query on the table `bars`, in which m calls a macro and w is a window.
 CASES = {

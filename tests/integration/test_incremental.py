@@ -4,7 +4,7 @@ And a publication holds what was built, though its parts are linked as far as th
 """
 
 import datetime as dt
-import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -12,10 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.large import cost, dbt_run
 from benchmarks.simulated_market import NOW, write_market
 from orchestration.assets.models import mart_grains, marts
-from orchestration.dbt_process import prepare_target
 from orchestration.rebuild_report import differences
 from orchestration.settings import Settings
 from orchestration.storage.changes import note_build, take_changes
@@ -26,7 +24,8 @@ from orchestration.storage.lake import BARS, Lake
 from orchestration.storage.parts import file_of
 from orchestration.storage.publish import publish, version_file, version_folder
 from orchestration.storage.warehouse import identifier, reading, rows
-from tests.models_sql import CompiledModels
+from tests.forked_dbt import ForkedDbt
+from tests.models_sql import build_models
 
 pytestmark = pytest.mark.integration
 
@@ -68,11 +67,10 @@ class Home:
 
     Args:
         folder: an empty one.
-        models: the SQL of a whole build.
     """
 
-    def __init__(self, folder: Path, models: CompiledModels) -> None:
-        self.folder, self.models = folder, models
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         source = Settings(home=folder / "source", source="sample")
         write_market(source, INSTRUMENTS, YEARS)
         self.market = Lake(source.lake_dir).newest_bars().to_pandas()
@@ -86,6 +84,7 @@ class Home:
         self.lake.prepare()
         self.lake.append("fetches", Lake(source.lake_dir).read("fetches"), "first", 0)
         self.deliveries = 0
+        self.dbt = ForkedDbt(self.settings, folder / "target")
 
     def watch(self, instruments: pd.DataFrame) -> None:
         """Replace the table of instruments."""
@@ -107,11 +106,8 @@ class Home:
 
     def build(self) -> None:
         """Run dbt as a refresh does that need not build everything."""
-        target = self.folder / "target"
-        prepare_target(target)
         changes = take_changes(self.settings.changes_record, self.settings.warehouse_path)
-        environment = {**os.environ, **self.settings.dbt_environment()}
-        cost(dbt_run(target, whole=False), environment)
+        self.dbt.run("--quiet", "run")
         note_build(self.settings.changes_record, changes, self.settings.warehouse_path)
 
     def publish(self) -> dict[str, list[int]]:
@@ -154,7 +150,7 @@ class Home:
         self.build()
         whole = self.folder / "whole.duckdb"
         whole.unlink(missing_ok=True)
-        self.models.build(self.settings.root, whole)
+        build_models(self.settings.root, whole, source="sample")
         compared = compare(self.settings.warehouse_path, whole, mart_grains() | GRAINS, ignored=OWN_NOTES)
         wrong = [line for table in compared for line in differences(table)]
         assert not wrong, (what, wrong)
@@ -167,8 +163,62 @@ class Home:
 ALWAYS = dt.date(1, 1, 1)
 
 
-def test_incremental_equals_whole(tmp_path: Path) -> None:
-    home = Home(tmp_path, CompiledModels(tmp_path / "compiled", source="sample"))
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    home = Home(tmp_path)
+    with home.dbt:
+        yield home
+
+
+def test_much_news_at_once_equals_whole(home: Home) -> None:
+    """Every kind of news that the long test below looks at one by one, in two builds."""
+    market, days, symbols = home.market, home.days, home.symbols
+    newcomer, corrected, split, gone = symbols[-1], symbols[5], symbols[8], symbols[1]
+    known = market["symbol"] != newcomer
+    home.watch(home.instruments[home.instruments["symbol"] != newcomer])
+    home.deliver(market[(market["session_date"] < days[-6]) & known])
+    build_models(home.settings.root, home.settings.warehouse_path, source="sample")
+    home.publish()
+
+    # A session that one lacks and where one is in another unit, a correction long ago, last bars that are revised.
+    session = home.of(days[-6], without=newcomer)
+    session = session[session["symbol"] != gone]
+    in_cents = session["symbol"] == symbols[3]
+    session.loc[in_cents, "close"] *= 100
+    session.loc[in_cents, ["open", "high", "low"]] = None
+    session.loc[in_cents, "bar_quality"] = "range_rejected"
+    bar = home.of(days[250])[lambda b: b["symbol"] == corrected]
+    late = home.of(days[-7], without=newcomer).iloc[9:16]
+    home.deliver(session, *(bars.assign(close=bars["low"]) for bars in (bar, late)))
+    home.check("a session and corrections")
+    withheld = rows(home.settings.warehouse_path, "select symbol from stg_suspect_bars where is_withheld")
+    assert withheld == [{"symbol": symbols[3]}]
+    assert days[240] < home.changes()[corrected][0] < days[250]
+    assert all(days[-330] < back for symbol, (_, back) in home.changes().items() if symbol not in (corrected, gone))
+    assert newcomer not in home.changes()
+
+    # A new instrument, a split, a hole filled, a benchmark corrected, first bars revised, two sessions.
+    home.watch(home.instruments)
+    before = market["symbol"] == split
+    market.loc[before, PRICES] /= 2
+    market.loc[before & (market["session_date"] == days[-4]), "split_ratio"] = 2.0
+    first = market[(market["symbol"] == symbols[10]) & (market["session_date"] <= days[2])]
+    benchmark = home.of(*days[-400:-398])[lambda b: b["symbol"] == "SLV"]
+    home.deliver(
+        market[(market["session_date"] <= days[-4]) & ~known],
+        market[before & (market["session_date"] <= days[-4])],
+        home.of(days[-6])[lambda b: b["symbol"] == gone],
+        benchmark.assign(close=benchmark["high"]),
+        first.assign(close=first["low"]),
+        home.of(days[-5], days[-4])[lambda b: ~b["symbol"].isin([newcomer, split])],
+    )
+    home.check("everything else")
+    assert home.changes()[split] == home.changes()[newcomer] == home.changes()[symbols[10]] == (ALWAYS, ALWAYS)
+    assert home.changes()[gone][0] < days[-6]
+
+
+@pytest.mark.slow
+def test_incremental_equals_whole(home: Home) -> None:
     market, days, symbols = home.market, home.days, home.symbols
     newcomer, corrected, split, gone = symbols[-1], symbols[5], symbols[8], symbols[1]
     known = market["symbol"] != newcomer
@@ -250,8 +300,8 @@ def test_incremental_equals_whole(tmp_path: Path) -> None:
     home.check("the last session")
 
 
-def test_a_clock_that_was_set_back_hides_nothing(tmp_path: Path) -> None:
-    home = Home(tmp_path, CompiledModels(tmp_path / "compiled", source="sample"))
+@pytest.mark.slow
+def test_a_clock_that_was_set_back_hides_nothing(home: Home) -> None:
     symbols = home.symbols[:2]
     ours = home.market["symbol"].isin(symbols)
     home.watch(home.instruments[home.instruments["symbol"].isin(symbols)])

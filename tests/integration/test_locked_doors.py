@@ -18,7 +18,7 @@ from tests.bad_prices import history
 from tests.jobs import INSTRUMENTS_HEADER, published, small_seeds
 from tests.listening import LOOPBACK, children, listening
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 OREWATCH = Path(sys.executable).parent / "orewatch"
 

@@ -11,7 +11,7 @@ import pytest
 
 from orchestration.market.calendar import closed_sessions
 from orchestration.settings import Settings
-from tests.jobs import INSTRUMENTS_HEADER, ClockedSettings, published, run_job, small_seeds
+from tests.jobs import INSTRUMENTS_HEADER, ClockedSettings, publish_tables, published, small_seeds
 
 pytestmark = pytest.mark.integration
 
@@ -198,7 +198,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     for symbol in SYMBOLS:
         random_prices(symbol).to_csv(folder / "drop" / f"{symbol}.csv", index=False, float_format="%.17g")
     settings = ClockedSettings(source="files", files=folder / "drop", home=folder / "home", seeds=seeds, moment=NOW)
-    assert run_job(settings).success
+    publish_tables(settings)
     return settings
 
 

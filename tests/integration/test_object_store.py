@@ -33,7 +33,7 @@ from orchestration.storage.stored_versions import store_version, version_is_stor
 from tests.jobs import ClockedSettings, read_status, refresh_and_read, small_seeds
 from tests.s3_server import BUCKET, KEY, SECRET, S3Server, s3_server
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 NOW = dt.datetime(2026, 1, 31, 1, 0, tzinfo=dt.UTC)
 

@@ -14,7 +14,7 @@ from tests.parity import Parity, data_tests, generated_market, parity, run_dbt
 
 pytest.importorskip("pyspark", reason="the packages of the extra `spark` are not installed")
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

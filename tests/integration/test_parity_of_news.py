@@ -11,7 +11,7 @@ from tests.parity import build, parity
 
 pytest.importorskip("pyspark", reason="the packages of the extra `spark` are not installed")
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 def test_what_spark_builds_of_news_is_what_duckdb_builds_of_everything(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from orchestration.settings import DBT_PROJECT_DIR, PROJECT_ROOT, Settings
 from orchestration.storage.control import control_tables, store_control
 from orchestration.storage.lake import BARS, Lake
 from orchestration.storage.warehouse import literal
-from tests.models_sql import CompiledModels
+from tests.models_sql import build_models
 
 pytestmark = pytest.mark.integration
 
@@ -134,8 +134,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     home = tmp_path_factory.mktemp("peers")
     settings = Settings(home=home / "home")
     write_market(settings)
-    models = CompiledModels(home / "dbt", " +".join(TABLES), source="sample")
-    models.build(settings.root, settings.warehouse_path)
+    build_models(settings.root, settings.warehouse_path, *TABLES, source="sample")
     return settings
 
 

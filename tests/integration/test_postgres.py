@@ -20,7 +20,7 @@ from orchestration.storage.publish import Mart, PublishedManifest, current_manif
 from tests.jobs import ClockedSettings, read_status, refresh_and_read, small_seeds
 from tests.postgres_server import PASSWORD, PASSWORD_IN_URL, PostgresServer, postgres_server
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 MARTS = {
     "daily_bars": Mart(("symbol", "session_date"), "It's\na table.\n", {"close": r"Close \ of the session."}),

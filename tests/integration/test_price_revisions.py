@@ -15,31 +15,26 @@ from orchestration.storage.lake import Lake
 from orchestration.storage.warehouse import rows as query
 from tests.histories import EVERYTHING, NOW, SESSIONS, History, Vendor
 from tests.jobs import small_seeds
-from tests.models_sql import CompiledModels
+from tests.models_sql import build_models
 
 pytestmark = pytest.mark.integration
 
 RULES = "vendor,all,,price_correction,1,0.005,\n"
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> CompiledModels:
-    return CompiledModels(tmp_path_factory.mktemp("compiled"), "price_revisions")
-
-
-def revisions(models: CompiledModels, root: Path) -> list[dict]:
+def revisions(root: Path) -> list[dict]:
     """The rows of price_revisions."""
     warehouse = root / "warehouse.duckdb"
     warehouse.unlink(missing_ok=True)
-    models.build(root, warehouse)
+    build_models(root, warehouse, "price_revisions")
     return query(warehouse, "select * from price_revisions order by symbol, changed_at, session_date, field")
 
 
 class Told:
     """A lake that one vendor tells its prices to."""
 
-    def __init__(self, folder: Path, models: CompiledModels, sessions: int = len(SESSIONS)) -> None:
-        self.models, self.root, self.drop = models, folder, folder / "drop"
+    def __init__(self, folder: Path, sessions: int = len(SESSIONS)) -> None:
+        self.root, self.drop = folder, folder / "drop"
         self.universe = load_universe(small_seeds(folder / "seeds", "AAA", rules=RULES))
         self.drop.mkdir()
         self.lake = Lake(folder / "lake")
@@ -67,20 +62,20 @@ class Told:
         return Counter((row["field"], row["reason"]) for row in self.rows())
 
     def rows(self) -> list[dict]:
-        return revisions(self.models, self.root)
+        return revisions(self.root)
 
 
 @pytest.fixture
-def told(tmp_path: Path, models: CompiledModels) -> Told:
-    return Told(tmp_path, models)
+def told(tmp_path: Path) -> Told:
+    return Told(tmp_path)
 
 
 PRICES = ("open", "high", "low", "close", "adj_close", "volume")
 
 
 @pytest.mark.parametrize("sessions", [90, 3])
-def test_a_split_is_no_correction(sessions: int, tmp_path: Path, models: CompiledModels) -> None:
-    told = Told(tmp_path, models, sessions)
+def test_a_split_is_no_correction(sessions: int, tmp_path: Path) -> None:
+    told = Told(tmp_path, sessions)
     before = told.sessions[-2]
     told.deliver(before)
     told.vendor.splits[SESSIONS[-1]] = 2.0
@@ -90,10 +85,8 @@ def test_a_split_is_no_correction(sessions: int, tmp_path: Path, models: Compile
 
 
 @pytest.mark.parametrize("sessions", [90, 3])
-def test_a_dividend_named_late_is_an_action_and_moves_adjusted_closes_only(
-    sessions: int, tmp_path: Path, models: CompiledModels
-) -> None:
-    told = Told(tmp_path, models, sessions)
+def test_a_dividend_named_late_is_an_action_and_moves_adjusted_closes_only(sessions: int, tmp_path: Path) -> None:
+    told = Told(tmp_path, sessions)
     told.deliver()
     told.vendor.dividends[SESSIONS[-1]] = 0.2
     told.deliver()
@@ -158,14 +151,13 @@ REVISED = (0, 2)
 
 
 @pytest.mark.parametrize("seed", [*REVISED, *(pytest.param(seed, marks=pytest.mark.torture) for seed in range(3, 18))])
-def test_a_reason_never_changes(seed: int, tmp_path: Path, models: CompiledModels) -> None:
+def test_a_reason_never_changes(seed: int, tmp_path: Path) -> None:
     history = History(2000 + seed, tmp_path, forgetful=bool(seed % 2))
     known: dict[tuple, dict] = {}
     for _ in history.steps(5):
         history.ingest(tmp_path)
         rows = {
-            (row["symbol"], row["session_date"], row["field"], row["changed_at"]): row
-            for row in revisions(models, tmp_path)
+            (row["symbol"], row["session_date"], row["field"], row["changed_at"]): row for row in revisions(tmp_path)
         }
         # Of a symbol that is not watched any more nothing is shown.
         watched = {key: row for key, row in known.items() if key[0] in history.watched}

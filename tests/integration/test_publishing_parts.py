@@ -41,7 +41,7 @@ def hold(settings: ClockedSettings) -> None:
             assert table_hash(seen.table(identifier(name))) == table_hash(built.table(identifier(name))), name
 
 
-def test_parts_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rebuilt_in_process: None) -> None:
     monkeypatch.setattr(publish, "LARGE_ROWS", 10)
     (tmp_path / "drop").mkdir()
     settings = ClockedSettings(

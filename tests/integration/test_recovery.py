@@ -21,22 +21,28 @@ from orchestration.assets.publish import PUBLISHED
 from orchestration.build import build_definitions
 from orchestration.checks import data_quality
 from orchestration.cli import app
+from orchestration.dbt_process import WHOLE
 from orchestration.market.calendar import closed_sessions
 from orchestration.market.fetch_plan import FetchRequest
 from orchestration.market.universe import load_universe
 from orchestration.refresh import is_current
-from orchestration.settings import PROJECT_ROOT, Settings
+from orchestration.settings import DBT_PROJECT_DIR, PROJECT_ROOT, Settings
 from orchestration.sources.base import FetchOutcome
 from orchestration.sources.sample import SampleSource
+from orchestration.storage.lake import Lake
+from orchestration.storage.premises import premises, why_whole
 from orchestration.storage.publish import Mart, current_manifest, publish
 from orchestration.storage.records import read_record, write_record
 from orchestration.storage.warehouse import rows
+from tests.compiled_dbt import CompiledDbt
 from tests.jobs import (
     ClockedSettings,
     asset_graph,
     evaluations,
+    forgetful_instance,
     instrument_rows,
     published,
+    resources_of,
     run_job,
     small_seeds,
     write_seeds,
@@ -69,17 +75,16 @@ def settings(tmp_path: Path) -> ClockedSettings:
 def materialize(settings: Settings, *keys: str | dg.AssetKey) -> dg.ExecuteInProcessResult:
     """Some assets alone, as a click on them in the web UI does."""
     wanted = [key if isinstance(key, dg.AssetKey) else dg.AssetKey(key.split("/")) for key in keys]
-    with dg.DagsterInstance.ephemeral() as instance:
-        return (
-            build_definitions(settings)
-            .resolve_job_def("refresh")
-            .execute_in_process(
-                instance=instance,
-                raise_on_error=False,
-                asset_selection=wanted,
-                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            )
+    return (
+        build_definitions(settings, resources_of(settings))
+        .resolve_job_def("refresh")
+        .execute_in_process(
+            instance=forgetful_instance(),
+            raise_on_error=False,
+            asset_selection=wanted,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         )
+    )
 
 
 def why(result: dg.ExecuteInProcessResult) -> str:
@@ -148,9 +153,8 @@ def test_what_is_picked_by_hand_is_built_alone(settings: ClockedSettings) -> Non
     checks = build_models(settings).check_keys
     key = min(key for key in checks if key.asset_key == dg.AssetKey("returns"))
     one = dg.Definitions(jobs=[dg.define_asset_job("one", selection=dg.AssetSelection.checks(key))])
-    with dg.DagsterInstance.ephemeral() as instance:
-        job = dg.Definitions.merge(build_definitions(settings), one).resolve_job_def("one")
-        result = job.execute_in_process(instance=instance)
+    job = dg.Definitions.merge(build_definitions(settings), one).resolve_job_def("one")
+    result = job.execute_in_process(instance=forgetful_instance())
     assert [(e.check_name, e.passed) for e in result.get_asset_check_evaluations()] == [(key.name, True)]
     models, tests = ran(settings)
     assert (models, len(tests)) == (set(), 1)
@@ -172,7 +176,7 @@ def test_what_dbt_said_is_in_the_failure_and_no_build_is_on_record(settings: Clo
     # No warehouse can be made in its place, so to say: dbt stops before it runs anything.
     settings.warehouse_path.unlink()
     settings.warehouse_path.mkdir()
-    result = run_job(settings)
+    result = run_job(settings, real_dbt=True)
     assert not result.success
     said = why(result)
     assert "readers keep the last published version" in said
@@ -208,10 +212,11 @@ def damaged_table(warehouse: Path) -> None:
         file.write(os.urandom(int(size["bytes"])))
 
 
-@pytest.mark.parametrize("damage", [no_database, damaged_table])
+@pytest.mark.parametrize("damage", [pytest.param(no_database, marks=pytest.mark.slow), damaged_table])
 def test_a_damaged_warehouse_is_built_anew_in_the_same_run(
     settings: ClockedSettings, damage: Callable[[Path], None]
 ) -> None:
+    settings = settings.model_copy(update={"full_refresh_below_bars": 0})
     assert settings.files is not None
     for symbol in ("AAA", "BBB"):
         drop(settings.files, symbol, SESSIONS[:-1])
@@ -219,7 +224,7 @@ def test_a_damaged_warehouse_is_built_anew_in_the_same_run(
     for symbol in ("AAA", "BBB"):
         drop(settings.files, symbol)
     damage(settings.warehouse_path)
-    assert run_job(settings).success
+    assert run_job(settings, real_dbt=True).success
     assert (version(settings), was_whole(settings)) == (2, True)
     # As a home that had nothing to suffer from.
     whole = ClockedSettings(
@@ -228,9 +233,21 @@ def test_a_damaged_warehouse_is_built_anew_in_the_same_run(
     assert run_job(whole).success
     told = "select * from returns order by all"
     assert published(settings, told) == published(whole, told)
-    # And the next one is incremental again.
-    assert run_job(settings).success
-    assert not was_whole(settings)
+    # And the next one may be incremental again.
+    lake = Lake(settings.lake_dir)
+    now = premises(lake, settings.control_dir, DBT_PROJECT_DIR, settings.engine)
+    assert why_whole(settings.premises_record, now, lake, settings.control_dir) == ""
+
+
+def test_a_small_market_is_built_whole_every_time(settings: ClockedSettings) -> None:
+    bars = 2 * len(SESSIONS)
+    asked = []
+    for below in (bars + 1, bars + 1, bars):
+        current = settings.model_copy(update={"full_refresh_below_bars": below})
+        dbt = CompiledDbt(current)
+        assert run_job(current, {"ready_dbt": dg.ResourceDefinition.hardcoded_resource(dbt)}).success
+        asked += dbt.asked
+    assert asked == [WHOLE, WHOLE, ()]
 
 
 def test_a_failed_audit_leaves_no_record(settings: ClockedSettings) -> None:
@@ -247,7 +264,7 @@ def test_a_failed_audit_leaves_no_record(settings: ClockedSettings) -> None:
 
 def test_an_earlier_as_of_date_is_published(tmp_path: Path) -> None:
     """The lake keeps the later bars; readers see the market as of the date that they asked for."""
-    earlier = Settings(home=tmp_path)
+    earlier = Settings(home=tmp_path / "home", seeds=small_seeds(tmp_path / "seeds", "SIL", "SLV"))
     later = earlier.model_copy(update={"as_of": dt.date(2026, 2, 3)})
     latest = "select max(session_date) as day from daily_bars"
     assert run_job(later).success
@@ -372,7 +389,10 @@ class MetalsStopped:
 
 def test_a_dead_exchange_withholds_the_publication(tmp_path: Path) -> None:
     """The freshest instrument of all says nothing about another exchange."""
-    settings = Settings(home=tmp_path)
+    seeds = small_seeds(tmp_path / "seeds", "SIL")
+    with (seeds / "instruments.csv").open("a") as rows:
+        rows.write("SI=F,SI=F,Silver,metal,silver,metal,CMES,USD,0.005,,,\n")
+    settings = Settings(home=tmp_path / "home", seeds=seeds)
     result = run_job(settings, {"bar_source": MetalsStopped(settings)})
     assert not result.success
     fresh = evaluations(result)["fresh"]

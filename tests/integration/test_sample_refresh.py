@@ -2,6 +2,8 @@
 
 import base64
 import datetime as dt
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +12,11 @@ import dagster as dg
 import duckdb
 import pytest
 
-from orchestration.assets.models import marts, read_manifest
+from orchestration.assets.models import RUN_RESULTS, marts, read_manifest
 from orchestration.settings import DBT_PROJECT_DIR, Settings
 from orchestration.storage.publish import current_manifest, publish
 from tests.jobs import asset_graph, evaluations, published, run_job, write_seeds
+from tests.models_sql import build_models
 
 pytestmark = pytest.mark.integration
 
@@ -37,7 +40,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="module")
 def first(settings: Settings) -> dg.ExecuteInProcessResult:
-    result = run_job(settings)
+    result = run_job(settings, real_dbt=True)
     assert result.success
     return result
 
@@ -212,44 +215,43 @@ class TestFirstRefresh:
                 ),
                 *("--target-path", settings.root / "dbt-unit", "--log-path", settings.root / "dbt-unit"),
             ],
-            env={**_environment(), **settings.dbt_environment()},
+            env={**os.environ, **settings.dbt_environment()},
             capture_output=True,
             text=True,
         )
         assert run.returncode == 0, run.stdout
         assert "ERROR=0" in run.stdout
 
-    def test_a_second_build_of_the_lake_is_equal_to_the_last_bit(
-        self, first: dg.ExecuteInProcessResult, settings: Settings, tmp_path: Path
-    ) -> None:
-        again = tmp_path / "again.duckdb"
+    def test_a_second_build_of_the_lake_is_equal_to_the_last_bit(self, settings: Settings, tmp_path: Path) -> None:
+        """And what other tests run in the place of dbt builds what dbt builds."""
+        again = tmp_path / "warehouse.duckdb"
         # On another number of threads: sums of doubles must not depend on who comes first.
-        profile = (DBT_PROJECT_DIR / "profiles.yml").read_text()
-        (tmp_path / "profiles.yml").write_text(
-            profile.replace("threads: 2", "threads: 3\n      settings: {threads: 5}")
-        )
-        run = subprocess.run(
-            [
-                Path(sys.executable).parent / "dbt",
-                *("run", "--project-dir", DBT_PROJECT_DIR, "--profiles-dir", tmp_path),
-                *("--target-path", tmp_path / "dbt", "--log-path", tmp_path / "dbt"),
-            ],
-            env={**_environment(), **settings.dbt_environment(), "OREWATCH_WAREHOUSE": str(again)},
-            capture_output=True,
-            text=True,
-        )
-        assert run.returncode == 0, run.stdout
+        build_models(settings.root, again, source="sample", threads=5)
         second = publish(again, marts(), tmp_path / "published", "f", "sample", True)
         manifest = current_manifest(settings.published_dir)
         assert manifest is not None
         assert second.hashes == manifest.hashes
         assert second.content_hash == manifest.content_hash != ""
 
-
-def _environment() -> dict[str, str]:
-    import os
-
-    return dict(os.environ)
+    def test_what_stands_for_dbt_elsewhere_ends_as_dbt_did(
+        self, first: dg.ExecuteInProcessResult, settings: Settings, sample_home: Path
+    ) -> None:
+        manifests = [current_manifest(home.published_dir) for home in (settings, Settings(home=sample_home))]
+        assert manifests[0] is not None
+        assert manifests[1] is not None
+        # Only what says when a run saw something may differ.
+        assert manifests[1].hashes == manifests[0].hashes
+        real, stood_in = (
+            {
+                r["unique_id"]: (r["status"], r["failures"])
+                for r in json.loads((home.root / "dbt" / RUN_RESULTS).read_text())["results"]
+                if r["unique_id"].startswith(("model.", "test."))
+            }
+            for home in (settings, Settings(home=sample_home))
+        )
+        assert stood_in.keys() == real.keys()
+        assert {id_: status for id_, (status, _) in stood_in.items()} == {id_: s for id_, (s, _) in real.items()}
+        assert len(real) > 170
 
 
 def test_later_sessions_arrive_and_only_they_are_flagged(first: dg.ExecuteInProcessResult, settings: Settings) -> None:

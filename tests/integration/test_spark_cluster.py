@@ -11,7 +11,7 @@ from tests.parity import generated_market, parity
 
 pytest.importorskip("pyspark", reason="the packages of the extra `spark` are not installed")
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 # Enough to have shuffles and windows on both workers; `make parity` compares all marts on a cluster.
 MARTS = ("returns", "sector_relative", "trend")

@@ -17,6 +17,7 @@ from orchestration.storage.publish import current_manifest
 
 pytestmark = [
     pytest.mark.integration,
+    pytest.mark.slow,
     pytest.mark.skipif(
         importlib.util.find_spec("pyspark") is None, reason="the packages of the extra `spark` are not installed"
     ),

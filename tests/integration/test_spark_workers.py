@@ -13,7 +13,7 @@ from orchestration.spark_cluster import BROKEN_OFF, end_without_workers
 
 pytest.importorskip("pyspark", reason="the packages of the extra `spark` are not installed")
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 # What a build does: the watch begins before the session, which then has work.
 PROGRAM = """

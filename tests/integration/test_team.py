@@ -31,7 +31,7 @@ from tests.postgres_server import PASSWORD, PostgresServer, postgres_server
 from tests.receivers import Webhook, free_port
 from tests.team import RUN_SECONDS, START_SECONDS, Team
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 SCHEDULE, SENSOR = "refresh_after_close", "alerts"
 ROLE = "dagster"  # and its database

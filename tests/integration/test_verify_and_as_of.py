@@ -85,8 +85,9 @@ def event_of(settings: Settings, file: Path) -> list[tuple]:
 
 
 def test_a_past_alert_is_explained(
-    corrected: tuple[ClockedSettings, dt.datetime], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+    corrected: tuple[ClockedSettings, dt.datetime], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    rebuilt_in_process: None,
+) -> None:  # fmt: skip
     settings, moment = corrected
     before = current_manifest(settings.published_dir)
     folder = tmp_path / "then"
@@ -160,8 +161,13 @@ def test_a_correction_is_told_once_and_status_shows_it(
     assert len(published(settings, "select 1 from price_revisions where is_large")) == 1
 
 
+def test_verify_rebuilds_with_dbt(corrected: tuple[ClockedSettings, dt.datetime]) -> None:
+    settings, _ = corrected
+    assert run_verify(settings)
+
+
 def test_verify_finds_every_kind_of_difference(
-    corrected: tuple[ClockedSettings, dt.datetime], capsys: pytest.CaptureFixture[str]
+    corrected: tuple[ClockedSettings, dt.datetime], capsys: pytest.CaptureFixture[str], rebuilt_in_process: None
 ) -> None:
     settings, _ = corrected
     assert run_verify(settings)
@@ -232,6 +238,7 @@ def command(settings: ClockedSettings, *arguments: str) -> tuple[list[str], dict
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGKILL])
 def test_a_killed_verification_leaves_nothing_for_long(
     sign: signal.Signals, corrected: tuple[ClockedSettings, dt.datetime]

@@ -18,7 +18,11 @@ from playwright.sync_api import Page, expect
 from tests.browser import CHROMIUM, opened_page
 from tests.receivers import free_port
 
-pytestmark = [pytest.mark.integration, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
+]
 
 OREWATCH = str(Path(sys.executable).with_name("orewatch"))
 START_SECONDS = 180

@@ -40,7 +40,7 @@ def test_a_bad_delivery_is_withheld_and_says_so(tmp_path: Path, monkeypatch: pyt
 
     # The vendor mixes adjusted with unadjusted prices: its adjusted closes tell other returns than its closes.
     deliver(drop, [a * (1.5 if i % 2 else 1) for i, a in enumerate(good)])
-    success, said = refresh_and_read(settings)
+    success, said = refresh_and_read(settings, real_dbt=True)
     assert not success
     assert "vendor_adjustment_agrees" in said
     assert "failed dbt_models: " in said

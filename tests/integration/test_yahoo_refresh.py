@@ -248,6 +248,7 @@ class TestWholeJob:
         assert manifest.version == 1
 
 
+@pytest.mark.slow
 def test_the_command_line_against_yahoo(tmp_path: Path) -> None:
     today = dt.datetime.now(dt.UTC).date()
     market = Market(None)  # the machine's clock, as the command has it
@@ -277,6 +278,7 @@ def test_the_command_line_against_yahoo(tmp_path: Path) -> None:
     assert run.stderr == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "says", "what_to_do"),
     [

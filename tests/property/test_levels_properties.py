@@ -2,6 +2,7 @@
 
 import datetime as dt
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -60,16 +61,19 @@ def histories(draw: st.DrawFn) -> Watched:
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> LevelModels:
-    return LevelModels(tmp_path_factory.mktemp("compiled"))
+def models() -> LevelModels:
+    return LevelModels()
 
 
 CROSSINGS = {"close_cross", "gap_through", "zone_entered", "zone_exited", "zone_crossed_through"}
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(watched=histories(), cut=st.integers(1, 59))
-def test_sql_and_loop_agree_and_neither_looks_ahead(models: LevelModels, watched: Watched, cut: int) -> None:
+def many(examples: int) -> Any:
+    """Of generated histories."""
+    return settings(max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def check_that_sql_and_loop_agree_and_neither_looks_ahead(models: LevelModels, watched: Watched, cut: int) -> None:
     events = models.events(watched)
     assert events == watched.events()
     keys = [(e.level_id, e.day, e.event) for e in events]
@@ -102,9 +106,31 @@ def test_sql_and_loop_agree_and_neither_looks_ahead(models: LevelModels, watched
     assert models.events(early) == expected
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@many(25)
+@given(watched=histories(), cut=st.integers(1, 59))
+def test_sql_and_loop_agree_and_neither_looks_ahead(models: LevelModels, watched: Watched, cut: int) -> None:
+    check_that_sql_and_loop_agree_and_neither_looks_ahead(models, watched, cut)
+
+
+@pytest.mark.slow
+@many(100)
+@given(watched=histories(), cut=st.integers(1, 59))
+def test_sql_and_loop_agree_on_more_histories(models: LevelModels, watched: Watched, cut: int) -> None:
+    check_that_sql_and_loop_agree_and_neither_looks_ahead(models, watched, cut)
+
+
+@many(20)
 @given(watched=histories())
 def test_where_each_level_stood_and_where_its_events_happened(models: LevelModels, watched: Watched) -> None:
+    found, contradictions = models.standings(watched)
+    assert found == watched.standings()
+    assert contradictions == []
+
+
+@pytest.mark.slow
+@many(60)
+@given(watched=histories())
+def test_where_each_level_stood_in_more_histories(models: LevelModels, watched: Watched) -> None:
     found, contradictions = models.standings(watched)
     assert found == watched.standings()
     assert contradictions == []

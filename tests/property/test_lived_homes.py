@@ -5,25 +5,20 @@ from pathlib import Path
 import pytest
 
 from tests.lived_homes import check_piecemeal_equals_at_once, check_refreshed_equals_rebuilt
-from tests.models_sql import CompiledModels
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> CompiledModels:
-    return CompiledModels(tmp_path_factory.mktemp("compiled"))
 
 
 def few_of(*seeds: int, many: range) -> list:
     return [*seeds, *(pytest.param(seed, marks=pytest.mark.torture) for seed in many)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", few_of(1, 2, many=range(100, 106)))
 def test_refreshed_equals_rebuilt(seed: int, tmp_path: Path) -> None:
     check_refreshed_equals_rebuilt(seed, tmp_path, forgetful=seed % 2 == 0, deliveries=3 + seed % 3)
 
 
 @pytest.mark.parametrize("seed", few_of(1, 2, 3, many=range(200, 230)))
-def test_piecemeal_equals_at_once(seed: int, tmp_path: Path, models: CompiledModels) -> None:
-    check_piecemeal_equals_at_once(seed, tmp_path, deliveries=5 + seed % 4, models=models)
+def test_piecemeal_equals_at_once(seed: int, tmp_path: Path) -> None:
+    check_piecemeal_equals_at_once(seed, tmp_path, deliveries=5 + seed % 4)

@@ -1,0 +1,240 @@
+"""Models and data tests as dbt compiles them, run in this process: what stands for dbt where dbt is not the subject.
+
+A build by dbt costs some twenty seconds of a core, whatever the market; the same SQL here costs one. It is what a full
+refresh runs, in dbt's order, with dbt's data tests, and reports as dbt does: events on a standard output and a
+`run_results.json`. An incremental build is not among what it can do: it builds everything.
+
+`tests/integration/test_compiled_dbt.py` holds it against dbt itself.
+"""
+
+import datetime as dt
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from filelock import FileLock
+
+from orchestration.assets.models import RUN_RESULTS
+from orchestration.dbt_process import WHOLE, ReadyDbt, project_digest
+from orchestration.settings import DBT_PROJECT_DIR, Settings
+
+# What stands in the compiled SQL for the home and the source of whoever builds.
+ROOT, SOURCE = "/root-of-a-home", "source-of-a-home"
+# What the macro `every_symbol` leaves in the SQL of models that are built in batches, stored in the order of sessions.
+IN_BATCHES = "/* of the batch */"
+
+
+@dataclass(frozen=True)
+class Node:
+    """One model or data test.
+
+    Attributes:
+        unique_id, kind, name: as in dbt's manifest; kind is `model` or `test`.
+        sql: the compiled query.
+        relation: `table` or `view`; of a test empty.
+        sorted_by: the column in whose order a table is stored; empty: as the query yields it.
+        parents: unique ids of the models and tests that must have passed before.
+    """
+
+    unique_id: str
+    kind: str
+    name: str
+    sql: str
+    relation: str
+    sorted_by: str
+    parents: tuple[str, ...]
+
+
+@cache
+def compiled_nodes() -> tuple[Node, ...]:
+    """Every model and data test in dbt's order; compiled once for all processes until a file of the project changes."""
+    folder = DBT_PROJECT_DIR / "target" / "compiled_for_tests"
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = folder / f"{project_digest()}.json"
+    with FileLock(folder / "lock"):
+        if not kept.is_file():
+            for old in folder.glob("*.json"):
+                old.unlink()
+            kept.write_text(json.dumps([asdict(node) for node in _compile()]), "utf-8")
+    nodes = json.loads(kept.read_text("utf-8"))
+    return tuple(Node(**{**node, "parents": tuple(node["parents"])}) for node in nodes)
+
+
+def _compile() -> list[Node]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        target = folder / "target"
+        target.mkdir()
+        parsed = DBT_PROJECT_DIR / "target" / "partial_parse.msgpack"
+        if parsed.is_file():
+            shutil.copy2(parsed, target)
+        subprocess.run(
+            [
+                *(Path(sys.executable).parent / "dbt", "--quiet", "compile"),
+                *("--project-dir", DBT_PROJECT_DIR, "--profiles-dir", DBT_PROJECT_DIR),
+                *("--target-path", target, "--log-path", folder / "logs"),
+            ],
+            env={
+                **os.environ,
+                "OREWATCH_SOURCE": SOURCE,
+                "OREWATCH_ROOT": ROOT,
+                "OREWATCH_WAREHOUSE": str(folder / "warehouse.duckdb"),
+            },
+            check=True,
+        )
+        manifest = json.loads((target / "manifest.json").read_text("utf-8"))
+    return _in_order({id_: n for id_, n in manifest["nodes"].items() if n["resource_type"] in ("model", "test")})
+
+
+def _in_order(nodes: dict[str, Any]) -> list[Node]:
+    """As `dbt build` orders them: what stands on a model waits for the model's tests."""
+    tests: dict[str, list[str]] = {}
+    for id_, node in nodes.items():
+        if node["resource_type"] == "test":
+            config = node["config"]
+            # What is built here of dbt's tests; another kind of test would have to be built, too.
+            assert (config["severity"], config["error_if"], config["limit"]) == ("ERROR", "!= 0", None), id_
+            for parent in node["depends_on"]["nodes"]:
+                tests.setdefault(parent, []).append(id_)
+    parents = {}
+    for id_, node in nodes.items():
+        above = [parent for parent in node["depends_on"]["nodes"] if parent in nodes]
+        if node["resource_type"] == "model":
+            above += [test for parent in above for test in tests.get(parent, [])]
+        parents[id_] = tuple(sorted(above))
+    return [_node(nodes[id_], parents[id_]) for id_ in TopologicalSorter(parents).static_order()]
+
+
+def _node(node: dict[str, Any], parents: tuple[str, ...]) -> Node:
+    sql, config = node["compiled_code"], node["config"]
+    is_model = node["resource_type"] == "model"
+    return Node(
+        unique_id=node["unique_id"],
+        kind=node["resource_type"],
+        name=node["alias"] if is_model else node["name"],
+        sql=sql,
+        relation=("view" if config["materialized"] == "view" else "table") if is_model else "",
+        sorted_by=config["meta"].get("changed_by", "session_date") if is_model and IN_BATCHES in sql else "",
+        parents=parents,
+    )
+
+
+def on_home(sql: str, root: Path, source: str) -> str:
+    """Compiled SQL that reads lake and reference tables below a folder; `source` is what it says of their prices."""
+    # The path stands inside string literals.
+    return sql.replace(ROOT, str(root).replace("'", "''")).replace(SOURCE, source)
+
+
+def create(model: Node, sql: str) -> str:
+    """The statement that makes a model's table or view, stored in the order in which dbt stores it."""
+    if model.sorted_by:
+        sql = f"select * from ({sql}\n) as in_order order by {model.sorted_by}"  # noqa: S608
+    return f'create {model.relation} "{model.name}" as {sql}'
+
+
+class Finished:
+    """A process that has come to its end, as far as Dagster looks at one.
+
+    Args:
+        output: what it wrote to its standard output.
+        returncode: its exit code.
+    """
+
+    args = ("compiled", "models")
+
+    def __init__(self, output: bytes, returncode: int) -> None:
+        self.stdout, self.returncode = io.BytesIO(output), returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit code."""
+        return self.returncode
+
+
+class CompiledDbt(ReadyDbt):
+    """Builds everything in this process; what asks for some models only is left to dbt itself.
+
+    Attributes:
+        asked: the arguments of every build.
+    """
+
+    def __init__(self, settings: Settings, prepare: bool = False) -> None:
+        super().__init__(settings)
+        self.asked: list[tuple[str, ...]] = []
+
+    def build(self, arguments: Sequence[str] = ()) -> Any:
+        """As `ReadyDbt.build`."""
+        self.asked.append(tuple(arguments))
+        if tuple(arguments) not in ((), WHOLE):
+            return super().build(arguments)
+        self.target.mkdir(parents=True, exist_ok=True)
+        events: list[dict[str, Any]] = []
+        results: list[dict[str, Any]] = []
+        try:
+            with duckdb.connect(str(self.settings.warehouse_path), config={"threads": 1}) as connection:
+                self._build(connection, events, results)
+        except (duckdb.Error, OSError) as error:
+            events.append({"info": _info("MainEncounteredError", "error", f"Runtime Error {error}"), "data": {}})
+        if results:
+            ran = {"results": results, "args": {"full_refresh": True}}
+            (self.target / RUN_RESULTS).write_text(json.dumps(ran), "utf-8")
+        failed = any(event["info"]["level"] == "error" for event in events)
+        return Finished(b"".join(json.dumps(event).encode() + b"\n" for event in events), int(failed))
+
+    def _build(
+        self, connection: duckdb.DuckDBPyConnection, events: list[dict[str, Any]], results: list[dict[str, Any]]
+    ) -> None:
+        passed: set[str] = set()
+        for node in compiled_nodes():
+            begun = dt.datetime.now(dt.UTC)
+            failures = None
+            if not passed.issuperset(node.parents):
+                status, message = "skipped", None
+            else:
+                try:
+                    failures = self._run(connection, node)
+                    status, message = ("fail" if failures else "pass" if node.kind == "test" else "success"), None
+                    if failures:
+                        message = f"Got {failures} result{'s' * (failures > 1)}, configured to fail if != 0"
+                except duckdb.Error as error:
+                    status, message = "error", f"Runtime Error in {node.kind} {node.name}: {error}"
+            if status in ("pass", "success"):
+                passed.add(node.unique_id)
+            results.append({"unique_id": node.unique_id, "status": status, "message": message, "failures": failures})
+            if status in ("skipped", "pass"):
+                # Dagster asks for no event of a check; of 129 they would cost more than the tables.
+                continue
+            level = "info" if node.unique_id in passed else "error"
+            name = "LogTestResult" if node.kind == "test" else "LogModelResult"
+            about = {
+                "unique_id": node.unique_id,
+                "node_status": status,
+                "node_started_at": begun.isoformat(),
+                "node_finished_at": dt.datetime.now(dt.UTC).isoformat(),
+            }
+            data = {"node_info": about, "status": status, "num_failures": failures}
+            events.append({"info": _info(name, level, message or f"{status} {node.name}"), "data": data})
+
+    def _run(self, connection: duckdb.DuckDBPyConnection, node: Node) -> int | None:
+        """Build a model, or count the rows that a test finds."""
+        sql = on_home(node.sql, self.settings.root, self.settings.source)
+        if node.kind == "test":
+            (found,) = connection.execute(f"select count(*) from ({sql}\n) as found").fetchall()  # noqa: S608
+            return int(found[0])
+        connection.execute(f'drop {node.relation} if exists "{node.name}"')
+        connection.execute(create(node, sql))
+        return None
+
+
+def _info(name: str, level: str, message: str) -> dict[str, str]:
+    return {"name": name, "level": level, "msg": message, "invocation_id": "compiled"}
