@@ -64,7 +64,7 @@ def served(port: int) -> Iterator[dict[str, Any]]:
         yield {"said": said, "password": found and found[1], "seconds": round(time.monotonic() - begin, 1)}
     finally:
         server.send_signal(signal.SIGTERM)
-        server.wait(40)
+        server.wait(120)
 
 
 class Visitor:

@@ -19,7 +19,9 @@ from typing import Any
 
 import pytest
 
-START_SECONDS = 60.0
+from tests.receivers import free_port
+
+START_SECONDS = 180.0
 INITDB = ["-U", "owner", "-A", "scram-sha-256", "-E", "UTF8", "--no-locale", "--no-sync"]
 # With every sign that a URL has to escape and SQL has to quote.
 PASSWORD = "ge%heim'sä@b:c"  # noqa: S105
@@ -86,12 +88,10 @@ def postgres_server() -> Iterator[PostgresServer]:
             check=True,
             capture_output=True,
             cwd=folder,
-            timeout=120,
+            timeout=START_SECONDS,
             **as_user,
         )
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         settings = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": "", "fsync": "off"}
         process = subprocess.Popen(
             [programs / "postgres", "-D", folder / "data", *(f"--{k}={v}" for k, v in settings.items())],
@@ -106,10 +106,10 @@ def postgres_server() -> Iterator[PostgresServer]:
         finally:
             process.send_signal(signal.SIGINT)  # fast shutdown: sessions are ended
             try:
-                process.wait(30)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait(10)
+                process.wait()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

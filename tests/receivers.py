@@ -12,6 +12,12 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+# Seconds that a server may take to start on a busy machine.
+PATIENCE = 120.0
+
+# Sockets that keep the ports of `free_port`.
+_holders: list[socket.socket] = []
+
 
 class Webhook:
     """An HTTP server that takes Apprise's json:// messages.
@@ -92,7 +98,7 @@ def mail_server() -> Iterator[Mailbox]:
     from aiosmtpd.controller import Controller
 
     mailbox = Mailbox(free_port())
-    controller = Controller(mailbox, hostname="127.0.0.1", port=mailbox.port)
+    controller = Controller(mailbox, hostname="127.0.0.1", port=mailbox.port, ready_timeout=PATIENCE)
     controller.start()
     try:
         yield mailbox
@@ -101,6 +107,13 @@ def mail_server() -> Iterator[Mailbox]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port on which nobody listens, and which the system gives to nobody else until this process ends.
+
+    Its socket stays bound, but does not listen: whoever connects is refused. A server may bind the port all the same,
+    because it sets SO_REUSEADDR too, as servers do.
+    """
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    _holders.append(holder)
+    return holder.getsockname()[1]

@@ -63,7 +63,7 @@ def s3_server() -> Iterator[S3Server]:
     try:
         # What an earlier server held is still in this process.
         reset = urllib.request.Request(f"http://127.0.0.1:{server.port}/moto-api/reset", method="POST")
-        urllib.request.urlopen(reset, timeout=10).close()  # noqa: S310  (on loopback)
+        urllib.request.urlopen(reset, timeout=60).close()  # noqa: S310  (on loopback)
         server.files().create_dir(BUCKET)
         with patch.dict(os.environ, server.environment):
             yield server

@@ -20,7 +20,7 @@ from tests.deployment import RELEASE, procfile
 
 T = TypeVar("T")
 
-START_SECONDS, RUN_SECONDS, STOP_SECONDS = 180.0, 300.0, 60.0
+START_SECONDS, RUN_SECONDS, STOP_SECONDS = 300.0, 600.0, 60.0
 REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": "orewatch"}
 
 

@@ -33,6 +33,10 @@ REJECTIONS_BEFORE_GIVING_UP = 5
 # Events wait for their run to end, so that an evening is one message; but not for a run of which nothing is heard.
 RUN_PATIENCE = 3600.0
 
+# For another process to let go of the file, in seconds: each holds it for the moment of one transaction.
+PATIENCE = 30.0
+POLL = 0.01
+
 # Clocks of a run's records and of the journal are read at different moments.
 RUN_SLACK = 5.0
 
@@ -82,8 +86,8 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._connection = sqlite3.connect(folder / FILE, timeout=30, isolation_level=None)
-        self._connection.execute("pragma journal_mode = wal")
+        self._connection = sqlite3.connect(folder / FILE, timeout=PATIENCE, isolation_level=None)
+        _write_ahead(self._connection)
         self._connection.execute("pragma synchronous = full")
         with self._transaction():
             for statement in filter(str.strip, SCHEMA.split(";")):
@@ -324,6 +328,25 @@ def journal(folder: Path) -> Iterator[Journal]:
         yield opened
     finally:
         opened.close()
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch the file to write-ahead logging, once in its life; a file that is there already stays as it is.
+
+    SQLite waits for a lock only where it holds none yet. The switch reads the file first and then asks for the right to
+    write it; if another process is about to write, SQLite says "database is locked" at once, whatever the time-out. So
+    two processes that open a new journal at the same moment would fail: the one that is late has to try again.
+    """
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            connection.execute("pragma journal_mode = wal")
+            return
+        except sqlite3.OperationalError as error:
+            # The low byte is the kind of error, the rest says more about it.
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+        time.sleep(POLL)
 
 
 def _insert(connection: sqlite3.Connection, alerts: Iterable[Alert], run_id: str | None, now: float) -> int:

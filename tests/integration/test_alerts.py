@@ -32,6 +32,9 @@ pytestmark = pytest.mark.integration
 
 DAY = dt.date(2026, 1, 30)
 
+# Seconds that a delivery may take at most; on a busy machine it takes long until Apprise is loaded.
+LONGEST = 45.0
+
 
 @pytest.fixture
 def hook() -> Iterator[Webhook]:
@@ -40,7 +43,7 @@ def hook() -> Iterator[Webhook]:
 
 
 def home(tmp_path: Path, *channels: str, **more: object) -> Settings:
-    return Settings(home=tmp_path, alerts="\n".join(channels), **more)
+    return Settings(home=tmp_path, alerts="\n".join(channels), **{"alert_timeout_seconds": LONGEST, **more})
 
 
 def happen(settings: Settings, *event_ids: str, kind: str = "move", symbol: str = "SIL", words: str = "") -> None:
@@ -211,16 +214,22 @@ def test_a_channel_that_hangs_is_left_at_the_time_limit(tmp_path: Path, hook: We
                     return
 
         threading.Thread(target=trickle, daemon=True).start()
+        # How long a delivery takes on this machine: the time limit leaves room for it.
+        alone = home(tmp_path / "alone", f"desk={hook.url}")
+        happen(alone, "a")
+        started = time.monotonic()
+        assert send_all(alone) == {"desk": Outcome("desk", 1)}
+        limit = min(LONGEST, max(5.0, 5 * (time.monotonic() - started)))
         settings = home(
             tmp_path,
             f"slow=json://127.0.0.1:{listener.getsockname()[1]}",
             f"desk={hook.url}",
-            alert_timeout_seconds=5,
+            alert_timeout_seconds=limit,
         )
         happen(settings, "a")
         started = time.monotonic()
         outcomes = send_all(settings)
-        assert time.monotonic() - started < 20
+        assert time.monotonic() - started < limit + 15
     assert outcomes["slow"] == Outcome("slow", 0, "no answer in time")
     assert outcomes["desk"] == Outcome("desk", 1)
     with journal(settings.alerts_dir) as notes:
@@ -325,7 +334,7 @@ def test_many_processes_at_once_send_everything_once(tmp_path: Path, hook: Webho
     hook.delay = 0.3
     workers = [start_worker(settings, 0, 3) for _ in range(4)]
     for worker in workers:
-        worker.communicate(timeout=120)
+        worker.communicate(timeout=300)
     assert [worker.returncode for worker in workers] == [0] * 4
     send_all(settings)
     assert sorted(hook.ids) == sorted(event_ids(4))
@@ -359,7 +368,7 @@ def test_killed_at_random_moments_nothing_is_lost(kills: int, tmp_path: Path, ho
     # How long one takes on this machine, undisturbed: the kills fall anywhere within that.
     undisturbed = start_worker(settings, 0, 0)
     began = time.monotonic()
-    undisturbed.communicate(timeout=120)
+    undisturbed.communicate(timeout=300)
     usual = time.monotonic() - began
     number = landed = 0
     while landed < kills and number < 4 * kills:
@@ -367,12 +376,15 @@ def test_killed_at_random_moments_nothing_is_lost(kills: int, tmp_path: Path, ho
         # Each also notes the events of the one before again, as a check does that is evaluated again.
         worker = start_worker(settings, number - 1, number)
         time.sleep(chance.uniform(0, usual))
-        landed += worker.poll() is None
+        if worker.poll() is None:
+            landed += 1
+        else:  # the machine was busier when the time was taken
+            usual *= 0.9
         with contextlib.suppress(ProcessLookupError):
             os.killpg(worker.pid, signal.SIGKILL)
-        worker.communicate(timeout=30)
+        worker.communicate(timeout=300)
     last = start_worker(settings, 0, number)
-    last.communicate(timeout=120)
+    last.communicate(timeout=300)
     assert last.returncode == 0
     expected, received = event_ids(number + 1), hook.ids
     lost = set(expected) - set(received)

@@ -59,6 +59,7 @@ def settings(tmp_path: Path, hook: Webhook) -> Settings:
         home=tmp_path / "home",
         seeds=small_seeds(tmp_path / "seeds", *MOVES, "DDD", levels=LEVELS),
         alerts=f"desk={hook.url}",
+        alert_timeout_seconds=45,  # on a busy machine it takes long until Apprise is loaded
         ui_url="https://ore.example.org",
     )
 

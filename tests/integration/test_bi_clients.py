@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 MARTS = {"returns": Mart(("symbol",), "One row per symbol.\n", {"return_1d": "Total return, fraction."})}
 # As an existing Superset is told it, under "Engine parameters".
 LOCKED = {"read_only": True, "config": {"enable_external_access": "false", "lock_configuration": "true"}}
-SECONDS = 60
+SECONDS = 300
 
 
 class Market:

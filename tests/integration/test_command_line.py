@@ -97,14 +97,15 @@ def test_refresh_twice_and_status(tmp_path: Path) -> None:
         waiting = subprocess.Popen(
             [OREWATCH, "refresh"], env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 300
         said = ""
         assert waiting.stdout is not None
         while "waiting for it to finish" not in said and time.monotonic() < deadline:
             said += waiting.stdout.readline()
+            assert waiting.poll() is None, said
         assert "another refresh is running; waiting for it to finish" in said
         assert waiting.poll() is None
-    output, errors = waiting.communicate(timeout=120)
+    output, errors = waiting.communicate(timeout=300)
     assert waiting.returncode == 0, output + errors
     assert "Nothing new: published version 1 stands" in output
     assert "0 bars stored" in output
@@ -123,11 +124,11 @@ def test_a_killed_refresh_heals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     running = subprocess.Popen(
         [OREWATCH, "refresh"], env=environment(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not (settings.lake_dir / "bars").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     running.kill()
-    running.wait(timeout=30)
+    running.wait(timeout=120)
     assert current_manifest(settings.published_dir) is None
     healed = orewatch(tmp_path, "refresh")
     assert healed.returncode == 0, healed.stdout + healed.stderr

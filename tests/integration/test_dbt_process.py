@@ -92,7 +92,7 @@ input()
     prepared = int(starter.stdout.readline())
     starter.send_signal(signal.SIGKILL)
     starter.communicate()
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while process_exists(prepared) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not process_exists(prepared)

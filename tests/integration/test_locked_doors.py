@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from orchestration.storage.warehouse import reading
 from tests.bad_prices import history
 from tests.jobs import INSTRUMENTS_HEADER, published, small_seeds
 from tests.listening import LOOPBACK, children, listening
+from tests.receivers import free_port
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -65,6 +65,7 @@ def refreshed(
         "OREWATCH_SEEDS": str(seeds),
         # Nobody listens there.
         "OREWATCH_ALERTS": f"desk=json://user:{PASSWORD}@127.0.0.1:9/{PASSWORD}?token={PASSWORD}",
+        "OREWATCH_ALERT_TIMEOUT_SECONDS": "45",
     }
     settings = Settings(source="files", files=drop, home=home, seeds=seeds)
     return settings, orewatch("refresh", **variables), variables
@@ -114,7 +115,7 @@ def test_a_proxys_password_is_nowhere(tmp_path: Path) -> None:
         OREWATCH_SEEDS=str(small_seeds(tmp_path / "seeds", "AAA")),
         OREWATCH_YAHOO_ATTEMPTS="1",
         OREWATCH_YAHOO_BACKOFF_SECONDS="0",
-        OREWATCH_YAHOO_TIMEOUT_SECONDS="5",
+        OREWATCH_YAHOO_TIMEOUT_SECONDS="60",
         **dict.fromkeys(("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy", "ALL_PROXY"), proxy),
     )
     assert run.returncode == 1
@@ -163,9 +164,7 @@ def test_a_query_of_ours_reaches_nothing_else(refreshed: Refreshed, tmp_path: Pa
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads /proc")
 def test_the_web_ui_is_for_this_machine_only(tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [OREWATCH, "dev", "--port", str(port)],
         env={**os.environ, "OREWATCH_HOME": str(tmp_path / "home"), "OREWATCH_SOURCE": "sample"},
@@ -174,7 +173,7 @@ def test_the_web_ui_is_for_this_machine_only(tmp_path: Path) -> None:
         start_new_session=True,
     )
     try:
-        until = time.monotonic() + 180
+        until = time.monotonic() + 300
         served = f"0100007F:{port:04X}"
         while served not in (found := listening(list(children(process.pid)))):
             assert process.poll() is None
@@ -185,7 +184,7 @@ def test_the_web_ui_is_for_this_machine_only(tmp_path: Path) -> None:
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         try:
-            process.wait(30)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()

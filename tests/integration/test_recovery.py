@@ -47,6 +47,7 @@ from tests.jobs import (
     small_seeds,
     write_seeds,
 )
+from tests.receivers import free_port
 
 pytestmark = pytest.mark.integration
 
@@ -414,9 +415,7 @@ def test_dev_keeps_relative_settings_and_its_workspace(monkeypatch: pytest.Monke
     for name in ("DAGSTER_HOME", "OREWATCH_HOME", "OREWATCH_SEEDS"):
         monkeypatch.setenv(name, "")
     monkeypatch.setenv("OREWATCH_HOME", "mine")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     result = CliRunner().invoke(app, ["dev", "--port", str(port)])
     assert result.exit_code == 0, result.output
     arguments, environment = called["arguments"], called["environment"]
@@ -437,7 +436,7 @@ def test_dev_on_a_taken_port_says_so(tmp_path: Path) -> None:
             env={**os.environ, "OREWATCH_HOME": str(tmp_path)},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
         )
     assert run.returncode == 2
     assert run.stderr == f"error: port {port} on 127.0.0.1 is taken; choose another: orewatch dev --port NUMBER\n"

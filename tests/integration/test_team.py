@@ -105,6 +105,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
             "OREWATCH_HOME": str(folder / "home"),
             "OREWATCH_SEEDS": str(seeds),
             "OREWATCH_ALERTS": f"desk={hook.url}",
+            "OREWATCH_ALERT_TIMEOUT_SECONDS": "45",
         }
         team = Team(folder, environment, settings)
         team.release()

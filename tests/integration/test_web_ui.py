@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.browser import CHROMIUM, opened_page
 from tests.receivers import free_port
@@ -25,8 +25,8 @@ pytestmark = [
 ]
 
 OREWATCH = str(Path(sys.executable).with_name("orewatch"))
-START_SECONDS = 180
-RUN_MS = 300_000
+START_SECONDS = 300
+RUN_MS, WAIT_MS = 900_000, 180_000
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             assert server.poll() is None, (home / "said").read_text()
             assert time.monotonic() < until, (home / "said").read_text()
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/server_info", timeout=5):
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/server_info", timeout=30):
                     break
             except OSError:
                 time.sleep(0.5)
@@ -56,7 +56,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     finally:
         server.send_signal(signal.SIGTERM)
         try:
-            server.wait(60)
+            server.wait(120)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(server.pid, signal.SIGKILL)
@@ -76,8 +76,8 @@ class Visit:
 def visit(address: str) -> Iterator[Visit]:
     with opened_page() as page:
         visit = Visit(page, address)
-        page.set_default_timeout(60_000)
-        expect.set_options(timeout=60_000)
+        page.set_default_timeout(WAIT_MS)
+        expect.set_options(timeout=WAIT_MS)
         page.on("request", lambda request: visit.hosts.add(urlsplit(request.url).netloc))
         page.goto(f"{address}/locations/orewatch/jobs/refresh")
         page.get_by_role("button", name="Materialize all").click()
@@ -87,17 +87,16 @@ def visit(address: str) -> Iterator[Visit]:
         yield visit
 
 
-def dialog(page: Page) -> str:
+@contextlib.contextmanager
+def dialog(page: Page) -> Iterator[Locator]:
     """What is shown above the page, closed afterwards; pictures in it must be drawn."""
     box = page.locator(".bp5-dialog, [role=dialog]").last
     box.wait_for()
-    page.wait_for_timeout(500)
-    text = box.inner_text()
-    pictures = box.locator("img")
-    for index in range(pictures.count()):
-        assert pictures.nth(index).evaluate("picture => picture.complete && picture.naturalWidth > 0")
+    yield box
+    for picture in box.locator("img").all():
+        # Waits until it is there; fails if it is none.
+        assert picture.evaluate("picture => picture.decode().then(() => picture.naturalWidth > 0)")
     page.keyboard.press("Escape")
-    return f"{text}\n{pictures.count() and 'a picture'}"
 
 
 def test_the_broken_level_is_a_failed_check_with_table_and_plot(visit: Visit) -> None:
@@ -110,17 +109,17 @@ def test_the_broken_level_is_a_failed_check_with_table_and_plot(visit: Visit) ->
     assert "close_cross" in table.inner_text()
     row = page.locator("tr").filter(has_text="[Show Markdown]").last
     row.get_by_text("[Show Markdown]").click()
-    assert "a picture" in dialog(page)
+    with dialog(page) as box:
+        box.locator("img").first.wait_for()
 
 
 def test_the_brief_is_read_in_the_web_ui(visit: Visit) -> None:
     page = visit.page
     page.goto(f"{visit.address}/assets/published/market_brief")
     page.get_by_text("[Show Markdown]").first.click()
-    text = dialog(page)
-    assert "SIMULATED" in text
-    assert "SI=F" in text
-    assert "31.35" in text
+    with dialog(page) as box:
+        for words in ("SIMULATED", "SI=F", "31.35"):
+            expect(box).to_contain_text(words)
 
 
 def test_the_schedule_is_shown_with_its_times(visit: Visit) -> None:

@@ -29,7 +29,7 @@ EVENING = dt.datetime(2026, 3, 6, 23, 30, tzinfo=dt.UTC)  # Friday, after every 
 LAST = dt.date(2026, 3, 6)
 SESSIONS = weekdays(dt.date(2025, 1, 2), dt.date(2026, 3, 31))
 ATTEMPTS = 3
-PATIENCE, SHORT_PATIENCE = 10.0, 0.4  # seconds; a busy machine must not look like a fault
+PATIENCE, SHORT_PATIENCE = 60.0, 0.4  # seconds; a busy machine must not look like a fault
 RECORDED = os.environ.get("OREWATCH_YAHOO_REPLIES")
 
 # yfinance remembers the time zone of a symbol: a name that no other test has used tests the probe for it too.
@@ -67,6 +67,7 @@ ASKED_TWICE = {
 @pytest.fixture
 def loopback(yahoo_server: YahooLoopback) -> YahooLoopback:
     yahoo_server.faults.clear()
+    yahoo_server.let_go.clear()
     yahoo_server.log.clear()
     yahoo_server.market = Market(EVENING)
     return yahoo_server
@@ -515,7 +516,7 @@ print(outcome.status, len(outcome.bars), oct(pathlib.Path("cache").stat().st_mod
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert (ran.stdout, ran.stderr, ran.returncode) == ("ok 307 0o700\n", "", 0)
@@ -594,8 +595,10 @@ def test_several_at_a_time_bring_what_one_after_the_other_brings(
     for symbol in symbols[:-2]:
         slow.market.add(symbol, SESSIONS)  # the last two are unknown
     asked = [request(s, None if n % 2 else dt.date(2025, 11, 3)) for n, s in enumerate(symbols)]
+    slow.delay_seconds = 0.2  # so long that several are under way on a busy machine too
     together = {o.request.symbol: o for o in parallel(6).fetch(asked)}
-    under_way = _most_at_a_time(slow, 0.05)
+    under_way = _most_at_a_time(slow, slow.delay_seconds)
+    slow.delay_seconds = 0.0
     one_by_one = {o.request.symbol: o for o in parallel(1).fetch(asked)}
     assert under_way > 2
     assert sorted(together) == sorted(one_by_one) == sorted(symbols)
@@ -629,9 +632,23 @@ def test_a_symbol_that_hangs_does_not_hold_the_others_up(
 ) -> None:
     symbols = listed(slow, 12)
     slow.faults.set(Fault.HANG, symbols[0], times=1)
-    outcomes = list(parallel(3, timeout=3.0).fetch([request(s) for s in symbols]))
+    fetching = parallel(3).fetch([request(s) for s in symbols])
+    outcomes = [next(fetching) for _ in symbols[1:]]
+    assert {o.request.symbol for o in outcomes} == set(symbols[1:])
+    slow.let_go.set()
+    outcomes += fetching
     assert [o.status for o in outcomes] == [FetchStatus.OK] * 12
-    assert (outcomes[-1].request.symbol, outcomes[-1].attempts) == (symbols[0], 2)
+    assert outcomes[-1].request.symbol == symbols[0]
+
+
+def test_a_symbol_that_hangs_is_asked_again_beside_others(
+    slow: YahooLoopback, parallel: Callable[..., YahooSource]
+) -> None:
+    symbols = listed(slow, 3)
+    slow.faults.set(Fault.HANG, symbols[0], times=1)
+    outcomes = {o.request.symbol: o for o in parallel(3, timeout=3.0).fetch([request(s) for s in symbols])}
+    assert [outcomes[s].status for s in symbols] == [FetchStatus.OK] * 3
+    assert outcomes[symbols[0]].attempts == 2
 
 
 def test_ctrl_c_does_not_wait_for_an_answer(slow: YahooLoopback, tmp_path: Path) -> None:
@@ -642,7 +659,7 @@ import datetime as dt, pathlib
 from orchestration.market.fetch_plan import FetchRequest
 from orchestration.sources.yahoo import YahooSource
 source = YahooSource(
-    pause_seconds=0, timeout_seconds=25, attempts=5, backoff_seconds=1, cache_dir=pathlib.Path("cache"), connections=6
+    pause_seconds=0, timeout_seconds=300, attempts=5, backoff_seconds=1, cache_dir=pathlib.Path("cache"), connections=6
 )
 list(source.fetch([FetchRequest(s, s, None, dt.date(2026, 3, 6), "forced") for s in {symbols!r}]))
 """
@@ -652,12 +669,12 @@ list(source.fetch([FetchRequest(s, s, None, dt.date(2026, 3, 6), "forced") for s
         [sys.executable, "-c", program], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 300
             while len(slow.requests("timezone")) < 6 and time.monotonic() < deadline:
                 time.sleep(0.02)
             process.send_signal(signal.SIGINT)
             begun = time.monotonic()
-            _, said = process.communicate(timeout=20)
+            _, said = process.communicate(timeout=250)
         finally:
             process.kill()
     assert time.monotonic() - begun < 15

@@ -2,7 +2,6 @@
 
 import datetime as dt
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ from orchestration.sources.yahoo import YahooSource
 from orchestration.storage.lake import Lake
 from orchestration.storage.publish import current_manifest
 from tests.jobs import ClockedSettings, evaluations, published, run_job, small_seeds
+from tests.receivers import free_port
 from tests.yahoo_loopback import Fault, Market, YahooLoopback, weekdays
 
 pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore:The inplace keyword:DeprecationWarning")]
@@ -67,11 +67,11 @@ def settings(tmp_path: Path) -> ClockedSettings:
         yahoo_pause_seconds=0.0,
         yahoo_backoff_seconds=0.01,
         yahoo_attempts=2,
-        yahoo_timeout_seconds=10.0,
+        yahoo_timeout_seconds=60.0,
     )
 
 
-def refresh_lake(settings: ClockedSettings, now: dt.datetime = THURSDAY, timeout: float = 10.0) -> IngestReport:
+def refresh_lake(settings: ClockedSettings, now: dt.datetime = THURSDAY, timeout: float = 60.0) -> IngestReport:
     """The ingestion alone: plan, fetch, validate, append."""
     source = YahooSource(
         pause_seconds=0.0,
@@ -101,7 +101,7 @@ def delivered(yahoo: YahooLoopback, symbol: str) -> dict[dt.date, float]:
 @pytest.mark.parametrize("fault", CLASSES)
 def test_one_symbol_fails_among_good_ones(fault: Fault, yahoo: YahooLoopback, settings: ClockedSettings) -> None:
     yahoo.faults.set(fault, "BBB")
-    report = refresh_lake(settings, timeout=0.5 if fault is Fault.HANG else 10.0)
+    report = refresh_lake(settings, timeout=0.5 if fault is Fault.HANG else 60.0)
     (failed,) = report.failures
     assert (failed.symbol, failed.status) == ("BBB", CLASSES[fault])
     assert "BBB" in failed.detail
@@ -122,7 +122,7 @@ def test_all_symbols_fail(fault: Fault, yahoo: YahooLoopback, settings: ClockedS
     before = Lake(settings.lake_dir).read("bars")
     yahoo.market.now = FRIDAY
     yahoo.faults.set(fault)
-    report = refresh_lake(settings, FRIDAY, timeout=0.5 if fault is Fault.HANG else 10.0)
+    report = refresh_lake(settings, FRIDAY, timeout=0.5 if fault is Fault.HANG else 60.0)
     assert [r.status for r in report.failures] == [CLASSES[fault]] * len(SYMBOLS)
     assert Lake(settings.lake_dir).read("bars").equals(before)
 
@@ -294,10 +294,8 @@ def test_a_refresh_that_brought_nothing_says_what_to_do(
         variables = yahoo.environment
         if fault is not None:
             yahoo.faults.set(fault)
-        else:  # nobody listens there
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                closed = f"http://127.0.0.1:{probe.getsockname()[1]}"
+        else:
+            closed = f"http://127.0.0.1:{free_port()}"
             variables = {**variables, "HTTPS_PROXY": closed, "https_proxy": closed}
         run = subprocess.run(
             [Path(sys.executable).parent / "orewatch", "refresh"],
@@ -314,7 +312,7 @@ def test_a_refresh_that_brought_nothing_says_what_to_do(
             },
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
         )
     assert run.returncode == 1, run.stdout + run.stderr
     assert run.stderr == ""

@@ -181,9 +181,70 @@ def test_many_hands_at_once_make_one_journal(tmp_path: Path) -> None:
     for hand in hands:
         hand.start()
     for hand in hands:
-        hand.join(timeout=60)
+        hand.join(timeout=300)
     assert errors == []
     assert sorted(told) == sorted(f"e{n}" for n in range(20))
+
+
+def test_a_new_journal_waits_for_who_is_writing_to_it(tmp_path: Path) -> None:
+    """Another process that has only just made the file, and has not switched it to write-ahead logging yet."""
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            Journal(tmp_path).close()
+        except BaseException as error:
+            errors.append(error)
+
+    hand = threading.Thread(target=work)
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as other:
+        other.execute("begin immediate")
+        hand.start()
+        hand.join(timeout=1)
+        assert errors == []
+        assert hand.is_alive()
+        other.execute("commit")
+        hand.join(timeout=300)
+    assert not hand.is_alive()
+    assert errors == []
+
+
+def test_a_new_journal_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestration.alerts.journal.PATIENCE", 0.2)
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as other:
+        other.execute("begin immediate")
+        with pytest.raises(sqlite3.OperationalError, match="database is locked"):
+            Journal(tmp_path)
+
+
+def test_what_is_no_journal_is_refused(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_bytes(b"no database" * 1000)
+    with pytest.raises(sqlite3.DatabaseError, match="not a database"):
+        Journal(tmp_path)
+
+
+def test_a_new_journal_can_be_opened_by_many_at_once(tmp_path: Path) -> None:
+    errors: list[BaseException] = []
+    folders = [tmp_path / str(n) for n in range(40)]
+    together = threading.Barrier(4)
+
+    def work() -> None:
+        try:
+            for folder in folders:
+                together.wait(300)
+                Journal(folder).close()
+        except BaseException as error:
+            errors.append(error)
+            together.abort()
+
+    hands = [threading.Thread(target=work) for _ in range(4)]
+    for hand in hands:
+        hand.start()
+    for hand in hands:
+        hand.join(timeout=300)
+    assert not any(hand.is_alive() for hand in hands)
+    # The others find that the one that failed is gone; that is no news.
+    assert [error for error in errors if not isinstance(error, threading.BrokenBarrierError)] == []
 
 
 def test_what_happened_before_the_journal_is_no_news(notes: Journal) -> None:

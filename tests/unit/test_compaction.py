@@ -325,7 +325,7 @@ def test_a_reader_beside_it_always_sees_every_row_once(lake: Lake) -> None:
             assert process.stdout is not None
             process.stdout.readline()
             folders = set()
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 300
             while len(folders) < 6 and time.monotonic() < deadline:
                 assert content(lake) == before
                 assert sum(size > 0 for _, size in lake.files()) >= 2 + len(DATASETS)

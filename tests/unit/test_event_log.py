@@ -103,7 +103,7 @@ def test_whoever_watches_a_run_sees_its_events_while_the_connection_is_open(tmp_
     watcher.watch("watched", None, note)
     try:
         log.store_event(entry("watched", 1))
-        assert arrived.wait(timeout=30)
+        assert arrived.wait(timeout=120)
     finally:
         watcher.dispose()
         log.dispose()

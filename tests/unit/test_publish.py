@@ -512,7 +512,7 @@ def test_a_version_that_is_open_stays_on_disk(market: Market) -> None:
         for _ in range(4):
             market.publish()
         assert sorted(p.name for p in (market.published / "versions").iterdir()) == ["1", "3", "4", "5"]
-        said, _ = reader.communicate("\n", timeout=60)
+        said, _ = reader.communicate("\n", timeout=300)
         assert said == "3654\n"
     finally:
         reader.kill()

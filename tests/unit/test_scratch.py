@@ -34,7 +34,7 @@ def test_what_was_left_behind_stays_while_a_child_works_in_it(tmp_path: Path) ->
         assert sweep(tmp_path) == []
         assert (abandoned / "table").exists()
     finally:
-        child.communicate(b"\n", timeout=30)
+        child.communicate(b"\n", timeout=120)
     assert sweep(tmp_path) == [abandoned.name]
     assert not abandoned.exists()
 

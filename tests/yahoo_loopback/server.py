@@ -27,6 +27,7 @@ from tests.yahoo_loopback.market import Listing, Market, meta, phantom
 CHART_PATH = "/v8/finance/chart/"
 SUMMARY_PATH = "/v10/finance/quoteSummary/"
 HTML = "<!DOCTYPE html><html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>"
+HANG_SECONDS = 600.0  # longer than anybody waits
 SECRETS = ("loopback-cookie", "loopback-crumb")
 
 
@@ -74,6 +75,7 @@ class YahooLoopback:
         faults: what goes wrong.
         log: every request, in order of arrival.
         delay_seconds: how long every answer takes.
+        let_go: once it is set, what hangs is answered after all.
     """
 
     def __init__(self, market: Market) -> None:
@@ -81,6 +83,7 @@ class YahooLoopback:
         self.faults = Faults()
         self.log: list[Request] = []
         self.delay_seconds = 0.0
+        self.let_go = threading.Event()
         self.stopping = threading.Event()
         self._recorded: dict[str, Reply] = {}
         self._connections: set[socket.socket] = set()
@@ -99,6 +102,7 @@ class YahooLoopback:
 
     def __exit__(self, *_: object) -> None:
         self.stopping.set()
+        self.let_go.set()
         for connection in list(self._connections):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
@@ -266,8 +270,10 @@ class _Host(BaseHTTPRequestHandler):
         yahoo.log.append(request)
         yahoo.stopping.wait(yahoo.delay_seconds)
         if request.fault is Fault.HANG:
-            yahoo.stopping.wait(30)
-            self.close_connection = True
+            if yahoo.let_go.wait(HANG_SECONDS) and not yahoo.stopping.is_set():
+                self._send(yahoo.answer(request))
+            else:
+                self.close_connection = True
         elif request.fault is Fault.RESET:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             os.close(self.connection.detach())
