@@ -26,8 +26,8 @@ command="$$(sed -n 's/^$(1): *//p' deploy/Procfile)"
 endef
 
 .PHONY: help install manifest demo dev dashboard dashboard-password dashboard-environment team team-release \
-  $(TEAM:%=team-%) refresh status claims test test-all test-rest torture golden lint format docs bench bench-large bench-lake \
-  bench-publish bench-yahoo lock parity spark-environment clean
+  $(TEAM:%=team-%) refresh status claims test test-all test-rest torture faults golden lint format docs bench \
+  bench-large bench-lake bench-publish bench-yahoo lock parity spark-environment clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -113,6 +113,9 @@ test-rest: $(MANIFEST)
 
 torture: $(MANIFEST) ## faults by the hundred: kills, full disks, bad data, readers; half an hour or so
 	@$(BIN)/python -m pytest -m torture --numprocesses auto --maxprocesses 4 --dist loadscope -rP
+
+faults: $(MANIFEST) ## put thirty faults into the code, one at a time, and see the tests find them; hours
+	@$(BIN)/python -m tests.faults.run --everything
 
 lint: $(MANIFEST) ## ruff, mypy and sqlfluff
 	@$(BIN)/ruff check .
