@@ -211,8 +211,7 @@ class CompiledDbt(ReadyDbt):
             if status in ("pass", "success"):
                 passed.add(node.unique_id)
             results.append({"unique_id": node.unique_id, "status": status, "message": message, "failures": failures})
-            if status in ("skipped", "pass"):
-                # Dagster asks for no event of a check; of 129 they would cost more than the tables.
+            if status == "skipped":
                 continue
             level = "info" if node.unique_id in passed else "error"
             name = "LogTestResult" if node.kind == "test" else "LogModelResult"

@@ -1,5 +1,6 @@
 """Shared fixtures. The dbt manifest is prepared once if it is missing or older than the models."""
 
+import datetime as dt
 import os
 import subprocess
 import sys
@@ -75,3 +76,15 @@ def sample_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert run_job(Settings(home=folder)).success
 
     return made_once(tmp_path_factory, "sample", refreshed)
+
+
+@pytest.fixture(scope="session")
+def later_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same market as it stood on 6 March 2026, its tables published; not to be changed."""
+
+    def published(folder: Path) -> None:
+        from tests.jobs import publish_tables
+
+        publish_tables(Settings(home=folder, as_of=dt.date(2026, 3, 6)))
+
+    return made_once(tmp_path_factory, "later", published)

@@ -10,7 +10,7 @@ from orchestration.brief.write import write_brief
 from orchestration.market.errors import OrewatchError
 from orchestration.settings import Settings
 from tests.homes import clone
-from tests.jobs import publish_tables, published
+from tests.jobs import published
 
 pytestmark = pytest.mark.integration
 
@@ -24,12 +24,9 @@ def then(sample_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Setting
 
 
 @pytest.fixture(scope="module")
-def later(sample_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """The store some sessions later."""
-    home = clone(sample_home, tmp_path_factory.mktemp("later") / "home")
-    settings = Settings(home=home, as_of=dt.date(2026, 2, 12))
-    publish_tables(settings)
-    return settings
+def later(later_home: Path) -> Settings:
+    """The store some weeks later."""
+    return Settings(home=later_home, as_of=dt.date(2026, 3, 6))
 
 
 def test_the_job_writes_the_brief_of_the_latest_session(then: Settings) -> None:

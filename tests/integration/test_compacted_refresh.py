@@ -42,6 +42,7 @@ def deliver(settings: ClockedSettings, corrected: dt.date | None, sessions: int)
         frame.to_csv(settings.files / f"{symbol}.csv", index=False)
 
 
+@pytest.mark.slow
 def test_merged_files_give_the_same_tables_and_a_refresh_that_finds_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rebuilt_in_process: None
 ) -> None:

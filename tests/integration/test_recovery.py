@@ -213,7 +213,8 @@ def damaged_table(warehouse: Path) -> None:
         file.write(os.urandom(int(size["bytes"])))
 
 
-@pytest.mark.parametrize("damage", [pytest.param(no_database, marks=pytest.mark.slow), damaged_table])
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", [no_database, damaged_table])
 def test_a_damaged_warehouse_is_built_anew_in_the_same_run(
     settings: ClockedSettings, damage: Callable[[Path], None]
 ) -> None:
@@ -392,7 +393,7 @@ def test_a_dead_exchange_withholds_the_publication(tmp_path: Path) -> None:
     """The freshest instrument of all says nothing about another exchange."""
     seeds = small_seeds(tmp_path / "seeds", "SIL")
     with (seeds / "instruments.csv").open("a") as rows:
-        rows.write("SI=F,SI=F,Silver,metal,silver,metal,CMES,USD,0.005,,,\n")
+        rows.writelines(f"{s},{s},a metal,metal,silver,metal,CMES,USD,0.005,,,\n" for s in ("SI=F", "GC=F"))
     settings = Settings(home=tmp_path / "home", seeds=seeds)
     result = run_job(settings, {"bar_source": MetalsStopped(settings)})
     assert not result.success

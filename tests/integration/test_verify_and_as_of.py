@@ -161,6 +161,7 @@ def test_a_correction_is_told_once_and_status_shows_it(
     assert len(published(settings, "select 1 from price_revisions where is_large")) == 1
 
 
+@pytest.mark.slow
 def test_verify_rebuilds_with_dbt(corrected: tuple[ClockedSettings, dt.datetime]) -> None:
     settings, _ = corrected
     assert run_verify(settings)

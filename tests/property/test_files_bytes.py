@@ -63,6 +63,7 @@ def test_bombs(tmp_path: Path, make: Callable[[Path], None], name: str, says: st
     assert report["peak_mb"] < MOST_MEMORY / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("make", "name"), LARGEST, ids=[make.__name__ for make, _ in LARGEST])
 def test_the_largest_file_that_is_read(tmp_path: Path, make: Callable[[Path], None], name: str) -> None:
     report = in_a_process(tmp_path, "tests.memory_of_a_file", str(put(tmp_path, make, name)))

@@ -24,6 +24,7 @@ def _may_mount() -> bool:
 
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.integration,
     pytest.mark.skipif(not _may_mount(), reason="needs a mount namespace: not allowed on this machine"),
 ]

@@ -28,7 +28,7 @@ CHAINS = [
     ),
 ]
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

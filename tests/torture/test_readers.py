@@ -27,7 +27,7 @@ from orchestration.storage.publish import Mart, publish, version_file
 from tests.jobs import run_job
 from tests.postgres_server import PostgresServer, postgres_server
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 FIRST_DAY = dt.date(2000, 1, 1)
 START_SECONDS = 60.0

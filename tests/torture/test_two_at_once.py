@@ -16,7 +16,7 @@ import pytest
 from orchestration.settings import PROJECT_ROOT
 from tests.torture.world import CHANGES, World, assert_lake_whole, assert_readable, content
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 LAUNCH = """
 mutation($location: String!, $repository: String!) {

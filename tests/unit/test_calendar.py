@@ -167,7 +167,14 @@ def test_names_are_those_of_the_library() -> None:
     assert not CALENDAR_NAMES & BROKEN_CALENDARS
 
 
-@pytest.mark.parametrize("calendar", sorted(CALENDAR_NAMES))
+# Where metals and their miners trade.
+OURS = {"CMES", "XASX", "XJSE", "XLON", "XMEX", "XNYS", "XTSE"}
+
+
+@pytest.mark.parametrize(
+    "calendar",
+    [*sorted(OURS), *(pytest.param(name, marks=pytest.mark.slow) for name in sorted(CALENDAR_NAMES - OURS))],
+)
 def test_every_calendar_that_a_seed_may_name(calendar: str) -> None:
     frame = between(calendar, "2026-01-02", "2026-02-27")
     assert 30 <= len(frame) <= 57
