@@ -35,6 +35,7 @@ INSTEAD = {
     "make install": ("installs packages", "make -n install"),
     "make lint": ("another part of CI", "make -n lint"),
     "make test": ("would run this test", "make -n test"),
+    "make test-all": ("would run this test", "make -n test-all"),
     "make golden": ("tests/golden/test_golden.py is the same", "make -n golden"),
     "make torture": (LONG, "make -n torture"),
     "make bench": (LONG, "make -n bench; python -c 'import benchmarks.everyday'"),
