@@ -24,7 +24,8 @@ def check_refreshed_equals_rebuilt(seed: int, folder: Path, forgetful: bool, del
     for number, _ in enumerate(history.steps(deliveries), 1):
         # Deliveries are taken with or without a build behind them; a fetch may well be killed before it.
         if number == deliveries or history.random.random() < 0.4:
-            result = run_job(history.settings)
+            incremental = history.settings.model_copy(update={"full_refresh_below_bars": 0})
+            result = run_job(incremental, real_dbt=True)
             stopped = [name for name, e in evaluations(result).items() if not e.passed and e.severity.value == "ERROR"]
             if history.offers_nothing:
                 # It says so, and the next one goes on.

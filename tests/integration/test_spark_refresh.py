@@ -35,6 +35,7 @@ def start(home: Path, as_of: str, engine: str, spark: str = "local[2]") -> "subp
             "OREWATCH_AS_OF": as_of,
             "OREWATCH_ENGINE": engine,
             "OREWATCH_SPARK": spark,
+            "OREWATCH_FULL_REFRESH_BELOW_BARS": "0",
         },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -72,6 +72,8 @@ class World:
             "OREWATCH_SOURCE": "files",
             "OREWATCH_FILES": str(self.drop),
             "OREWATCH_SEEDS": str(self.folder / "seeds"),
+            # Builds that keep what earlier ones have left, however small the market: that is what may go wrong.
+            "OREWATCH_FULL_REFRESH_BELOW_BARS": "0",
         }
         rest = {k: v for k, v in os.environ.items() if not k.startswith("OREWATCH_") and k != "DAGSTER_HOME"}
         return {**rest, **own, **self.extra}
