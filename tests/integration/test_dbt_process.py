@@ -71,12 +71,14 @@ def test_the_digest_knows_every_file_that_dbt_reads(tmp_path: Path, monkeypatch:
     assert len(seen) == 12
 
 
+@pytest.mark.slow
 def test_what_was_prepared_for_nothing_is_ended(ready: ReadyDbt) -> None:
     prepared = pid(ready)
     ready.close()
     assert not process_exists(prepared)
 
 
+@pytest.mark.slow
 def test_it_ends_with_a_process_that_is_killed(tmp_path: Path) -> None:
     code = f"""
 from pathlib import Path

@@ -19,7 +19,7 @@ from orchestration.verify import verify
 from tests.histories import NOW, SESSIONS
 from tests.jobs import ClockedSettings, published, read_status, run_job, small_seeds
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 def deliver(settings: ClockedSettings, sessions: list[dt.date]) -> None:

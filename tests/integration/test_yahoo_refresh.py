@@ -116,7 +116,12 @@ def test_one_symbol_fails_among_good_ones(fault: Fault, yahoo: YahooLoopback, se
     assert stored(settings) == {symbol: delivered(yahoo, symbol) for symbol in SYMBOLS}
 
 
-@pytest.mark.parametrize("fault", CLASSES)
+EVERY_DAY = (Fault.RATE_LIMITED, Fault.TRUNCATED)
+
+
+@pytest.mark.parametrize(
+    "fault", [*EVERY_DAY, *(pytest.param(fault, marks=pytest.mark.slow) for fault in CLASSES if fault not in EVERY_DAY)]
+)
 def test_all_symbols_fail(fault: Fault, yahoo: YahooLoopback, settings: ClockedSettings) -> None:
     refresh_lake(settings)
     before = Lake(settings.lake_dir).read("bars")

@@ -12,7 +12,7 @@ from tests.histories import History
 
 VALUES = ["open", "high", "low", "close", "volume", "dividend", "split_ratio", "bar_quality"]
 
-FEW = list(range(6))
+FEW = [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 6))]
 MANY = [pytest.param(seed, marks=pytest.mark.torture) for seed in range(6, 60)]
 
 

@@ -294,6 +294,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_no_row_is_missing_or_there_twice(lake: Lake) -> None:
     fill(lake, 20)
     before = content(lake)
