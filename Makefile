@@ -98,9 +98,10 @@ claims: $(MANIFEST) ## hold published claims against the tables
 	@$(BIN)/orewatch verify-claims
 
 # What goes to one process together says tests/scheduling.py; the longest come first. One process more than there are cores: some
-# tests wait for others.
+# tests wait for others. Of the slow ones each has processes of its own.
 PROCESSES := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
-PYTEST := $(BIN)/python -m pytest --numprocesses $(PROCESSES) --maxprocesses 5 --dist loadscope --no-loadscope-reorder --durations 15
+test-all test-rest: PROCESSES := auto
+PYTEST = $(BIN)/python -m pytest --numprocesses $(PROCESSES) --maxprocesses 5 --dist loadscope --no-loadscope-reorder --durations 15
 
 test: $(MANIFEST) ## what a person waits for: units, formulas, properties, the job itself; minutes
 	@$(PYTEST)
