@@ -11,7 +11,6 @@ import datetime as dt
 import io
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,7 +25,7 @@ import duckdb
 from filelock import FileLock
 
 from orchestration.assets.models import RUN_RESULTS
-from orchestration.dbt_process import WHOLE, ReadyDbt, project_digest
+from orchestration.dbt_process import WHOLE, ReadyDbt, prepare_target, project_digest
 from orchestration.settings import DBT_PROJECT_DIR, Settings
 
 # What stands in the compiled SQL for the home and the source of whoever builds.
@@ -75,10 +74,7 @@ def _compile() -> list[Node]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         target = folder / "target"
-        target.mkdir()
-        parsed = DBT_PROJECT_DIR / "target" / "partial_parse.msgpack"
-        if parsed.is_file():
-            shutil.copy2(parsed, target)
+        prepare_target(target)
         subprocess.run(
             [
                 *(Path(sys.executable).parent / "dbt", "--quiet", "compile"),

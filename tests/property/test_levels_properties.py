@@ -106,6 +106,12 @@ def check_that_sql_and_loop_agree_and_neither_looks_ahead(models: LevelModels, w
     assert models.events(early) == expected
 
 
+def check_where_each_level_stood(models: LevelModels, watched: Watched) -> None:
+    found, contradictions = models.standings(watched)
+    assert found == watched.standings()
+    assert contradictions == []
+
+
 @many(25)
 @given(watched=histories(), cut=st.integers(1, 59))
 def test_sql_and_loop_agree_and_neither_looks_ahead(models: LevelModels, watched: Watched, cut: int) -> None:
@@ -122,18 +128,14 @@ def test_sql_and_loop_agree_on_more_histories(models: LevelModels, watched: Watc
 @many(20)
 @given(watched=histories())
 def test_where_each_level_stood_and_where_its_events_happened(models: LevelModels, watched: Watched) -> None:
-    found, contradictions = models.standings(watched)
-    assert found == watched.standings()
-    assert contradictions == []
+    check_where_each_level_stood(models, watched)
 
 
 @pytest.mark.slow
 @many(60)
 @given(watched=histories())
 def test_where_each_level_stood_in_more_histories(models: LevelModels, watched: Watched) -> None:
-    found, contradictions = models.standings(watched)
-    assert found == watched.standings()
-    assert contradictions == []
+    check_where_each_level_stood(models, watched)
 
 
 def test_the_worked_example(models: LevelModels) -> None:
