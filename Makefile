@@ -13,6 +13,8 @@ DASHBOARD_PYTHON ?= $(PYTHON)
 
 export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
+# Hundreds of processes of the tests would compile the same files again, each for itself.
+export PYTHONDONTWRITEBYTECODE :=
 
 # Dagster for a team: each target does what deploy/Procfile says under its name, in the environment of deploy/team.env;
 # what is set already wins.

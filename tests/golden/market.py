@@ -14,8 +14,6 @@
 
 from pathlib import Path
 
-import arch.data.nasdaq
-import arch.data.sp500
 import pandas as pd
 
 from orchestration.settings import Settings
@@ -32,11 +30,15 @@ SPLITS = {500: 2.0, 1500: 0.1, 3000: 1.5}
 
 def sp500() -> pd.DataFrame:
     """Open, High, Low, Close, Volume by date."""
+    import arch.data.sp500  # which loads much else: not in every process that collects tests
+
     return arch.data.sp500.load()[["Open", "High", "Low", "Close", "Volume"]].astype(float).rename_axis("Date")
 
 
 def nasdaq() -> pd.DataFrame:
     """The same for the Nasdaq Composite."""
+    import arch.data.nasdaq
+
     return arch.data.nasdaq.load()[["Open", "High", "Low", "Close", "Volume"]].astype(float).rename_axis("Date")
 
 

@@ -18,6 +18,7 @@ from orchestration.market.universe import load_universe
 from orchestration.settings import DBT_PROJECT_DIR, Settings
 from orchestration.storage.content import table_hash
 from orchestration.storage.warehouse import identifier, reading
+from tests.models_sql import build_models
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -66,9 +67,8 @@ def different_tables(one_file: Path, other_file: Path) -> list[str]:
 def test_batches_hold_what_one_build_holds(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home", source="sample")
     write_market(settings, INSTRUMENTS, YEARS)
-    assert not batches_of(build(settings, tmp_path / "whole"))
     whole = tmp_path / "whole.duckdb"
-    settings.warehouse_path.rename(whole)
+    build_models(settings.root, whole, source=settings.source)
 
     log = build(settings, tmp_path / "batched", "--vars", f"bars_per_batch: {BARS_PER_BATCH}")
     batches = batches_of(log)
@@ -84,7 +84,7 @@ def test_batches_hold_what_one_build_holds(tmp_path: Path) -> None:
 def test_news_in_batches_holds_what_is_built_at_once(tmp_path: Path) -> None:
     market = Market(tmp_path / "home", len(load_universe(DBT_PROJECT_DIR / "seeds").instruments), YEARS)
     settings = market.settings
-    build(settings, tmp_path / "target")
+    build_models(settings.root, settings.warehouse_path, source=settings.source)
     before, at_once = tmp_path / "before.duckdb", tmp_path / "at_once.duckdb"
     shutil.copy(settings.warehouse_path, before)
     # A session of everybody, and a bar of what silver is compared with, long ago: most of the comparisons change.

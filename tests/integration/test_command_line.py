@@ -15,7 +15,7 @@ from orchestration.instance import fail_dead_runs
 from orchestration.resources import warehouse_lock
 from orchestration.settings import Settings
 from orchestration.storage.publish import current_manifest
-from tests.jobs import write_seeds
+from tests.jobs import small_seeds, write_seeds
 
 pytestmark = pytest.mark.integration
 
@@ -30,6 +30,12 @@ def orewatch(home: Path, *arguments: str, **variables: str) -> subprocess.Comple
     return subprocess.run(
         [OREWATCH, *arguments], env=environment(home, **variables), capture_output=True, text=True, timeout=300
     )
+
+
+def two_funds(folder: Path) -> str:
+    """Seeds of a small market, one level in it."""
+    level = "slv_100,SLV,100,100,psychological,2026-01-01,\n"
+    return str(small_seeds(folder / "seeds", "SIL", "SLV", levels=level))
 
 
 def test_help_names_the_commands(tmp_path: Path) -> None:
@@ -84,18 +90,23 @@ def test_a_bad_seed_is_one_line_and_nothing_is_started(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_refresh_twice_and_status(tmp_path: Path) -> None:
     """The second refresh waits for the lock, finds nothing new, and shows the same flags."""
-    first = orewatch(tmp_path, "refresh")
+    seeds = two_funds(tmp_path)
+    first = orewatch(tmp_path, "refresh", OREWATCH_SEEDS=seeds)
     assert first.returncode == 0, first.stdout + first.stderr
     assert "SIMULATED" in first.stdout.splitlines()[0]
     assert "Published version 1" in first.stdout
-    assert "silver_100_psychological" in first.stdout
+    assert "slv_100" in first.stdout
     assert first.stderr == ""
     assert "noted; to have them sent, set OREWATCH_ALERTS" in first.stdout
 
     settings = Settings(home=tmp_path)
     with warehouse_lock(settings, print):
         waiting = subprocess.Popen(
-            [OREWATCH, "refresh"], env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [OREWATCH, "refresh"],
+            env=environment(tmp_path, OREWATCH_SEEDS=seeds),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         deadline = time.monotonic() + 300
         said = ""
@@ -109,20 +120,24 @@ def test_refresh_twice_and_status(tmp_path: Path) -> None:
     assert waiting.returncode == 0, output + errors
     assert "Nothing new: published version 1 stands" in output
     assert "0 bars stored" in output
-    assert "silver_100_psychological" in output
+    assert "slv_100" in output
 
-    status = orewatch(tmp_path, "status")
+    status = orewatch(tmp_path, "status", OREWATCH_SEEDS=seeds)
     assert status.returncode == 0
     assert "SIMULATED coverage" in status.stdout
-    assert "SI=F" in status.stdout
-    assert "No channel is set" in orewatch(tmp_path, "alerts").stdout
+    assert "SLV" in status.stdout
+    assert "No channel is set" in orewatch(tmp_path, "alerts", OREWATCH_SEEDS=seeds).stdout
 
 
 @pytest.mark.slow
 def test_a_killed_refresh_heals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds = two_funds(tmp_path)
     settings = Settings(home=tmp_path)
     running = subprocess.Popen(
-        [OREWATCH, "refresh"], env=environment(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [OREWATCH, "refresh"],
+        env=environment(tmp_path, OREWATCH_SEEDS=seeds),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 300
     while not (settings.lake_dir / "bars").exists() and time.monotonic() < deadline:
@@ -130,7 +145,7 @@ def test_a_killed_refresh_heals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     running.kill()
     running.wait(timeout=120)
     assert current_manifest(settings.published_dir) is None
-    healed = orewatch(tmp_path, "refresh")
+    healed = orewatch(tmp_path, "refresh", OREWATCH_SEEDS=seeds)
     assert healed.returncode == 0, healed.stdout + healed.stderr
     assert "Published version 1" in healed.stdout
     monkeypatch.setenv("DAGSTER_HOME", str(settings.dagster_home))

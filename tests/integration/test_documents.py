@@ -85,7 +85,7 @@ INSTEAD = {
     ),
     "make manifest": ("prepared before any test", "make -n manifest"),
     ".venv/bin/dbt test --select int_trend,test_type:unit --project-dir dbt_project --profiles-dir dbt_project": (
-        "test_sample_refresh.py runs them all",
+        "test_unit_tests_of_models.py runs them all",
         "has '.venv/bin/dbt test' --select --project-dir --profiles-dir",
     ),
     "Rscript tests/golden/producers/ttr.R series tests/golden": (

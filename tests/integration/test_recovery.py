@@ -148,7 +148,11 @@ def test_what_is_picked_by_hand_is_built_alone(settings: ClockedSettings) -> Non
     assert REFUSED in why(refused)
     assert version(settings) == 1
 
-    # One check, as a click on "Execute" beside it does.
+
+@pytest.mark.slow
+def test_a_check_that_is_picked_by_hand_runs_alone(settings: ClockedSettings) -> None:
+    """As a click on "Execute" beside it does."""
+    assert run_job(settings).success
     checks = build_models(settings).check_keys
     key = min(key for key in checks if key.asset_key == dg.AssetKey("returns"))
     one = dg.Definitions(jobs=[dg.define_asset_job("one", selection=dg.AssetSelection.checks(key))])

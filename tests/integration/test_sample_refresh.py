@@ -3,9 +3,6 @@
 import base64
 import datetime as dt
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import dagster as dg
@@ -13,7 +10,7 @@ import duckdb
 import pytest
 
 from orchestration.assets.models import RUN_RESULTS, marts, read_manifest
-from orchestration.settings import DBT_PROJECT_DIR, Settings
+from orchestration.settings import Settings
 from orchestration.storage.publish import current_manifest, publish
 from tests.jobs import asset_graph, evaluations, published, run_job, write_seeds
 from tests.models_sql import build_models
@@ -199,28 +196,6 @@ class TestFirstRefresh:
                 assert {name: kind.lower() for name, kind, *_ in rows} == {
                     name: "varchar" if kind == "string" else kind for name, kind in shown.items()
                 }, model["name"]
-
-    def test_unit_tests_of_the_models(self, settings: Settings) -> None:
-        run = subprocess.run(
-            [
-                Path(sys.executable).parent / "dbt",
-                *(
-                    "test",
-                    "--select",
-                    "test_type:unit",
-                    "--project-dir",
-                    DBT_PROJECT_DIR,
-                    "--profiles-dir",
-                    DBT_PROJECT_DIR,
-                ),
-                *("--target-path", settings.root / "dbt-unit", "--log-path", settings.root / "dbt-unit"),
-            ],
-            env={**os.environ, **settings.dbt_environment()},
-            capture_output=True,
-            text=True,
-        )
-        assert run.returncode == 0, run.stdout
-        assert "ERROR=0" in run.stdout
 
     def test_a_second_build_of_the_lake_is_equal_to_the_last_bit(self, settings: Settings, tmp_path: Path) -> None:
         """And what other tests run in the place of dbt builds what dbt builds."""

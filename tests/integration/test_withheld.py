@@ -24,7 +24,10 @@ def deliver(folder: Path, adjusted: Sequence[float]) -> None:
     (folder / "AAA.csv").write_text("Date,Close,Adj Close\n" + "\n".join(lines) + "\n")
 
 
-def test_a_bad_delivery_is_withheld_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("real_dbt", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_bad_delivery_is_withheld_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, real_dbt: bool
+) -> None:
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     drop = tmp_path / "drop"
     drop.mkdir()
@@ -40,7 +43,7 @@ def test_a_bad_delivery_is_withheld_and_says_so(tmp_path: Path, monkeypatch: pyt
 
     # The vendor mixes adjusted with unadjusted prices: its adjusted closes tell other returns than its closes.
     deliver(drop, [a * (1.5 if i % 2 else 1) for i, a in enumerate(good)])
-    success, said = refresh_and_read(settings, real_dbt=True)
+    success, said = refresh_and_read(settings, real_dbt)
     assert not success
     assert "vendor_adjustment_agrees" in said
     assert "failed dbt_models: " in said

@@ -21,7 +21,7 @@ KILLS = int(os.environ.get("OREWATCH_TORTURE_KILLS", "100"))
 IN_A_ROW = 10
 CHAINS = [
     # The short form, in every run of the suite.
-    pytest.param(-1, "split", 3, id="short"),
+    pytest.param(-1, "split", 2, id="short"),
     *(
         pytest.param(number, list(CHANGES)[number % len(CHANGES)], IN_A_ROW, marks=pytest.mark.torture)
         for number in range(KILLS // IN_A_ROW)
@@ -29,31 +29,6 @@ CHAINS = [
 ]
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
-
-
-@pytest.fixture(scope="module")
-def first_day(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """A world that has been refreshed once."""
-    world = World(tmp_path_factory.mktemp("first") / "world")
-    world.folder.mkdir()
-    world.fill().refresh()
-    return world
-
-
-@pytest.fixture(scope="module")
-def undisturbed(first_day: World, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
-    """What is published after a change if nobody kills anything."""
-    known: dict[str, str] = {}
-
-    def after(change: str) -> str:
-        if change not in known:
-            world = first_day.copy(tmp_path_factory.mktemp("undisturbed") / "world")
-            CHANGES[change](world)
-            world.refresh()
-            known[change] = content(world)
-        return known[change]
-
-    return after
 
 
 def _lake(world: World) -> int:

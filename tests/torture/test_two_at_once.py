@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,23 +31,23 @@ WHERE = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name loca
 RUN = "query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
 
 
-@pytest.mark.parametrize("changes", [["split"], pytest.param(list(CHANGES), marks=pytest.mark.torture)])
-def test_two_command_lines_at_once(tmp_path: Path, changes: list[str]) -> None:
-    alone = World(tmp_path / "alone")
-    alone.folder.mkdir()
-    alone.fill()
-    both = alone.copy(tmp_path / "both")
-    for change in changes:
-        CHANGES[change](both)
-        CHANGES[change](alone)
-        alone.refresh()
-        stored, before = assert_lake_whole(both, {}), assert_readable(both)
-        first, second = both.start(), both.start()
-        assert (first.wait(timeout=300), second.wait(timeout=300)) == (0, 0), both.said()
-        assert_lake_whole(both, stored)
-        # Both found something to do, or the second found it done.
-        assert assert_readable(both) in (before + 1, before + 2)
-        assert content(both) == content(alone)
+@pytest.mark.parametrize("change", ["", *(pytest.param(name, marks=pytest.mark.torture) for name in CHANGES)])
+def test_two_command_lines_at_once(
+    change: str, first_day: World, undisturbed: Callable[[str], str], tmp_path: Path
+) -> None:
+    """On a home that neither has seen, or after a change of one that is there."""
+    if change:
+        world = first_day.copy(tmp_path / "world")
+        CHANGES[change](world)
+    else:
+        world = World(tmp_path).fill()
+    stored, before = assert_lake_whole(world, {}), assert_readable(world)
+    first, second = world.start(), world.start()
+    assert (first.wait(timeout=300), second.wait(timeout=300)) == (0, 0), world.said()
+    assert_lake_whole(world, stored)
+    # Both found something to do, or the second found it done.
+    assert assert_readable(world) in (before + 1, before + 2)
+    assert content(world) == (undisturbed(change) if change else content(first_day))
 
 
 OPEN = """

@@ -1,0 +1,33 @@
+"""dbt's unit tests: models on a few rows that are written down beside them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from orchestration.dbt_process import prepare_target
+from orchestration.settings import DBT_PROJECT_DIR, Settings
+from tests.homes import clone
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+
+def test_unit_tests_of_the_models(sample_home: Path, tmp_path: Path) -> None:
+    # dbt asks the tables of a warehouse for the types of their columns.
+    settings = Settings(home=clone(sample_home, tmp_path / "home"))
+    target = tmp_path / "target"
+    prepare_target(target)
+    run = subprocess.run(
+        [
+            *(Path(sys.executable).parent / "dbt", "test", "--select", "test_type:unit"),
+            *("--project-dir", DBT_PROJECT_DIR, "--profiles-dir", DBT_PROJECT_DIR),
+            *("--target-path", target, "--log-path", target),
+        ],
+        env={**os.environ, **settings.dbt_environment()},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stdout
+    assert "ERROR=0" in run.stdout
