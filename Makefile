@@ -99,7 +99,7 @@ status: $(MANIFEST) ## show what is stored and how fresh it is
 claims: $(MANIFEST) ## hold published claims against the tables
 	@$(BIN)/orewatch verify-claims
 
-# What goes to one process together says tests/scheduling.py; the longest come first. One process more than there are cores: some
+# What goes to one process together, and what begins first, says tests/scheduling.py. One process more than there are cores: some
 # tests wait for others. Of the slow ones each has processes of its own.
 PROCESSES := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 test-all test-rest: PROCESSES := auto

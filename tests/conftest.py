@@ -17,6 +17,8 @@ MANIFEST = DBT_PROJECT_DIR / "target" / "manifest.json"
 
 os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("DO_NOT_TRACK", "1")
+# What a small market makes Spark compile runs once: the first compiler of the two is enough.
+os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 # A developer's own settings must not leak into the tests.
 for name in [n for n in os.environ if n.startswith("OREWATCH_") and not n.startswith("OREWATCH_REAL")]:
     if name not in ("OREWATCH_YAHOO_REPLIES",):
@@ -31,6 +33,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from tests.scheduling import ByWhatIsShared
 
     return ByWhatIsShared(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest begin first."""
+    from tests.scheduling import turn
+
+    items.sort(key=lambda item: turn(item.path))
 
 
 def _newest_model() -> float:

@@ -20,8 +20,13 @@ PYTEST = ["-q", "-p", "no:cacheprovider", "-n", "2", "--dist", "loadscope", "--n
 OURS = "tests/unit/test_faults.py"
 FOLDERS = ("tests/unit/", "tests/property/", "tests/golden/", "tests/integration/")
 NEAREST = 8
-# dbt's own unit tests run in the first; the second holds every incremental model against a whole build.
-FOR_SQL = ["tests/integration/test_sample_refresh.py", "tests/integration/test_incremental.py"]
+# Measures against trusted implementations, levels against a plain loop, the sample, incremental builds.
+FOR_SQL = [
+    "tests/golden/test_golden.py",
+    "tests/property/test_levels.py",
+    "tests/integration/test_sample_refresh.py",
+    "tests/integration/test_incremental.py",
+]
 # So many tests that fail without the fault too: then something else is wrong with the copy.
 UNSOUND = 5
 

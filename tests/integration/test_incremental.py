@@ -220,9 +220,6 @@ def test_incremental_equals_whole(home: Home) -> None:
 
     assert not any(home.check("nothing new").values())
 
-    home.deliver(home.of(*days[-10:-8], without=newcomer))
-    home.check("two new sessions")
-
     bar = home.of(days[250])
     home.deliver(bar[bar["symbol"] == corrected].assign(close=lambda b: b["low"]))
     written = home.check("one corrected bar long ago")
@@ -230,9 +227,9 @@ def test_incremental_equals_whole(home: Home) -> None:
     assert set(home.changes()) == {corrected}
     assert days[240] < home.changes()[corrected][0] < days[250]
 
-    late = home.of(days[-9], without=newcomer).iloc[:7].assign(close=lambda b: b["low"])
-    home.deliver(late, home.of(days[-8], without=newcomer))
-    home.check("the last bar of some instruments is revised, and a new session")
+    late = home.of(days[-11], without=newcomer).iloc[:7].assign(close=lambda b: b["low"])
+    home.deliver(late, home.of(*days[-10:-7], without=newcomer))
+    home.check("the last bar of some instruments is revised, and new sessions")
 
     home.watch(home.instruments)
     home.deliver(market[(market["session_date"] < days[-7]) & ~known])
@@ -250,10 +247,7 @@ def test_incremental_equals_whole(home: Home) -> None:
     withheld = rows(home.settings.warehouse_path, "select symbol from stg_suspect_bars where is_withheld")
     assert withheld == [{"symbol": symbols[3]}]
 
-    home.deliver(home.of(*days[-6:-4]))
-    home.check("two more sessions")
-
-    alone = home.of(days[-5])[lambda b: b["symbol"] == symbols[6]].assign(close=lambda b: b["close"] * 100)
+    alone = home.of(days[-7])[lambda b: b["symbol"] == symbols[6]].assign(close=lambda b: b["close"] * 100)
     home.deliver(alone.assign(open=None, high=None, low=None, bar_quality="range_rejected"))
     home.check("a bar that turns out to be in another unit, without any other news")
     withheld = rows(home.settings.warehouse_path, "select symbol from stg_suspect_bars where is_withheld order by 1")
@@ -263,8 +257,8 @@ def test_incremental_equals_whole(home: Home) -> None:
     market.loc[before, PRICES] /= 2
     market.loc[before & (market["session_date"] == days[-4]), "split_ratio"] = 2.0
     rebased = market[before & (market["session_date"] <= days[-4])]
-    home.deliver(rebased, home.of(days[-4], without=split))
-    home.check("a split")
+    home.deliver(rebased, home.of(*days[-6:-3], without=split))
+    home.check("a split, and new sessions")
     assert home.changes()[split] == (ALWAYS, ALWAYS)
 
     first = market[(market["symbol"] == symbols[10]) & (market["session_date"] <= days[2])]
@@ -276,9 +270,6 @@ def test_incremental_equals_whole(home: Home) -> None:
     benchmark = home.of(*days[-400:-398])[lambda b: b["symbol"] == "SLV"]
     home.deliver(filled, benchmark.assign(close=benchmark["high"]), home.of(days[-2]))
     home.check("a hole is filled, a benchmark corrected, and a new session")
-
-    home.deliver(home.of(days[-1]))
-    home.check("the last session")
 
 
 @pytest.mark.slow
