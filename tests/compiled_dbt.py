@@ -2,7 +2,7 @@
 
 A build by dbt costs some twenty seconds of a core, whatever the market; the same SQL here costs one. It is what a full
 refresh runs, in dbt's order, with dbt's data tests, and reports as dbt does: events on a standard output and a
-`run_results.json`. An incremental build is not among what it can do: it builds everything.
+`run_results.json`. An incremental build is not among what it can do: what it builds it builds whole.
 
 `tests/integration/test_compiled_dbt.py` holds it against dbt itself.
 """
@@ -11,6 +11,7 @@ import datetime as dt
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -25,7 +26,7 @@ import duckdb
 from filelock import FileLock
 
 from orchestration.assets.models import RUN_RESULTS
-from orchestration.dbt_process import WHOLE, ReadyDbt, prepare_target, project_digest
+from orchestration.dbt_process import ReadyDbt, prepare_target, project_digest
 from orchestration.settings import DBT_PROJECT_DIR, Settings
 
 # What stands in the compiled SQL for the home and the source of whoever builds.
@@ -157,8 +158,24 @@ class Finished:
         return self.returncode
 
 
+def picked(selection: str) -> list[Node]:
+    """The models that a selection of paths names, and the data tests that look at them.
+
+    Args:
+        selection: as dagster-dbt gives it to dbt: paths of models, separated by blanks.
+    """
+    names = {re.split(r"[/.]", path.removesuffix(".sql"))[-1] for path in selection.split()}
+    models = {node.unique_id for node in compiled_nodes() if node.kind == "model" and node.name in names}
+    assert len(models) == len(names), selection
+    return [
+        node
+        for node in compiled_nodes()
+        if node.unique_id in models or (node.kind == "test" and models.intersection(node.parents))
+    ]
+
+
 class CompiledDbt(ReadyDbt):
-    """Builds everything in this process; what asks for some models only is left to dbt itself.
+    """Builds everything, or some models, in this process; what asks for single tests is left to dbt itself.
 
     Attributes:
         asked: the arguments of every build.
@@ -171,14 +188,19 @@ class CompiledDbt(ReadyDbt):
     def build(self, arguments: Sequence[str] = ()) -> Any:
         """As `ReadyDbt.build`."""
         self.asked.append(tuple(arguments))
-        if tuple(arguments) not in ((), WHOLE):
-            return super().build(arguments)
+        match tuple(arguments):
+            case () | ("--full-refresh",):
+                nodes = list(compiled_nodes())
+            case (*_, "--select", selection):
+                nodes = picked(selection)
+            case _:
+                return super().build(arguments)
         self.target.mkdir(parents=True, exist_ok=True)
         events: list[dict[str, Any]] = []
         results: list[dict[str, Any]] = []
         try:
             with duckdb.connect(str(self.settings.warehouse_path), config={"threads": 1}) as connection:
-                self._build(connection, events, results)
+                self._build(nodes, connection, events, results)
         except (duckdb.Error, OSError) as error:
             events.append({"info": _info("MainEncounteredError", "error", f"Runtime Error {error}"), "data": {}})
         if results:
@@ -188,10 +210,15 @@ class CompiledDbt(ReadyDbt):
         return Finished(b"".join(json.dumps(event).encode() + b"\n" for event in events), int(failed))
 
     def _build(
-        self, connection: duckdb.DuckDBPyConnection, events: list[dict[str, Any]], results: list[dict[str, Any]]
+        self,
+        nodes: list[Node],
+        connection: duckdb.DuckDBPyConnection,
+        events: list[dict[str, Any]],
+        results: list[dict[str, Any]],
     ) -> None:
-        passed: set[str] = set()
-        for node in compiled_nodes():
+        # What is not built now was built before.
+        passed = {node.unique_id for node in compiled_nodes()}.difference(node.unique_id for node in nodes)
+        for node in nodes:
             begun = dt.datetime.now(dt.UTC)
             failures = None
             if not passed.issuperset(node.parents):

@@ -32,6 +32,7 @@ def pid(ready: ReadyDbt) -> int:
     return ready._process.pid
 
 
+@pytest.mark.slow
 def test_it_answers_with_events_and_opens_no_database(ready: ReadyDbt) -> None:
     prepared = pid(ready)
     process = ready.build()

@@ -17,7 +17,7 @@ from orchestration.market.bars import (
     validate,
 )
 
-bounded = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+bounded = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 CLOSED = pd.DatetimeIndex(pd.bdate_range("2026-01-01", "2026-01-29"))
 KNOWN = CLOSED.append(pd.DatetimeIndex(pd.bdate_range("2026-01-30", "2026-02-05")))
@@ -176,7 +176,7 @@ mostly_sound = st.lists(
 ).map(lambda delivered: sorted(delivered, key=lambda row: row["session_date"]))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.one_of(mostly_sound, deliveries))
 def test_the_short_way_of_a_sound_delivery_is_the_long_one(delivered: list[dict[str, object]]) -> None:
     short, long = _all_sound(frame(delivered), CLOSED, KNOWN), _sorted_out(frame(delivered), CLOSED, KNOWN, None)

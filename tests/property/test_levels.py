@@ -60,8 +60,7 @@ class Homes:
         self.early, self.early_ids = found(first), ids(first)
         # The whole history on the basis of today: what was a price of 100 may be delivered as 50 now.
         deliver(folder / "drop", market)
-        self.in_chunks = refresh(folder / "chunks", folder / "drop", market)
-        self.at_once = refresh(folder / "at_once", folder / "drop", market)
+        self.whole = refresh(folder / "chunks", folder / "drop", market)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +70,7 @@ def homes(tmp_path_factory: pytest.TempPathFactory, market: list[Watched], earli
 
 def test_every_event_is_the_loops_event(homes: Homes, market: list[Watched]) -> None:
     expected = sorted(event for watched in market for event in watched.events())
-    assert found(homes.at_once) == expected
+    assert found(homes.whole) == expected
     # The walks are worth the name: everything happens often, repeated and not.
     seen = Counter((event.event, event.is_repeat) for event in expected)
     for event in ("close_cross", "gap_through", "pierce_rejected", "confirmed", "role_flip", "new_extreme"):
@@ -85,7 +84,7 @@ def test_every_event_is_the_loops_event(homes: Homes, market: list[Watched]) -> 
 
 def test_every_session_knew_where_the_level_stood(homes: Homes, market: list[Watched]) -> None:
     rows = published(
-        homes.at_once,
+        homes.whole,
         "select level_id, session_date, lower, upper, coalesce(side, ''), coalesce(role, '') from level_daily",
     )
     standings = sorted(standing for watched in market for standing in watched.standings())
@@ -94,13 +93,15 @@ def test_every_session_knew_where_the_level_stood(homes: Homes, market: list[Wat
     assert min(roles["support"], roles["resistance"], roles[""]) > 100
 
 
-def test_chunks_of_arrival_do_not_matter(homes: Homes) -> None:
-    assert ids(homes.in_chunks) == ids(homes.at_once)
+@pytest.mark.slow
+def test_chunks_of_arrival_do_not_matter(homes: Homes, tmp_path: Path, market: list[Watched]) -> None:
+    deliver(tmp_path / "drop", market)
+    assert ids(homes.whole) == ids(refresh(tmp_path / "at_once", tmp_path / "drop", market))
 
 
 def test_earlier_events_knew_nothing_of_later_bars(homes: Homes, earlier: list[Watched]) -> None:
     until = {watched.symbol: watched.bars[-1].day for watched in earlier}
-    kept = [row for row in ids(homes.at_once) if row["session_date"] <= until[row["symbol"]]]
+    kept = [row for row in ids(homes.whole) if row["session_date"] <= until[row["symbol"]]]
     assert homes.early_ids == kept
     assert len(kept) > 1000
 
@@ -108,7 +109,7 @@ def test_earlier_events_knew_nothing_of_later_bars(homes: Homes, earlier: list[W
 def test_no_event_without_a_crossing_and_no_crossing_without_an_event(homes: Homes, market: list[Watched]) -> None:
     """From the closes alone, without the loop: whose side of each line the closes were on, first to last."""
     crossings = {"close_cross", "gap_through"}
-    events = {(e.level_id, e.day) for e in found(homes.at_once) if e.event in crossings}
+    events = {(e.level_id, e.day) for e in found(homes.whole) if e.event in crossings}
     expected = set()
     for watched in market:
         for level in watched.levels:
@@ -133,8 +134,8 @@ def test_no_event_without_a_crossing_and_no_crossing_without_an_event(homes: Hom
 
 
 def test_the_status_is_that_of_the_last_bar(homes: Homes, market: list[Watched]) -> None:
-    status = {row["level_id"]: row for row in published(homes.at_once, "select * from level_status")}
-    events = found(homes.at_once)
+    status = {row["level_id"]: row for row in published(homes.whole, "select * from level_status")}
+    events = found(homes.whole)
     by_level: dict[str, list[Found]] = {}
     for event in events:
         by_level.setdefault(event.level_id, []).append(event)

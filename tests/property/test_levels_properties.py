@@ -112,7 +112,7 @@ def check_where_each_level_stood(models: LevelModels, watched: Watched) -> None:
     assert contradictions == []
 
 
-@many(25)
+@many(15)
 @given(watched=histories(), cut=st.integers(1, 59))
 def test_sql_and_loop_agree_and_neither_looks_ahead(models: LevelModels, watched: Watched, cut: int) -> None:
     check_that_sql_and_loop_agree_and_neither_looks_ahead(models, watched, cut)
@@ -125,7 +125,7 @@ def test_sql_and_loop_agree_on_more_histories(models: LevelModels, watched: Watc
     check_that_sql_and_loop_agree_and_neither_looks_ahead(models, watched, cut)
 
 
-@many(20)
+@many(12)
 @given(watched=histories())
 def test_where_each_level_stood_and_where_its_events_happened(models: LevelModels, watched: Watched) -> None:
     check_where_each_level_stood(models, watched)
