@@ -17,8 +17,8 @@ MANIFEST = DBT_PROJECT_DIR / "target" / "manifest.json"
 
 os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("DO_NOT_TRACK", "1")
-# What a small market makes Spark compile runs once: the first compiler of the two is enough.
-os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+# What a small market makes Spark compile runs once: the first of the two compilers is enough, with room for all of it.
+os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -XX:+UseSerialGC")
 # A developer's own settings must not leak into the tests.
 for name in [n for n in os.environ if n.startswith("OREWATCH_") and not n.startswith("OREWATCH_REAL")]:
     if name not in ("OREWATCH_YAHOO_REPLIES",):
