@@ -124,7 +124,7 @@ lint: $(MANIFEST) ## ruff, mypy and sqlfluff
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/sqlfluff lint --disable-progress-bar dbt_project/models
+	@$(BIN)/sqlfluff lint --disable-progress-bar --processes 0 dbt_project/models
 
 format: $(INSTALLED) ## let ruff and sqlfluff put the code in order
 	@$(BIN)/ruff check --fix --quiet .

@@ -355,7 +355,7 @@ def start_worker(settings: Settings, first: int, last: int) -> "subprocess.Popen
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kills", [20])
+@pytest.mark.parametrize("kills", [10, pytest.param(20, marks=pytest.mark.torture)])
 def test_killed_at_random_moments_nothing_is_lost(kills: int, tmp_path: Path, hook: Webhook) -> None:
     """Processes are killed while they note and send events; the last one is left alone.
 

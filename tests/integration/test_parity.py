@@ -86,6 +86,8 @@ def test_the_data_tests_find_the_same_on_both_engines(market: Settings, found: P
     assert {verdict.status for verdict in on_duckdb.values()} == {"pass", "fail"}
 
 
+# Minutes, and what they look at is in the market that is compared above.
+@pytest.mark.torture
 def test_the_unit_tests_of_the_models_hold_on_spark(market: Settings, found: Parity) -> None:
     assert found.tables  # Spark takes the types of what a test does not give from the tables
     said = run_dbt(
