@@ -4,7 +4,7 @@ A build by dbt costs some twenty seconds of a core, whatever the market; the sam
 refresh runs, in dbt's order, with dbt's data tests, and reports as dbt does: events on a standard output and a
 `run_results.json`. An incremental build is not among what it can do: what it builds it builds whole.
 
-`tests/integration/test_compiled_dbt.py` holds it against dbt itself.
+`tests/integration/test_sample_refresh.py` holds it against dbt itself.
 """
 
 import datetime as dt
@@ -26,7 +26,7 @@ import duckdb
 from filelock import FileLock
 
 from orchestration.assets.models import RUN_RESULTS
-from orchestration.dbt_process import ReadyDbt, prepare_target, project_digest
+from orchestration.dbt_process import WHOLE, ReadyDbt, prepare_target, project_digest
 from orchestration.settings import DBT_PROJECT_DIR, Settings
 
 # What stands in the compiled SQL for the home and the source of whoever builds.
@@ -188,13 +188,12 @@ class CompiledDbt(ReadyDbt):
     def build(self, arguments: Sequence[str] = ()) -> Any:
         """As `ReadyDbt.build`."""
         self.asked.append(tuple(arguments))
-        match tuple(arguments):
-            case () | ("--full-refresh",):
-                nodes = list(compiled_nodes())
-            case (*_, "--select", selection):
-                nodes = picked(selection)
-            case _:
-                return super().build(arguments)
+        if tuple(arguments) in ((), WHOLE):
+            nodes = list(compiled_nodes())
+        elif arguments[-2] == "--select":
+            nodes = picked(arguments[-1])
+        else:
+            return super().build(arguments)
         self.target.mkdir(parents=True, exist_ok=True)
         events: list[dict[str, Any]] = []
         results: list[dict[str, Any]] = []

@@ -31,8 +31,8 @@ def in_a_process(folder: Path, *command: str, seconds: float = 120) -> dict[str,
 
 
 def test_broken_bytes(tmp_path: Path) -> None:
-    report = in_a_process(tmp_path, "tests.file_fuzzer", "6", "1")
-    assert report["files"] > 50
+    report = in_a_process(tmp_path, "tests.file_fuzzer", "12", "1")
+    assert report["files"] > 100
     assert 0 < report["taken"] < report["files"]
     assert report["peak_mb"] < MOST_MEMORY
 
