@@ -666,7 +666,13 @@ list(source.fetch([FetchRequest(s, s, None, dt.date(2026, 3, 6), "forced") for s
     root = Path(yahoo.__file__).parents[2]
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(root), **slow.environment}
     with subprocess.Popen(
-        [sys.executable, "-c", program], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell in the background has Ctrl-C ignored for all that it starts, the tests among them.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         try:
             deadline = time.monotonic() + 300
