@@ -46,12 +46,21 @@ def resources_of(settings: Settings, real_dbt: bool = False) -> dict[str, Any]:
     return {} if real_dbt else {"ready_dbt": dg.ResourceDefinition.hardcoded_resource(CompiledDbt(settings))}
 
 
+def resolved(definitions: dg.Definitions, job: str = "refresh") -> dg.JobDefinition:
+    """A job of them, resolved beside an instance that lives.
+
+    Dagster asks the instance that was opened last in this process, also one that has gone since, and then fails.
+    """
+    with dg.DagsterInstance.ephemeral():
+        return definitions.resolve_job_def(job)
+
+
 def run_job(
     settings: Settings, resources: dict[str, Any] | None = None, real_dbt: bool = False, **config: Any
 ) -> dg.ExecuteInProcessResult:
     """The job `refresh`, in this process."""
     definitions = build_definitions(settings, resources_of(settings, real_dbt) | (resources or {}))
-    return definitions.resolve_job_def("refresh").execute_in_process(
+    return resolved(definitions).execute_in_process(
         instance=forgetful_instance(),
         raise_on_error=False,
         run_config={

@@ -15,7 +15,7 @@ from orchestration.checks.flags import flags
 from orchestration.instance import opened_instance
 from orchestration.settings import Settings
 from orchestration.storage.warehouse import rows
-from tests.jobs import refresh, resources_of, small_seeds
+from tests.jobs import refresh, resolved, resources_of, small_seeds
 from tests.receivers import Webhook
 
 pytestmark = pytest.mark.integration
@@ -74,7 +74,7 @@ def tick(settings: Settings, instance: dg.DagsterInstance) -> str:
 
 
 def run_job(settings: Settings, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
-    job = build_definitions(settings, resources_of(settings)).resolve_job_def("refresh")
+    job = resolved(build_definitions(settings, resources_of(settings)))
     return job.execute_in_process(
         instance=instance,
         raise_on_error=False,

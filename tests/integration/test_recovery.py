@@ -43,6 +43,7 @@ from tests.jobs import (
     forgetful_instance,
     instrument_rows,
     published,
+    resolved,
     resources_of,
     run_job,
     small_seeds,
@@ -94,15 +95,11 @@ def refreshed(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Clock
 def materialize(settings: Settings, *keys: str | dg.AssetKey, real_dbt: bool = False) -> dg.ExecuteInProcessResult:
     """Some assets alone, as a click on them in the web UI does."""
     wanted = [key if isinstance(key, dg.AssetKey) else dg.AssetKey(key.split("/")) for key in keys]
-    return (
-        build_definitions(settings, resources_of(settings, real_dbt))
-        .resolve_job_def("refresh")
-        .execute_in_process(
-            instance=forgetful_instance(),
-            raise_on_error=False,
-            asset_selection=wanted,
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-        )
+    return resolved(build_definitions(settings, resources_of(settings, real_dbt))).execute_in_process(
+        instance=forgetful_instance(),
+        raise_on_error=False,
+        asset_selection=wanted,
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
     )
 
 
@@ -175,7 +172,7 @@ def test_a_check_that_is_picked_by_hand_runs_alone(refreshed: ClockedSettings) -
     checks = build_models(settings).check_keys
     key = min(key for key in checks if key.asset_key == dg.AssetKey("returns"))
     one = dg.Definitions(jobs=[dg.define_asset_job("one", selection=dg.AssetSelection.checks(key))])
-    job = dg.Definitions.merge(build_definitions(settings), one).resolve_job_def("one")
+    job = resolved(dg.Definitions.merge(build_definitions(settings), one), "one")
     result = job.execute_in_process(instance=forgetful_instance())
     assert [(e.check_name, e.passed) for e in result.get_asset_check_evaluations()] == [(key.name, True)]
     models, tests = ran(settings)
