@@ -144,6 +144,14 @@ def _adjusted_close_beside_unadjusted_range(frame: pd.DataFrame) -> pd.DataFrame
     return frame.drop(columns="Adj Close")
 
 
+def _there_and_back(frame: pd.DataFrame) -> pd.DataFrame:
+    """Down and up by 1.35 to the last digit, as the rule says."""
+    frame[[*PRICES, "Dividends"]] *= 54 / frame.loc[DAY - 2, "Close"]
+    for day, close in ((DAY - 1, 54.0), (DAY, 40.0), (DAY + 1, 54.0)):
+        frame.loc[day, PRICES] = close
+    return adjusted(frame)
+
+
 def _glitch(frame: pd.DataFrame) -> None:
     frame.loc[DAY, PRICES] *= 1.6
 
@@ -192,6 +200,7 @@ FAULTS = (
     Case("three times too high for a session", _scaled(PRICES, 3), ("jump",), ("reversal",)),
     Case("three times too high in the latest session", _scaled(PRICES, 3, 159, 159), ("jump",)),
     Case("1.6 times too high for a session", _glitch, ("reversal",)),
+    Case("1.35 times too low for a session", _there_and_back, ("reversal",)),
     Case("stuck at one price for a fortnight", _stuck(DAY, DAY + 9), ("stale_close",)),
     Case("stuck at one price to the end", _stuck(150, 159), ("stale_close",)),
     Case("a dividend 100 times too large", _dividend({DAY: 0.16}, {DAY: 16.0}), ("adjustment_disagrees",)),

@@ -165,6 +165,15 @@ def test_what_is_picked_by_hand_is_built_alone(refreshed: ClockedSettings, real_
     assert version(settings) == 1
 
 
+def test_what_is_picked_by_hand_from_a_damaged_warehouse_says_why_it_is_not_built(refreshed: ClockedSettings) -> None:
+    """What dbt could not open cannot be counted either: dbt's own words are what a person sees."""
+    refreshed.warehouse_path.write_bytes(b"no database" * 1000)
+    result = materialize(refreshed, "returns")
+    assert not result.success
+    assert "a model or a blocking data test failed; readers keep the last published version: " in why(result)
+    assert version(refreshed) == 1
+
+
 @pytest.mark.slow
 def test_a_check_that_is_picked_by_hand_runs_alone(refreshed: ClockedSettings) -> None:
     """As a click on "Execute" beside it does."""

@@ -46,6 +46,16 @@ def test_spark_needs_its_packages_and_java(monkeypatch: pytest.MonkeyPatch, tmp_
         models.require_engine(on_spark("local[2]"))
 
 
+def test_java_is_found_by_its_variable_or_on_the_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(models, "find_spec", lambda _name: True)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("JAVA_HOME", "anywhere")
+    models.require_engine(on_spark("local[2]"))
+    monkeypatch.delenv("JAVA_HOME")
+    (tmp_path / "java").touch(0o755)
+    models.require_engine(on_spark("local[2]"))
+
+
 @pytest.mark.usefixtures("installed")
 def test_a_cluster_is_asked_before_a_build_begins(master: int) -> None:
     models.require_engine(on_spark("local[2]"))
