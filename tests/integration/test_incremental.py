@@ -196,6 +196,14 @@ def test_news_of_an_evening_equal_whole(home: Home) -> None:
     assert days[240] < home.changes()[corrected][0] < days[250]
     assert all(days[-330] < back for symbol, (_, back) in home.changes().items() if symbol not in (corrected, gone))
     assert newcomer not in home.changes()
+    # What is new is no revision: or all of it would be built again from long before.
+    revised = rows(
+        home.settings.warehouse_path, "select symbol, session_date from stg_delivered_bars where is_revision"
+    )
+    assert {(row["symbol"], row["session_date"]) for row in revised} == {
+        *zip(bar["symbol"], bar["session_date"], strict=True),
+        *zip(late["symbol"], late["session_date"], strict=True),
+    }
 
 
 @pytest.mark.slow
