@@ -14,7 +14,7 @@ from tests.models_sql import build_models
 ABOUT_THE_WAY = ("price_revisions", "rejected_bars")
 WHEN_SEEN = ("observed_at", "last_fetch_at")
 
-# The vendor's adjusted close is kept while it moves by less than its own noise (`bars.ADJ_CLOSE_TOLERANCE`).
+# The vendor's adjusted close is kept while it moves by less than its own noise (`bars.VENDOR_TOLERANCE`).
 TOLERANCES = {"adj_close": 2e-6}
 
 

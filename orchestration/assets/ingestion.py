@@ -7,7 +7,7 @@ report, and rows are appended to the lake in parts while the fetching goes on.
 import datetime as dt
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -168,8 +168,7 @@ def ingest(
         for outcome in source.fetch(requests):
             if sorter.put_on_new_basis(outcome):
                 # Everything before this delivery is on an old basis: the whole history belongs into the same batch.
-                request = outcome.request
-                again.append(FetchRequest(request.symbol, request.source_symbol, None, request.end, "new_action"))
+                again.append(replace(outcome.request, start=None, reason="new_action"))
                 total += 1
                 continue
             results[outcome.request.symbol] = sorter.take(outcome)

@@ -13,7 +13,7 @@ import functools
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -25,9 +25,13 @@ PRICE_COLUMNS = ("open", "high", "low", "close")
 RANGE_COLUMNS = ("open", "high", "low")
 VALUE_COLUMNS = (*PRICE_COLUMNS, "adj_close", "volume", "dividend", "split_ratio")
 
+# What a bar can do without.
+OPTIONAL_COLUMNS = (*RANGE_COLUMNS, "adj_close", "volume")
+
 # What a source delivers for one symbol. `session_date` is datetime64[s]; NaT where the source could not read the
-# date, then `parse_error` says why. `origin` and `row_number` say where the row stood, for files.
-RAW_COLUMNS = ("session_date", *VALUE_COLUMNS, "origin", "row_number", "parse_error")
+# date, then `parse_error` says why; `cell_error` says which other cell could not be read. `origin` and `row_number` say
+# where the row stood, for files.
+RAW_COLUMNS = ("session_date", *VALUE_COLUMNS, "origin", "row_number", "parse_error", "cell_error")
 
 # No price lies outside of these, not even one that a history of reverse splits has multiplied.
 SMALLEST_PRICE, LARGEST_PRICE = 1e-9, 1e15
@@ -35,8 +39,9 @@ SMALLEST_PRICE, LARGEST_PRICE = 1e-9, 1e15
 # High and low of one session: the widest range of a watched instrument is below 2. This is a misplaced decimal point.
 IMPLAUSIBLE_RANGE = 50.0
 
-# Yahoo's adj_close carries float32 noise that changes from one request to the next.
-ADJ_CLOSE_TOLERANCE = 1e-6
+# Vendors compute in single precision, and differently from one request to the next. What is nearer than this part of
+# itself is equal: rows of one session, a range and its close, adjusted closes.
+VENDOR_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -77,11 +82,27 @@ def raw_frame(columns: dict[str, object]) -> pd.DataFrame:
         if "session_date" in frame
         else pd.Series(dtype="datetime64[s]")
     )
-    for name in ("origin", "parse_error"):
+    for name in ("origin", "parse_error", "cell_error"):
         # pandas reads a column of text and None as text and NaN.
         frame[name] = frame[name].astype(object).where(frame[name].notna(), None) if name in frame else None
     frame["row_number"] = (frame["row_number"] if "row_number" in frame else pd.Series(dtype="float64")).astype("Int64")
     return frame[list(RAW_COLUMNS)].reset_index(drop=True)
+
+
+def split_adjusted(traded: pd.DataFrame) -> pd.DataFrame:
+    """A whole history as it was traded, on the basis of its last session, as the lake holds it.
+
+    Args:
+        traded: `RAW_COLUMNS`; adj_close is adjusted already.
+    """
+    known = traded[traded["session_date"].notna() & (traded["split_ratio"] > 0) & (traded["split_ratio"] != 1)]
+    splits = known.drop_duplicates(["session_date", "split_ratio"]).sort_values("session_date")
+    if splits.empty:
+        return traded
+    days = traded["session_date"].fillna(pd.Timestamp.max)
+    factor = _splits_after(days, splits["session_date"], splits["split_ratio"])
+    changed = {name: traded[name] / factor for name in (*PRICE_COLUMNS, "dividend")}
+    return traded.assign(**changed, volume=traded["volume"] * factor)
 
 
 def validate(
@@ -112,7 +133,8 @@ def _all_sound(raw: pd.DataFrame, closed: pd.DatetimeIndex, known: pd.DatetimeIn
     to_come, days = days[end:], days[:end]
     if not end or (len(to_come) and not np.isin(to_come, known.to_numpy()).all()):
         return None
-    if (exchange[np.searchsorted(exchange, days)] != days).any() or raw["parse_error"].iloc[:end].notna().any():
+    unread = raw["parse_error"].notna() | raw["cell_error"].notna()
+    if (exchange[np.searchsorted(exchange, days)] != days).any() or unread.iloc[:end].any():
         return None
     values = {name: raw[name].to_numpy()[:end] for name in VALUE_COLUMNS}
     opened, high, low, close = (values[name] for name in PRICE_COLUMNS)
@@ -122,13 +144,16 @@ def _all_sound(raw: pd.DataFrame, closed: pd.DatetimeIndex, known: pd.DatetimeIn
         return None
     top, bottom = np.maximum(np.maximum(opened, close), low), np.minimum(np.minimum(opened, close), high)
     # An infinite price is above the others or 50 times the low; what is absent compares as False.
-    if ((high < top) | (low > bottom) | (low <= 0) | (high >= IMPLAUSIBLE_RANGE * low)).any():
+    if (below(high, top) | below(bottom, low) | (low <= 0) | (high >= IMPLAUSIBLE_RANGE * low)).any():
         return None
+    high, low = np.maximum(high, np.maximum(opened, close)), np.minimum(low, np.minimum(opened, close))
     if any(((values[name] < 0) | np.isinf(values[name])).any() for name in ("volume", "dividend", "split_ratio")):
         return None
     adjusted, dividend, split = (values[name] for name in ("adj_close", "dividend", "split_ratio"))
     flat = (opened == close) & (high == close) & (low == close)
     values |= {
+        "high": high,
+        "low": low,
         "adj_close": np.where(np.isfinite(adjusted) & (adjusted > 0), adjusted, np.nan),
         "dividend": np.where(np.isnan(dividend), 0.0, dividend),
         "split_ratio": np.where(split > 0, split, 1.0),
@@ -177,8 +202,9 @@ def _sorted_out(
     silent = (reasons == "missing_close") & frame[list(VALUE_COLUMNS)].fillna(0).eq(0).all(axis=1)
     frame, reasons = frame[~silent], reasons[~silent]
 
-    conflicting = _conflicting_duplicates(frame[reasons.isna()])
+    conflicting, together = _told_twice(frame[reasons.isna()])
     reasons[conflicting] = "duplicate_session"
+    frame.loc[together.index, [*VALUE_COLUMNS, "cell_error"]] = together[[*VALUE_COLUMNS, "cell_error"]]
 
     good = frame[reasons.isna()].drop_duplicates("session_date", keep="last").sort_values("session_date")
     good, carried = _carry_actions(frame[_has_action_alone(frame, last_closed)], good, stored)
@@ -196,19 +222,28 @@ def _sorted_out(
     return Validated(accepted.reset_index(drop=True), rejected, int(open_session.sum()))
 
 
+def below(lower: Any, upper: Any) -> Any:
+    """Whether one is below the other by more than a vendor's noise; unknown compares as False."""
+    return lower < upper - VENDOR_TOLERANCE * abs(upper)
+
+
+def equal(a: Any, b: Any) -> Any:
+    """Which numbers are the same but for a vendor's noise; two that are unknown are."""
+    with np.errstate(invalid="ignore"):
+        near = np.abs(a - b) <= VENDOR_TOLERANCE * np.abs(b)
+    return near | (a == b) | (np.isnan(a) & np.isnan(b))
+
+
 def differs(new: pd.DataFrame, stored: pd.DataFrame) -> pd.Series:
     """Which rows of `new` are absent from `stored` or hold other values.
 
     Both frames are aligned by position (`stored` reindexed to `new`, NaN where absent). Prices are compared exactly;
-    adj_close within `ADJ_CLOSE_TOLERANCE` relative.
+    adj_close but for a vendor's noise.
     """
     changed = np.zeros(len(new), dtype=bool)
     for column in VALUE_COLUMNS:
         a, b = new[column].to_numpy(), stored[column].to_numpy()
-        same = (a == b) | (np.isnan(a) & np.isnan(b))
-        if column == "adj_close":
-            same |= np.abs(a - b) <= ADJ_CLOSE_TOLERANCE * np.abs(b)
-        changed |= ~same
+        changed |= ~(equal(a, b) if column == "adj_close" else (a == b) | (np.isnan(a) & np.isnan(b)))
     qualities = new["bar_quality"].array, stored["bar_quality"].array
     same = np.asarray(qualities[0] == qualities[1], dtype=bool)
     changed |= ~(same | (pd.isna(qualities[0]) & pd.isna(qualities[1])))
@@ -337,13 +372,36 @@ def _days_with_actions(stored: pd.DataFrame | None) -> tuple[set[pd.Timestamp], 
     return set(stored.loc[stored["dividend"] > 0, "session_date"]), set(stored.loc[split, "session_date"])
 
 
-def _conflicting_duplicates(frame: pd.DataFrame) -> pd.Index:
-    """Rows that share a session and disagree: which one is right is unknown, so none is taken."""
+def _told_twice(frame: pd.DataFrame) -> tuple[pd.Index, pd.DataFrame]:
+    """Rows that share a session: those that disagree, and what the others say together.
+
+    Which of two prices is right is unknown, so neither is taken; a volume or an adjusted close that is told in two
+    ways costs itself alone. What one row does not know the other may say.
+
+    Returns:
+        The places of rows that disagree; and for each other session, at the place of its last row, `VALUE_COLUMNS` and
+        `cell_error`.
+    """
     twice = frame[frame.duplicated("session_date", keep=False)]
     if twice.empty:
-        return twice.index
-    values = twice.groupby("session_date")[list(VALUE_COLUMNS)].nunique(dropna=False).max(axis=1)
-    return twice.index[twice["session_date"].map(values) > 1]
+        return twice.index, twice
+    session = twice["session_date"]
+    values = twice[list(VALUE_COLUMNS)]
+    last = values.groupby(session).transform("last")
+    agree = pd.DataFrame({name: values[name].isna() | equal(values[name], last[name]) for name in VALUE_COLUMNS})
+    agree = agree.groupby(session).transform("all")
+    conflicting = ~agree.drop(columns=list(_LOSABLE)).all(axis=1)
+    together = last.assign(cell_error=twice["cell_error"])[~conflicting & ~session.duplicated(keep="last")]
+    for name in _LOSABLE:
+        contradicted = ~agree.loc[together.index, name]
+        said = f"the session stands more than once with different values of {name}"
+        together.loc[contradicted, "cell_error"] = together.loc[contradicted, "cell_error"].fillna(said)
+        together.loc[contradicted, name] = np.nan
+    return twice.index[conflicting], together
+
+
+# What differs between two rows of a session without costing the session.
+_LOSABLE = ("volume", "adj_close")
 
 
 def _judge_ranges(good: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -352,24 +410,30 @@ def _judge_ranges(good: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     present = ohl.notna().sum(axis=1)
     top = good[["open", "close", "low"]].max(axis=1)
     bottom = good[["open", "close", "high"]].min(axis=1)
-    impossible = (present == len(RANGE_COLUMNS)) & (
-        (good["high"] < top) | (good["low"] > bottom) | (ohl <= 0).any(axis=1) | ohl.isin([np.inf, -np.inf]).any(axis=1)
-    )
+    contradicts = below(good["high"], top) | below(bottom, good["low"])
+    not_positive_or_finite = (ohl <= 0).any(axis=1) | ohl.isin([np.inf, -np.inf]).any(axis=1)
+    impossible = (present == len(RANGE_COLUMNS)) & (contradicts | not_positive_or_finite)
     implausible = (present == len(RANGE_COLUMNS)) & ~impossible & (good["high"] >= IMPLAUSIBLE_RANGE * good["low"])
+    unread = good["cell_error"].notna()
     incomplete = present.between(1, len(RANGE_COLUMNS) - 1)
     bad_volume = (good["volume"] < 0) | np.isinf(good["volume"])
-    flat = (present == len(RANGE_COLUMNS)) & ohl.eq(good["close"], axis=0).all(axis=1)
 
     demoted = pd.concat(
         [
             good[impossible].assign(rule="impossible_range"),
             good[implausible].assign(rule="implausible_range"),
-            good[incomplete].assign(rule="incomplete_range"),
+            good[incomplete & ~unread].assign(rule="incomplete_range"),
             good[bad_volume].assign(rule="invalid_volume"),
+            good[unread].assign(rule="unreadable_cell", detail=good.loc[unread, "cell_error"]),
         ]
     )
     accepted = good[["session_date", *VALUE_COLUMNS]].copy()
     untrusted = impossible | implausible | incomplete
+    whole = (present == len(RANGE_COLUMNS)) & ~untrusted
+    # A high that lies below the close by a vendor's noise is the close.
+    accepted["high"] = accepted["high"].where(~whole, accepted[["high", "open", "close"]].max(axis=1))
+    accepted["low"] = accepted["low"].where(~whole, accepted[["low", "open", "close"]].min(axis=1))
+    flat = whole & accepted[list(RANGE_COLUMNS)].eq(accepted["close"], axis=0).all(axis=1)
     accepted.loc[untrusted, list(RANGE_COLUMNS)] = np.nan
     accepted.loc[bad_volume, "volume"] = np.nan
     accepted["adj_close"] = accepted["adj_close"].where(
@@ -435,5 +499,6 @@ _DETAILS = {
     "impossible_range": "high, low and open contradict the close; the close is kept, the range is not",
     "implausible_range": f"high is {IMPLAUSIBLE_RANGE:g} times the low or more; the close is kept, the range is not",
     "incomplete_range": "open, high or low is missing; the close is kept, the range is not",
+    "unreadable_cell": "a cell that a bar can do without could not be read; the bar is kept, the cell is unknown",
     "invalid_volume": "the volume is negative or not finite; the bar is kept, the volume is not",
 }

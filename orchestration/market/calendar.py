@@ -25,6 +25,8 @@ COMEX_DAYS_OF_MOURNING = (dt.date(2007, 1, 2), dt.date(2025, 1, 9))
 COMEX_CLOSE = dt.timedelta(hours=17)
 
 
+_SOME_YEAR = (dt.date(2024, 1, 1), dt.date(2024, 12, 31))
+
 # exchange_calendars 4.13 cannot build these with pandas 3; a test says when it can again.
 BROKEN_CALENDARS = frozenset({"ASEX", "XBEL", "XBSE", "XCYS", "XTAE"})
 
@@ -99,6 +101,13 @@ def is_session(calendar: str, day: dt.date) -> bool:
     """Whether the exchange holds a session on which a bar is expected."""
     frame = sessions(calendar, day - dt.timedelta(days=10), day + dt.timedelta(days=10))
     return bool((frame["bar_expected"] & (frame["session_date"].dt.date == day)).any())
+
+
+@lru_cache
+def time_zone(calendar: str) -> str:
+    """The zone whose dates an exchange's sessions have."""
+    # The library's clock for CMES is Chicago's; COMEX is in New York.
+    return "America/New_York" if calendar == "CMES" else str(_exchange(calendar, *_SOME_YEAR).tz)
 
 
 def _exchange(calendar: str, start: dt.date, end: dt.date) -> "ExchangeCalendar":

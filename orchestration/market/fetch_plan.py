@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from orchestration.market.bars import ADJ_CLOSE_TOLERANCE
+from orchestration.market.bars import equal
 from orchestration.market.universe import Instrument
 
 Reason = Literal["new_instrument", "whole_history", "gap", "new_sessions", "restatement", "new_action", "forced"]
@@ -23,13 +23,17 @@ Reason = Literal["new_instrument", "whole_history", "gap", "new_sessions", "rest
 
 @dataclass(frozen=True)
 class FetchRequest:
-    """Ask a source for one symbol's bars from `start` to `end`, both included; `start` None means all it has."""
+    """Ask a source for one symbol's bars from `start` to `end`, both included; `start` None means all it has.
+
+    `calendar` says whose dates the bars have; empty: the dates stand as they are written.
+    """
 
     symbol: str
     source_symbol: str
     start: dt.date | None
     end: dt.date
     reason: Reason
+    calendar: str = ""
 
     @property
     def whole_history(self) -> bool:
@@ -153,7 +157,7 @@ def needs_whole_history(delivered: pd.DataFrame, stored: pd.DataFrame) -> bool:
     return any(
         pd.notna(first[column])
         and pd.notna(first[f"{column}_stored"])
-        and abs(first[column] - first[f"{column}_stored"]) > ADJ_CLOSE_TOLERANCE * abs(first[f"{column}_stored"])
+        and not equal(first[column], first[f"{column}_stored"])
         for column in ("close", "adj_close")
     )
 
@@ -174,7 +178,9 @@ def _request(
     rules: PlanRules,
 ) -> FetchRequest | None:
     def ask(start: dt.date | None, end: dt.date, reason: Reason) -> FetchRequest:
-        return FetchRequest(instrument.symbol, instrument.source_symbol, start, end, reason)
+        return FetchRequest(
+            instrument.symbol, instrument.source_symbol, start, end, reason, calendar=instrument.calendar
+        )
 
     if closed.empty:
         return None

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from orchestration.market.bars import empty_raw
+from orchestration.market.calendar import time_zone
 from orchestration.market.fetch_plan import FetchRequest
 from orchestration.sources.base import FetchOutcome, FetchStatus
 from orchestration.sources.price_file import read_price_file
@@ -73,7 +74,8 @@ class FilesSource:
             return _failure(request, FetchStatus.MALFORMED, detail)
         try:
             path = self._inside(names[0])
-            file = read_price_file(path, request.source_symbol, self.max_bytes)
+            tickers = (request.source_symbol, request.symbol)
+            file = read_price_file(path, tickers, self.max_bytes, _zone(request))
         except MalformedFileError as error:
             return _failure(request, FetchStatus.MALFORMED, str(error))
         except OSError as error:
@@ -102,6 +104,10 @@ class FilesSource:
         if not stat.S_ISREG(real.stat().st_mode):
             raise MalformedFileError(f"{name}: not a regular file; allowed: a CSV or Parquet file")
         return path
+
+
+def _zone(request: FetchRequest) -> str | None:
+    return time_zone(request.calendar) if request.calendar else None
 
 
 def _failure(request: FetchRequest, status: FetchStatus, detail: str) -> FetchOutcome:

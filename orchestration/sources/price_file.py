@@ -1,10 +1,11 @@
 """One price file of the drop folder as a raw delivery.
 
-A cell that cannot be read is its row's fault: the row is delivered with a `parse_error`, and validation
-rejects it. Which file belongs to which symbol is decided in `files.py`, what makes a whole file unusable in
-`price_table.py`.
+A date, close, dividend or split that cannot be read is its row's fault: the row is delivered with a `parse_error`, and
+validation rejects it. Any other cell is unknown then, and `cell_error` says so. Which file belongs to which symbol is
+decided in `files.py`, what makes a whole file unusable in `price_table.py`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,21 +14,20 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from orchestration.market.bars import VALUE_COLUMNS, raw_frame
-from orchestration.sources.price_table import MalformedFileError, Table, read_table, shown
+from orchestration.market.bars import OPTIONAL_COLUMNS, VALUE_COLUMNS, raw_frame, split_adjusted
+from orchestration.sources.price_cells import (
+    DATES_ALLOWED,
+    NUMBERS_ALLOWED,
+    AmbiguousError,
+    dates,
+    decimal_sign,
+    frequency,
+    numbers,
+)
+from orchestration.sources.price_table import MalformedFileError, Table, read_table, same_ticker, shown
 
 # A file with more unreadable rows than this is not a price file with faults in it, it is something else.
 MAX_UNREADABLE_ROWS = 10_000
-
-_UNKNOWN = pa.array(["", "null", "nan", "n/a"])
-# Bounded digits and exponents: whatever matches is a finite double.
-_NUMBER = r"^[+-]?(\d{1,40}(\.\d{0,60})?|\.\d{1,60})([eE][+-]?\d{1,2})?$"
-_DATE = (
-    r"^\d{4}-\d\d-\d\d"
-    r"([ T]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?(Z|[+-](0\d|1[0-4])(:?[0-5]\d)?)?)?$"
-)
-_NUMBERS_ALLOWED = "a number such as 1234.5, or nothing, null, NaN or N/A where it is unknown"
-_DATES_ALLOWED = "a date such as 2026-01-30, or a date and time such as 2026-01-30 00:00:00-05:00"
 
 
 @dataclass(frozen=True)
@@ -46,40 +46,57 @@ class PriceFile:
     unreadable: int
 
 
-def read_price_file(path: Path, source_symbol: str, max_bytes: int) -> PriceFile:
+def read_price_file(path: Path, tickers: Sequence[str], max_bytes: int, zone: str | None = None) -> PriceFile:
     """Read one CSV or Parquet of daily bars.
 
-    Dates with a zone offset become the date that stands there: the exchange's own.
+    Args:
+        path: of the file.
+        tickers: what the file may call the instrument; the first is what it is named after.
+        max_bytes: the largest file that is read.
+        zone: time zone of the exchange; stamps with an offset become its own dates.
 
     Raises:
         MalformedFileError: nothing of the file can be used.
         OSError: the file cannot be read.
     """
-    return _assemble(path.name, read_table(path, source_symbol, max_bytes))
+    table = read_table(path, tickers, max_bytes)
+    _check_ticker(path.name, table, tickers)
+    file = _assemble(path.name, table, zone)
+    step = frequency(file.bars["session_date"])
+    if step != "daily":
+        raise MalformedFileError(f"{path.name}: holds {step} bars; allowed: daily bars (interval 1d in the export)")
+    return file
 
 
-def _assemble(file: str, table: Table) -> PriceFile:
+def _assemble(file: str, table: Table, zone: str | None) -> PriceFile:
     rows = len(table.row_numbers)
     values: dict[str, object] = {}
-    errors = np.full(rows, None, dtype=object)
+    errors, demoted = np.full(rows, None, dtype=object), np.full(rows, None, dtype=object)
+    decimal = _decimal_sign(file, table)
     for name in ("session_date", *VALUE_COLUMNS):
         if name not in table.columns:
             continue
         label, column = table.columns[name]
-        read, what, allowed = (
-            (_dates, "a date", _DATES_ALLOWED) if name == "session_date" else (_numbers, "a number", _NUMBERS_ALLOWED)
-        )
+        is_date = name == "session_date"
+        what, allowed = ("a date", DATES_ALLOWED) if is_date else ("a number", NUMBERS_ALLOWED)
         try:
-            values[name], bad = read(column)
+            if is_date:
+                stamps = dates(column, zone, table.layout.month_first)
+                values[name], bad = stamps.days, stamps.bad
+            else:
+                values[name], bad = numbers(column, decimal, multiples=name == "volume")
+        except AmbiguousError as error:
+            raise _ambiguous(file, table, label, error) from None
         except (pa.ArrowException, ValueError, KeyError, TypeError, OverflowError) as error:
             cause = f" ({shown(error, 200)})" if str(error) else ""
             raise MalformedFileError(
                 f"{file}, column {shown(label)}: {shown(column.type)} cannot be read as {what}{cause}; "
                 f"allowed: {allowed}"
             ) from None
-        # The first fault of a row names it.
-        for i in np.flatnonzero(bad & (errors == None))[: MAX_UNREADABLE_ROWS + 1]:  # noqa: E711
-            errors[i] = (
+        # The first fault of a row names it. What a bar can do without costs its cell, not the bar.
+        of_row = demoted if name in OPTIONAL_COLUMNS else errors
+        for i in np.flatnonzero(bad & (of_row == None))[: MAX_UNREADABLE_ROWS + 1]:  # noqa: E711
+            of_row[i] = (
                 f"{file}, row {table.row_numbers[i]}, column {shown(label)}: "
                 f"'{_cell(column[int(i)])}' is not {what}; allowed: {allowed}"
             )
@@ -92,46 +109,44 @@ def _assemble(file: str, table: Table) -> PriceFile:
         "origin": np.full(rows, file, dtype=object),
         "row_number": table.row_numbers,
         "parse_error": errors,
+        "cell_error": demoted,
     }
-    return PriceFile(raw_frame(values), _currency(file, table), len(faults))
+    bars = raw_frame(values)
+    return PriceFile(split_adjusted(bars) if table.layout.as_traded else bars, _currency(file, table), len(faults))
 
 
-def _numbers(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
-    """Values as float64 with NaN for unknown, and which cells are not numbers."""
-    kind = column.type
-    if pa.types.is_string(kind):
-        text = pc.utf8_trim_whitespace(pc.fill_null(column, ""))
-        good = pc.match_substring_regex(text, _NUMBER)
-        unknown = pc.is_in(pc.utf8_lower(text), value_set=_UNKNOWN)
-        values = pc.if_else(good, text, pa.scalar(None, pa.string())).cast(pa.float64())
-        return _numpy(values), ~_numpy(pc.or_(good, unknown)).astype(bool)
-    if pa.types.is_null(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return _numpy(column.cast(pa.float64(), safe=False)), np.zeros(len(column), dtype=bool)
-    raise TypeError
+def _decimal_sign(file: str, table: Table) -> str:
+    numeric = {name: table.columns[name] for name in VALUE_COLUMNS if name in table.columns}
+    try:
+        return decimal_sign((name == "volume", column) for name, (_, column) in numeric.items())
+    except AmbiguousError as error:
+        label = next(label for label, column in numeric.values() if _cell(column[error.place]) == shown(error.cell))
+        raise _ambiguous(file, table, label, error) from None
 
 
-def _dates(column: pa.ChunkedArray) -> tuple[pd.Series, np.ndarray]:
-    """Dates as datetime64[s] with NaT for unreadable, and which cells are not dates."""
-    kind = column.type
-    if pa.types.is_string(kind):
-        text = pc.utf8_trim_whitespace(pc.fill_null(column, ""))
-        written = pc.if_else(
-            pc.match_substring_regex(text, _DATE),
-            pc.utf8_slice_codeunits(text, 0, 10),
-            pa.scalar(None, pa.string()),
-        )
-        days = pd.to_datetime(written.to_pandas(), format="%Y-%m-%d", errors="coerce")
-    elif pa.types.is_date(kind):
-        days = column.cast(pa.timestamp("s")).to_pandas()
-    elif pa.types.is_timestamp(kind):
-        days = column.to_pandas()
-        if kind.tz is not None:
-            days = days.dt.tz_localize(None)
-    else:
-        raise TypeError
-    days = days.astype("datetime64[s]").dt.normalize()
-    days = days.where((days >= pd.Timestamp("0001-01-01")) & (days <= pd.Timestamp("9999-12-31")))
-    return days, days.isna().to_numpy()
+def _ambiguous(file: str, table: Table, label: str, error: AmbiguousError) -> MalformedFileError:
+    row = table.row_numbers[error.place]
+    return MalformedFileError(
+        f"{file}, row {row}, column {shown(label)}: '{shown(error.cell)}' {shown(error.problem, 200)}; "
+        f"allowed: {error.remedy}"
+    )
+
+
+def _check_ticker(file: str, table: Table, tickers: Sequence[str]) -> None:
+    """Refuse a file that says itself that it holds something else."""
+    if "ticker" not in table.columns:
+        return
+    label, column = table.columns["ticker"]
+    if not pa.types.is_string(column.type):
+        return
+    text = pc.utf8_trim_whitespace(pc.fill_null(column, ""))
+    for ticker in pc.unique(text).to_pylist():
+        if ticker and not same_ticker(ticker, tickers):
+            row = table.row_numbers[pc.index(text, ticker).as_py()]
+            raise MalformedFileError(
+                f"{file}, row {row}, column {shown(label)}: '{shown(ticker)}'; allowed: {shown(tickers[0])}, as the "
+                "file's name says (one file for each ticker, named after it)"
+            )
 
 
 def _cell(value: pa.Scalar) -> str:
@@ -158,7 +173,3 @@ def _currency(file: str, table: Table) -> str | None:
             f"'{shown(names[0])}'; allowed: one currency per file"
         )
     return names[0] if names else None
-
-
-def _numpy(column: pa.ChunkedArray) -> np.ndarray:
-    return column.to_numpy(zero_copy_only=False) if isinstance(column, pa.Array) else column.to_numpy()

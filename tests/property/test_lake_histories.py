@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from orchestration.market.bars import ADJ_CLOSE_TOLERANCE
+from orchestration.market.bars import VENDOR_TOLERANCE
 from orchestration.storage.lake import Lake
 from tests.histories import History
 
@@ -36,7 +36,7 @@ def test_the_last_word_counts(seed: int, tmp_path: Path) -> None:
     then, now = newest(lake, history.watched), newest(fresh, history.watched)
     pd.testing.assert_frame_equal(then[VALUES], now[VALUES], check_exact=True)
     # Its noise is not stored again.
-    assert (then["adj_close"] / now["adj_close"] - 1).abs().max() <= ADJ_CLOSE_TOLERANCE
+    assert (then["adj_close"] / now["adj_close"] - 1).abs().max() <= VENDOR_TOLERANCE
     # A second look finds nothing.
     rows = lake.read("bars").num_rows
     history.ingest(tmp_path)

@@ -33,7 +33,7 @@ GOOD = {
 
 def delivery(*rows: dict[str, object]) -> pd.DataFrame:
     """A delivery of rows that are good but for what is given."""
-    full = [GOOD | {"parse_error": None} | row for row in rows]
+    full = [GOOD | {"parse_error": None, "cell_error": None} | row for row in rows]
     return raw_frame({name: [row[name] for row in full] for name in RAW_COLUMNS})
 
 
@@ -301,7 +301,7 @@ def test_equal_duplicates_with_unknown_values_collapse() -> None:
     assert result.rejected.empty
 
 
-@pytest.mark.parametrize("column", VALUE_COLUMNS)
+@pytest.mark.parametrize("column", sorted({*VALUE_COLUMNS} - {"volume", "adj_close"}))
 def test_conflicting_duplicates_are_all_rejected(column: str) -> None:
     result = judge({}, {column: 11.5, "row_number": 8}, {"session_date": "2026-01-29"})
     assert [str(day.date()) for day in result.accepted["session_date"]] == ["2026-01-29"]
@@ -309,8 +309,39 @@ def test_conflicting_duplicates_are_all_rejected(column: str) -> None:
     assert result.rejected["row_number"].tolist() == [7, 8]
 
 
-def test_a_value_conflicts_with_an_unknown_one() -> None:
-    assert rules(judge({}, {"volume": NAN})) == [("duplicate_session", "rejected")] * 2
+@pytest.mark.parametrize("column", ["volume", "adj_close"])
+def test_a_volume_or_an_adjusted_close_that_is_told_in_two_ways_costs_itself_alone(column: str) -> None:
+    result = judge({}, {column: 11.5, "row_number": 8}, {"session_date": "2026-01-29"})
+    assert result.accepted["close"].tolist() == [GOOD["close"]] * 2
+    assert result.accepted[column].isna().tolist() == [True, False]
+    assert rules(result) == [("unreadable_cell", "demoted")]
+    assert result.rejected["detail"].tolist() == [
+        f"the session stands more than once with different values of {column}"
+    ]
+
+
+@pytest.mark.parametrize("column", [*PRICE_COLUMNS, "adj_close"])
+def test_duplicates_that_differ_by_a_vendors_noise_are_equal(column: str) -> None:
+    result = judge({}, {column: GOOD[column] * (1 + 5e-7)})
+    assert len(result.accepted) == 1
+    assert result.rejected.empty
+
+
+@pytest.mark.parametrize("column", sorted({*VALUE_COLUMNS} - {"close"}))
+def test_what_one_row_does_not_know_the_other_says(column: str) -> None:
+    result = judge({}, {column: NAN})
+    assert result.accepted[column].tolist() == judge({}).accepted[column].tolist()
+    assert result.rejected.empty
+
+
+@pytest.mark.parametrize(("column", "noise"), [("high", -5e-7), ("low", 5e-7)])
+def test_a_range_that_misses_the_close_by_a_vendors_noise_holds_it(column: str, noise: float) -> None:
+    result = judge(
+        {"open": GOOD["close"], "high": GOOD["close"], "low": GOOD["close"]} | {column: GOOD["close"] * (1 + noise)}
+    )
+    assert result.accepted[column].tolist() == [GOOD["close"]]
+    assert result.accepted["bar_quality"].tolist() == ["flat"]
+    assert result.rejected.empty
 
 
 def test_a_duplicate_that_is_rejected_anyway_does_not_conflict() -> None:

@@ -57,7 +57,7 @@ def ask(held: Stored | None, rules: PlanRules = RULES, active_from: str | None =
 
 def wanted(start: str | None, reason: str, end: str = "2026-01-30") -> FetchRequest:
     begin = None if start is None else dt.date.fromisoformat(start)
-    return FetchRequest("SIL", "SIL.X", begin, dt.date.fromisoformat(end), reason)  # type: ignore[arg-type]
+    return FetchRequest("SIL", "SIL.X", begin, dt.date.fromisoformat(end), reason, "XNYS")  # type: ignore[arg-type]
 
 
 def test_new_instrument() -> None:

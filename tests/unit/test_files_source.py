@@ -16,10 +16,12 @@ from orchestration.market.fetch_plan import FetchRequest
 from orchestration.sources import price_file, price_table
 from orchestration.sources.base import FetchOutcome, FetchStatus
 from orchestration.sources.files import FilesSource
+from orchestration.sources.price_cells import DATES_ALLOWED, NUMBERS_ALLOWED
 
 END = dt.date(2026, 1, 30)
-NUMBERS_ALLOWED = "a number such as 1234.5, or nothing, null, NaN or N/A where it is unknown"
-DATES_ALLOWED = "a date such as 2026-01-30, or a date and time such as 2026-01-30 00:00:00-05:00"
+WANTED = f"{price_table.WANTED} (Date and Close at least)"
+WHOLE_ROWS = "one cell per column (a text that holds a comma in quotes; no line that is no bar)"
+ONE_TICKER = "SIL, as the file's name says (one file for each ticker, named after it)"
 NO_OTHER = " (and no other row of the file can be read)"
 ONE_BAR = "Date,Close\n2026-01-30,94.3\n"
 
@@ -158,7 +160,9 @@ def test_numbers_that_are_read(tmp_path: Path, written: str, value: float) -> No
     assert read(tmp_path, f"Date,Close\n2026-01-30,{written}\n").bars["close"].tolist() == [value]
 
 
-@pytest.mark.parametrize("written", ["", "  ", "null", "NULL", "NaN", "nan", "N/A", "n/a"])
+@pytest.mark.parametrize(
+    "written", ["", "  ", "null", "NULL", "None", "NaN", "nan", "N/A", "n/a", "NA", "#N/A", "-", "--"]
+)
 def test_unknown_values(tmp_path: Path, written: str) -> None:
     bars = read(tmp_path, f"Date,Close,Volume\n2026-01-30,{written},{written}\n").bars
     assert bars[["close", "volume"]].isna().all(axis=None)
@@ -168,23 +172,31 @@ def test_unknown_values(tmp_path: Path, written: str) -> None:
 @pytest.mark.parametrize(
     ("written", "value"),
     [
-        ('"1,234.5"', "1,234.5"), ("-", "-"), ("$94.30", "$94.30"), ("94.3%", "94.3%"), ("abc", "abc"),
-        ("inf", "inf"), ("-Infinity", "-Infinity"), ("1e999", "1e999"), ("0x10", "0x10"), ("1_000", "1_000"),
-        ("1 000", "1 000"), ("94.3.1", "94.3.1"), ("None", "None"), ("٣", "٣"), ("1" * 41, "1" * 40 + "..."),
-        ("a\tb", "a\\tb"), ("\u2028x", "\\u2028x"),
+        ("94.3%", "94.3%"), ("abc", "abc"), ("1e999", "1e999"), ("0x10", "0x10"), ("1_000", "1_000"),
+        ("1 000", "1 000"), ("94.3.1", "94.3.1"), ("٣", "٣"),
+        ("1" * 41, "1" * 40 + "..."), ("a\tb", "a\\tb"), ("\u2028x", "\\u2028x"),
     ],
 )  # fmt: skip
 def test_numbers_that_are_not_read(tmp_path: Path, written: str, value: str) -> None:
-    bars = read(tmp_path, f"Date,Close,Volume\n2026-01-29,1,2\n2026-01-30,94.3,{written}\n").bars
-    assert bars["close"].tolist() == [1.0, 94.3]
+    """What a bar can do without is unknown then; the bar is not lost."""
+    outcome = read(tmp_path, f"Date,Close,Volume\n2026-01-29,1.5,2\n2026-01-30,94.3,{written}\n")
+    bars = outcome.bars
+    assert outcome.detail == ""
+    assert bars["close"].tolist() == [1.5, 94.3]
     assert np.isnan(bars["volume"][1])
-    assert bars["parse_error"][1] == (
-        f"SIL.csv, row 3, column Volume: '{value}' is not a number; allowed: {NUMBERS_ALLOWED}"
-    )
+    assert bars["parse_error"].tolist() == [None, None]
+    said = f"SIL.csv, row 3, column Volume: '{value}' is not a number; allowed: {NUMBERS_ALLOWED}"
+    assert bars["cell_error"].tolist() == [None, said]
+    closed = pd.DatetimeIndex(["2026-01-29", "2026-01-30"])
+    result = validate(bars, closed, closed)
+    assert result.accepted["close"].tolist() == [1.5, 94.3]
+    assert result.rejected[["rule", "severity", "detail", "row_number"]].to_numpy().tolist() == [
+        ["unreadable_cell", "demoted", said, 3]
+    ]
 
 
 def test_first_fault_of_a_row_names_it(tmp_path: Path) -> None:
-    bars = read(tmp_path, "Volume,Close,Date\n1,1,2026-01-29\nx,y,z\na,b,2026-01-30\n").bars
+    bars = read(tmp_path, "Dividends,Close,Date\n1,1,2026-01-29\nx,y,z\na,b,2026-01-30\n").bars
     assert [str(error)[:37] for error in bars["parse_error"]] == [
         "None",
         "SIL.csv, row 3, column Date: 'z' is n",
@@ -196,6 +208,7 @@ def test_an_unreadable_row_is_rejected_and_the_others_are_kept(tmp_path: Path) -
     outcome = read(tmp_path, "Date,Close\n2026-01-28,1\n2026-01-29,oops\n2026-01-30,3\n")
     closed = pd.DatetimeIndex(["2026-01-28", "2026-01-29", "2026-01-30"])
     result = validate(outcome.bars, closed, closed)
+    assert outcome.detail == "SIL.csv: 1 of 3 rows cannot be read"
     assert result.accepted["close"].tolist() == [1.0, 3.0]
     assert result.rejected[["rule", "severity", "origin", "row_number"]].to_numpy().tolist() == [
         ["malformed_value", "rejected", "SIL.csv", 3]
@@ -203,6 +216,21 @@ def test_an_unreadable_row_is_rejected_and_the_others_are_kept(tmp_path: Path) -
     assert result.rejected["detail"].tolist() == [
         f"SIL.csv, row 3, column Close: 'oops' is not a number; allowed: {NUMBERS_ALLOWED}"
     ]
+
+
+@pytest.mark.parametrize("written", ["inf", "-Infinity"])
+def test_what_is_infinite_costs_its_cell_alone_or_the_bar_whose_close_it_is(tmp_path: Path, written: str) -> None:
+    text = f"Date,Close,Adj Close,Volume\n2026-01-29,1.5,{written},{written}\n2026-01-30,{written},1,1\n"
+    closed = pd.DatetimeIndex(["2026-01-29", "2026-01-30"])
+    from_csv = validate(read(tmp_path, text).bars, closed, closed)
+    (tmp_path / "SIL.csv").unlink()
+    number = float(written)
+    columns = {"Close": [1.5, number], "Adj Close": [number, 1.0], "Volume": [number, 1.0]}
+    from_parquet = validate(parquet(tmp_path, {"Date": THREE[1:], **columns}).bars, closed, closed)
+    for result in (from_csv, from_parquet):
+        assert result.accepted["close"].tolist() == [1.5]
+        assert result.accepted[["adj_close", "volume"]].isna().all(axis=None)
+        assert sorted(result.rejected["rule"]) == ["invalid_volume", "non_finite_close"]
 
 
 def test_rows_in_any_order_are_delivered_as_they_stand(tmp_path: Path) -> None:
@@ -245,7 +273,7 @@ def test_the_three_header_lines_of_yfinance(tmp_path: Path) -> None:
 
 def test_yfinance_header_of_another_symbol(tmp_path: Path) -> None:
     text = "Price,Close\nTicker,SILJ\nDate,\n2026-01-30,31.8\n"
-    assert malformed(tmp_path, text) == ("SIL.csv, row 2: holds 'SILJ'; allowed: SIL, as the file's name says")
+    assert malformed(tmp_path, text) == f"SIL.csv, row 2: holds 'SILJ'; allowed: {ONE_TICKER}"
 
 
 def test_currency(tmp_path: Path) -> None:
@@ -414,15 +442,16 @@ def test_file_without_permission(tmp_path: Path) -> None:
             "SIL.csv, row 3: byte 0xfc is not UTF-8; allowed: a CSV saved as UTF-8",
         ),
         (
-            "Date,Close\n2026-01-30,1\n".encode("utf-16"),
-            "SIL.csv, row 1: byte 0xff is not UTF-8; allowed: a CSV saved as UTF-8",
+            "Date,Close\n2026-01-30,1\n".encode("utf-16")[:-1],
+            "SIL.csv: is no UTF-16 to its end; allowed: a CSV saved as UTF-8",
         ),
         (b"Date,Close\n2026-01-30,1\x00\n", "SIL.csv, row 2: a NUL byte; allowed: text"),
         (
-            b"timestamp,close\n1,2\n",
-            "SIL.csv, row 1: no column Date among timestamp, close; allowed: Date, Datetime or session_date",
+            b"Exceeded the daily hits limit\n",
+            f"SIL.csv, row 1: no column Date among Exceeded the daily hits limit; allowed: {WANTED}",
         ),
-        (b"Date,Price\n2026-01-30,1\n", "SIL.csv, row 1: no column Close among Date, Price; allowed: Close"),
+        (b"when,close\n1,2\n", f"SIL.csv, row 1: no column Date among when, close; allowed: {WANTED}"),
+        (b"Date,Price\n2026-01-30,1\n", f"SIL.csv, row 1: no column Close among Date, Price; allowed: {WANTED}"),
         (
             b"Date,Close,close\n2026-01-30,1,2\n",
             "SIL.csv, row 1, column close: means the same as column Close; allowed: each column once",
@@ -433,26 +462,21 @@ def test_file_without_permission(tmp_path: Path) -> None:
         ),
         (
             b"Date,Close\n2026-01-29,1\n2026-01-30\n",
-            "SIL.csv, row 3: 1 cells where the header has 2; allowed: one cell per column",
+            f"SIL.csv, row 3: 1 cells where the header has 2; allowed: {WHOLE_ROWS}",
         ),
         (
             b"Date,Close\n\n2026-01-28,1\n\n\n2026-01-29,1,234.5\n2026-01-30,1\n",
-            "SIL.csv, row 6: 3 cells where the header has 2; allowed: one cell per column",
+            f"SIL.csv, row 6: 3 cells where the header has 2; allowed: {WHOLE_ROWS}",
         ),
-        (b"Date;Close\n2026-01-30;94,3\n", "SIL.csv, row 1: separated by semicolons; allowed: commas"),
-        (b"Date\tClose\n2026-01-30\t94.3\n", "SIL.csv, row 1: separated by tabs; allowed: commas"),
         (
             b'Date,Close,Note\n2026-01-28,1,x\n2026-01-29,1,"two\nlines"\n2026-01-30,1,x\n',
             "SIL.csv, row 3: a quoted text runs over the end of the line; allowed: one bar a line",
         ),
         (
-            b"Date,Close\n30.01.2026,1\n29.01.2026,2\n",
-            f"SIL.csv, row 2, column Date: '30.01.2026' is not a date; allowed: {DATES_ALLOWED}{NO_OTHER}",
+            b"Date,Close\n30.01.26,1\n29.01.26,2\n",
+            f"SIL.csv, row 2, column Date: '30.01.26' is not a date; allowed: {DATES_ALLOWED}{NO_OTHER}",
         ),
-        (
-            b"<html>\n",
-            "SIL.csv, row 1: no column Date among <html>; allowed: Date, Datetime or session_date",
-        ),
+        (b"<html>\n", f"SIL.csv, row 1: no column Date among <html>; allowed: {WANTED}"),
     ],
 )
 def test_refused_csv(tmp_path: Path, content: bytes, detail: str) -> None:
@@ -619,9 +643,9 @@ def test_parquet_date_that_no_calendar_has(tmp_path: Path) -> None:
     [
         (
             {"Close": [1.0]},
-            "SIL.parquet: no column Date among Close; allowed: Date, Datetime or session_date",
+            f"SIL.parquet: no column Date among Close; allowed: {WANTED}",
         ),
-        ({"Date": [THREE[0]]}, "SIL.parquet: no column Close among Date; allowed: Close"),
+        ({"Date": [THREE[0]]}, f"SIL.parquet: no column Close among Date; allowed: {WANTED}"),
         (
             {"Date": [THREE[0]], "Close": [1.0], "close": [1.0]},
             "SIL.parquet, column close: means the same as column Close; allowed: each column once",

@@ -1,0 +1,160 @@
+"""How vendors, libraries and spreadsheets lay out daily bars: a row of `LAYOUTS` each. A new one is a row and a test.
+
+A label is compared by its letters and digits alone, whatever their case: `Adj Close**` and `<ADJ_CLOSE>` are the same.
+What a column holds is a field of `bars.RAW_COLUMNS`, or `currency`, or `ticker`.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+DATES = dict.fromkeys(("date", "datetime", "sessiondate", "timestamp", "index"), "session_date")
+PRICES = {name: name for name in ("open", "high", "low", "close")}
+VOLUMES = dict.fromkeys(("volume", "vol"), "volume")
+ADJUSTED = dict.fromkeys(("adjclose", "adjustedclose", "adjusted"), "adj_close")
+DIVIDENDS = dict.fromkeys(("dividend", "dividends", "dividendamount"), "dividend")
+SPLITS = dict.fromkeys(("splitratio", "stocksplits", "splitcoefficient"), "split_ratio")
+ABOUT = {"currency": "currency", "symbol": "ticker", "ticker": "ticker"}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The columns of one vendor.
+
+    Attributes:
+        name: as a person calls it.
+        fields: what a label means.
+        told_by: labels that this layout always has, and that no layout further down has all of.
+        as_traded: prices, dividends and volumes are those of their day, on the basis of no later split.
+        month_first: how a date with slashes begins, where the vendor leaves no doubt.
+    """
+
+    name: str
+    fields: Mapping[str, str]
+    told_by: frozenset[str]
+    as_traded: bool = False
+    month_first: bool | None = None
+
+
+LAYOUTS = (
+    Layout(
+        "Tiingo",
+        DATES | PRICES | VOLUMES | ADJUSTED | ABOUT | {"divcash": "dividend", "splitfactor": "split_ratio"},
+        told_by=frozenset({"divcash", "splitfactor"}),
+        as_traded=True,
+    ),
+    Layout(
+        "Alpha Vantage",
+        DATES | PRICES | VOLUMES | ADJUSTED | DIVIDENDS | SPLITS | ABOUT,
+        told_by=frozenset({"dividendamount", "splitcoefficient"}),
+        as_traded=True,
+    ),
+    Layout(
+        "Nasdaq.com",
+        DATES | PRICES | VOLUMES | {"closelast": "close"},
+        told_by=frozenset({"closelast"}),
+        month_first=True,
+    ),
+    Layout(
+        "Investing.com",
+        DATES | {"price": "close", "open": "open", "high": "high", "low": "low"} | VOLUMES,
+        told_by=frozenset({"date", "price", "change"}),
+    ),
+    Layout(
+        "Investing.com in German",
+        {"datum": "session_date", "zuletzt": "close", "eröffn": "open", "hoch": "high", "tief": "low"} | VOLUMES,
+        told_by=frozenset({"datum", "zuletzt"}),
+    ),
+    Layout(
+        "Investing.com in French",
+        {"date": "session_date", "dernier": "close", "ouv": "open", "plushaut": "high", "plusbas": "low"} | VOLUMES,
+        told_by=frozenset({"dernier"}),
+    ),
+    Layout(
+        "Investing.com in Spanish",
+        {"fecha": "session_date", "último": "close", "apertura": "open", "máximo": "high", "mínimo": "low"} | VOLUMES,
+        told_by=frozenset({"fecha", "último"}),
+    ),
+    Layout(
+        "Stooq in Polish",
+        {
+            "data": "session_date",
+            "otwarcie": "open",
+            "najwyzszy": "high",
+            "najnizszy": "low",
+            "zamkniecie": "close",
+            "wolumen": "volume",
+        },
+        told_by=frozenset({"data", "zamkniecie"}),
+    ),
+    # Yahoo and yfinance, Stooq in English, quantmod and tidyquant, Alpha Vantage's plain bars, ours.
+    Layout("plain", DATES | PRICES | VOLUMES | ADJUSTED | DIVIDENDS | SPLITS | ABOUT, told_by=frozenset()),
+)
+
+# What a column of pandas, R or a spreadsheet is called that holds the names of the rows.
+_ROW_NAMES = frozenset({"", "index", "unnamed0", "indexlevel0", "rownames", "x"})
+# quantmod writes `SIL.Close`; pandas, in Parquet, `('Close', 'SIL')`.
+_OF_A_TICKER = re.compile(r"(?P<ticker>.+)\.(?P<label>Open|High|Low|Close|Volume|Adjusted)")
+_TWO_LEVELS = re.compile(r"\('(?P<first>[^']*)', '(?P<second>[^']*)'\)")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the columns of a file hold.
+
+    Attributes:
+        layout: whose they are.
+        places: number of the column, by field.
+        repeated: a pair of numbers of columns that hold the same; None if there is none.
+        tickers: whose prices the labels say they are, each with the number of its column.
+    """
+
+    layout: Layout
+    places: Mapping[str, int]
+    repeated: tuple[int, int] | None
+    tickers: Mapping[str, int]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether there are bars: a date and a close."""
+        return {"session_date", "close"} <= self.places.keys()
+
+
+def columns_of(labels: Sequence[str]) -> Columns:
+    """What the columns under these labels hold."""
+    names: list[str] = []
+    tickers: dict[str, int] = {}
+    for place, label in enumerate(labels):
+        name, ticker = _split(label.strip())
+        names.append(_plain(name))
+        if ticker:
+            tickers.setdefault(ticker, place)
+    layout = next(layout for layout in LAYOUTS if layout.told_by <= set(names))
+    places: dict[str, int] = {}
+    repeated = None
+    for place, name in enumerate(names):
+        field = layout.fields.get(name)
+        if field in places:
+            repeated = repeated or (places[field], place)
+        elif field is not None:
+            places[field] = place
+    if "session_date" not in places and names[0] in _ROW_NAMES:
+        places["session_date"] = 0
+    return Columns(layout, places, repeated, tickers)
+
+
+def _split(label: str) -> tuple[str, str]:
+    """The name of a column, and the ticker in its label if there is one."""
+    if levels := _TWO_LEVELS.fullmatch(label):
+        first, second = levels["first"], levels["second"]
+        # `group_by="ticker"` puts the ticker first.
+        ticker_first = _plain(second) in LAYOUTS[-1].fields and _plain(first) not in LAYOUTS[-1].fields
+        return (second, first) if ticker_first else (first, second)
+    if prefixed := _OF_A_TICKER.fullmatch(label):
+        return prefixed["label"], prefixed["ticker"]
+    return label, ""
+
+
+def _plain(label: str) -> str:
+    # The replies of Alpha Vantage number their columns: `4. close`.
+    return "".join(c for c in re.sub(r"^\d+\. ", "", label).casefold() if c.isalnum())
