@@ -16,6 +16,9 @@ _YAHOO = {
     FetchStatus.UNKNOWN_SYMBOL: "correct source_symbol in {seeds}/instruments.csv, or delete the row",
     FetchStatus.MALFORMED: "refresh again later; if it stays for all symbols, yfinance is too old: update",
 }
+_ANY = {
+    FetchStatus.BROKEN: "this is an error of Orewatch: report it with the log of the run; the other symbols are well"
+}
 _FILES = {FetchStatus.MALFORMED: "mend the file, then refresh again"}
 
 
@@ -28,7 +31,7 @@ def after_fetch(settings: Settings, statuses: Sequence[str]) -> list[str]:
     """
     if not statuses:
         return [f"put one .csv or .parquet per symbol into {settings.files}, named by source_symbol: SIL.csv"]
-    known = _FILES if settings.source == "files" else _YAHOO
+    known = _ANY | (_FILES if settings.source == "files" else _YAHOO)
     folders = {"folder": settings.root / "yfinance", "seeds": settings.seeds}
     said = [known[FetchStatus(s)].format(**folders) for s in dict.fromkeys(statuses) if s in known]
     return list(dict.fromkeys(said))

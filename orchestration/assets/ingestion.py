@@ -18,7 +18,7 @@ from orchestration.market.errors import LakeError
 from orchestration.market.fetch_plan import Asked, FetchRequest, PlanRules, Stored, needs_whole_history, plan
 from orchestration.market.universe import Instrument, Universe
 from orchestration.resources import ProgressReporter, silent_progress
-from orchestration.sources.base import BarSource, FetchOutcome, FetchStatus
+from orchestration.sources.base import BarSource, FetchOutcome, FetchStatus, broken
 from orchestration.storage.compaction import compact
 from orchestration.storage.holdings import Holdings, StoredBars, holdings
 from orchestration.storage.lake import BARS, FETCHES, REJECTED, Lake, new_batch_id
@@ -166,7 +166,8 @@ def ingest(
     again: list[FetchRequest] = []
     try:
         for outcome in source.fetch(requests):
-            if sorter.put_on_new_basis(outcome):
+            outcome, on_new_basis = sorter.look_at(outcome)
+            if on_new_basis:
                 # Everything before this delivery is on an old basis: the whole history belongs into the same batch.
                 again.append(replace(outcome.request, start=None, reason="new_action"))
                 total += 1
@@ -248,15 +249,43 @@ class _Sorter:
             self._latest = outcome, bars.validate(outcome.bars, closed, known, self.stored(outcome))
         return self._latest[1]
 
-    def put_on_new_basis(self, outcome: FetchOutcome) -> bool:
-        """Whether a partial delivery tells that the prices before it have changed too."""
+    def look_at(self, outcome: FetchOutcome) -> tuple[FetchOutcome, bool]:
+        """The outcome, and whether a partial delivery tells that the prices before it have changed too.
+
+        An outcome that our own code fails with becomes a failure: the other symbols must not suffer.
+        """
         if outcome.status is not FetchStatus.OK or outcome.request.whole_history:
-            return False
-        stored = self.stored(outcome)
-        return stored is not None and needs_whole_history(self.validated(outcome).accepted, stored)
+            return outcome, False
+        try:
+            stored = self.stored(outcome)
+            return outcome, stored is not None and needs_whole_history(self.validated(outcome).accepted, stored)
+        except LakeError:
+            raise
+        except Exception as error:
+            return broken(outcome.request, error), False
 
     def take(self, outcome: FetchOutcome) -> SymbolResult:
-        """Put what is new into the batch."""
+        """Put what is new into the batch; nothing of a symbol that our own code fails with."""
+        try:
+            taken = self._taken(outcome)
+        except LakeError:
+            raise
+        except Exception as error:
+            taken = self._taken(broken(outcome.request, error))
+        self.batch.bars += taken.bars
+        self.batch.rejected += taken.rejected
+        self.batch.known_rejections |= {row["rejected_id"] for row in taken.rejected}
+        self.new_rejections += [
+            (row["symbol"], *(row[name] for name in ("session_date", "rule", "severity", "detail")))
+            for row in taken.rejected
+        ]
+        self.batch.fetches.append(taken.fetch)
+        self.batch.rows += taken.result.new + len(taken.rejected)
+        self.batch.flush_if_due()
+        return taken.result
+
+    def _taken(self, outcome: FetchOutcome) -> "_Taken":
+        """What goes into the batch of one symbol."""
         request = outcome.request
         sorted_rows = self.validated(outcome)
         accepted, rebased = sorted_rows.accepted, None
@@ -272,9 +301,7 @@ class _Sorter:
             "batch_id": self.batch.batch_id,
         }
         currency = outcome.currency or self.instruments[request.symbol].currency
-        new = self._keep(accepted.assign(currency=currency), stamp)
-        new_on_new_basis = 0 if rebased is None else self._keep(rebased, stamp)
-        self._quarantine(request.symbol, sorted_rows.rejected, stamp)
+        new = [_table(rows, stamp) for rows in (accepted.assign(currency=currency), rebased) if rows is not None]
         severities = sorted_rows.rejected["severity"]
         result = SymbolResult(
             symbol=request.symbol,
@@ -284,52 +311,39 @@ class _Sorter:
             note=outcome.detail if outcome.status is FetchStatus.OK else "",
             currency=outcome.currency,
             delivered=len(outcome.bars),
-            new=new + new_on_new_basis,
-            rebased=new_on_new_basis,
+            new=sum(table.num_rows for table in new),
+            rebased=0 if rebased is None else len(rebased),
             rejected=int((severities == "rejected").sum()),
             demoted=int((severities == "demoted").sum()),
             held_back=sorted_rows.held_back,
         )
-        self.batch.fetches.append(
-            {
-                **stamp,
-                "reason": request.reason,
-                "requested_from": request.start,
-                "requested_to": request.end,
-                "whole_history": request.whole_history,
-                "status": str(outcome.status),
-                "detail": outcome.detail,
-                "attempts": outcome.attempts,
-                "delivered_rows": result.delivered,
-                "new_rows": result.new,
-                "rejected_rows": result.rejected + result.demoted,
-                "held_back_rows": result.held_back,
-            }
-        )
-        self.batch.rows += result.new + len(sorted_rows.rejected)
-        self.batch.flush_if_due()
-        return result
+        fetch = {
+            **stamp,
+            "reason": request.reason,
+            "requested_from": request.start,
+            "requested_to": request.end,
+            "whole_history": request.whole_history,
+            "status": str(outcome.status),
+            "detail": outcome.detail,
+            "attempts": outcome.attempts,
+            "delivered_rows": result.delivered,
+            "new_rows": result.new,
+            "rejected_rows": result.rejected + result.demoted,
+            "held_back_rows": result.held_back,
+        }
+        rejected = self._new_in_quarantine(request.symbol, sorted_rows.rejected, stamp)
+        return _Taken(result, [table for table in new if table.num_rows], rejected, fetch)
 
-    def _keep(self, rows: pd.DataFrame, stamp: dict) -> int:
-        """Put bars into the batch; how many."""
-        if len(rows):
-            columns = {name: pa.array(rows[name], from_pandas=True) for name in BARS.names if name in rows}
-            constants = {
-                name: pa.repeat(pa.scalar(value, BARS.field(name).type), len(rows)) for name, value in stamp.items()
-            }
-            self.batch.bars.append(pa.table({**columns, **constants}).select(BARS.names).cast(BARS))
-        return len(rows)
-
-    def _quarantine(self, symbol: str, rejected: pd.DataFrame, stamp: dict) -> None:
-        """Keep rejected rows, each fault once however often the source repeats it."""
+    def _new_in_quarantine(self, symbol: str, rejected: pd.DataFrame, stamp: dict) -> list[dict[str, Any]]:
+        """Rejected rows, each fault once however often the source repeats it."""
+        new: dict[str, dict[str, Any]] = {}
         for row in rejected.to_dict("records"):
             session = None if pd.isna(row["session_date"]) else row["session_date"].date()
             identity = bars.quarantine_id(symbol, session, row["rule"], row["raw"], row["detail"])
             if identity in self.batch.known_rejections:
                 continue
-            self.batch.known_rejections.add(identity)
-            self.new_rejections.append((symbol, session, row["rule"], row["severity"], row["detail"]))
-            self.batch.rejected.append(
+            new.setdefault(
+                identity,
                 {
                     **stamp,
                     "rejected_id": identity,
@@ -337,8 +351,25 @@ class _Sorter:
                     **{name: row[name] for name in ("rule", "severity", "detail", "raw")},
                     "origin": row["origin"] if isinstance(row["origin"], str) else None,
                     "row_number": None if pd.isna(row["row_number"]) else int(row["row_number"]),
-                }
+                },
             )
+        return list(new.values())
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """What one symbol adds to a batch: its result, tables of bars, rows of the quarantine, a row of the log."""
+
+    result: SymbolResult
+    bars: list[pa.Table]
+    rejected: list[dict[str, Any]]
+    fetch: dict[str, Any]
+
+
+def _table(rows: pd.DataFrame, stamp: dict) -> pa.Table:
+    columns = {name: pa.array(rows[name], from_pandas=True) for name in BARS.names if name in rows}
+    constants = {name: pa.repeat(pa.scalar(value, BARS.field(name).type), len(rows)) for name, value in stamp.items()}
+    return pa.table({**columns, **constants}).select(BARS.names).cast(BARS)
 
 
 def _observed_at(latest: dt.datetime | None) -> dt.datetime:

@@ -4,8 +4,9 @@ A source turns requests into outcomes, one for one, in any order and at its own 
 outcome with an error, never an exception: the others must not suffer.
 """
 
+import logging
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from orchestration.market.fetch_plan import FetchRequest
+
+logger = logging.getLogger(__name__)
 
 
 class FetchStatus(StrEnum):
@@ -27,6 +30,7 @@ class FetchStatus(StrEnum):
     TIMEOUT = "timeout"
     UNAUTHORISED = "unauthorised"
     UNREACHABLE = "unreachable"
+    BROKEN = "broken"  # our own code failed with it
     ABSENT = "absent"  # the drop folder has no file for the symbol: nothing is wrong, nothing is known
 
     @property
@@ -59,6 +63,24 @@ class FetchOutcome:
     def failed(self) -> bool:
         """Whether the status is a failure."""
         return self.status.failed
+
+
+def outcome_of(ask: Callable[["FetchRequest"], FetchOutcome], request: "FetchRequest") -> FetchOutcome:
+    """What asking for one symbol brought; an exception is an outcome too."""
+    try:
+        return ask(request)
+    except Exception as error:
+        return broken(request, error)
+
+
+def broken(request: "FetchRequest", error: Exception) -> FetchOutcome:
+    """The outcome of a symbol that our own code failed with; the log has where."""
+    from orchestration.market.bars import empty_raw
+
+    logger.error("%s: %s", request.symbol, error, exc_info=error)
+    said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    detail = f"{request.source_symbol}: {''.join(c for c in said if c.isprintable())}"
+    return FetchOutcome(request, FetchStatus.BROKEN, empty_raw(), detail=detail)
 
 
 class BarSource(Protocol):

@@ -4,6 +4,7 @@ Which file answers which request, and nothing about what is in it (`price_file.p
 only with a file that the folder's own listing shows, so no source symbol can name anything outside of it.
 """
 
+import functools
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ import pandas as pd
 from orchestration.market.bars import empty_raw
 from orchestration.market.calendar import time_zone
 from orchestration.market.fetch_plan import FetchRequest
-from orchestration.sources.base import FetchOutcome, FetchStatus
+from orchestration.sources.base import FetchOutcome, FetchStatus, outcome_of
 from orchestration.sources.price_file import read_price_file
 from orchestration.sources.price_table import MalformedFileError, shown
 
@@ -55,7 +56,8 @@ class FilesSource:
                 yield _failure(request, FetchStatus.UNREACHABLE, detail)
             return
         for request in requests:
-            yield self._outcome(request, names.get(request.source_symbol.casefold(), []))
+            there = names.get(request.source_symbol.casefold(), [])
+            yield outcome_of(functools.partial(self._outcome, there), request)
 
     def _listing(self) -> dict[str, list[str]]:
         """File names by source symbol."""
@@ -65,7 +67,7 @@ class FilesSource:
                 names.setdefault(path.stem.casefold(), []).append(path.name)
         return names
 
-    def _outcome(self, request: FetchRequest, names: list[str]) -> FetchOutcome:
+    def _outcome(self, names: list[str], request: FetchRequest) -> FetchOutcome:
         symbol = shown(request.source_symbol)
         if not names:
             return _failure(request, FetchStatus.ABSENT, f"no {symbol}.csv or {symbol}.parquet in {self.folder}")

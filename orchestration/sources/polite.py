@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from orchestration.market.bars import empty_raw
 from orchestration.market.fetch_plan import FetchRequest
-from orchestration.sources.base import FetchOutcome, FetchStatus, jittered
+from orchestration.sources.base import FetchOutcome, FetchStatus, jittered, outcome_of
 
 # Worth another attempt. An unknown symbol or an empty range stays what it is.
 TRANSIENT = frozenset(
@@ -90,7 +90,7 @@ def fetch_politely(
 
     Args:
         requests: what to ask for.
-        attempt: asks once, from another thread; must not raise.
+        attempt: asks once, from another thread.
         politeness: how.
         sleep: waits while nothing is under way; tests replace it.
     """
@@ -169,7 +169,7 @@ class _Fetching:
         def ask() -> None:
             answer: FetchOutcome | BaseException
             try:
-                answer = self.attempt(task.request)
+                answer = outcome_of(self.attempt, task.request)
             except BaseException as error:
                 # Raised again where the outcomes are taken.
                 answer = error

@@ -19,7 +19,7 @@ from orchestration.market.bars import empty_raw, raw_frame
 from orchestration.market.fetch_plan import FetchRequest
 from orchestration.market.universe import Instrument
 from orchestration.settings import SAMPLE_FIRST_SESSION, SAMPLE_LAST_AS_OF
-from orchestration.sources.base import FetchOutcome, FetchStatus
+from orchestration.sources.base import FetchOutcome, FetchStatus, outcome_of
 from orchestration.sources.sample_market import history
 
 # What anything that a person sees of these prices must say.
@@ -53,7 +53,7 @@ class SampleSource:
     def fetch(self, requests: Sequence[FetchRequest]) -> Iterator[FetchOutcome]:
         """One outcome per request, in order, each made when it is asked for."""
         for request in requests:
-            yield self._outcome(request)
+            yield outcome_of(self._outcome, request)
 
     def _outcome(self, request: FetchRequest) -> FetchOutcome:
         instrument = self._instruments.get(request.source_symbol)

@@ -270,7 +270,8 @@ def _raw_bars(frame: pd.DataFrame, events: Mapping[str, Any]) -> pd.DataFrame:
     bars.index = frame.index.tz_localize(None).normalize()  # type: ignore[attr-defined]
     dividends, splits = events.get("dividends") or {}, events.get("splits") or {}
     dividend = _by_date([(e["date"], e["amount"]) for e in dividends.values()], zone).sum()
-    split = _by_date([(e["date"], e["numerator"] / e["denominator"]) for e in splits.values()], zone).prod()
+    ratios = [(e["date"], e["numerator"] / e["denominator"]) for e in splits.values() if _is_split(e)]
+    split = _by_date(ratios, zone).prod()
     alone = dividend.index.union(split.index).difference(bars.index)
     bars = pd.concat([bars, pd.DataFrame(np.nan, index=alone, columns=bars.columns)]) if len(alone) else bars
     bars = bars.sort_index(kind="stable")
@@ -291,11 +292,19 @@ def _by_date(events: list[tuple[int, float]], zone: dt.tzinfo) -> Any:
     return pd.Series([value for _, value in events], index=days, dtype="float64").groupby(level=0)
 
 
+def _is_split(event: Mapping[str, Any]) -> bool:
+    """Whether both sides are shares; Yahoo has had splits of 1 for 0."""
+    return bool(event["numerator"] > 0 and event["denominator"] > 0)
+
+
 def _notes(events: Mapping[str, Any], currency: str | None) -> list[str]:
     """What a raw bar has no column for."""
     notes = []
     if gains := events.get("capitalGains"):
         notes.append(f"{len(gains)} capital gain distributions are not among the dividends")
+    for event in (events.get("splits") or {}).values():
+        if not _is_split(event):
+            notes.append(f"a split of {event['numerator']:g} for {event['denominator']:g} is ignored")
     paid_in = {e.get("currency") for e in (events.get("dividends") or {}).values()} - {None, "", currency}
     if paid_in:
         notes.append(f"dividends are in {', '.join(sorted(paid_in))}, prices in {currency}")

@@ -2,9 +2,11 @@
 
 import datetime as dt
 import functools
+import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -19,6 +21,7 @@ from orchestration.market.errors import LakeError
 from orchestration.market.fetch_plan import FetchRequest, PlanRules
 from orchestration.market.universe import load_universe
 from orchestration.sources.base import FetchOutcome, FetchStatus
+from orchestration.sources.files import FilesSource
 from orchestration.storage import holdings as holdings_module
 from orchestration.storage.compaction import SMALL_FILES, compact
 from orchestration.storage.lake import BARS, Lake
@@ -303,3 +306,88 @@ def test_a_delivery_is_compared_with_all_that_is_stored_however_small_the_blocks
     assert ingest(universe, vendor, "yahoo", lake, FRIDAY, PlanRules(3, full=True)).new_rows == 0
     report = ingest(universe, vendor, "yahoo", lake, MONDAY, RULES)
     assert {r.symbol: r.new for r in report.results} == dict.fromkeys(symbols, 1)
+
+
+# ---- one instrument never stops the others
+
+
+class UnforeseenError(Exception):
+    """What nobody thought of."""
+
+
+# Where one symbol's delivery is handled, from reply to lake: the module, the function, and who asks.
+STAGES = [
+    ("orchestration.sources.files", "read_price_file"),
+    ("orchestration.market.bars", "validate"),
+    ("orchestration.market.bars", "news"),
+    ("orchestration.market.bars", "rebased"),
+    ("orchestration.market.bars", "quarantine_id"),
+    ("orchestration.assets.ingestion", "needs_whole_history"),
+    ("orchestration.assets.ingestion", "_observed_at"),
+    ("orchestration.assets.ingestion", "_table"),
+]
+
+
+@pytest.mark.parametrize(("module", "function"), STAGES, ids=[function for _, function in STAGES])
+@pytest.mark.parametrize("whole", [True, False], ids=["whole history", "last sessions"])
+def test_whatever_goes_wrong_with_one_symbol_stays_with_it(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, function: str, whole: bool
+) -> None:
+    drop = tmp_path / "drop"
+    drop.mkdir()
+    universe = load_universe(small_seeds(tmp_path / "seeds", "AAA", "BBB", "CCC"))
+    source = FilesSource(drop)
+    rules = replace(RULES, restatement_sessions=None if whole else 3)
+
+    def deliver(days: Sequence[dt.date]) -> None:
+        for symbol in universe.symbols:
+            lines = [f"{day},{n}.5,1\n" for n, day in enumerate(days, 100)]
+            # The last row is for the quarantine.
+            lines[-1] = f"{days[-1]},x,1\n"
+            (drop / f"{symbol}.csv").write_text("Date,Close,Volume\n" + "".join(lines))
+
+    deliver(DAYS[:30])
+    ingest(universe, source, "files", lake, FRIDAY, rules)
+    deliver(DAYS)
+
+    real = importlib.import_module(module)
+    wrapped = getattr(real, function)
+    at_work: list[str] = []
+    failed: list[str] = []
+
+    def fails_for_one(*given: Any, **named: Any) -> Any:
+        if "BBB" in (at_work[0] if at_work else repr((given, named))):
+            failed.append("BBB")
+            raise UnforeseenError("nobody thought of it")
+        return wrapped(*given, **named)
+
+    def noting(method: Any) -> Any:
+        def handled(sorter: Any, outcome: FetchOutcome) -> Any:
+            # The failure of the symbol is written down with the same functions.
+            at_work[:] = [outcome.request.symbol] if outcome.status is FetchStatus.OK else ["none"]
+            try:
+                return method(sorter, outcome)
+            finally:
+                at_work.clear()
+
+        return handled
+
+    with monkeypatch.context() as patch:
+        for method in ("look_at", "_taken"):
+            patch.setattr(ingestion._Sorter, method, noting(getattr(ingestion._Sorter, method)))
+        patch.setattr(real, function, fails_for_one)
+        report = ingest(universe, source, "files", lake, MONDAY + dt.timedelta(days=10), rules)
+    if not failed:
+        assert function == ("needs_whole_history" if whole else "rebased")
+        return  # not on this way
+    results = {result.symbol: result for result in report.results}
+    assert {symbol for symbol, result in results.items() if result.status.failed} == {"BBB"}
+    assert results["BBB"].status is FetchStatus.BROKEN
+    assert "UnforeseenError: nobody thought of it" in results["BBB"].detail
+    stored_bars = lake.newest_bars().to_pandas().groupby("symbol").size()
+    assert stored_bars.to_dict() == {"AAA": 37, "BBB": 29, "CCC": 37}
+    rejected = lake.read("rejected_bars").to_pylist()
+    assert {row["symbol"] for row in rejected if row["batch_id"] == report.batch_id} == {"AAA", "CCC"}
+    # And heals by itself.
+    ingest(universe, source, "files", lake, MONDAY + dt.timedelta(days=10), rules)
+    assert lake.newest_bars().to_pandas().groupby("symbol").size().to_dict()["BBB"] == 37

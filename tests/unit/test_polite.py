@@ -161,12 +161,24 @@ def test_faults_of_symbols_are_no_reason_to_give_up() -> None:
     assert {o.attempts for o in outcomes} == {1}
 
 
-def test_an_error_of_ours_is_not_swallowed() -> None:
-    def broken(request: FetchRequest) -> FetchOutcome:
-        raise ZeroDivisionError(request.symbol)
+def test_an_error_of_ours_is_the_outcome_of_its_symbol_alone() -> None:
+    def fails(request: FetchRequest) -> FetchOutcome:
+        if request.symbol == "S01":
+            raise ZeroDivisionError("float division by zero")
+        return answer(request, OK)
 
-    with pytest.raises(ZeroDivisionError):
-        list(fetch_politely(requests(3), broken, politely(3)))
+    outcomes = {o.request.symbol: o for o in fetch_politely(requests(3), fails, politely(3))}
+    assert {symbol: o.status for symbol, o in outcomes.items()} == {"S00": OK, "S01": FetchStatus.BROKEN, "S02": OK}
+    assert "ZeroDivisionError: float division by zero" in outcomes["S01"].detail
+    assert outcomes["S01"].failed
+
+
+def test_who_wants_to_end_ends() -> None:
+    def interrupted(request: FetchRequest) -> FetchOutcome:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(fetch_politely(requests(3), interrupted, politely(3)))
 
 
 def test_ending_early_waits_for_nobody() -> None:
