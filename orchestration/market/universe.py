@@ -86,7 +86,9 @@ def _blank_is_none(value: object) -> object:
 
 
 def _iso_date(value: object) -> object:
-    # pydantic also reads Unix seconds and date-times.
+    # pydantic also reads Unix seconds and date-times; a spreadsheet writes midnight behind a date.
+    if isinstance(value, str):
+        value = value.removesuffix(" 00:00:00")
     if isinstance(value, str) and not re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII):
         raise PydanticCustomError("date_format", "not a date")
     return value
@@ -99,11 +101,11 @@ def _known_calendar(value: str) -> str:
 
 
 _IDENTIFIER = r"^[a-z][a-z0-9_]{0,63}$"
-_SYMBOL = r"^[A-Za-z0-9^][A-Za-z0-9.^=_-]{0,23}$"
+_SYMBOL = r"^[A-Za-z0-9^][A-Za-z0-9.^=_&-]{0,23}$"
 _CURRENCY = r"^[A-Z]{2}[A-Za-z]$"
 _PATTERNS = {
     _IDENTIFIER: "1 to 64 small letters, digits and _, a letter first",
-    _SYMBOL: "1 to 24 letters, digits and . ^ = _ -, a letter, digit or ^ first",
+    _SYMBOL: "1 to 24 letters, digits and . ^ = _ & -, a letter, digit or ^ first",
     _CURRENCY: "a code of three letters such as USD or GBp",
 }
 Identifier = Annotated[str, Field(pattern=_IDENTIFIER)]
@@ -286,7 +288,7 @@ def _read(path: Path, model: type[RowT], key: str) -> list[tuple[int, RowT]]:
     """Rows of one seed with their row numbers; row 1 is the header."""
     columns = list(model.model_fields)
     try:
-        text = _bytes_of(path).decode("utf-8-sig")
+        text = _text_of(path)
     except FileNotFoundError:
         raise SeedError(
             f"{path.name}: the file is missing in {path.parent}; allowed: a CSV with the columns {_listed(columns)}"
@@ -295,27 +297,35 @@ def _read(path: Path, model: type[RowT], key: str) -> list[tuple[int, RowT]]:
         row = error.object[: error.start].count(b"\n") + 1
         raise SeedError(
             f"{path.name}, row {row}: byte 0x{error.object[error.start]:02x} is not UTF-8; "
-            "allowed: a CSV saved as UTF-8"
+            "allowed: a CSV saved as UTF-8 (a spreadsheet calls it CSV UTF-8)"
         ) from None
     except OSError as error:
         raise SeedError(f"{path.name}: cannot be read ({error.strerror}); allowed: a readable CSV file") from None
     if not text.strip():
         raise SeedError(f"{path.name}: the file is empty; allowed: a header row with {_listed(columns)}")
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    skipped, separator = _separator(text, columns)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
     rows: list[tuple[int, RowT]] = []
     first_seen: dict[str, int] = {}
     try:
+        for _ in range(skipped):
+            next(reader)
         header = [name.strip() for name in next(reader)]
+        while header and not header[-1]:  # columns that a spreadsheet has added
+            header.pop()
+        header = [name.casefold() if name.casefold() in columns else name for name in header]
         _check_header(path.name, header, columns)
         for cells in reader:
             if not any(cell.strip() for cell in cells):
                 continue
             row = reader.line_num
-            if len(cells) != len(header):
+            if any(cell.strip() for cell in cells[len(header) :]):
                 raise SeedError(
                     f"{path.name}, row {row}: {len(cells)} cells where the header has {len(header)}; "
                     "allowed: one cell per column (quote a text that holds a comma)"
                 )
+            # A spreadsheet leaves out empty cells at the end of a row.
+            cells = [*cells[: len(header)], *[""] * (len(header) - len(cells))]
             record = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
             for name, cell in record.items():
                 if _CONTROL.search(cell):
@@ -328,6 +338,8 @@ def _read(path: Path, model: type[RowT], key: str) -> list[tuple[int, RowT]]:
                         f"{path.name}, row {row}, column {name}: {cell!a} would be run as a formula by a spreadsheet; "
                         f"allowed: a text that does not begin with {' '.join(_FORMULA)}"
                     )
+            if separator == ";":
+                record = {name: _with_point(cell, model, name) for name, cell in record.items()}
             parsed = _parse(path.name, row, record, model)
             identity = str(getattr(parsed, key))
             if identity in first_seen:
@@ -340,6 +352,30 @@ def _read(path: Path, model: type[RowT], key: str) -> list[tuple[int, RowT]]:
     except csv.Error as error:
         raise SeedError(f"{path.name}, row {reader.line_num}: {error}; allowed: comma-separated values") from None
     return rows
+
+
+def _text_of(path: Path) -> str:
+    """The text of a seed; what a spreadsheet calls Unicode text is UTF-16."""
+    content = _bytes_of(path)
+    return content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+
+
+def _separator(text: str, columns: list[str]) -> tuple[int, str]:
+    """How many lines stand before the header, and what separates its cells: what most of its names are found with."""
+    lines = text.lstrip("\n\r").splitlines()
+    skipped = int(lines[0].casefold().startswith("sep=") and len(lines) > 1)
+
+    def found(separator: str) -> int:
+        names = (name.strip().strip('"').casefold() for name in lines[skipped].split(separator))
+        return len(set(names).intersection(columns))
+
+    return skipped, max(",;\t", key=found)
+
+
+def _with_point(cell: str, model: type[SeedRow], name: str) -> str:
+    """A number of a file with semicolons, which has them because commas stand before decimals."""
+    is_number = "float" in str(model.model_fields[name].annotation)
+    return cell.replace(",", ".") if is_number and re.fullmatch(r"-?\d+,\d+", cell) else cell
 
 
 def _bytes_of(path: Path) -> bytes:
@@ -379,9 +415,13 @@ def _parse(file: str, row: int, record: dict[str, str], model: type[RowT]) -> Ro
             raise SeedError(f"{file}, row {row}, column {column}: {rest}") from None
         column = str(first["loc"][0])
         value = record.get(column, "")
-        raise SeedError(
-            f"{file}, row {row}, column {column}: '{value}' is not allowed; allowed: {_allowed(first)}"
-        ) from None
+        allowed = _allowed(first)
+        if first["type"] == "float_parsing" and re.fullmatch(r"\d[\d,.'\s]*\d", value):
+            allowed += " such as 1234.5, with a point before decimals and no sign between thousands"
+        if first["type"] == "date_format" and re.fullmatch(r"\d{1,2}[/.]\d{1,2}[/.]\d{2,4}", value):
+            allowed += " (in a spreadsheet, give the column the format of a text)"
+        shown = "".join(c if c.isprintable() else " " for c in value)
+        raise SeedError(f"{file}, row {row}, column {column}: '{shown}' is not allowed; allowed: {allowed}") from None
 
 
 def _allowed(error: object) -> str:

@@ -1,7 +1,10 @@
 """The seed files: what they ship, and the one line that names whatever is wrong in them."""
 
+import csv
 import datetime as dt
+import io
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -46,7 +49,7 @@ MEASURES = (
     "close, return_1d, return_ytd, return_1y, largest_fall_rank, broke_level_up, stayed_above_level, "
     "beta_252_above, volatility_spike_in_uptrend"
 )
-SYMBOL = "1 to 24 letters, digits and . ^ = _ -, a letter, digit or ^ first"
+SYMBOL = "1 to 24 letters, digits and . ^ = _ & -, a letter, digit or ^ first"
 IDENTIFIER = "1 to 64 small letters, digits and _, a letter first"
 
 
@@ -256,7 +259,10 @@ def test_a_seed_of_a_gigabyte(folder: Path) -> None:
 def test_file_that_is_not_utf8(folder: Path) -> None:
     path = folder / "instruments.csv"
     path.write_bytes(path.read_bytes().replace(b"Fresnillo", "Peñoles".encode("latin-1")))
-    assert error_of(folder) == ("instruments.csv, row 4: byte 0xf1 is not UTF-8; allowed: a CSV saved as UTF-8")
+    assert error_of(folder) == (
+        "instruments.csv, row 4: byte 0xf1 is not UTF-8; "
+        "allowed: a CSV saved as UTF-8 (a spreadsheet calls it CSV UTF-8)"
+    )
 
 
 def test_missing_column(folder: Path) -> None:
@@ -264,10 +270,61 @@ def test_missing_column(folder: Path) -> None:
     assert error_of(folder) == (f"instruments.csv, row 1: column 'tick_size' is missing; allowed: {INSTRUMENT_COLUMNS}")
 
 
-def test_semicolons(folder: Path) -> None:
-    path = folder / "instruments.csv"
-    path.write_text(path.read_text().replace(",", ";"))
-    assert error_of(folder) == (f"instruments.csv, row 1: column 'symbol' is missing; allowed: {INSTRUMENT_COLUMNS}")
+def as_a_spreadsheet_saves(text: str, form: str) -> bytes:
+    header, *rows = text.splitlines()
+    lines = [next(csv.reader([row])) for row in (header, *rows)]
+    separator = {"semicolons": ";", "tabs": "\t", "separator said": ";"}.get(form, ",")
+    if form == "columns behind":
+        lines = [[*line, "", ""] for line in lines]
+    if form == "cells left out":
+        lines = [lines[0], *([*line[: max(n for n, cell in enumerate(line, 1) if cell)]] for line in lines[1:])]
+    if form == "rows below":
+        lines += [[""] * len(lines[0])] * 3
+    if form == "semicolons":
+        lines = [lines[0], *([re.sub(r"^(\d+)\.(\d+)$", r"\1,\2", cell) for cell in line] for line in lines[1:])]
+    stream = io.StringIO()
+    csv.writer(stream, delimiter=separator, lineterminator="\r\n").writerows(lines)
+    said = stream.getvalue()
+    if form == "separator said":
+        said = "sep=;\r\n" + said
+    if form == "capitals":
+        said = said.replace(header, header.title())
+    if form == "midnight":
+        said = re.sub(r"(\d{4}-\d\d-\d\d)", r"\1 00:00:00", said)
+    return said.encode("utf-16" if form in ("UTF-16", "tabs") else "utf-8-sig")
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["semicolons", "tabs", "separator said", "columns behind", "cells left out", "rows below", "capitals", "UTF-16",
+     "midnight"],
+)  # fmt: skip
+def test_what_a_spreadsheet_saves_is_read(folder: Path, form: str) -> None:
+    expected = load_universe(folder)
+    for name, text in SEEDS.items():
+        (folder / f"{name}.csv").write_bytes(as_a_spreadsheet_saves(text, form))
+    assert load_universe(folder) == expected
+
+
+def test_a_mexican_share_has_a_symbol(folder: Path) -> None:
+    edit(folder, "instruments", "FRES,FRES.L", "FRES,PE&OLES.MX")
+    assert load_universe(folder).instrument("FRES").source_symbol == "PE&OLES.MX"
+
+
+@pytest.mark.parametrize("written", ['"54,5"', '"4,000"', "4\u00a0000", "4'000"])
+def test_a_number_as_a_spreadsheet_shows_it_is_told_how_to_write_it(folder: Path, written: str) -> None:
+    edit(folder, "price_levels", "54,54", f"{written},9999")
+    assert error_of(folder).endswith(
+        "allowed: a number such as 1234.5, with a point before decimals and no sign between thousands"
+    )
+
+
+def test_a_date_as_a_spreadsheet_shows_it_is_told_how_to_write_it(folder: Path) -> None:
+    edit(folder, "price_levels", "2025-10-01", "10/1/2025")
+    assert error_of(folder) == (
+        "price_levels.csv, row 2, column active_from: '10/1/2025' is not allowed; "
+        "allowed: a date as YYYY-MM-DD (in a spreadsheet, give the column the format of a text)"
+    )
 
 
 def test_unknown_column(folder: Path) -> None:
@@ -289,13 +346,14 @@ def test_duplicate_column(folder: Path) -> None:
     assert error_of(folder) == "pairs.csv, row 1: column 'kind' stands twice; allowed: each column once"
 
 
-@pytest.mark.parametrize(("new", "cells"), [("SIL,SI=F", 4), ("SIL,SI=F,miners_to_metal,", 6)])
-def test_ragged_row(folder: Path, new: str, cells: int) -> None:
-    edit(folder, "pairs", "SIL,SI=F,miners_to_metal", new)
+def test_ragged_row(folder: Path) -> None:
+    edit(folder, "pairs", "SIL,SI=F,miners_to_metal", "SIL,SI=F,miners_to_metal,")
     assert error_of(folder) == (
-        f"pairs.csv, row 2: {cells} cells where the header has 5; "
+        "pairs.csv, row 2: 6 cells where the header has 5; "
         "allowed: one cell per column (quote a text that holds a comma)"
     )
+    edit(folder, "pairs", "SIL,SI=F,miners_to_metal,", "SIL,SI=F")
+    assert error_of(folder).startswith("pairs.csv, row 2, column kind: '2' is not allowed; allowed: junior_senior")
 
 
 def test_quote_that_is_not_closed(folder: Path) -> None:
@@ -370,7 +428,7 @@ def test_rows_are_counted_as_an_editor_counts_them(folder: Path) -> None:
                 "instruments", "2008-05-14", written,
                 f"row 4, column active_from: '{written}' is not allowed; allowed: a date as YYYY-MM-DD",
             )
-            for written in ("14/05/2008", "2008-05-32", "2008-13-01", "20080514", "0", "2008-05-14T00:00:00")
+            for written in ("14 May 2008", "2008-05-32", "2008-13-01", "20080514", "0", "2008-05-14T00:00:00")
         ),
         (
             "instruments", "Fresnillo", "",
