@@ -62,7 +62,10 @@ def refresh(
         from orchestration.settings import load_settings
 
         settings = load_settings()
-        load_universe(settings.seeds)  # a wrong seed stops here, before anything is started
+        # A wrong seed, or a drop folder that is not there, stops here, before anything is started.
+        load_universe(settings.seeds)
+        if settings.source == "files":
+            settings.drop_folder()
         # dbt begins to read the models while this process still loads Dagster.
         with closing(ReadyDbt(settings, prepare=True)) as ready_dbt:
             with loading():

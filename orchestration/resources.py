@@ -36,8 +36,7 @@ def make_source(settings: Settings, universe: Universe) -> BarSource:
     if settings.source == "files":
         from orchestration.sources.files import FilesSource
 
-        assert settings.files is not None  # noqa: S101  (settings checked it)
-        return FilesSource(settings.files)
+        return FilesSource(settings.drop_folder())
     from orchestration.sources.sample import SampleSource
 
     return SampleSource(universe.instruments, settings.as_of)

@@ -29,8 +29,9 @@ SAMPLE_LAST_AS_OF = dt.date(2026, 3, 6)
 _DATES_ALLOWED = f"allowed: a date as YYYY-MM-DD from {SAMPLE_FIRST_SESSION} to {SAMPLE_LAST_AS_OF}"
 NEW_YORK = ZoneInfo("America/New_York")
 
-# The models read the lake through patterns below the home, put together with str.format.
-PATTERN_SIGNS = "*?[]{}"
+# The models read the lake through patterns below the home, put together with str.format; the file of the warehouse is an
+# address to dbt, in which # begins a fragment.
+PATTERN_SIGNS = "*?[]{}#"
 
 
 class Settings(BaseSettings):
@@ -167,15 +168,23 @@ class Settings(BaseSettings):
         place = Path(self.store.removeprefix("file://")) if self.store.startswith("file://") else None
         if place and (self.home.is_relative_to(place.resolve()) or place.resolve().is_relative_to(self.home)):
             raise ValueError(f"OREWATCH_STORE={self.store}: allowed: a folder that is not of the home, nor around it")
-        if self.source == "files" and self.files is None:
-            raise ValueError(
-                "OREWATCH_FILES is not set; allowed: the folder that holds one CSV or Parquet per source symbol"
-            )
-        if self.source == "files" and self.files is not None and not self.files.is_dir():
-            raise ValueError(f"OREWATCH_FILES={self.files} is not a folder; allowed: an existing folder")
         if not self.seeds.is_dir():
             raise ValueError(f"OREWATCH_SEEDS={self.seeds} is not a folder; allowed: a folder with the five seed files")
         return self
+
+    def drop_folder(self) -> Path:
+        """The folder that a refresh of the source `files` reads; what only reads tables needs none.
+
+        Raises:
+            SettingsError: it is not set, or is no folder.
+        """
+        if self.files is None:
+            raise SettingsError(
+                "OREWATCH_FILES is not set; allowed: the folder that holds one CSV or Parquet per source symbol"
+            )
+        if not self.files.is_dir():
+            raise SettingsError(f"OREWATCH_FILES={self.files} is not a folder; allowed: an existing folder")
+        return self.files
 
     @property
     def simulated(self) -> bool:

@@ -50,7 +50,7 @@ def test_help_names_the_commands(tmp_path: Path) -> None:
     ("arguments", "variables", "says"),
     [
         (("refresh",), {"OREWATCH_SOURCE": "bloomberg"}, "OREWATCH_SOURCE=bloomberg"),
-        (("refresh",), {"OREWATCH_SOURCE": "files"}, "OREWATCH_FILES"),
+        (("refresh",), {"OREWATCH_SOURCE": "files"}, "OREWATCH_FILES is not set"),
         (("alerts",), {"OREWATCH_ALERTS": "json://127.0.0.1"}, "OREWATCH_ALERTS: word 1 is neither a channel"),
         (("refresh", "--symbols", "SIL,NOPE"), {}, "symbols: 'NOPE' is unknown; allowed: SI=F"),
         (("refresh", "--start", "30.01.2026"), {}, "start: '30.01.2026' is not allowed; allowed: a date as YYYY-MM-DD"),
@@ -73,6 +73,21 @@ def test_a_wrong_setting_is_one_line_on_standard_error(
     assert len(run.stderr.strip().splitlines()) == 1
     assert run.stderr.startswith("error: ")
     assert says in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("status", "Nothing has been published yet"),
+        ("verify-claims", "Nothing has been published yet"),
+        ("brief", "nothing has been published yet"),
+        ("alerts", "No channel is set"),
+    ],
+)
+def test_what_only_reads_needs_no_drop_folder(command: str, says: str, tmp_path: Path) -> None:
+    variables = {"OREWATCH_HOME": str(tmp_path), "OREWATCH_SOURCE": "files", "OREWATCH_FILES": str(tmp_path / "gone")}
+    run = CliRunner().invoke(app, [command], env=variables)
+    assert says in run.output
 
 
 def test_a_bad_seed_is_one_line_and_nothing_is_started(tmp_path: Path) -> None:
