@@ -29,7 +29,7 @@ SAMPLE_LAST_AS_OF = dt.date(2026, 3, 6)
 _DATES_ALLOWED = f"allowed: a date as YYYY-MM-DD from {SAMPLE_FIRST_SESSION} to {SAMPLE_LAST_AS_OF}"
 NEW_YORK = ZoneInfo("America/New_York")
 
-# The models read the lake through patterns below the home, put together with str.format; the file of the warehouse is an
+# The models read the lake through patterns below the home, put together with str.format; the warehouse is an
 # address to dbt, in which # begins a fragment.
 PATTERN_SIGNS = "*?[]{}#"
 

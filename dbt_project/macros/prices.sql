@@ -24,6 +24,16 @@
     end
 {%- endmacro %}
 
+{# By how much two closes that a file gives to the cent, or to some other unit, may tell another return than exact ones; 0
+   where they have more digits than any exchange. #}
+{% macro rounding_of_closes(close, previous_close, tick_size, window) -%}
+    case
+        when max(abs({{ close }} - round({{ close }}, 4))) over {{ window }} < 1e-9
+            then {{ tick_size }} / least({{ close }}, {{ previous_close }})
+        else 0.0
+    end
+{%- endmacro %}
+
 {# 1.0 where a price is above its average, else 0.0. A price on its average is not above it, whatever the last digits say. #}
 {% macro is_above(price, average) -%}
     case when round({{ price }} / {{ average }}, 12) > 1 then 1.0 when {{ price }} / {{ average }} is not null then 0.0 end

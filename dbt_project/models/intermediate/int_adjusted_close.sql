@@ -9,5 +9,7 @@ select
         'sum(ln(case when dividend < previous_close then 1 - dividend / previous_close end))', ['symbol'], 'session_date'
     ) }}, 0)) as adj_close,
     adj_close as vendor_adj_close,
+    close_as_traded,
+    tick_size,
     sessions_since_previous
 from {{ ref('int_bars') }}

@@ -32,10 +32,9 @@ neighbours as (
         coalesce(lag(bars.close) over in_order, known.close) as previous_close,
         coalesce(lag(bars.session_number) over in_order, known.session_number) as previous_session_number,
         coalesce(known.log_index, 0) as log_index_before,
-        -- the product of the splits still to come; exp(0) = 1 exactly where there are none
-        round(exp(coalesce({{ over_later_rows(
-            'sum(ln(bars.split_ratio))', ['bars.symbol'], 'bars.session_date'
-        ) }}, 0)), 12) as splits_to_come
+        coalesce(
+            {{ over_later_rows('sum(ln(bars.split_ratio))', ['bars.symbol'], 'bars.session_date') }}, 0
+        ) as log_of_splits_to_come
     from bars
     left join known
         on bars.symbol = known.symbol
@@ -48,6 +47,12 @@ neighbours as (
 with_returns as (
     select
         *,
+        -- The product of the splits still to come, exactly 1 where there are none. Rounded where whole numbers lie: above
+        -- 1, or of its inverse; a product of many reverse splits has more zeros than digits behind its point.
+        case
+            when log_of_splits_to_come < 0 then 1 / round(exp(-log_of_splits_to_come), 12)
+            else round(exp(log_of_splits_to_come), 12)
+        end as splits_to_come,
         -- total return in CRSP form; dividends are on the same split-adjusted basis as the closes
         (close + dividend) / previous_close - 1 as total_return,
         close / previous_close - 1 as price_return

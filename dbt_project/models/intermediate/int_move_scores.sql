@@ -101,7 +101,10 @@ select
     end as volume_ratio_20,
     scores.total_return / nullif(scores.sd_21, 0) as z_21,
     scores.total_return / nullif(scores.sd_63, 0) as z_63,
-    ln(1 + scores.total_return) / nullif(sqrt(ewma.variance), 0) as z_ewma,
+    -- Of a price that stood still for 21 returns the variance has faded, not been measured: no score until it has moved.
+    case
+        when scores.sd_21 > 0 then ln(1 + scores.total_return) / nullif(sqrt(ewma.variance), 0)
+    end as z_ewma,
     -- Iglewicz and Hoaglin (1993)
     (scores.total_return - scores.median_252) / nullif(1.4826 * scores.mad_252, 0) as robust_z_252,
     scores.percentile_252,

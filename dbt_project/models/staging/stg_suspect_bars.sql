@@ -108,7 +108,8 @@ compared as (
         avg(volume) over last_sessions as usual_volume,
         avg(range_share) over last_sessions as usual_range,
         count(volume) over last_sessions as volumes,
-        {{ rounding_unit('adj_close', 'up_to_now') }} as adj_close_unit
+        {{ rounding_unit('adj_close', 'up_to_now') }} as adj_close_unit,
+        {{ rounding_of_closes('close', 'previous_close', 'tick_size', 'up_to_now') }} as rounding
     from paces
     window
         in_order as (
@@ -156,7 +157,7 @@ judged as (
                 and dividend < previous_close
                 -- Yahoo's adjusted close: the day before is worth what it was less the dividend
                 and abs(vendor_growth / growth * (1 - dividend / previous_close) - 1)
-                > {{ adjustment_tolerance }} + adj_close_unit / smaller_adj_close
+                > {{ adjustment_tolerance }} + adj_close_unit / smaller_adj_close + rounding
                 then 'adjustment_disagrees'
             when dividend >= {{ large_dividend }} * previous_close then 'large_dividend'
             when
