@@ -92,9 +92,10 @@ class FilesSource:
             day = bars["session_date"]
             wanted = day.between(pd.Timestamp(request.start), pd.Timestamp(request.end)) | day.isna()
             bars = bars[wanted].reset_index(drop=True)
-        detail = ""
+        notes = [file.note] if file.note else []
         if file.unreadable:
-            detail = f"{names[0]}: {file.unreadable} of {len(file.bars)} rows cannot be read"
+            notes.append(f"{file.unreadable} of {len(file.bars)} rows cannot be read")
+        detail = f"{names[0]}: {'; '.join(notes)}" if notes else ""
         return FetchOutcome(request, FetchStatus.OK, bars, file.currency, detail)
 
     def _inside(self, name: str) -> Path:

@@ -6,7 +6,7 @@ decided in `files.py`, what makes a whole file unusable in `price_table.py`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from orchestration.market.bars import OPTIONAL_COLUMNS, VALUE_COLUMNS, raw_frame, split_adjusted
+from orchestration.market.basis import without_dividend_adjustment
 from orchestration.sources.price_cells import (
     DATES_ALLOWED,
     NUMBERS_ALLOWED,
@@ -39,11 +40,13 @@ class PriceFile:
             in a CSV (the header is line 1) and the row in a Parquet file.
         currency: as the file says; None where it does not.
         unreadable: rows that carry a parse_error.
+        note: what a person should know of it; empty if nothing.
     """
 
     bars: pd.DataFrame
     currency: str | None
     unreadable: int
+    note: str = ""
 
 
 def read_price_file(path: Path, tickers: Sequence[str], max_bytes: int, zone: str | None = None) -> PriceFile:
@@ -65,7 +68,27 @@ def read_price_file(path: Path, tickers: Sequence[str], max_bytes: int, zone: st
     step = frequency(file.bars["session_date"])
     if step != "daily":
         raise MalformedFileError(f"{path.name}: holds {step} bars; allowed: daily bars (interval 1d in the export)")
-    return file
+    return _with_traded_closes(path.name, file, table)
+
+
+def _with_traded_closes(name: str, file: PriceFile, table: Table) -> PriceFile:
+    """The file with closes that were traded, whichever it holds; a dividend is never counted twice.
+
+    Raises:
+        MalformedFileError: the closes are adjusted for dividends, and what was traded cannot be told.
+    """
+    if "dividend" not in table.columns or "adj_close" in table.columns or table.layout.as_traded:
+        return file
+    basis = without_dividend_adjustment(file.bars)
+    if not basis.is_clear:
+        raise MalformedFileError(
+            f"{name}: closes are adjusted for dividends, and the dividends of the file do not say how; "
+            "allowed: closes that are not (auto_adjust=False in yfinance), or an Adj Close beside them"
+        )
+    if not basis.was_adjusted:
+        return file
+    note = "closes came adjusted for dividends; with the dividends of the file they were put back to what was traded"
+    return replace(file, bars=basis.bars, note=note)
 
 
 def _assemble(file: str, table: Table, zone: str | None) -> PriceFile:

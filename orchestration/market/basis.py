@@ -1,0 +1,80 @@
+"""What a delivery's closes mean: as they were traded, or adjusted for the dividends that were paid since.
+
+Closes that are traded lie on a grid, cents mostly. Adjusted ones leave it before the last dividend. With the dividends
+at hand the adjustment can be undone, and if what comes out lies on the grid again, it is what was traded.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from orchestration.market.bars import PRICE_COLUMNS
+
+# Steps of prices. Fine ones of large prices are lost in single precision, so there are coarse ones too.
+GRIDS = (1.0, 0.1, 0.05, 0.01, 0.005, 0.001)
+# Of a step; single precision of a price of a hundred thousand steps.
+GRID_TOLERANCE = 0.02
+LEAST_BEFORE, LEAST_AFTER = 20, 3
+ON_GRID, OFF_GRID = 0.95, 0.5
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What was found out about a delivery with dividends and without adjusted closes.
+
+    Attributes:
+        bars: the delivery, with closes that were traded and, where they came adjusted, the adjusted ones beside them.
+        was_adjusted: whether the closes were adjusted for dividends.
+        is_clear: whether what was traded is known.
+    """
+
+    bars: pd.DataFrame
+    was_adjusted: bool
+    is_clear: bool
+
+
+def without_dividend_adjustment(delivered: pd.DataFrame) -> Basis:
+    """Closes as they were traded, on the basis of the last session's splits.
+
+    Yahoo's adjustment multiplies what lies before a dividend D by 1 - D / C, with C the close before it. So from the
+    adjusted close A and the factor f of the day of the dividend, the close before it is A / f + D.
+
+    Args:
+        delivered: `RAW_COLUMNS` of a whole history; nothing is known of its adjusted closes.
+    """
+    dividend, split = delivered["dividend"].fillna(0.0), delivered["split_ratio"]
+    known = delivered.assign(dividend=dividend, split_ratio=split.where(split > 0, 1.0))
+    known = known[known["session_date"].notna() & (known["close"] > 0) & np.isfinite(known["close"])]
+    known = known.drop_duplicates("session_date", keep="last").sort_values("session_date")
+    paid = np.flatnonzero(known["dividend"] > 0)
+    if not len(paid) or paid[-1] < LEAST_BEFORE or len(known) - paid[-1] < LEAST_AFTER:
+        return Basis(delivered, was_adjusted=False, is_clear=True)
+    closes, last = known["close"].to_numpy(), int(paid[-1])
+    later_splits = np.append(np.cumprod(known["split_ratio"].to_numpy()[::-1])[::-1][1:], 1.0)
+    traded = closes * later_splits
+    # What lies on no grid even after the last dividend, such as a net asset value, says nothing.
+    if _on_a_grid(traded[last:]) < ON_GRID or _on_a_grid(traded[:last]) >= OFF_GRID:
+        return Basis(delivered, was_adjusted=False, is_clear=True)
+    factor = _factors(closes, known["dividend"].to_numpy())
+    if _on_a_grid(traded[:last] / factor[:last]) < ON_GRID:
+        return Basis(delivered, was_adjusted=True, is_clear=False)
+    of_session = pd.Series(factor, index=known["session_date"])
+    by_row = delivered["session_date"].map(of_session).fillna(1.0)
+    prices = {name: delivered[name] / by_row for name in PRICE_COLUMNS}
+    return Basis(delivered.assign(adj_close=delivered["close"], **prices), was_adjusted=True, is_clear=True)
+
+
+def _factors(adjusted: np.ndarray, dividends: np.ndarray) -> np.ndarray:
+    """By what each close was multiplied; 1 from the last dividend on."""
+    factor = np.ones(len(adjusted))
+    for place in range(len(adjusted) - 1, 0, -1):
+        close_before = adjusted[place - 1] / factor[place] + dividends[place]
+        factor[place - 1] = adjusted[place - 1] / close_before
+    return factor
+
+
+def _on_a_grid(prices: np.ndarray) -> float:
+    """The largest share of prices that are whole steps of the same size."""
+    steps = prices[:, np.newaxis] / np.array(GRIDS)
+    return float(np.mean(np.abs(steps - np.round(steps)) < GRID_TOLERANCE, axis=0).max())
