@@ -14,12 +14,16 @@ _YAHOO = {
     FetchStatus.RATE_LIMITED: "wait an hour, then refresh again; if it comes every day: OREWATCH_YAHOO_CONNECTIONS=2",
     FetchStatus.UNAUTHORISED: "refresh again later; if it stays, remove {folder}",
     FetchStatus.UNKNOWN_SYMBOL: "correct source_symbol in {seeds}/instruments.csv, or delete the row",
+    FetchStatus.INCONSISTENT: "the vendor's own error; the next refreshes ask again by themselves",
     FetchStatus.MALFORMED: "refresh again later; if it stays for all symbols, yfinance is too old: update",
 }
 _ANY = {
     FetchStatus.BROKEN: "this is an error of Orewatch: report it with the log of the run; the other symbols are well"
 }
-_FILES = {FetchStatus.MALFORMED: "mend the file, then refresh again"}
+_FILES = {
+    FetchStatus.MALFORMED: "mend the file, then refresh again",
+    FetchStatus.INCONSISTENT: "correct the dividends of the file or leave out its Adj Close, then refresh again",
+}
 
 
 def after_fetch(settings: Settings, statuses: Sequence[str]) -> list[str]:

@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from orchestration.market import bars, calendar
+from orchestration.market.basis import DISAGREEMENTS_ALLOWED, contradicted_sessions
 from orchestration.market.errors import LakeError
 from orchestration.market.fetch_plan import Asked, FetchRequest, PlanRules, Stored, needs_whole_history, plan
 from orchestration.market.universe import Instrument, Universe
@@ -267,7 +268,7 @@ class _Sorter:
     def take(self, outcome: FetchOutcome) -> SymbolResult:
         """Put what is new into the batch; nothing of a symbol that our own code fails with."""
         try:
-            taken = self._taken(outcome)
+            taken = self._taken(self._consistent(outcome))
         except LakeError:
             raise
         except Exception as error:
@@ -283,6 +284,21 @@ class _Sorter:
         self.batch.rows += taken.result.new + len(taken.rejected)
         self.batch.flush_if_due()
         return taken.result
+
+    def _consistent(self, outcome: FetchOutcome) -> FetchOutcome:
+        """The outcome; a failure if its adjusted closes contradict its dividends: which of them is wrong is unknown."""
+        instrument = self.instruments[outcome.request.symbol]
+        wrong = contradicted_sessions(
+            self.validated(outcome).accepted, self.closed[instrument.calendar], instrument.tick_size
+        )
+        if len(wrong) <= DISAGREEMENTS_ALLOWED:
+            return outcome
+        said = (
+            f"{outcome.request.source_symbol}: adjusted closes contradict closes and dividends over {len(wrong)} "
+            f"sessions, the first {wrong[0].date()}"
+        )
+        said = "; ".join([said, *([outcome.detail] if outcome.detail else [])])
+        return replace(outcome, status=FetchStatus.INCONSISTENT, bars=bars.empty_raw(), detail=said)
 
     def _taken(self, outcome: FetchOutcome) -> "_Taken":
         """What goes into the batch of one symbol."""

@@ -78,3 +78,44 @@ def _on_a_grid(prices: np.ndarray) -> float:
     """The largest share of prices that are whole steps of the same size."""
     steps = prices[:, np.newaxis] / np.array(GRIDS)
     return float(np.mean(np.abs(steps - np.round(steps)) < GRID_TOLERANCE, axis=0).max())
+
+
+# Of a return: single precision of both adjusted closes.
+DISAGREEMENT = 2e-5
+# Two bars of an instrument may differ: those are marked one by one (`stg_suspect_bars`).
+DISAGREEMENTS_ALLOWED = 2
+
+
+def contradicted_sessions(bars: pd.DataFrame, sessions: pd.DatetimeIndex, tick_size: float) -> list[pd.Timestamp]:
+    """Sessions over which a delivery's adjusted closes tell another return than its closes and dividends.
+
+    The data test `vendor_adjustment_agrees` asks the same of all that is stored; here one delivery is asked, before it
+    is stored.
+
+    Args:
+        bars: accepted rows, ascending.
+        sessions: of the exchange, ascending; returns over a hole are not compared.
+        tick_size: smallest step of the price.
+    """
+    close, adjusted = bars["close"].to_numpy(), bars["adj_close"].to_numpy()
+    dividend = bars["dividend"].to_numpy()
+    if len(bars) <= DISAGREEMENTS_ALLOWED or np.isnan(adjusted).all():
+        return []
+    place = sessions.searchsorted(pd.DatetimeIndex(bars["session_date"]))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ours = close[1:] / (close[:-1] - dividend[1:])
+        difference = np.abs(adjusted[1:] / adjusted[:-1] / ours - 1)
+        tolerance = DISAGREEMENT + _decimals(adjusted) / np.minimum(adjusted[1:], adjusted[:-1])
+        later_splits = np.append(np.cumprod(bars["split_ratio"].to_numpy()[::-1])[::-1][1:], 1.0)
+        traded = close * later_splits
+        if (np.abs(traded - np.round(traded, 4)) < 1e-9).all():
+            tolerance = tolerance + tick_size / np.minimum(traded[1:], traded[:-1])
+    # A dividend as large as the price is not comparable, and unknown compares as False.
+    wrong = (difference > tolerance) & (np.diff(place) == 1) & (dividend[1:] < close[:-1])
+    return [pd.Timestamp(day) for day in bars["session_date"].to_numpy()[1:][wrong]]
+
+
+def _decimals(adjusted: np.ndarray) -> float:
+    """The unit that adjusted closes are rounded to; 0 if to none that matters."""
+    known = adjusted[~np.isnan(adjusted)]
+    return next((10.0**-n * 1.01 for n in (2, 4) if (known == np.round(known, n)).all()), 0.0)

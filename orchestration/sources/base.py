@@ -30,6 +30,7 @@ class FetchStatus(StrEnum):
     TIMEOUT = "timeout"
     UNAUTHORISED = "unauthorised"
     UNREACHABLE = "unreachable"
+    INCONSISTENT = "inconsistent"  # what was delivered contradicts itself
     BROKEN = "broken"  # our own code failed with it
     ABSENT = "absent"  # the drop folder has no file for the symbol: nothing is wrong, nothing is known
 

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 
 from orchestration.checks import data_quality
 from orchestration.settings import Settings
+from orchestration.storage.lake import BARS, Lake
 from orchestration.storage.publish import current_manifest
 from orchestration.storage.records import read_reason
 from tests.jobs import ClockedSettings, published, read_status, refresh_and_read, small_seeds
@@ -19,50 +21,88 @@ NOW = dt.datetime(2026, 1, 31, 1, 0, tzinfo=dt.UTC)
 DAYS = [dt.date(2026, 1, day) for day in (20, 21, 22, 23, 26, 27, 28, 29, 30)]
 
 
-def deliver(folder: Path, adjusted: Sequence[float]) -> None:
-    lines = [f"{day},{100 + i},{a}" for i, (day, a) in enumerate(zip(DAYS, adjusted, strict=True))]
-    (folder / "AAA.csv").write_text("Date,Close,Adj Close\n" + "\n".join(lines) + "\n")
+GOOD = [100.0 + i for i in range(len(DAYS))]
 
 
-@pytest.mark.parametrize("real_dbt", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_a_bad_delivery_is_withheld_and_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, real_dbt: bool
-) -> None:
+def deliver(folder: Path, adjusted: Sequence[float], symbol: str = "AAA") -> None:
+    lines = [f"{day},{100 + i},{a}" for i, (day, a) in enumerate(zip(DAYS, adjusted, strict=False))]
+    (folder / f"{symbol}.csv").write_text("Date,Close,Adj Close\n" + "\n".join(lines) + "\n")
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ClockedSettings:
+    """A home with two instruments, published once but for the last session."""
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     drop = tmp_path / "drop"
     drop.mkdir()
+    for symbol in ("AAA", "BBB"):
+        deliver(drop, GOOD[:-1], symbol)
     settings = ClockedSettings(
-        source="files", home=tmp_path / "home", files=drop, seeds=small_seeds(tmp_path / "seeds", "AAA"), moment=NOW
+        source="files",
+        home=tmp_path / "home",
+        files=drop,
+        seeds=small_seeds(tmp_path / "seeds", "AAA", "BBB"),
+        moment=NOW,
     )
-    good = [100.0 + i for i in range(len(DAYS))]
-    deliver(drop, good)
     assert refresh_and_read(settings)[0]
+    return settings
+
+
+def test_a_delivery_that_contradicts_itself_is_named_and_the_others_are_published(settings: ClockedSettings) -> None:
+    # The vendor mixes adjusted with unadjusted prices: its adjusted closes tell other returns than its closes.
+    deliver(settings.drop_folder(), [a * (1.5 if i % 2 else 1) for i, a in enumerate(GOOD)])
+    deliver(settings.drop_folder(), GOOD, "BBB")
+    success, said = refresh_and_read(settings)
+    assert success
+    assert "AAA: adjusted closes contradict closes and dividends over 8 sessions, the first 2026-01-21" in said
+    assert "leave out its Adj Close" in said
+    assert "inconsistent" in read_status(settings)
+    last = "select symbol, max(session_date) as day, max(adj_close) as a from daily_bars group by 1 order by 1"
+    assert published(settings, last) == [
+        {"symbol": "AAA", "day": DAYS[-2], "a": 107.0},
+        {"symbol": "BBB", "day": DAYS[-1], "a": 108.0},
+    ]
+    # It delivers properly again, and nobody has to do anything.
+    deliver(settings.drop_folder(), GOOD)
+    assert refresh_and_read(settings)[0]
+    assert published(settings, last)[0] == {"symbol": "AAA", "day": DAYS[-1], "a": 108.0}
+    assert "inconsistent" not in read_status(settings)
+
+
+@pytest.mark.parametrize("real_dbt", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_build_that_fails_a_data_test_is_withheld_and_says_so(settings: ClockedSettings, real_dbt: bool) -> None:
     first = current_manifest(settings.published_dir)
     assert first is not None
     assert "withheld" not in read_status(settings)
 
-    # The vendor mixes adjusted with unadjusted prices: its adjusted closes tell other returns than its closes.
-    deliver(drop, [a * (1.5 if i % 2 else 1) for i, a in enumerate(good)])
+    # Somebody has written into the lake what no delivery brings past the door.
+    (settings.drop_folder() / "AAA.csv").unlink()  # or the next delivery corrects it
+    lake = Lake(settings.lake_dir)
+    bars = lake.newest_bars().to_pandas().query("symbol == 'AAA'")
+    later = {"observed_at": bars["observed_at"] + dt.timedelta(seconds=1), "batch_id": "by-hand", "open": 1.0}
+    impossible = bars.assign(**later, high=2.0, low=1.0, bar_quality="ok")
+    lake.append("bars", pa.Table.from_pandas(impossible, schema=BARS, preserve_index=False), "by-hand", 0)
     success, said = refresh_and_read(settings, real_dbt)
     assert not success
-    assert "vendor_adjustment_agrees" in said
+    assert "ohlc_is_possible" in said
     assert "failed dbt_models: " in said
     assert f"Readers keep the last published version: 1 of {first.published_at}." in said
     assert "What stopped it: orewatch status" in said
     assert "The latest build was withheld from readers on 20" in read_status(settings)
-    assert "a model or a blocking data test failed: vendor_adjustment_agrees" in read_status(settings)
+    assert "a model or a blocking data test failed: ohlc_is_possible" in read_status(settings)
     assert current_manifest(settings.published_dir) == first
-    assert published(settings, "select max(adj_close) as a from daily_bars") == [{"a": 108.0}]
     with dg.DagsterInstance.get() as instance:
         records = instance.event_log_storage.get_asset_check_execution_history(
-            dg.AssetCheckKey(dg.AssetKey("int_adjusted_close"), "vendor_adjustment_agrees"), limit=1
+            dg.AssetCheckKey(dg.AssetKey("daily_bars"), "ohlc_is_possible"), limit=1
         )
     evaluation = records[0].event.asset_check_evaluation if records and records[0].event else None
     assert evaluation is not None
     assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.ERROR)
 
-    # It delivers properly again: published, and nothing is withheld any more.
-    deliver(drop, good)
+    # What was written by hand is taken back: published, and nothing is withheld any more.
+    for path in (settings.lake_dir / "bars").glob("by-hand*.parquet"):
+        path.unlink()
+    deliver(settings.drop_folder(), GOOD)
     assert refresh_and_read(settings)[0]
     manifest = current_manifest(settings.published_dir)
     assert manifest is not None

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from orchestration.market.bars import raw_frame
-from orchestration.market.basis import without_dividend_adjustment
+from orchestration.market.basis import contradicted_sessions, without_dividend_adjustment
 from orchestration.market.fetch_plan import FetchRequest
 from orchestration.sources.base import FetchOutcome, FetchStatus
 from orchestration.sources.files import FilesSource
@@ -116,3 +116,40 @@ def test_a_file_whose_dividends_do_not_explain_its_closes_is_refused_with_the_re
         "PAY.csv: closes are adjusted for dividends, and the dividends of the file do not say how; "
         "allowed: closes that are not (auto_adjust=False in yfinance), or an Adj Close beside them"
     )
+
+
+# ---- adjusted closes that contradict dividends
+
+SESSIONS = pd.DatetimeIndex(DAYS)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("split", [1.0, 3.0, 0.1])
+@pytest.mark.parametrize("single_precision", [False, True])
+def test_what_a_vendor_adjusts_as_we_do_contradicts_nothing(seed: int, split: float, single_precision: bool) -> None:
+    assert contradicted_sessions(raw(company(seed, 0.01, split, single_precision)), SESSIONS, 0.01) == []
+
+
+def test_closes_to_the_cent_beside_adjusted_ones_of_what_they_were_before_rounding() -> None:
+    frame = company(1)
+    exact = frame["adj_close"] * (1 + np.random.default_rng(0).uniform(-0.004, 0.004, len(frame)) / frame["close"])
+    assert contradicted_sessions(raw(frame.assign(adj_close=exact)), SESSIONS, 0.01) == []
+    assert contradicted_sessions(raw(frame.assign(adj_close=frame["adj_close"].round(2))), SESSIONS, 0.01) == []
+
+
+def test_dividends_in_another_currency_contradict_the_adjusted_closes() -> None:
+    frame = company(1)
+    paid = frame.index[frame["dividend"] > 0]
+    wrong = contradicted_sessions(raw(frame.assign(dividend=frame["dividend"] * 1.4)), SESSIONS, 0.01)
+    assert wrong == list(frame["session_date"][paid])
+
+
+def test_over_a_hole_nothing_is_compared() -> None:
+    frame = company(1).assign(dividend=0.0)
+    assert len(contradicted_sessions(raw(frame), SESSIONS, 0.01)) == 8
+    paid = company(1)["dividend"].to_numpy() > 0
+    assert contradicted_sessions(raw(frame[~np.append(paid[1:], False)]), SESSIONS, 0.01) == []
+
+
+def test_without_adjusted_closes_nothing_contradicts() -> None:
+    assert contradicted_sessions(raw(company(1).assign(adj_close=np.nan)), SESSIONS, 0.01) == []
