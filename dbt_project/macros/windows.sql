@@ -234,3 +234,18 @@
 {% macro products_around_means(x, y, products, n) -%}
     ({{ products }} - {{ x }} * {{ y }} / {{ n }})
 {%- endmacro %}
+
+{# A table expression with the latest `session_date` that at least half of the rows of a table have reached. #}
+{% macro at_least_half_have(name, rows) -%}
+    {{ name }} as (
+        select session_date
+        from (
+            select
+                session_date,
+                row_number() over (order by session_date desc) as place,
+                count(*) over () as rows_in_all
+            from {{ rows }}
+        ) as in_order
+        where place = cast(ceil(rows_in_all / 2) as integer)
+    )
+{%- endmacro %}

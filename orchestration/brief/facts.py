@@ -18,7 +18,8 @@ Row = dict[str, Any]
 # Sessions that charts look back over.
 CHART_DAYS = 365
 
-LATEST = "select max(session_date) as session from daily_bars"
+# Not the latest of any: a stray bar of one instrument is no session of the market.
+LATEST = "select max(market_session) as session from market_summary"
 
 SESSIONS_AROUND = """
     select max(session_date) filter (where session_date <= $session) as before,
@@ -64,6 +65,13 @@ ABSENT = """
     group by i.symbol, i.name
     having max(b.session_date) < $session
     order by i.symbol
+"""
+
+AHEAD = """
+    select symbol, name, session_date as last_session
+    from market_summary
+    where session_date > market_session
+    order by symbol
 """
 
 EVENTS = """
@@ -136,6 +144,7 @@ class Facts:
         manifest: the published version that it was read from.
         instruments: those with a bar on the session, metals first; `hits` holds the move rules that each broke.
         absent: those whose latest bar is older.
+        ahead: those that have a later bar than the market's session, where the brief is about that.
         events: level events of the session.
         levels: levels of the seed on the session's prices, with role and last event.
         pairs: spreads of the session.
@@ -149,6 +158,7 @@ class Facts:
     manifest: PublishedManifest
     instruments: list[Row]
     absent: list[Row]
+    ahead: list[Row]
     events: list[Row]
     levels: list[Row]
     pairs: list[Row]
@@ -163,7 +173,7 @@ class Facts:
 
 
 def read_facts(settings: Settings, session: dt.date | None = None) -> Facts:
-    """The facts of a session, the latest if none is named, from one published version.
+    """The facts of a session, the market's if none is named, from one published version.
 
     Raises:
         OrewatchError: nothing is published, the home was moved since, or no instrument has a bar on that day.
@@ -174,8 +184,8 @@ def read_facts(settings: Settings, session: dt.date | None = None) -> Facts:
     # The version's own folder, not the link: all queries see one version, whatever is published meanwhile.
     published = version_file(settings.published_dir, manifest.version)
     with reading(published) as connection:
-        if session is None:
-            session = query(connection, LATEST)[0]["session"]
+        market_session = query(connection, LATEST)[0]["session"]
+        session = session or market_session
         if session is None:
             raise OrewatchError("the published tables hold no bars; run: orewatch refresh")
         on: dict[str, Any] = {"session": session}
@@ -193,6 +203,7 @@ def read_facts(settings: Settings, session: dt.date | None = None) -> Facts:
             manifest=manifest,
             instruments=instruments,
             absent=query(connection, ABSENT, on),
+            ahead=query(connection, AHEAD) if session == market_session else [],
             events=query(connection, EVENTS, on),
             levels=query(connection, LEVELS, on),
             pairs=query(connection, PAIRS, on),

@@ -354,6 +354,10 @@ def _data(facts: Facts) -> Section:
     sentences = [
         f"{row['symbol']} has no bar for this session; its latest is of {row['last_session']}." for row in facts.absent
     ]
+    sentences += [
+        f"{row['symbol']} has a later bar, of {row['last_session']}, than the market; it is not in this brief."
+        for row in facts.ahead
+    ]
     for row in facts.rejected:
         sentences.append(
             f"{row['symbol']} {row['session_date']}: rejected or without its range, {row['rule'].replace('_', ' ')}."

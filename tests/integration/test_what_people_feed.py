@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from orchestration.brief.write import write_brief
 from orchestration.market.calendar import closed_sessions
 from tests.jobs import ClockedSettings, evaluations, published, read_status, run_job, write_seeds
 
@@ -20,7 +21,12 @@ NOW = dt.datetime(2026, 11, 28, 1, 0, tzinfo=dt.UTC)
 
 
 def sessions(calendar: str) -> pd.DatetimeIndex:
-    return pd.DatetimeIndex(closed_sessions(calendar, NOW)["session_date"])[-320:]
+    """Those of the files: the last one that has closed has not been delivered yet."""
+    return pd.DatetimeIndex(closed_sessions(calendar, NOW)["session_date"])[-321:-1]
+
+
+def last_closed(calendar: str) -> pd.Timestamp:
+    return pd.Timestamp(closed_sessions(calendar, NOW)["session_date"].iloc[-1])
 
 
 def company(calendar: str = "XNYS", seed: int = 1, start: float = 60.0) -> pd.DataFrame:
@@ -103,6 +109,14 @@ def standing_still(frame: pd.DataFrame) -> str:
     return plain(frame[["Date"]].assign(Close=close, Volume=10.0))
 
 
+def a_session_ahead(frame: pd.DataFrame) -> str:
+    return plain(pd.concat([frame, frame.iloc[-1:].assign(Date=last_closed("XNYS"))]))
+
+
+def long_gone(frame: pd.DataFrame) -> str:
+    return plain(frame.iloc[:200])
+
+
 def another_ticker(frame: pd.DataFrame) -> str:
     return plain(frame).replace("Date,", "Ticker,Date,").replace("\n20", "\nGLD,20")
 
@@ -127,6 +141,8 @@ FILES = {
     "UTC.L": (LONDON, in_utc),
     "REVERSE": (US, reverse_splits),
     "STILL": (US, standing_still),
+    "AHEAD": (US, a_session_ahead),
+    "GONE": (US, long_gone),
     "WRONG": (US, another_ticker),
     "WEEKLY": (US, weekly),
     "AMBIGUOUS": (US, ambiguous),
@@ -192,7 +208,9 @@ def test_every_session_is_there_and_nothing_is_marked(
         if symbol in REFUSED:
             continue
         bars = bars_of(settings, symbol)
-        assert list(pd.DatetimeIndex(bars["session_date"])) == list(sessions(calendar)), symbol
+        expected = list(sessions(calendar)) + [last_closed(calendar)] * (symbol == "AHEAD")
+        expected = expected[:200] if symbol == "GONE" else expected
+        assert list(pd.DatetimeIndex(bars["session_date"])) == expected, symbol
         # One stands still; one is worth several times as much after each of its splits: that is marked.
         if symbol not in ("STILL", "REVERSE"):
             assert bars["suspicion"].dropna().tolist() == [], symbol
@@ -235,3 +253,21 @@ def test_a_price_that_stood_still_has_no_score_until_it_has_moved(
     scores = {row["session_date"]: row["z_ewma"] for row in moves}
     assert sessions("XNYS")[260].date() not in scores
     assert max(map(abs, scores.values()), default=0) < 100
+
+
+def test_the_markets_session_is_the_latest_that_at_least_half_have(
+    refreshed: tuple[ClockedSettings, dg.ExecuteInProcessResult],
+) -> None:
+    settings, _ = refreshed
+    summary = {row["symbol"]: row for row in published(settings, "select * from market_summary")}
+    market = sessions("XNYS")[-1].date()
+    assert {row["market_session"] for row in summary.values()} == {market}
+    peers = {symbol for symbol, row in summary.items() if row["session_date"] == market}
+    # London had one session more.
+    assert peers == FILES.keys() - REFUSED - {"AHEAD", "GONE", "PLAIN.L", "UTC.L"}
+    assert summary["AHEAD"]["session_date"] == last_closed("XNYS").date()
+    written = write_brief(settings)
+    assert written.session == market
+    brief = written.brief
+    assert f"AHEAD has a later bar, of {last_closed('XNYS').date()}, than the market" in brief.markdown
+    assert f"GONE has no bar for this session; its latest is of {sessions('XNYS')[199].date()}" in brief.markdown

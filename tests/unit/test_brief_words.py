@@ -64,7 +64,7 @@ def event(name: str, direction: str = "up", **values: Any) -> dict[str, Any]:
 
 def facts(**values: Any) -> Facts:
     manifest = PublishedManifest(1, "", "files", False, "2026-01-30T23:00:00+00:00", {})
-    parts = "instruments absent events levels pairs sectors rejected history pair_history"
+    parts = "instruments absent ahead events levels pairs sectors rejected history pair_history"
     return Facts(**{"session": SESSION, "manifest": manifest, **{name: [] for name in parts.split()}, **values})
 
 
@@ -200,6 +200,12 @@ def test_instruments_without_a_bar_are_named() -> None:
     absent = [{"symbol": "FRES", "name": "Fresnillo", "last_session": dt.date(2026, 1, 29)}]
     last = sections(facts(instruments=[instrument()], absent=absent))[-1]
     assert last.sentences == ["FRES has no bar for this session; its latest is of 2026-01-29."]
+
+
+def test_an_instrument_that_is_ahead_of_the_market_is_named() -> None:
+    ahead = [{"symbol": "AUAU", "name": "Auric", "last_session": dt.date(2026, 9, 28)}]
+    last = sections(facts(instruments=[instrument()], ahead=ahead))[-1]
+    assert last.sentences == ["AUAU has a later bar, of 2026-09-28, than the market; it is not in this brief."]
 
 
 def words(title: str, **values: Any) -> list[str]:

@@ -88,8 +88,8 @@ def test_names_that_readers_rely_on(manifest: dict[str, Any]) -> None:
         " rank_since_inception returns_since_inception largest_since largest_since_return sessions_since_largest"
         " is_record history_start sessions_since_previous bridges_gap",
         "move_rule_hits": "symbol session_date rule_id measure sessions score threshold direction bridges_gap source",
-        "market_summary": "symbol name session_date close return_1d return_ytd return_1y drawdown close_to_close_21"
-        " volatility_ratio_21_252 beta_252 trend_state verdict largest_since",
+        "market_summary": "symbol name session_date market_session close return_1d return_ytd return_1y drawdown"
+        " close_to_close_21 volatility_ratio_21_252 beta_252 trend_state verdict largest_since",
         "claim_checks": "claim_id measure claimed computed difference verdict",
         "price_revisions": "field old_value new_value first_observed_at changed_at relative_change",
         "data_coverage": "expected_sessions stored_sessions missing_sessions first_missing staleness_sessions",

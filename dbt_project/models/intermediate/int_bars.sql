@@ -47,8 +47,8 @@ neighbours as (
 with_returns as (
     select
         *,
-        -- The product of the splits still to come, exactly 1 where there are none. Rounded where whole numbers lie: above
-        -- 1, or of its inverse; a product of many reverse splits has more zeros than digits behind its point.
+        -- The product of the splits still to come, exactly 1 where there are none. Rounded where whole numbers lie, in
+        -- its inverse if it is below 1: a product of many reverse splits has more zeros than digits behind its point.
         case
             when log_of_splits_to_come < 0 then 1 / round(exp(-log_of_splits_to_come), 12)
             else round(exp(log_of_splits_to_come), 12)

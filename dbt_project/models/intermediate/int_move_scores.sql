@@ -101,7 +101,7 @@ select
     end as volume_ratio_20,
     scores.total_return / nullif(scores.sd_21, 0) as z_21,
     scores.total_return / nullif(scores.sd_63, 0) as z_63,
-    -- Of a price that stood still for 21 returns the variance has faded, not been measured: no score until it has moved.
+    -- Of a price that stood still for 21 returns the variance has faded, not been measured: none until it has moved.
     case
         when scores.sd_21 > 0 then ln(1 + scores.total_return) / nullif(sqrt(ewma.variance), 0)
     end as z_ewma,
