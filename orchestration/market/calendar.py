@@ -1,9 +1,9 @@
 """When exchanges trade: sessions, their open and close, and the last one that has ended.
 
 The sessions are those of exchange_calendars, corrected for metal futures (calendar CMES): they close at 17:00 New
-York; on United States bank holidays Globex trades but COMEX makes no settlement, so a bar may exist and none is
-expected; and on two national days of mourning, when the library closes CMES, metals traded and settled.
-See docs/decisions/0003-comex-sessions.md.
+York, on early days at 14:45; on United States bank holidays Globex trades but COMEX makes no settlement, so a bar may
+exist and none is expected; and on two national days of mourning, when the library closes CMES, metals traded and
+settled. See docs/decisions/0003-comex-sessions.md.
 """
 
 import datetime as dt
@@ -21,8 +21,10 @@ CALENDAR_START = dt.date(1962, 1, 2)
 
 COMEX_DAYS_OF_MOURNING = (dt.date(2007, 1, 2), dt.date(2025, 1, 9))
 
-# New York time. The library's CMES ends an hour later, when metals open for the next session.
+# New York time. The library's CMES ends an hour later, when metals open for the next session; and on days that end early
+# it ends with the first of the exchange's products, hours before metals, whose latest early close this is.
 COMEX_CLOSE = dt.timedelta(hours=17)
+COMEX_EARLY_CLOSE = dt.timedelta(hours=14, minutes=45)
 
 
 _SOME_YEAR = (dt.date(2024, 1, 1), dt.date(2024, 12, 31))
@@ -152,7 +154,8 @@ def _comex(globex: "pd.DataFrame", exchange_days: "pd.DatetimeIndex", start: dt.
     ).sort_values("session_date")
     opened = _in_new_york(frame["session_date"] - pd.Timedelta(hours=6))
     closed = _in_new_york(frame["session_date"] + COMEX_CLOSE)
-    return frame.assign(open_utc=opened, close_utc=frame["close_utc"].where(frame["early_close"], closed))
+    early = _in_new_york(frame["session_date"] + COMEX_EARLY_CLOSE)
+    return frame.assign(open_utc=opened, close_utc=closed.where(~frame["early_close"], early))
 
 
 def _in_new_york(moments: "pd.Series") -> "pd.Series":

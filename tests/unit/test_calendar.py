@@ -211,7 +211,8 @@ def test_broken_calendars_are_still_broken(calendar: str) -> None:
         between(calendar, "2020-01-02", "2026-02-27")
 
 
-def test_metals_close_at_five_in_new_york_and_at_the_early_close_of_the_exchange() -> None:
+def test_metals_close_at_five_in_new_york_and_on_early_days_at_a_quarter_to_three() -> None:
     assert close_of("CMES", "2026-01-30") == "2026-01-30 22:00:00+00:00"
     assert close_of("CMES", "2026-07-06") == "2026-07-06 21:00:00+00:00"
-    assert close_of("CMES", "2025-11-28") == "2025-11-28 18:00:00+00:00"
+    assert close_of("CMES", "2025-11-28") == "2025-11-28 19:45:00+00:00"
+    assert close_of("CMES", "2026-11-27") == "2026-11-27 19:45:00+00:00"
