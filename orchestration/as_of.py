@@ -123,9 +123,13 @@ def build_as_of(
         OrewatchError: the moment lies in the future or before everything that is stored; the folder is something else;
             a seed is wrong; or a model failed.
     """
-    from orchestration.market.calendar import closed_sessions_of
+    import pandas as pd
+
+    from orchestration.assets.ingestion import unlisted_sessions
+    from orchestration.market.calendar import closed_sessions, closed_sessions_of
     from orchestration.market.universe import load_universe
     from orchestration.storage.control import control_tables, store_control
+    from orchestration.storage.holdings import holdings
     from orchestration.storage.lake import Lake
 
     _require_free(folder, settings)
@@ -139,11 +143,14 @@ def build_as_of(
         raise OrewatchError(f"nothing was known at {_readable(moment)}: {since}; allowed: a moment after that")
     universe = load_universe(settings.seeds)
     # The simulated market's clock stands still; its bars are stamped with the real one.
-    sessions = closed_sessions_of((i.calendar for i in universe.instruments), min(moment, settings.now()))
+    calendars, then = {i.calendar for i in universe.instruments}, min(moment, settings.now())
     with scratch(settings.root) as work:
         copy = inside(settings, work)
         with warehouse_lock(settings, lambda text: progress(0, 0, text)):
             snapshot_lake(lake, copy.lake_dir, known_by=known, fetches_by=known)
+        closed = {name: pd.DatetimeIndex(closed_sessions(name, then)["session_date"]) for name in calendars}
+        held = holdings(Lake(copy.lake_dir), universe.symbols)
+        sessions = closed_sessions_of(calendars, then, unlisted_sessions(held, universe, closed))
         store_control(copy.control_dir, control_tables(universe, sessions))
         warehouse = build_tables(copy, work, progress)
         progress(0, 0, "writing the tables")

@@ -132,7 +132,23 @@ def print_status(settings: Settings, console: Console | None = None) -> None:
             _text(row["last_fetch_status"]),
         )
     console.print(table)
+    _print_calendars(console, settings)
     _print_corrections(console, "SIMULATED corrections" if manifest.simulated else "Corrections", settings)
+
+
+def _print_calendars(console: Console, settings: Settings) -> None:
+    """Exchanges whose sessions are not known for much longer."""
+    from orchestration.market.calendar import running_out
+
+    known = rows(
+        settings.published_file, "select calendar, string_agg(symbol, ', ') as who from instruments group by 1"
+    )
+    users = {row["calendar"]: row["who"] for row in known}
+    for name, last in running_out(users, settings.now().date()).items():
+        console.print(
+            f"[yellow]Calendar {name} is recorded until {last}; what is missing later of {users[name]} nobody knows;"
+            " upgrade exchange_calendars[/]"
+        )
 
 
 def _print_corrections(console: Console, title: str, settings: Settings) -> None:

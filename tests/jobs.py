@@ -75,8 +75,10 @@ def publish_tables(settings: Settings) -> None:
     universe, lake, now = load_universe(settings.seeds), Lake(settings.lake_dir), settings.now()
     lake.prepare()
     source = make_source(settings, universe)
-    ingest(universe, source, settings.source, lake, now, plan_rules(RefreshConfig(), settings, [], local=True))
-    sessions = closed_sessions_of((instrument.calendar for instrument in universe.instruments), now)
+    rules = plan_rules(RefreshConfig(), settings, [], local=True)
+    report = ingest(universe, source, settings.source, lake, now, rules)
+    calendars = [instrument.calendar for instrument in universe.instruments]
+    sessions = closed_sessions_of(calendars, now, report.unlisted)
     store_control(settings.control_dir, control_tables(universe, sessions))
     settings.warehouse_path.unlink(missing_ok=True)
     build_models(settings.root, settings.warehouse_path, source=settings.source)

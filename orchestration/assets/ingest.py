@@ -171,7 +171,8 @@ def build_ingest(settings: Settings) -> dg.AssetsDefinition:
         tag_run(context, current, new_bars=report.new_rows)
         for warning in report.warnings:
             context.log.warning(warning)
-        tables = control_tables(universe, closed_sessions_of((i.calendar for i in universe.instruments), now))
+        calendars = [instrument.calendar for instrument in universe.instruments]
+        tables = control_tables(universe, closed_sessions_of(calendars, now, report.unlisted))
         changed = store_control(current.control_dir, tables)
 
         for name, table in tables.items():

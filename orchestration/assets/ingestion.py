@@ -6,7 +6,7 @@ report, and rows are appended to the lake in parts while the fetching goes on.
 
 import datetime as dt
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,6 +27,9 @@ from orchestration.storage.lake import BARS, FETCHES, REJECTED, Lake, new_batch_
 # Rows are appended whenever this many have gathered or this much time has passed: a killed run loses little.
 FLUSH_ROWS = 250_000
 FLUSH_SECONDS = 30.0
+
+
+Unlisted = dict[str, pd.DatetimeIndex]
 
 
 @dataclass(frozen=True)
@@ -66,12 +69,14 @@ class IngestReport:
         results: one per requested symbol.
         new_rejections: rows that are new in the quarantine, as (symbol, session, rule, severity, detail).
         warnings: what could not be done and may wait.
+        unlisted: days with a stored bar that the calendar of their exchange does not have, by calendar.
     """
 
     batch_id: str | None
     results: tuple[SymbolResult, ...]
     new_rejections: tuple[tuple[str, dt.date | None, str, str, str], ...] = ()
     warnings: tuple[str, ...] = ()
+    unlisted: Unlisted = field(default_factory=dict)
 
     @property
     def new_rows(self) -> int:
@@ -143,15 +148,20 @@ def ingest(
     """
     calendars = {i.calendar for i in universe.instruments}
     closed = {name: calendar.closed_sessions(name, now) for name in calendars}
-    expected = {name: pd.DatetimeIndex(f.loc[f["bar_expected"], "session_date"]) for name, f in closed.items()}
+    # Past the end of a calendar every weekday is asked for.
+    expected = {
+        name: pd.DatetimeIndex(f.loc[f["bar_expected"] | ~f["is_listed"], "session_date"]) for name, f in closed.items()
+    }
     held = holdings(lake, universe.symbols)
     requests = plan(universe.instruments, expected, stored(lake, held), now, rules)
+    sessions = {name: pd.DatetimeIndex(f["session_date"]) for name, f in closed.items()}
+    unlisted = unlisted_sessions(held, universe, sessions)
     if not requests:
-        return IngestReport(None, ())
+        return IngestReport(None, (), unlisted=unlisted)
 
     sorter = _Sorter(
         instruments={i.symbol: i for i in universe.instruments},
-        closed={name: pd.DatetimeIndex(f["session_date"]) for name, f in closed.items()},
+        closed=sessions,
         known={name: _sessions_to_come(name, now) for name in calendars},
         held=held,
         newest=StoredBars(lake, held, requests),
@@ -161,6 +171,7 @@ def ingest(
             new_batch_id(dt.datetime.now(dt.UTC)),
             set(lake.read("rejected_bars", ["rejected_id"])["rejected_id"].to_pylist()),
         ),
+        unlisted=unlisted,
     )
     results: dict[str, SymbolResult] = {}
     total = len(requests)
@@ -186,6 +197,7 @@ def ingest(
         tuple(results[r.symbol] for r in requests if r.symbol in results),
         tuple(sorter.new_rejections),
         _compacted(lake, sorter.batch),
+        sorter.unlisted,
     )
 
 
@@ -233,6 +245,7 @@ class _Sorter:
     held: Holdings
     newest: StoredBars
     batch: _Batch
+    unlisted: dict[str, pd.DatetimeIndex]
     new_rejections: list[tuple[str, dt.date | None, str, str, str]] = field(default_factory=list)
     _latest: tuple[FetchOutcome, bars.Validated] | None = None
 
@@ -247,7 +260,10 @@ class _Sorter:
         if self._latest is None or self._latest[0] is not outcome:
             exchange = self.instruments[outcome.request.symbol].calendar
             closed, known = self.closed[exchange], self.known[exchange]
-            self._latest = outcome, bars.validate(outcome.bars, closed, known, self.stored(outcome))
+            self._latest = (
+                outcome,
+                bars.validate(outcome.bars, closed, known, self.stored(outcome), weekends=exchange != "CMES"),
+            )
         return self._latest[1]
 
     def look_at(self, outcome: FetchOutcome) -> tuple[FetchOutcome, bool]:
@@ -274,6 +290,7 @@ class _Sorter:
         except Exception as error:
             taken = self._taken(broken(outcome.request, error))
         self.batch.bars += taken.bars
+        self._note_unlisted(outcome.request.symbol, taken.bars)
         self.batch.rejected += taken.rejected
         self.batch.known_rejections |= {row["rejected_id"] for row in taken.rejected}
         self.new_rejections += [
@@ -284,6 +301,14 @@ class _Sorter:
         self.batch.rows += taken.result.new + len(taken.rejected)
         self.batch.flush_if_due()
         return taken.result
+
+    def _note_unlisted(self, symbol: str, tables: list[pa.Table]) -> None:
+        """Remember days of new bars that the calendar does not have."""
+        exchange = self.instruments[symbol].calendar
+        for table in tables:
+            days = pd.DatetimeIndex(table["session_date"].to_pandas()).as_unit("s").difference(self.closed[exchange])
+            if len(days):
+                self.unlisted[exchange] = self.unlisted.get(exchange, days).union(days)
 
     def _consistent(self, outcome: FetchOutcome) -> FetchOutcome:
         """The outcome; a failure if its adjusted closes contradict its dividends: which of them is wrong is unknown."""
@@ -392,6 +417,17 @@ def _observed_at(latest: dt.datetime | None) -> dt.datetime:
     """Now, but after every stored version of the symbol: a clock that was set back must not put a new one behind."""
     now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
     return now if latest is None else max(now, latest + dt.timedelta(microseconds=1))
+
+
+def unlisted_sessions(held: Holdings, universe: Universe, closed: Mapping[str, pd.DatetimeIndex]) -> Unlisted:
+    """Days with a stored bar that the calendar of the instrument's exchange does not have, by calendar."""
+    found: dict[str, pd.DatetimeIndex] = {}
+    for instrument in universe.instruments:
+        sessions = closed[instrument.calendar]
+        days = pd.DatetimeIndex(held.sessions(instrument.symbol)).as_unit("s").difference(sessions)
+        if len(days):
+            found[instrument.calendar] = found.get(instrument.calendar, days).union(days)
+    return found
 
 
 def _sessions_to_come(name: str, now: dt.datetime) -> pd.DatetimeIndex:

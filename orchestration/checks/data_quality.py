@@ -164,6 +164,13 @@ def build_data_checks() -> dg.AssetChecksDefinition:
                 " nothing at all is stored. What to do: docs/runbook.md#fresh",
             ),
             dg.AssetCheckSpec(
+                "calendars_known",
+                asset=COVERAGE,
+                description="The calendar of every exchange in use is recorded for the next three months. Past its end"
+                " every weekday is asked for, bars are kept and marked unlisted_session, and holes cannot be told."
+                " What to do: docs/runbook.md#calendars_known",
+            ),
+            dg.AssetCheckSpec(
                 "no_gaps",
                 asset=COVERAGE,
                 description="Every expected session between the first and the latest is there."
@@ -230,6 +237,7 @@ def evaluate(settings: Settings) -> list[dg.AssetCheckResult]:
         _result(DAILY_BARS, "one_source_only", foreign, "foreign sources"),
         _result(COVERAGE, "no_session_lost", lost, "instruments lost sessions"),
         _freshness(settings, freshest, stale),
+        _calendars(settings, [row["calendar"] for row in freshest]),
         _result(COVERAGE, "no_gaps", gaps, "instruments have gaps", warning),
         _result(DAILY_BARS, "feeds_sound", broken, "feeds are broken", warning),
         _corrections(corrected),
@@ -306,6 +314,15 @@ def _freshness(
         description=description,
         metadata=offenders_table(stale),
     )
+
+
+def _calendars(settings: Settings, calendars: Sequence[str]) -> dg.AssetCheckResult:
+    """The check `calendars_known`."""
+    from orchestration.market.calendar import running_out
+
+    found = running_out(calendars, settings.now().date())
+    ends = [{"calendar": name, "recorded_until": last} for name, last in found.items()]
+    return _result(COVERAGE, "calendars_known", ends, "calendars end soon or have ended", dg.AssetCheckSeverity.WARN)
 
 
 def _corrections(found: list[dict[str, Any]]) -> dg.AssetCheckResult:

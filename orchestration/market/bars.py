@@ -36,6 +36,14 @@ RAW_COLUMNS = ("session_date", *VALUE_COLUMNS, "origin", "row_number", "parse_er
 # No price lies outside of these, not even one that a history of reverse splits has multiplied.
 SMALLEST_PRICE, LARGEST_PRICE = 1e-9, 1e15
 
+# Days of a delivery that the calendar lacks and that may be sessions all the same: so many, or that share of its rows.
+MAX_SPECIAL_SESSIONS, MAX_SPECIAL_SHARE = 3, 0.01
+# Other rows that it takes to compare them with.
+LEAST_BESIDE_SPECIAL = 5
+# Of the other rows with a volume, from which on a session's bar has one.
+VOLUME_SHARE = 0.95
+SATURDAY = 5
+
 # High and low of one session: the widest range of a watched instrument is below 2. This is a misplaced decimal point.
 IMPLAUSIBLE_RANGE = 50.0
 
@@ -106,7 +114,11 @@ def split_adjusted(traded: pd.DataFrame) -> pd.DataFrame:
 
 
 def validate(
-    raw: pd.DataFrame, closed: pd.DatetimeIndex, known: pd.DatetimeIndex, stored: pd.DataFrame | None = None
+    raw: pd.DataFrame,
+    closed: pd.DatetimeIndex,
+    known: pd.DatetimeIndex,
+    stored: pd.DataFrame | None = None,
+    weekends: bool = True,
 ) -> Validated:
     """Sort one symbol's delivery into accepted, rejected and held-back rows.
 
@@ -116,8 +128,9 @@ def validate(
         known: the exchange's sessions including those still to come within a week.
         stored: session_date, dividend and split_ratio of the stored bars. An action that a stored bar has already is
             not carried to another one when the vendor loses the price of its session.
+        weekends: whether the exchange may have held a session on a weekend that its calendar does not know of.
     """
-    return _all_sound(raw, closed, known) or _sorted_out(raw, closed, known, stored)
+    return _all_sound(raw, closed, known) or _sorted_out(raw, closed, known, stored, weekends)
 
 
 def _all_sound(raw: pd.DataFrame, closed: pd.DatetimeIndex, known: pd.DatetimeIndex) -> Validated | None:
@@ -171,7 +184,11 @@ def _nothing_rejected() -> pd.DataFrame:
 
 
 def _sorted_out(
-    raw: pd.DataFrame, closed: pd.DatetimeIndex, known: pd.DatetimeIndex, stored: pd.DataFrame | None
+    raw: pd.DataFrame,
+    closed: pd.DatetimeIndex,
+    known: pd.DatetimeIndex,
+    stored: pd.DataFrame | None,
+    weekends: bool,
 ) -> Validated:
     """Row by row and rule by rule."""
     frame = raw.assign(detail=raw["parse_error"])
@@ -189,7 +206,7 @@ def _sorted_out(
         ("missing_date", day.isna()),
         ("future_session", day > last_closed),
         ("before_calendar", day < first_closed),
-        ("not_a_session", ~day.isin(closed)),
+        ("not_a_session", ~day.isin(closed) & ~_special_sessions(frame, closed, weekends)),
         ("missing_close", close.isna()),
         ("non_finite_close", np.isinf(close)),
         ("non_positive_close", close <= 0),
@@ -232,6 +249,28 @@ def equal(a: Any, b: Any) -> Any:
     with np.errstate(invalid="ignore"):
         near = np.abs(a - b) <= VENDOR_TOLERANCE * np.abs(b)
     return near | (a == b) | (np.isnan(a) & np.isnan(b))
+
+
+def _special_sessions(frame: pd.DataFrame, closed: pd.DatetimeIndex, weekends: bool) -> pd.Series:
+    """Rows of days that the calendar lacks and that have a session's bar: budget Saturdays, Diwali evenings.
+
+    They are few; a file with many has its dates shifted. No session's bar is a copy of its neighbour, with which
+    vendors pad holidays, nor one without volume where the others have some.
+    """
+    day, close = frame["session_date"], frame["close"]
+    unlisted = day.notna() & ~day.isin(closed) & (close > 0) & np.isfinite(close)
+    if not weekends:
+        unlisted &= day.dt.dayofweek < SATURDAY
+    count = int(unlisted.sum())
+    at_most = max(MAX_SPECIAL_SESSIONS, MAX_SPECIAL_SHARE * len(frame))
+    if not 0 < count <= at_most or len(frame) - count < LEAST_BESIDE_SPECIAL:
+        return unlisted & False
+    in_order = frame.sort_values("session_date", kind="stable")
+    shape = in_order[list(PRICE_COLUMNS)].fillna(-1.0)
+    is_copy = (shape.eq(shape.shift(1)) | shape.eq(shape.shift(-1))).all(axis=1).reindex(frame.index)
+    others = frame.loc[~unlisted, "volume"] > 0
+    has_volume = (frame["volume"] > 0) | (others.mean() < VOLUME_SHARE)
+    return unlisted & ~is_copy & has_volume
 
 
 def differs(new: pd.DataFrame, stored: pd.DataFrame) -> pd.Series:

@@ -7,7 +7,7 @@ settled. See docs/decisions/0003-comex-sessions.md.
 """
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -21,11 +21,14 @@ CALENDAR_START = dt.date(1962, 1, 2)
 
 COMEX_DAYS_OF_MOURNING = (dt.date(2007, 1, 2), dt.date(2025, 1, 9))
 
-# New York time. The library's CMES ends an hour later, when metals open for the next session; and on days that end early
-# it ends with the first of the exchange's products, hours before metals, whose latest early close this is.
+# New York time. The library's CMES ends an hour later, when metals open for the next session. On days that end early it
+# ends with the first of the exchange's products, hours before metals, whose latest early close this is.
 COMEX_CLOSE = dt.timedelta(hours=17)
 COMEX_EARLY_CLOSE = dt.timedelta(hours=14, minutes=45)
 
+
+# A newer release of the library knows more; there is time to install it.
+RUNNING_OUT_DAYS = 90
 
 _SOME_YEAR = (dt.date(2024, 1, 1), dt.date(2024, 12, 31))
 
@@ -48,7 +51,8 @@ def sessions(calendar: str, start: dt.date, end: dt.date) -> "pd.DataFrame":
 
     Returns:
         One row per session, ascending: calendar (str), session_date (datetime64[s], no zone), open_utc and
-        close_utc (datetime64[us, UTC]), early_close (bool), bar_expected (bool: a daily bar ought to exist).
+        close_utc (datetime64[us, UTC]), early_close (bool), bar_expected (bool: a daily bar ought to exist), is_listed
+        (bool: the calendar has it; after the day up to which a calendar is recorded every weekday may be a session).
     """
     import pandas as pd
 
@@ -72,6 +76,7 @@ def _all_sessions(calendar: str, start: dt.date, end: dt.date) -> "pd.DataFrame"
             "close_utc": schedule["close"].to_numpy(),
             "early_close": schedule.index.isin(exchange.early_closes),
             "bar_expected": True,
+            "is_listed": True,
         }
     )
     if calendar == "CMES":
@@ -80,7 +85,47 @@ def _all_sessions(calendar: str, start: dt.date, end: dt.date) -> "pd.DataFrame"
     frame["session_date"] = frame["session_date"].astype("datetime64[s]")
     for column in ("open_utc", "close_utc"):
         frame[column] = pd.to_datetime(frame[column], utc=True).astype("datetime64[us, UTC]")
+    recorded = recorded_until(calendar)
+    if recorded is not None and recorded < end:
+        frame = with_unlisted(frame, pd.bdate_range(recorded + dt.timedelta(days=1), end))
     return frame
+
+
+@lru_cache
+def recorded_until(calendar: str) -> dt.date | None:
+    """The last day of which the library knows whether it is a session; None if it knows the rules of all days."""
+    last = _exchange(calendar, *_SOME_YEAR).bound_max()
+    return None if last is None else last.date()
+
+
+def running_out(calendars: Iterable[str], today: dt.date) -> dict[str, dt.date]:
+    """Calendars that are recorded for less than `RUNNING_OUT_DAYS` more, each with its last day."""
+    found = {name: recorded_until(name) for name in sorted(set(calendars))}
+    soon = today + dt.timedelta(days=RUNNING_OUT_DAYS)
+    return {name: last for name, last in found.items() if last is not None and last < soon}
+
+
+def with_unlisted(known: "pd.DataFrame", days: "pd.DatetimeIndex") -> "pd.DataFrame":
+    """Sessions of one exchange, and days that its calendar does not have, at the hours of the session before each.
+
+    Args:
+        known: the columns of `sessions`, of one exchange.
+        days: some of them may be known.
+    """
+    import pandas as pd
+
+    zone = time_zone(known["calendar"].iloc[0])
+    dates = known["session_date"].to_numpy()
+    days = pd.DatetimeIndex(days).as_unit("s")
+    days = days[~days.isin(known["session_date"]) & (days > pd.Timestamp(dates[0]))]
+    before = known.iloc[known["session_date"].searchsorted(days) - 1].reset_index(drop=True)
+    later = pd.Series(days) - before["session_date"]
+    added = before.assign(session_date=days, early_close=False, bar_expected=False, is_listed=False)
+    for column in ("open_utc", "close_utc"):
+        clock = before[column].dt.tz_convert(zone).dt.tz_localize(None) + later
+        there = clock.dt.tz_localize(zone, ambiguous=False, nonexistent="shift_forward")
+        added[column] = there.dt.tz_convert("UTC").astype("datetime64[us, UTC]")
+    return pd.concat([known, added], ignore_index=True).sort_values("session_date", ignore_index=True)
 
 
 def closed_sessions(calendar: str, now: dt.datetime, start: dt.date = CALENDAR_START) -> "pd.DataFrame":
@@ -92,11 +137,21 @@ def closed_sessions(calendar: str, now: dt.datetime, start: dt.date = CALENDAR_S
     return frame[frame["close_utc"] <= pd.Timestamp(now)]
 
 
-def closed_sessions_of(calendars: Iterable[str], now: dt.datetime) -> "pd.DataFrame":
-    """Closed sessions of several exchanges, one below the other; the columns of `sessions`."""
+def closed_sessions_of(
+    calendars: Iterable[str], now: dt.datetime, unlisted: "Mapping[str, pd.DatetimeIndex] | None" = None
+) -> "pd.DataFrame":
+    """Closed sessions of several exchanges, one below the other; the columns of `sessions`.
+
+    Args:
+        calendars: of the exchanges.
+        now: UTC.
+        unlisted: days by calendar that have a bar, whatever the calendar says.
+    """
     import pandas as pd
 
-    return pd.concat([closed_sessions(name, now) for name in sorted(set(calendars))], ignore_index=True)
+    frames = {name: closed_sessions(name, now) for name in sorted(set(calendars))}
+    frames |= {name: with_unlisted(frames[name], days) for name, days in (unlisted or {}).items() if name in frames}
+    return pd.concat(frames.values(), ignore_index=True)
 
 
 def is_session(calendar: str, day: dt.date) -> bool:
@@ -148,7 +203,7 @@ def _comex(globex: "pd.DataFrame", exchange_days: "pd.DatetimeIndex", start: dt.
     frame = pd.concat(
         [
             globex.assign(bar_expected=globex["session_date"].isin(exchange_days)),
-            pd.DataFrame({"session_date": mourning, "early_close": False, "bar_expected": True}),
+            pd.DataFrame({"session_date": mourning, "early_close": False, "bar_expected": True, "is_listed": True}),
         ],
         ignore_index=True,
     ).sort_values("session_date")

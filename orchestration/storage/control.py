@@ -76,6 +76,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("close_utc", TIMESTAMP),
             ("early_close", pa.bool_()),
             ("bar_expected", pa.bool_()),
+            ("is_listed", pa.bool_()),
         ]
     ),
 }

@@ -4,6 +4,7 @@ One refresh of a drop folder: whatever is wrong with one file, the others are pu
 """
 
 import datetime as dt
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -12,7 +13,7 @@ import pandas as pd
 import pytest
 
 from orchestration.brief.write import write_brief
-from orchestration.market.calendar import closed_sessions
+from orchestration.market.calendar import closed_sessions, recorded_until
 from tests.jobs import ClockedSettings, evaluations, published, read_status, run_job, write_seeds
 
 pytestmark = pytest.mark.integration
@@ -117,6 +118,18 @@ def long_gone(frame: pd.DataFrame) -> str:
     return plain(frame.iloc[:200])
 
 
+def with_special_sessions(frame: pd.DataFrame) -> str:
+    """A budget Saturday and a Diwali Sunday, and a holiday that the vendor has padded with the bar before it."""
+    special = frame.iloc[[100, 200, 250]].copy()
+    special["Date"] = [day + pd.Timedelta(days=(5 - day.dayofweek) % 7) for day in special["Date"]]
+    special.loc[special.index[:2], "High"] += 0.5
+    padded = frame[frame["Date"] < special["Date"].iloc[2]].iloc[-1]
+    special.iloc[2, 1:] = padded.iloc[1:]
+    special.iloc[2, special.columns.get_loc("Volume")] = 0.0
+    special.iloc[1, 0] = special["Date"].iloc[1] + pd.Timedelta(days=1)
+    return plain(pd.concat([frame, special]).sort_values("Date"))
+
+
 def another_ticker(frame: pd.DataFrame) -> str:
     return plain(frame).replace("Date,", "Ticker,Date,").replace("\n20", "\nGLD,20")
 
@@ -141,6 +154,7 @@ FILES = {
     "UTC.L": (LONDON, in_utc),
     "REVERSE": (US, reverse_splits),
     "STILL": (US, standing_still),
+    "BUDGET.BO": (("XBOM", "INR"), with_special_sessions),
     "AHEAD": (US, a_session_ahead),
     "GONE": (US, long_gone),
     "WRONG": (US, another_ticker),
@@ -205,7 +219,7 @@ def test_every_session_is_there_and_nothing_is_marked(
 ) -> None:
     settings, _ = refreshed
     for symbol, ((calendar, _), _) in FILES.items():
-        if symbol in REFUSED:
+        if symbol in REFUSED or symbol == "BUDGET.BO":
             continue
         bars = bars_of(settings, symbol)
         expected = list(sessions(calendar)) + [last_closed(calendar)] * (symbol == "AHEAD")
@@ -237,6 +251,59 @@ def test_stamps_in_utc_are_londons_dates(refreshed: tuple[ClockedSettings, dg.Ex
     pd.testing.assert_frame_equal(bars_of(settings, "UTC.L")[same], bars_of(settings, "PLAIN.L")[same])
 
 
+def test_a_session_that_the_calendar_lacks_is_kept_and_marked(
+    refreshed: tuple[ClockedSettings, dg.ExecuteInProcessResult],
+) -> None:
+    settings, _ = refreshed
+    bars = bars_of(settings, "BUDGET.BO")
+    marked = bars[bars["suspicion"] == "unlisted_session"]
+    assert [day.dayofweek for day in pd.DatetimeIndex(marked["session_date"])] == [5, 6]
+    assert len(bars) == len(sessions("XBOM")) + 2
+    assert (bars["sessions_since_previous"].iloc[1:] == 1).all()
+    rejected = published(settings, "select rule from rejected_bars where symbol = 'BUDGET.BO'")
+    assert rejected == [{"rule": "not_a_session"}]
+    coverage = published(settings, "select missing_sessions from data_coverage where symbol = 'BUDGET.BO'")
+    assert coverage == [{"missing_sessions": 0}]
+
+
+def test_past_the_end_of_a_calendar_bars_go_on_being_asked_for_and_kept(tmp_path: Path) -> None:
+    last = recorded_until("XSHG")
+    assert last is not None
+    now = dt.datetime.combine(last + dt.timedelta(days=20), dt.time(12), dt.UTC)
+    days = pd.bdate_range(last - dt.timedelta(days=30), now.date())
+    days = days[(days <= pd.Timestamp(last)) | (days > pd.Timestamp(last) + pd.Timedelta(days=4))]
+    days = days[days.isin(pd.DatetimeIndex(closed_sessions("XSHG", now)["session_date"]))]
+    (tmp_path / "drop").mkdir()
+    lines = [f"{day.date()},{30 + n / 100:.2f},{n + 1}" for n, day in enumerate(days)]
+    (tmp_path / "drop" / "SHAN.SS.csv").write_text("Date,Close,Volume\n" + "\n".join(lines[:-1]) + "\n")
+    header = "symbol,source_symbol,name,asset_class,metal,tier,calendar,currency,tick_size,metal_symbol,sector_symbol,"
+    settings = ClockedSettings(
+        source="files",
+        home=tmp_path / "home",
+        files=tmp_path / "drop",
+        seeds=write_seeds(
+            tmp_path / "seeds",
+            instruments=f"{header}active_from\nSHAN,SHAN.SS,Shan,stock,gold,senior,XSHG,CNY,0.01,,,\n",
+            price_levels="level_id,symbol,lower,upper,kind,active_from,note\n",
+            pairs="pair_id,long_symbol,short_symbol,kind,z_threshold\n",
+            move_rules="rule_id,scope,scope_value,measure,sessions,threshold,note\nz,all,,z_ewma,1,3,\n",
+            published_claims="claim_id,published_on,publisher,symbol,measure,argument,session_date,claimed,tolerance,note\n",
+        ),
+        moment=now,
+    )
+    result = run_job(settings)
+    assert result.success
+    assert not evaluations(result)["calendars_known"].passed
+    (tmp_path / "drop" / "SHAN.SS.csv").write_text("Date,Close,Volume\n" + "\n".join(lines) + "\n")
+    assert run_job(settings).success
+    bars = bars_of(settings, "SHAN")
+    assert list(pd.DatetimeIndex(bars["session_date"])) == list(days)
+    beyond = pd.DatetimeIndex(bars["session_date"]) > pd.Timestamp(last)
+    assert set(bars["suspicion"][beyond]) == {"unlisted_session"}
+    assert bars["suspicion"][~beyond].isna().all()
+    assert f"Calendar XSHG is recorded until {last}" in read_status(settings)
+
+
 def test_closes_as_they_were_traded_after_twelve_reverse_splits(
     refreshed: tuple[ClockedSettings, dg.ExecuteInProcessResult],
 ) -> None:
@@ -263,8 +330,8 @@ def test_the_markets_session_is_the_latest_that_at_least_half_have(
     market = sessions("XNYS")[-1].date()
     assert {row["market_session"] for row in summary.values()} == {market}
     peers = {symbol for symbol, row in summary.items() if row["session_date"] == market}
-    # London had one session more.
-    assert peers == FILES.keys() - REFUSED - {"AHEAD", "GONE", "PLAIN.L", "UTC.L"}
+    # London and Bombay had one session more.
+    assert peers == FILES.keys() - REFUSED - {"AHEAD", "GONE", "PLAIN.L", "UTC.L", "BUDGET.BO"}
     assert summary["AHEAD"]["session_date"] == last_closed("XNYS").date()
     written = write_brief(settings)
     assert written.session == market

@@ -622,3 +622,48 @@ def test_the_same_fault_delivered_again_has_the_same_key() -> None:
         for row in (first, second)
     }
     assert len(keys) == 1
+
+
+# ---- days that the calendar lacks
+
+MONTH = pd.bdate_range("2026-01-01", "2026-01-29")
+
+
+def with_extra(day: str, **values: object) -> Validated:
+    rows = [{"session_date": f"{d.date()}", "close": 11.0 + n / 100, "high": 12.0 + n} for n, d in enumerate(MONTH)]
+    return validate(delivery(*rows, {"session_date": day, "close": 11.07, "high": 13.5, **values}), MONTH, MONTH)
+
+
+@pytest.mark.parametrize("day", ["2026-01-10", "2026-01-11"])
+def test_a_special_session_is_kept(day: str) -> None:
+    result = with_extra(day)
+    assert pd.Timestamp(day) in set(result.accepted["session_date"])
+    assert result.rejected.empty
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"volume": 0.0},
+        {"volume": NAN},
+        # The bar of Friday the 9th, and of Monday the 12th, again.
+        {"close": 11.06, "high": 18.0},
+        {"close": 11.07, "high": 19.0},
+    ],
+)
+def test_what_is_no_sessions_bar_is_rejected(values: dict[str, object]) -> None:
+    assert rules(with_extra("2026-01-10", **values)) == [("not_a_session", "rejected")]
+
+
+def test_a_future_has_no_weekend() -> None:
+    rows = [{"session_date": f"{d.date()}", "close": 11.0 + n / 100} for n, d in enumerate(MONTH)]
+    raw = delivery(*rows, {"session_date": "2026-01-10", "close": 11.07, "high": 13.5})
+    assert rules(validate(raw, MONTH, MONTH, weekends=False)) == [("not_a_session", "rejected")]
+
+
+def test_a_file_whose_dates_are_shifted_has_no_special_sessions() -> None:
+    rows = [
+        {"session_date": f"{d.date() - dt.timedelta(days=1)}", "close": 11.0 + n / 100} for n, d in enumerate(MONTH)
+    ]
+    result = validate(delivery(*rows), MONTH, MONTH)
+    assert rules(result)[1:] == [("not_a_session", "rejected")] * 4  # the Sundays

@@ -13,7 +13,11 @@ from orchestration.market.calendar import (
     closed_sessions,
     closed_sessions_of,
     is_session,
+    recorded_until,
+    running_out,
     sessions,
+    time_zone,
+    with_unlisted,
 )
 
 
@@ -42,6 +46,7 @@ def test_columns() -> None:
         "close_utc": "datetime64[us, UTC]",
         "early_close": "bool",
         "bar_expected": "bool",
+        "is_listed": "bool",
     }
     assert frame["calendar"].unique().tolist() == ["XNYS"]
     assert days(frame) == ["2026-01-26", "2026-01-27", "2026-01-28", "2026-01-29", "2026-01-30"]
@@ -216,3 +221,35 @@ def test_metals_close_at_five_in_new_york_and_on_early_days_at_a_quarter_to_thre
     assert close_of("CMES", "2026-07-06") == "2026-07-06 21:00:00+00:00"
     assert close_of("CMES", "2025-11-28") == "2025-11-28 19:45:00+00:00"
     assert close_of("CMES", "2026-11-27") == "2026-11-27 19:45:00+00:00"
+
+
+@pytest.mark.parametrize("calendar", ["XSHG", "XBOM", "XSES"])
+def test_past_the_end_of_a_calendar_every_weekday_may_be_a_session(calendar: str) -> None:
+    last = recorded_until(calendar)
+    assert last is not None
+    begin, end = last - dt.timedelta(days=10), last + dt.timedelta(days=20)
+    frame = between(calendar, f"{begin}", f"{end}")
+    after = frame[frame["session_date"] > pd.Timestamp(last)]
+    assert list(after["session_date"]) == list(pd.bdate_range(last + dt.timedelta(days=1), end))
+    assert not after[["bar_expected", "is_listed"]].any(axis=None)
+    assert frame["is_listed"].sum() == len(frame) - len(after)
+    # At the exchange's hours.
+    zone = time_zone(calendar)
+    assert frame["close_utc"].dt.tz_convert(zone).dt.time.nunique() == 1
+    soon = last - dt.timedelta(days=89)
+    assert (
+        running_out([calendar, "XNYS"], soon)
+        == running_out([calendar], last + dt.timedelta(days=9))
+        == {calendar: last}
+    )
+    assert running_out([calendar], last - dt.timedelta(days=90)) == {}
+
+
+def test_a_day_that_a_calendar_lacks_has_the_hours_of_the_day_before() -> None:
+    known = between("XNYS", "2026-03-02", "2026-03-13")
+    frame = with_unlisted(known, pd.DatetimeIndex(["2026-03-07", "2026-03-08", "2026-03-09"]))
+    added = frame[~frame["is_listed"]]
+    assert days(added) == ["2026-03-07", "2026-03-08"]
+    # The clock changes in the night to the 8th.
+    assert [str(moment) for moment in added["close_utc"]] == ["2026-03-07 21:00:00+00:00", "2026-03-08 20:00:00+00:00"]
+    assert not added["bar_expected"].any()

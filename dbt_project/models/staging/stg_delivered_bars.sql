@@ -75,6 +75,7 @@ select
     instruments.tick_size,
     instruments.asset_class,
     sessions.session_number,
+    sessions.is_listed,
     {%- if is_incremental() %}
         coalesce((select max(build_number) from {{ this }}), 0) + 1 as build_number,
         stored.symbol is not null or again.symbol is not null as is_revision,

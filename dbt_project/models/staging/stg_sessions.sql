@@ -6,6 +6,7 @@ select
     close_utc,
     early_close,
     bar_expected,
+    is_listed,
     count(case when bar_expected then 1 end) over (
         partition by calendar
         order by session_date

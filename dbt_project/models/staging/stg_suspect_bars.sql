@@ -69,6 +69,7 @@ paces as (
         bars.split_ratio,
         bars.asset_class,
         bars.tick_size,
+        bars.is_listed,
         lag(bars.close) over in_order as previous_close,
         bars.close / lag(bars.close) over in_order as growth,
         bars.adj_close,
@@ -186,6 +187,8 @@ judged as (
                 and volume >= {{ volume_factor }} * usual_volume
                 and range_share < {{ volume_range_factor }} * usual_range
                 then 'volume_without_move'
+            -- of a day that its exchange's calendar does not have, or is not recorded so far
+            when not is_listed then 'unlisted_session'
         end as rule,
         false as is_withheld
     from compared
