@@ -38,7 +38,7 @@ SMALLEST_PRICE, LARGEST_PRICE = 1e-9, 1e15
 
 # Days of a delivery that the calendar lacks and that may be sessions all the same: so many, or that share of its rows.
 MAX_SPECIAL_SESSIONS, MAX_SPECIAL_SHARE = 3, 0.01
-# Other rows that it takes to compare them with.
+# Sessions that it takes to compare them with.
 LEAST_BESIDE_SPECIAL = 5
 # Of the other rows with a volume, from which on a session's bar has one.
 VOLUME_SHARE = 0.95
@@ -263,7 +263,7 @@ def _special_sessions(frame: pd.DataFrame, closed: pd.DatetimeIndex, weekends: b
         unlisted &= day.dt.dayofweek < SATURDAY
     count = int(unlisted.sum())
     at_most = max(MAX_SPECIAL_SESSIONS, MAX_SPECIAL_SHARE * len(frame))
-    if not 0 < count <= at_most or len(frame) - count < LEAST_BESIDE_SPECIAL:
+    if not 0 < count <= at_most or day[day.isin(closed)].nunique() < LEAST_BESIDE_SPECIAL:
         return unlisted & False
     in_order = frame.sort_values("session_date", kind="stable")
     shape = in_order[list(PRICE_COLUMNS)].fillna(-1.0)
