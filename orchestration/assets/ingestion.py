@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from orchestration.market import bars, calendar
-from orchestration.market.basis import DISAGREEMENTS_ALLOWED, contradicted_sessions
+from orchestration.market.basis import DISAGREEMENTS_ALLOWED, contradicted_sessions, other_returns
 from orchestration.market.errors import LakeError
 from orchestration.market.fetch_plan import Asked, FetchRequest, PlanRules, Stored, needs_whole_history, plan
 from orchestration.market.universe import Instrument, Universe
@@ -311,19 +311,30 @@ class _Sorter:
                 self.unlisted[exchange] = self.unlisted.get(exchange, days).union(days)
 
     def _consistent(self, outcome: FetchOutcome) -> FetchOutcome:
-        """The outcome; a failure if its adjusted closes contradict its dividends: which of them is wrong is unknown."""
-        instrument = self.instruments[outcome.request.symbol]
-        wrong = contradicted_sessions(
-            self.validated(outcome).accepted, self.closed[instrument.calendar], instrument.tick_size
-        )
-        if len(wrong) <= DISAGREEMENTS_ALLOWED:
+        """The outcome; a failure if it contradicts itself, or all that is stored: what is wrong a person has to say."""
+        said = self._contradictions(outcome)
+        if not said:
             return outcome
-        said = (
-            f"{outcome.request.source_symbol}: adjusted closes contradict closes and dividends over {len(wrong)} "
-            f"sessions, the first {wrong[0].date()}"
-        )
-        said = "; ".join([said, *([outcome.detail] if outcome.detail else [])])
-        return replace(outcome, status=FetchStatus.INCONSISTENT, bars=bars.empty_raw(), detail=said)
+        detail = "; ".join([f"{outcome.request.source_symbol}: {said}", *([outcome.detail] if outcome.detail else [])])
+        return replace(outcome, status=FetchStatus.INCONSISTENT, bars=bars.empty_raw(), detail=detail)
+
+    def _contradictions(self, outcome: FetchOutcome) -> str:
+        instrument = self.instruments[outcome.request.symbol]
+        accepted = self.validated(outcome).accepted
+        wrong = contradicted_sessions(accepted, self.closed[instrument.calendar], instrument.tick_size)
+        if len(wrong) > DISAGREEMENTS_ALLOWED:
+            first = wrong[0].date()
+            return f"adjusted closes contradict closes and dividends over {len(wrong)} sessions, the first {first}"
+        stored = self.stored(outcome) if outcome.request.whole_history and len(accepted) else None
+        if stored is not None:
+            others, of = other_returns(accepted, stored)
+            if 2 * others > of:
+                return (
+                    f"{others} of {of} returns are others than those stored: the ticker may have passed to another "
+                    "company; give this symbol the ticker that its company has now (source_symbol), and the other "
+                    "company a symbol of its own"
+                )
+        return ""
 
     def _taken(self, outcome: FetchOutcome) -> "_Taken":
         """What goes into the batch of one symbol."""

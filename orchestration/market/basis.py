@@ -119,3 +119,27 @@ def _decimals(adjusted: np.ndarray) -> float:
     """The unit that adjusted closes are rounded to; 0 if to none that matters."""
     known = adjusted[~np.isnan(adjusted)]
     return next((10.0**-n * 1.01 for n in (2, 4) if (known == np.round(known, n)).all()), 0.0)
+
+
+# Sessions in a row that it takes to tell one company from another, and by how much most of their returns differ then.
+LEAST_RETURNS, OTHER_RETURNS = 20, 0.001
+
+
+def other_returns(delivered: pd.DataFrame, stored: pd.DataFrame) -> tuple[int, int]:
+    """Over how many sessions a whole history tells another return than what is stored, and of how many.
+
+    A new basis, another unit or other dividends change prices and next to no return; another company has returns of
+    its own. With fewer sessions than tell, nothing is compared.
+
+    Args:
+        delivered: accepted rows, ascending.
+        stored: the newest stored versions, ascending.
+    """
+    days = delivered["session_date"].to_numpy().astype("datetime64[s]")
+    known = stored["session_date"].to_numpy().astype("datetime64[s]")
+    _, here, there = np.intersect1d(days, known, assume_unique=True, return_indices=True)
+    if len(here) <= LEAST_RETURNS:
+        return 0, 0
+    new = np.diff(np.log(delivered["close"].to_numpy(dtype=float)[here]))
+    old = np.diff(np.log(stored["close"].to_numpy(dtype=float)[there]))
+    return int((np.abs(new - old) > OTHER_RETURNS).sum()), len(new)

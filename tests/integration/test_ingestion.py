@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -306,6 +307,24 @@ def test_a_delivery_is_compared_with_all_that_is_stored_however_small_the_blocks
     assert ingest(universe, vendor, "yahoo", lake, FRIDAY, PlanRules(3, full=True)).new_rows == 0
     report = ingest(universe, vendor, "yahoo", lake, MONDAY, RULES)
     assert {r.symbol: r.new for r in report.results} == dict.fromkeys(symbols, 1)
+
+
+def test_a_ticker_that_passed_to_another_company_is_told_and_joins_nothing(
+    lake: Lake, vendor: Vendor, tmp_path: Path
+) -> None:
+    refresh(vendor, lake, tmp_path)
+    before = stored(lake)
+    chance = np.random.default_rng(1)
+    other = {day: {"close": float(20 + chance.normal()), "volume": 50.0, "dividend": 0.0} for day in vendor.rows}
+    report = refresh(replace(vendor, rows=other), lake, tmp_path, MONDAY)
+    (result,) = report.results
+    assert result.status is FetchStatus.INCONSISTENT
+    assert "the ticker may have passed to another company" in result.detail
+    assert "source_symbol" in result.detail
+    assert stored(lake) == before
+    # Its company's own ticker is found, and history goes on.
+    assert refresh(vendor, lake, tmp_path, MONDAY).results[0].status is FetchStatus.OK
+    assert len(stored(lake)) == len(before) + 1
 
 
 # ---- one instrument never stops the others

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from orchestration.market.bars import raw_frame
-from orchestration.market.basis import contradicted_sessions, without_dividend_adjustment
+from orchestration.market.basis import contradicted_sessions, other_returns, without_dividend_adjustment
 from orchestration.market.fetch_plan import FetchRequest
 from orchestration.sources.base import FetchOutcome, FetchStatus
 from orchestration.sources.files import FilesSource
@@ -153,3 +153,33 @@ def test_over_a_hole_nothing_is_compared() -> None:
 
 def test_without_adjusted_closes_nothing_contradicts() -> None:
     assert contradicted_sessions(raw(company(1).assign(adj_close=np.nan)), SESSIONS, 0.01) == []
+
+
+# ---- the prices of another company
+
+
+def test_another_company_has_returns_of_its_own() -> None:
+    others, of = other_returns(company(1), company(2))
+    assert of == len(DAYS) - 1
+    assert others > 0.9 * of
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        company(1, split=3.0).assign(close=lambda f: f["close"] * 3.0),  # before the split was known
+        company(1).assign(close=lambda f: f["close"] / 100),  # pence that become pounds
+        company(1).assign(close=lambda f: f["adj_close"]),
+        company(1).assign(close=lambda f: f["close"].where(f.index % 50 > 0, f["close"] * 1.02)),
+        company(1).iloc[:300],
+    ],
+    ids=["split", "unit", "adjusted", "corrections", "shorter"],
+)
+def test_the_same_company_on_another_basis_has_the_same_returns(stored: pd.DataFrame) -> None:
+    delivered = company(1, split=3.0) if stored["split_ratio"].max() > 1 else company(1)
+    others, of = other_returns(delivered, stored)
+    assert 0 <= others < 0.05 * of
+
+
+def test_a_few_sessions_tell_nothing() -> None:
+    assert other_returns(company(1).iloc[:20], company(2)) == (0, 0)
