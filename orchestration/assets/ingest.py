@@ -3,7 +3,8 @@
 All of them come from one step, because all of them come from one pass over the source.
 """
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -175,13 +176,21 @@ def build_ingest(settings: Settings) -> dg.AssetsDefinition:
         tables = control_tables(universe, closed_sessions_of(calendars, now, report.unlisted))
         changed = store_control(current.control_dir, tables)
 
+        # What has not changed keeps its version: the tables made of it are not out of date.
         for name, table in tables.items():
             yield dg.MaterializeResult(
                 asset_key=dg.AssetKey(["control", name]),
                 metadata={"dagster/row_count": table.num_rows, "changed": name in changed},
+                data_version=_version([(current.control_dir / f"{name}.parquet").read_bytes()]),
             )
+        files = {name: f"{name}:{size}".encode() for name, size in lake.files()}
+        bars, rejected = (
+            _version([said for name, said in files.items() if name.startswith(f"{dataset}/")])
+            for dataset in ("bars", "rejected_bars")
+        )
         yield dg.MaterializeResult(
             asset_key=BARS,
+            data_version=bars,
             metadata={
                 "simulated": current.simulated,
                 "batch_id": report.batch_id or "none: nothing had to be asked for",
@@ -191,16 +200,28 @@ def build_ingest(settings: Settings) -> dg.AssetsDefinition:
             },
         )
         yield dg.MaterializeResult(
-            asset_key=REJECTED_BARS, metadata={"new_rows": len(report.new_rejections), **lake.facts("rejected_bars")}
+            asset_key=REJECTED_BARS,
+            data_version=rejected,
+            metadata={"new_rows": len(report.new_rejections), **lake.facts("rejected_bars")},
         )
         yield dg.MaterializeResult(
-            asset_key=FETCHES, metadata={"new_rows": len(report.results), **lake.facts("fetches")}
+            asset_key=FETCHES,
+            # Asking again and finding nothing changes nothing.
+            data_version=_version([f"{s}={status}".encode() for s, status in sorted(lake.latest_statuses().items())]),
+            metadata={"new_rows": len(report.results), **lake.facts("fetches")},
         )
         yield _fetch_outcome(report)
         yield _delivered_as_declared(report, {i.symbol: i.currency for i in universe.instruments}, current.simulated)
         yield _newly_quarantined(report)
 
     return ingest_step
+
+
+def _version(parts: Iterable[bytes]) -> dg.DataVersion:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part + b"\0")
+    return dg.DataVersion(digest.hexdigest()[:32])
 
 
 def _metadata(folder: str, name: str, settings: Settings) -> dict[str, Any]:

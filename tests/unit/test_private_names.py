@@ -131,6 +131,11 @@ PRIVATE: dict[str, dict[str, str | None]] = {
         "dagster._grpc.types.GetCurrentRunsResult.current_runs": None,
         "dagster._serdes.deserialize_value": "val as_type ...",
     },
+    "tests/integration/test_synced.py": {
+        "dagster._core.definitions.data_version.CachingStaleStatusResolver": "instance asset_graph loading_context ...",
+        "dagster._core.definitions.data_version.StaleStatus": None,
+        "dagster._core.loader.LoadingContextForTest": "instance",
+    },
     "tests/integration/test_team.py": {
         "dagster._core.events.log.EventLogEntry": None,
         "dagster._core.scheduler.instigation.InstigatorTick": None,
