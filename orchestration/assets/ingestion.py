@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from orchestration.market import bars, calendar
-from orchestration.market.basis import DISAGREEMENTS_ALLOWED, contradicted_sessions, other_returns
+from orchestration.market.basis import DISAGREEMENTS_ALLOWED, contradicted_sessions, frequency, other_returns
 from orchestration.market.errors import LakeError
 from orchestration.market.fetch_plan import Asked, FetchRequest, PlanRules, Stored, needs_whole_history, plan
 from orchestration.market.universe import Instrument, Universe
@@ -321,6 +321,8 @@ class _Sorter:
     def _contradictions(self, outcome: FetchOutcome) -> str:
         instrument = self.instruments[outcome.request.symbol]
         accepted = self.validated(outcome).accepted
+        if (step := frequency(accepted["session_date"])) != "daily":
+            return f"{step} bars instead of daily ones"
         wrong = contradicted_sessions(accepted, self.closed[instrument.calendar], instrument.tick_size)
         if len(wrong) > DISAGREEMENTS_ALLOWED:
             first = wrong[0].date()

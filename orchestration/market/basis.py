@@ -1,4 +1,4 @@
-"""What a delivery's closes mean: as they were traded, or adjusted for the dividends that were paid since.
+"""What a delivery means: whose prices, how often, as they were traded or adjusted for the dividends paid since.
 
 Closes that are traded lie on a grid, cents mostly. Adjusted ones leave it before the last dividend. With the dividends
 at hand the adjustment can be undone, and if what comes out lies on the grid again, it is what was traded.
@@ -78,6 +78,26 @@ def _on_a_grid(prices: np.ndarray) -> float:
     """The largest share of prices that are whole steps of the same size."""
     steps = prices[:, np.newaxis] / np.array(GRIDS)
     return float(np.mean(np.abs(steps - np.round(steps)) < GRID_TOLERANCE, axis=0).max())
+
+
+# Fewer distances between sessions tell nothing.
+LEAST_STEPS = 4
+# Of bars that are not daily: days from one to the next, at least and at most.
+_STEPS = ((5, 10, "weekly"), (20, 40, "monthly"), (80, 110, "quarterly"), (330, 400, "yearly"))
+# How many distances are of the same kind, for all holidays and holes; and how many are those of a daily history.
+SAME_STEPS, DAILY_STEPS, DAYS_OF_A_STEP = 0.6, 0.2, 4
+
+
+def frequency(days: pd.Series) -> str:
+    """`daily`, or what the distances between the dates say that the bars are.
+
+    Bars of some days of a long time, whatever they are, are not told from daily ones with holes.
+    """
+    steps = np.diff(np.unique(days.dropna().to_numpy())).astype("timedelta64[D]").astype(int)
+    if len(steps) < LEAST_STEPS or np.mean(steps <= DAYS_OF_A_STEP) > DAILY_STEPS:
+        return "daily"
+    shares = {name: np.mean((steps >= least) & (steps <= most)) for least, most, name in _STEPS}
+    return next((name for name, share in shares.items() if share >= SAME_STEPS), "daily")
 
 
 # Of a return: single precision of both adjusted closes.

@@ -279,27 +279,6 @@ def _days_of(years: pd.Series, months: pd.Series, days: pd.Series) -> pd.Series:
     return pd.to_datetime(pd.DataFrame({k: pd.to_numeric(v) for k, v in parts.items()}), errors="coerce")
 
 
-# Longest distance between bars of a daily history; shorter ones are holidays and holes.
-DAYS_OF_A_STEP = 5
-LEAST_STEPS = 4
-_STEPS = ((5, 10, "weekly"), (20, 40, "monthly"), (80, 110, "quarterly"), (330, 400, "yearly"))
-
-
-def frequency(days: pd.Series) -> str:
-    """`daily`, or what the distances between the dates say most of the bars are.
-
-    Bars of some days of a long time, whatever they are, are not told from daily ones with holes.
-    """
-    known = np.unique(days.dropna().to_numpy())
-    steps = np.diff(known).astype("timedelta64[D]").astype(int)
-    if len(steps) < LEAST_STEPS:
-        return "daily"
-    for least, most, name in _STEPS:
-        if np.mean((steps >= least) & (steps <= most)) >= 0.8:
-            return name
-    return "daily"
-
-
 def _trimmed(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.utf8_trim_whitespace(pc.fill_null(column, ""))
 

@@ -15,14 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from orchestration.market.bars import OPTIONAL_COLUMNS, VALUE_COLUMNS, raw_frame, split_adjusted
-from orchestration.market.basis import without_dividend_adjustment
+from orchestration.market.basis import frequency, without_dividend_adjustment
 from orchestration.sources.price_cells import (
     DATES_ALLOWED,
     NUMBERS_ALLOWED,
     AmbiguousError,
     dates,
     decimal_sign,
-    frequency,
     numbers,
 )
 from orchestration.sources.price_table import MalformedFileError, Table, read_table, same_ticker, shown

@@ -327,6 +327,14 @@ def test_a_ticker_that_passed_to_another_company_is_told_and_joins_nothing(
     assert len(stored(lake)) == len(before) + 1
 
 
+def test_bars_that_are_not_daily_are_told_and_not_stored(lake: Lake, vendor: Vendor, tmp_path: Path) -> None:
+    weekly = {day: row for day, row in vendor.rows.items() if day.weekday() == 0}
+    (result,) = refresh(replace(vendor, rows=weekly), lake, tmp_path).results
+    assert result.status is FetchStatus.INCONSISTENT
+    assert result.detail == "AAA: weekly bars instead of daily ones"
+    assert stored(lake) == {}
+
+
 # ---- one instrument never stops the others
 
 
