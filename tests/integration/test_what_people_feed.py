@@ -121,7 +121,7 @@ def long_gone(frame: pd.DataFrame) -> str:
 def with_special_sessions(frame: pd.DataFrame) -> str:
     """A budget Saturday and a Diwali Sunday, and a holiday that the vendor has padded with the bar before it."""
     special = frame.iloc[[100, 200, 250]].copy()
-    special["Date"] = [day + pd.Timedelta(days=(5 - day.dayofweek) % 7) for day in special["Date"]]
+    special["Date"] = [day + pd.Timedelta(days=(5 - day.weekday()) % 7) for day in special["Date"]]
     special.loc[special.index[:2], "High"] += 0.5
     padded = frame[frame["Date"] < special["Date"].iloc[2]].iloc[-1]
     special.iloc[2, 1:] = padded.iloc[1:]
@@ -257,7 +257,7 @@ def test_a_session_that_the_calendar_lacks_is_kept_and_marked(
     settings, _ = refreshed
     bars = bars_of(settings, "BUDGET.BO")
     marked = bars[bars["suspicion"] == "unlisted_session"]
-    assert [day.dayofweek for day in pd.DatetimeIndex(marked["session_date"])] == [5, 6]
+    assert [day.weekday() for day in pd.DatetimeIndex(marked["session_date"])] == [5, 6]
     assert len(bars) == len(sessions("XBOM")) + 2
     assert (bars["sessions_since_previous"].iloc[1:] == 1).all()
     rejected = published(settings, "select rule from rejected_bars where symbol = 'BUDGET.BO'")

@@ -39,7 +39,7 @@ rows = st.fixed_dictionaries(
     | dict.fromkeys(VALUE_COLUMNS, numbers)
 )
 deliveries = st.lists(rows, max_size=12)
-weekends = frozenset(day.date() for day in pd.date_range("2026-01-12", "2026-01-30") if day.dayofweek > 4)
+weekends = frozenset(day.date() for day in pd.date_range("2026-01-12", "2026-01-30") if day.weekday() > 4)
 rows_with_small_actions = st.fixed_dictionaries(
     {
         "session_date": st.sampled_from([day.date() for day in pd.date_range("2026-01-12", "2026-01-30")]),
