@@ -135,7 +135,8 @@ def columns_of(labels: Sequence[str]) -> Columns:
     for place, name in enumerate(names):
         field = layout.fields.get(name)
         if field in places:
-            repeated = repeated or (places[field], place)
+            # A ticker beside a symbol says nothing wrong.
+            repeated = repeated or ((places[field], place) if field != "ticker" else None)
         elif field is not None:
             places[field] = place
     if "session_date" not in places and names[0] in _ROW_NAMES:
