@@ -323,7 +323,10 @@ class _Sorter:
         accepted = self.validated(outcome).accepted
         if (step := frequency(accepted["session_date"])) != "daily":
             return f"{step} bars instead of daily ones"
-        wrong = contradicted_sessions(accepted, self.closed[instrument.calendar], instrument.tick_size)
+        sessions, tick = self.closed[instrument.calendar], instrument.tick_size
+        wrong = contradicted_sessions(accepted, sessions, tick)
+        if wrong and not outcome.request.whole_history:
+            wrong = contradicted_sessions(self._with_all_stored(outcome.request, accepted), sessions, tick)
         if len(wrong) > DISAGREEMENTS_ALLOWED:
             first = wrong[0].date()
             return f"adjusted closes contradict closes and dividends over {len(wrong)} sessions, the first {first}"
@@ -337,6 +340,15 @@ class _Sorter:
                     "company a symbol of its own"
                 )
         return ""
+
+    def _with_all_stored(self, request: FetchRequest, accepted: pd.DataFrame) -> pd.DataFrame:
+        """The whole history as it would stand with what was delivered."""
+        known = self.newest.of(request.symbol)
+        if known is None:
+            return accepted
+        rest = known[~known["session_date"].isin(accepted["session_date"])]
+        both = pd.concat([rest[accepted.columns], accepted], ignore_index=True)
+        return both.sort_values("session_date", ignore_index=True)
 
     def _taken(self, outcome: FetchOutcome) -> "_Taken":
         """What goes into the batch of one symbol."""

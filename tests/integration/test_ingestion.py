@@ -327,6 +327,23 @@ def test_a_ticker_that_passed_to_another_company_is_told_and_joins_nothing(
     assert len(stored(lake)) == len(before) + 1
 
 
+def test_contradictions_that_come_one_by_one_are_told_when_they_are_too_many(
+    lake: Lake, vendor: Vendor, tmp_path: Path
+) -> None:
+    """Each delivery brings one, which is marked; of one instrument there are never more than two in the tables."""
+    for place, row in enumerate(vendor.rows.values()):
+        # The vendor's adjusted closes know of dividends that it does not name.
+        row["adj_close"] = row["close"] * 0.99 ** sum(place >= jump for jump in (12, 18, 24))
+    statuses = []
+    for place in (10, 14, 20, 26):
+        evening = dt.datetime.combine(DAYS[place], dt.time(23), dt.UTC)
+        (result,) = refresh(vendor, lake, tmp_path, evening).results
+        statuses.append(result.status)
+        assert (vendor.asked[-1].start is None) == (place == 10)
+    assert statuses == [*[FetchStatus.OK] * 3, FetchStatus.INCONSISTENT]
+    assert max(stored(lake)) == DAYS[20]
+
+
 def test_bars_that_are_not_daily_are_told_and_not_stored(lake: Lake, vendor: Vendor, tmp_path: Path) -> None:
     weekly = {day: row for day, row in vendor.rows.items() if day.weekday() == 0}
     (result,) = refresh(replace(vendor, rows=weekly), lake, tmp_path).results
