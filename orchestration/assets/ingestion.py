@@ -330,14 +330,16 @@ class _Sorter:
         if len(wrong) > DISAGREEMENTS_ALLOWED:
             first = wrong[0].date()
             return f"adjusted closes contradict closes and dividends over {len(wrong)} sessions, the first {first}"
-        stored = self.stored(outcome) if outcome.request.whole_history and len(accepted) else None
+        # Who asks for everything anew wants it, whatever is stored.
+        is_compared = outcome.request.whole_history and outcome.request.reason != "forced" and len(accepted)
+        stored = self.stored(outcome) if is_compared else None
         if stored is not None:
             others, of = other_returns(accepted, stored)
             if 2 * others > of:
                 return (
                     f"{others} of {of} returns are others than those stored: the ticker may have passed to another "
                     "company; give this symbol the ticker that its company has now (source_symbol), and the other "
-                    "company a symbol of its own"
+                    "company a symbol of its own; if what is stored was wrong, ask with --full"
                 )
         return ""
 

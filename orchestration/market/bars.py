@@ -155,8 +155,10 @@ def _all_sound(raw: pd.DataFrame, closed: pd.DatetimeIndex, known: pd.DatetimeIn
     whole, absent = missing == 0, missing == len(RANGE_COLUMNS)
     if not (whole | absent).all() or not ((close >= SMALLEST_PRICE) & (close <= LARGEST_PRICE)).all():
         return None
+    if any(np.isinf(prices).any() for prices in (opened, high, low)):
+        return None
     top, bottom = np.maximum(np.maximum(opened, close), low), np.minimum(np.minimum(opened, close), high)
-    # An infinite price is above the others or 50 times the low; what is absent compares as False.
+    # What is absent compares as False.
     if (below(high, top) | below(bottom, low) | (low <= 0) | (high >= IMPLAUSIBLE_RANGE * low)).any():
         return None
     high, low = np.maximum(high, np.maximum(opened, close)), np.minimum(low, np.minimum(opened, close))
@@ -267,7 +269,11 @@ def _special_sessions(frame: pd.DataFrame, closed: pd.DatetimeIndex, weekends: b
         return unlisted & False
     in_order = frame.sort_values("session_date", kind="stable")
     shape = in_order[list(PRICE_COLUMNS)].fillna(-1.0)
-    is_copy = (shape.eq(shape.shift(1)) | shape.eq(shape.shift(-1))).all(axis=1).reindex(frame.index)
+    known = in_order[list(RANGE_COLUMNS)]
+    flat = (known.isna() | known.eq(in_order["close"], axis=0)).all(axis=1)
+    stale = flat & (in_order["close"] == in_order["close"].shift(1))
+    is_copy = shape.eq(shape.shift(1)).all(axis=1) | shape.eq(shape.shift(-1)).all(axis=1) | stale
+    is_copy = is_copy.reindex(frame.index)
     others = frame.loc[~unlisted, "volume"] > 0
     has_volume = (frame["volume"] > 0) | (others.mean() < VOLUME_SHARE)
     return unlisted & ~is_copy & has_volume

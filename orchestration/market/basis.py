@@ -15,8 +15,26 @@ from orchestration.market.bars import PRICE_COLUMNS
 GRIDS = (1.0, 0.1, 0.05, 0.01, 0.005, 0.001)
 # Of a step; single precision of a price of a hundred thousand steps.
 GRID_TOLERANCE = 0.02
-LEAST_BEFORE, LEAST_AFTER = 20, 3
+# Closes before the last dividend that it takes to say that the adjustment was undone; and before and after it, that
+# closes are adjusted although it cannot be.
+LEAST_UNDONE, LEAST_BEFORE, LEAST_AFTER = 5, 20, 3
 ON_GRID, OFF_GRID = 0.95, 0.5
+
+
+# Smaller splits look like ordinary moves.
+LEAST_SPLIT = 1.3
+
+
+def is_as_traded(delivered: pd.DataFrame) -> bool:
+    """Whether closes were left as they were traded before each of several splits; a vendor's fault does so to one."""
+    known = delivered[delivered["session_date"].notna() & (delivered["close"] > 0) & np.isfinite(delivered["close"])]
+    known = known.drop_duplicates("session_date", keep="last").sort_values("session_date")
+    ratio = known["split_ratio"].where(known["split_ratio"] > 0, 1.0).to_numpy()
+    moves = np.diff(np.log(known["close"].to_numpy()), prepend=0.0)
+    places = np.flatnonzero(np.abs(np.log(ratio)) >= np.log(LEAST_SPLIT))
+    places = places[places > 0]
+    said = np.log(ratio[places])
+    return len(places) > 1 and bool((np.abs(moves[places] + said) < np.abs(moves[places])).all())
 
 
 @dataclass(frozen=True)
@@ -48,17 +66,18 @@ def without_dividend_adjustment(delivered: pd.DataFrame) -> Basis:
     known = known[known["session_date"].notna() & (known["close"] > 0) & np.isfinite(known["close"])]
     known = known.drop_duplicates("session_date", keep="last").sort_values("session_date")
     paid = np.flatnonzero(known["dividend"] > 0)
-    if not len(paid) or paid[-1] < LEAST_BEFORE or len(known) - paid[-1] < LEAST_AFTER:
+    if not len(paid):
         return Basis(delivered, was_adjusted=False, is_clear=True)
     closes, last = known["close"].to_numpy(), int(paid[-1])
     later_splits = np.append(np.cumprod(known["split_ratio"].to_numpy()[::-1])[::-1][1:], 1.0)
     traded = closes * later_splits
-    # What lies on no grid even after the last dividend, such as a net asset value, says nothing.
-    if _on_a_grid(traded[last:]) < ON_GRID or _on_a_grid(traded[:last]) >= OFF_GRID:
+    if last < LEAST_UNDONE or _on_a_grid(traded[:last]) >= OFF_GRID:
         return Basis(delivered, was_adjusted=False, is_clear=True)
     factor = _factors(closes, known["dividend"].to_numpy())
     if _on_a_grid(traded[:last] / factor[:last]) < ON_GRID:
-        return Basis(delivered, was_adjusted=True, is_clear=False)
+        # What lies on no grid even after the last dividend, such as a net asset value, says nothing.
+        tells = last >= LEAST_BEFORE and len(known) - last >= LEAST_AFTER and _on_a_grid(traded[last:]) >= ON_GRID
+        return Basis(delivered, was_adjusted=tells, is_clear=not tells)
     of_session = pd.Series(factor, index=known["session_date"])
     by_row = delivered["session_date"].map(of_session).fillna(1.0)
     prices = {name: delivered[name] / by_row for name in PRICE_COLUMNS}

@@ -338,7 +338,7 @@ def _read(path: Path, model: type[RowT], key: str) -> list[tuple[int, RowT]]:
                         f"{path.name}, row {row}, column {name}: {cell!a} would be run as a formula by a spreadsheet; "
                         f"allowed: a text that does not begin with {' '.join(_FORMULA)}"
                     )
-            if separator == ";":
+            if separator != ",":
                 record = {name: _with_point(cell, model, name) for name, cell in record.items()}
             parsed = _parse(path.name, row, record, model)
             identity = str(getattr(parsed, key))
@@ -362,8 +362,9 @@ def _text_of(path: Path) -> str:
 
 def _separator(text: str, columns: list[str]) -> tuple[int, str]:
     """How many lines stand before the header, and what separates its cells: what most of its names are found with."""
-    lines = text.lstrip("\n\r").splitlines()
-    skipped = int(lines[0].casefold().startswith("sep=") and len(lines) > 1)
+    lines = text.splitlines()
+    skipped = next(n for n, line in enumerate(lines) if line.strip())
+    skipped += int(lines[skipped].casefold().startswith("sep=") and len(lines) > skipped + 1)
 
     def found(separator: str) -> int:
         names = (name.strip().strip('"').casefold() for name in lines[skipped].split(separator))
@@ -373,7 +374,7 @@ def _separator(text: str, columns: list[str]) -> tuple[int, str]:
 
 
 def _with_point(cell: str, model: type[SeedRow], name: str) -> str:
-    """A number of a file with semicolons, which has them because commas stand before decimals."""
+    """A number of a file with semicolons or tabs, which has them because commas stand before decimals."""
     is_number = "float" in str(model.model_fields[name].annotation)
     return cell.replace(",", ".") if is_number and re.fullmatch(r"-?\d+,\d+", cell) else cell
 

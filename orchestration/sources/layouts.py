@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-DATES = dict.fromkeys(("date", "datetime", "sessiondate", "timestamp", "index"), "session_date")
+DATES = dict.fromkeys(("date", "datetime", "sessiondate", "timestamp"), "session_date")
 PRICES = {name: name for name in ("open", "high", "low", "close")}
 VOLUMES = dict.fromkeys(("volume", "vol"), "volume")
 ADJUSTED = dict.fromkeys(("adjclose", "adjustedclose", "adjusted"), "adj_close")
@@ -92,9 +92,12 @@ LAYOUTS = (
 )
 
 # What a column of pandas, R or a spreadsheet is called that holds the names of the rows.
-_ROW_NAMES = frozenset({"", "index", "unnamed0", "indexlevel0", "rownames", "x"})
-# quantmod writes `SIL.Close`; pandas, in Parquet, `('Close', 'SIL')`.
-_OF_A_TICKER = re.compile(r"(?P<ticker>.+)\.(?P<label>Open|High|Low|Close|Volume|Adjusted)")
+_PANDAS_INDEX = "indexlevel0"
+_ROW_NAMES = frozenset({"", "index", "unnamed0", _PANDAS_INDEX, "rownames", "x"})
+# quantmod writes `SIL.Close`; pandas, in Parquet, `('Close', 'SIL')`; who flattens that, `Close_SIL`.
+_PRICE = r"(?P<label>Open|High|Low|Close|Adj Close|Volume|Adjusted|Dividends|Stock Splits)"
+_OF_A_TICKER = re.compile(rf"(?P<ticker>.+)[._]{_PRICE}")
+_TICKER_LAST = re.compile(rf"{_PRICE}_(?P<ticker>[^_ ]+)")
 _TWO_LEVELS = re.compile(r"\('(?P<first>[^']*)', '(?P<second>[^']*)'\)")
 
 
@@ -121,39 +124,47 @@ class Columns:
 
 
 def columns_of(labels: Sequence[str]) -> Columns:
-    """What the columns under these labels hold."""
-    names: list[str] = []
+    """What the columns under these labels hold; a ticker in them counts where the bars are not found without it."""
+    plain = [("", label.strip()) for label in labels]
+    found = _columns(plain)
+    return found if found.is_whole else _columns([_split(label) for _, label in plain])
+
+
+def _columns(labels: Sequence[tuple[str, str]]) -> Columns:
+    names = [_plain(name) for _, name in labels]
     tickers: dict[str, int] = {}
-    for place, label in enumerate(labels):
-        name, ticker = _split(label.strip())
-        names.append(_plain(name))
+    for place, (ticker, _) in enumerate(labels):
         if ticker:
             tickers.setdefault(ticker, place)
     layout = next(layout for layout in LAYOUTS if layout.told_by <= set(names))
     places: dict[str, int] = {}
     repeated = None
     for place, name in enumerate(names):
-        field = layout.fields.get(name)
+        field = layout.fields.get(name) or ABOUT.get(name)
         if field in places:
             # A ticker beside a symbol says nothing wrong.
             repeated = repeated or ((places[field], place) if field != "ticker" else None)
         elif field is not None:
             places[field] = place
-    if "session_date" not in places and names[0] in _ROW_NAMES:
-        places["session_date"] = 0
+    if "session_date" not in places:
+        # pandas puts an index without a name last into Parquet.
+        first = names.index(_PANDAS_INDEX) if _PANDAS_INDEX in names else 0
+        if names[first] in _ROW_NAMES:
+            places["session_date"] = first
     return Columns(layout, places, repeated, tickers)
 
 
 def _split(label: str) -> tuple[str, str]:
-    """The name of a column, and the ticker in its label if there is one."""
+    """The ticker in a label, if there is one, and the name of the column."""
     if levels := _TWO_LEVELS.fullmatch(label):
         first, second = levels["first"], levels["second"]
         # `group_by="ticker"` puts the ticker first.
         ticker_first = _plain(second) in LAYOUTS[-1].fields and _plain(first) not in LAYOUTS[-1].fields
-        return (second, first) if ticker_first else (first, second)
-    if prefixed := _OF_A_TICKER.fullmatch(label):
-        return prefixed["label"], prefixed["ticker"]
-    return label, ""
+        return (first, second) if ticker_first else (second, first)
+    named = _OF_A_TICKER.fullmatch(label) or _TICKER_LAST.fullmatch(label)
+    if named and _plain(label) not in LAYOUTS[-1].fields:
+        return named["ticker"], named["label"]
+    return "", label
 
 
 def _plain(label: str) -> str:

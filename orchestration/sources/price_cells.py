@@ -6,7 +6,7 @@ third of April or the fourth of March is none.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,35 +21,38 @@ _UNKNOWN = pa.array(["", "null", "none", "nan", "n/a", "na", "n.a.", "#n/a", "-"
 # Bounded digits and exponents: whatever matches is a finite double.
 _NUMBER = r"^[+-]?(\d{1,40}(\.\d{0,60})?|\.\d{1,60})([eE][+-]?\d{1,2})?$"
 _INFINITE = r"^[+-]?(?i:inf|infinity)$"
-_MONEY = r"^[$\x{20ac}\x{a3}] ?"
+_MONEY = r"^[$\x{20ac}\x{a3}] ?|[ \x{a0}\x{202f}]?[$\x{20ac}\x{a3}]$"
 _MULTIPLES = {"k": 1e3, "m": 1e6, "b": 1e9}
 _MULTIPLE = r"^([+-]?[\d.]{1,40}) ?(?i:k|m|b)$"
 # A group of thousands: English, Indian; and with the signs that stand for the comma elsewhere.
-_GROUPED = r"^[+-]?(\d{1,3}(,\d{3}){1,12}|\d{1,2}(,\d{2}){1,12},\d{3})(\.\d{0,60})?(?i:[kmb]?)$"
-_GROUPED_ELSEWHERE = r"^[+-]?\d{1,3}([.' \x{a0}\x{202f}]\d{3}){1,12}(,\d{0,60})?(?i:[kmb]?)$"
+_GROUPED = (
+    r"^[+-]?(\d{1,3}(,\d{3}){1,12}|\d{1,2}(,\d{2}){1,12},\d{3}|\d{1,3}(['\x{2019} \x{a0}\x{202f}]\d{3}){1,12})"
+    r"(\.\d{0,60})?(?i:[kmb]?)$"
+)
+_GROUPED_ELSEWHERE = r"^[+-]?\d{1,3}([.'\x{2019} \x{a0}\x{202f}]\d{3}){1,12}(,\d{0,60})?(?i:[kmb]?)$"
+_GROUPS = r"['\x{2019} \x{a0}\x{202f}]"
 _DECIMAL_COMMA = r"^[+-]?\d{1,40},\d{0,60}([eE][+-]?\d{1,2})?(?i:[kmb]?)$"
 # What can only be read in one way, votes.
 _SAYS_POINT = r"\d,\d{3}\.|\d,\d{3},|^[+-]?\d*\.(\d{1,2}|\d{4,60})([eE].*)?$"
-_SAYS_COMMA = r"\d[.' \x{a0}\x{202f}]\d{3},|\d\.\d{3}\.|^[+-]?\d*,(\d{0,2}|\d{4,60})([eE].*)?(?i:[kmb]?)$"
+_SAYS_COMMA = r"\d[.'\x{2019} \x{a0}\x{202f}]\d{3},|\d\.\d{3}\.|^[+-]?\d*,(\d{0,2}|\d{4,60})([eE].*)?(?i:[kmb]?)$"
 _SAYS_NOTHING = r"^[+-]?\d{1,3},\d{3}$"
 
-_TIME = r"(?:[ T]\d{1,2}:\d\d(?::\d\d(?:\.\d{1,9})?)?(?: ?[AaPp][Mm])?)?"
-_ISO = (
-    r"^\d{4}-\d\d-\d\d"
-    r"([ T]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?(Z|[+-](0\d|1[0-4])(:?[0-5]\d)?)?)?$"
-)
-_MIDNIGHT = r"[ T]00:00(:00(\.0{1,9})?)?(Z|[+-].{2,5})$"
-_OFFSET = r"(Z|[+-]\d\d(:?\d\d)?)$"
+_CLOCK = r"(?:[01]?\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d{1,9})?)?"
+_TIME = rf"(?:[ T]{_CLOCK}(?: ?[AaPp][Mm])?)?"
+_ZONE = r" ?(?:Z|UTC|GMT|[+-](?:0\d|1[0-4])(?::?[0-5]\d)?)"
+_ISO = rf"^\d{{4}}-\d\d-\d\d(?:[ T]{_CLOCK}(?:{_ZONE})?)?$"
+_MIDNIGHT = rf"[ T]00:00(?::00(?:\.0{{1,9}})?)?{_ZONE}$"
+_STAMP = rf"[ T]{_CLOCK}{_ZONE}$"
 _SLASHES = r"^(?P<a>\d{1,2})[/-](?P<b>\d{1,2})[/-](?P<year>\d{4})" + _TIME + "$"
 _MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()  # noqa: SIM905
 _NAMED = r"(?P<month>(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec))[a-z]{0,6}"
 # Besides ISO: the order of the parts is in the writing.
 _WRITTEN = (
-    r"^(?P<year>\d{4})/(?P<month>\d{1,2})/(?P<day>\d{1,2})" + _TIME + "$",
+    r"^(?P<year>\d{4})[-/.](?P<month>\d{1,2})[-/.](?P<day>\d{1,2})" + _TIME + "$",
     r"^(?P<year>(?:19|20)\d\d)(?P<month>\d\d)(?P<day>\d\d)$",
     r"^(?P<day>\d{1,2})\.(?P<month>\d{1,2})\.(?P<year>\d{4})" + _TIME + "$",
     rf"^{_NAMED}\.? (?P<day>\d{{1,2}}),? (?P<year>\d{{4}})$",
-    rf"^(?P<day>\d{{1,2}})[ -]{_NAMED}\.?[ -](?P<year>\d{{4}})$",
+    rf"^(?P<day>\d{{1,2}})[ -]{_NAMED}\.?[ -](?P<year>\d{{4}}|\d{{2}})$",
 )
 
 
@@ -61,9 +64,9 @@ class AmbiguousError(Exception):
         remedy: what would tell, in the words of a message.
     """
 
-    def __init__(self, place: int, cell: str, problem: str, remedy: str) -> None:
+    def __init__(self, place: int, cell: str, problem: str, remedy: str, label: str = "") -> None:
         super().__init__(f"'{cell}' {problem}; allowed: {remedy}")
-        self.place, self.cell, self.problem, self.remedy = place, cell, problem, remedy
+        self.place, self.cell, self.problem, self.remedy, self.label = place, cell, problem, remedy, label
 
 
 @dataclass(frozen=True)
@@ -79,31 +82,32 @@ class Stamps:
     bad: np.ndarray
 
 
-def decimal_sign(columns: Iterable[tuple[bool, pa.ChunkedArray]]) -> str:
+def decimal_sign(columns: Mapping[str, tuple[bool, pa.ChunkedArray]]) -> str:
     """Whether decimals follow a point or a comma, as far as all number cells of a file tell.
 
     Args:
-        columns: text or other columns, each with whether whole numbers are usual in it, as in a volume.
+        columns: by label, text or other columns, each with whether whole numbers are usual in it, as in a volume.
 
     Raises:
         AmbiguousError: `2,345` may be thousands or decimals, and nothing tells.
     """
     texts = [
-        (is_whole, pc.replace_substring_regex(_trimmed(column), _MONEY, ""))
-        for is_whole, column in columns
+        (label, is_whole, pc.replace_substring_regex(_trimmed(column), _MONEY, ""))
+        for label, (is_whole, column) in columns.items()
         if pa.types.is_string(column.type)
     ]
-    if not any(_count(text, r",|\.\d+\.") for _, text in texts):
+    if not any(_count(text, r",|\.\d+\.") for _, _, text in texts):
         return "."
-    points = sum(_count(text, _SAYS_POINT) for _, text in texts)
-    commas = sum(_count(text, _SAYS_COMMA) for _, text in texts)
+    points = sum(_count(text, _SAYS_POINT) for _, _, text in texts)
+    commas = sum(_count(text, _SAYS_COMMA) for _, _, text in texts)
     open_: AmbiguousError | None = None
-    for is_whole, text in texts:
+    for label, is_whole, text in texts:
         place = -1 if is_whole else pc.index(pc.match_substring_regex(text, _SAYS_NOTHING), True).as_py()
         if open_ is None and place >= 0:
             cell = text[place].as_py()
             meanings = f"may be {cell.replace(',', '')} or {cell.replace(',', '.')}"
-            open_ = AmbiguousError(place, cell, meanings, "a point before decimals, and no sign between thousands")
+            remedy = "a point before decimals, and no sign between thousands"
+            open_ = AmbiguousError(place, cell, meanings, remedy, label)
     if open_ is not None and not points and not commas:
         raise open_
     return "," if commas > points else "."
@@ -145,10 +149,10 @@ def _unusual_numbers(text: pa.ChunkedArray, decimal: str, multiples: bool) -> tu
     plain = pc.replace_substring_regex(text, _MONEY, "")
     if decimal == ".":
         grouped = pc.match_substring_regex(plain, _GROUPED)
-        plain = pc.if_else(grouped, pc.replace_substring(plain, ",", ""), plain)
+        plain = pc.if_else(grouped, pc.replace_substring_regex(plain, f",|{_GROUPS}", ""), plain)
     else:
         grouped = pc.match_substring_regex(plain, _GROUPED_ELSEWHERE)
-        plain = pc.if_else(grouped, pc.replace_substring_regex(plain, r"[.' \x{a0}\x{202f}]", ""), plain)
+        plain = pc.if_else(grouped, pc.replace_substring_regex(plain, rf"\.|{_GROUPS}", ""), plain)
         with_comma = pc.match_substring_regex(plain, _DECIMAL_COMMA)
         has_point = pc.match_substring(plain, ".")
         plain = pc.if_else(with_comma, pc.replace_substring(plain, ",", "."), plain)
@@ -200,32 +204,30 @@ def dates(column: pa.ChunkedArray, zone: str | None = None, month_first: bool | 
 
 
 def _written_dates(text: pa.ChunkedArray, zone: str | None, month_first: bool | None) -> pd.Series:
-    """Texts as dates, all in the way in which most of them are written."""
+    """Texts as dates, each in the way in which it is written; those with slashes all in one."""
     iso = pc.match_substring_regex(text, _ISO)
-    most, way = pc.sum(iso).as_py() or 0, None
-    if most < len(text) / 2:
-        for pattern in (*_WRITTEN, _SLASHES):
-            count = _count(text, pattern)
-            if count > most:
-                most, way = count, pattern
-    if way == _SLASHES:
-        return _with_slashes(text, month_first)
-    if way is not None:
-        parts = _parts(text, way)
-        return _days_of(parts["year"], parts["month"], parts["day"])
     written = pc.if_else(iso, pc.utf8_slice_codeunits(text, 0, 10), pa.scalar(None, pa.string()))
     days = pd.to_datetime(written.to_pandas(), format="%Y-%m-%d", errors="coerce")
-    if zone is None:
+    if not pc.all(iso).as_py():
+        for pattern in _WRITTEN:
+            if _count(text, pattern):
+                parts = _parts(text, pattern)
+                days = days.fillna(_days_of(parts["year"], parts["month"], parts["day"]))
+        if _count(text, _SLASHES):
+            days = days.fillna(_with_slashes(text, month_first))
+    stamped = _numpy(pc.and_(iso, pc.match_substring_regex(text, _STAMP))).astype(bool)
+    places = np.flatnonzero(stamped & days.notna().to_numpy())
+    if zone is None or not len(places):
         return days
-    stamped = pc.and_(iso, pc.and_(pc.match_substring(text, ":"), pc.match_substring_regex(text, _OFFSET)))
-    places = np.flatnonzero(_numpy(stamped).astype(bool))
-    if len(places):
-        stamps = text.take(pa.array(places))
-        moments = pd.to_datetime(stamps.to_pandas(), format="ISO8601", utc=True, errors="coerce")
-        clock = pd.to_timedelta(np.where(_numpy(pc.match_substring_regex(stamps, _MIDNIGHT)), 0, 1), unit="h")
-        here = _days_of_moments(moments, days.iloc[places].reset_index(drop=True) + clock, zone)
-        days = days.copy()
-        days.iloc[places] = here.to_numpy()
+    stamps = text.take(pa.array(places))
+    in_iso = pc.replace_substring_regex(
+        pc.replace_substring_regex(stamps, r" ?(?:UTC|GMT)$", "Z"), r" ([+-]\d+)", r"\1"
+    )
+    moments = pd.to_datetime(in_iso.to_pandas(), format="ISO8601", utc=True, errors="coerce")
+    clock = pd.to_timedelta(np.where(_numpy(pc.match_substring_regex(stamps, _MIDNIGHT)), 0, 1), unit="h")
+    here = _days_of_moments(moments, days.iloc[places].reset_index(drop=True) + clock, zone)
+    days = days.copy()
+    days.iloc[places] = here.to_numpy()
     return days
 
 
@@ -272,11 +274,12 @@ def _names(pattern: str) -> list[str]:
 
 
 def _days_of(years: pd.Series, months: pd.Series, days: pd.Series) -> pd.Series:
-    named = months.astype(object).map(
-        lambda m: _MONTHS.index(m.lower()) + 1 if isinstance(m, str) and m.isalpha() else m
-    )
-    parts = {"year": years, "month": named, "day": days}
-    return pd.to_datetime(pd.DataFrame({k: pd.to_numeric(v) for k, v in parts.items()}), errors="coerce")
+    names = {name: number for number, name in enumerate(_MONTHS, 1)}
+    numbers = pd.to_numeric(months.astype(object).map(lambda m: names.get(m.lower(), m) if isinstance(m, str) else m))
+    # Spreadsheets leave the century out: it is this one, up to 2069.
+    full = pd.to_numeric(years)
+    full = full.where(full >= 100, full + np.where(full < 70, 2000, 1900))
+    return pd.to_datetime(pd.DataFrame({"year": full, "month": numbers, "day": pd.to_numeric(days)}), errors="coerce")
 
 
 def _trimmed(column: pa.ChunkedArray) -> pa.ChunkedArray:

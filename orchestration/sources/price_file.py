@@ -14,8 +14,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from orchestration.market.bars import OPTIONAL_COLUMNS, VALUE_COLUMNS, raw_frame, split_adjusted
-from orchestration.market.basis import frequency, without_dividend_adjustment
+from orchestration.market.bars import OPTIONAL_COLUMNS, VALUE_COLUMNS, equal, raw_frame, split_adjusted
+from orchestration.market.basis import frequency, is_as_traded, without_dividend_adjustment
 from orchestration.sources.price_cells import (
     DATES_ALLOWED,
     NUMBERS_ALLOWED,
@@ -28,6 +28,9 @@ from orchestration.sources.price_table import MalformedFileError, Table, read_ta
 
 # A file with more unreadable rows than this is not a price file with faults in it, it is something else.
 MAX_UNREADABLE_ROWS = 10_000
+
+# From which on, and from which share of rows on, different bars of one day are no accident.
+LEAST_OF_A_DAY, SHARE_OF_A_DAY = 8, 0.5
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,7 @@ def read_price_file(path: Path, tickers: Sequence[str], max_bytes: int, zone: st
     table = read_table(path, tickers, max_bytes)
     _check_ticker(path.name, table, tickers)
     file = _assemble(path.name, table, zone)
-    step = frequency(file.bars["session_date"])
-    if step != "daily":
-        raise MalformedFileError(f"{path.name}: holds {step} bars; allowed: daily bars (interval 1d in the export)")
+    _check_frequency(path.name, file.bars)
     return _with_traded_closes(path.name, file, table)
 
 
@@ -76,9 +77,16 @@ def _with_traded_closes(name: str, file: PriceFile, table: Table) -> PriceFile:
     Raises:
         MalformedFileError: the closes are adjusted for dividends, and what was traded cannot be told.
     """
-    if "dividend" not in table.columns or "adj_close" in table.columns or table.layout.as_traded:
+    bars = file.bars
+    if not table.layout.as_traded and is_as_traded(bars):
+        note = "prices were as traded before each split; they were put on the basis of the last one"
+        # An adjusted close that is no more than the close is of the same basis.
+        kept = bars["adj_close"].where(~_says_nothing(bars["adj_close"], bars["close"]))
+        return replace(file, bars=split_adjusted(bars.assign(adj_close=kept)), note=note)
+    is_told = not _says_nothing(bars["adj_close"], bars["close"]).all()
+    if "dividend" not in table.columns or is_told or table.layout.as_traded:
         return file
-    basis = without_dividend_adjustment(file.bars)
+    basis = without_dividend_adjustment(bars)
     if not basis.is_clear:
         raise MalformedFileError(
             f"{name}: closes are adjusted for dividends, and the dividends of the file do not say how; "
@@ -88,6 +96,26 @@ def _with_traded_closes(name: str, file: PriceFile, table: Table) -> PriceFile:
         return file
     note = "closes came adjusted for dividends; with the dividends of the file they were put back to what was traded"
     return replace(file, bars=basis.bars, note=note)
+
+
+def _says_nothing(adjusted: pd.Series, close: pd.Series) -> pd.Series:
+    """Where an adjusted close is unknown, or the close itself."""
+    return adjusted.isna() | equal(adjusted, close)
+
+
+def _check_frequency(name: str, bars: pd.DataFrame) -> None:
+    """Refuse bars that are not daily.
+
+    Raises:
+        MalformedFileError: they are weekly and so on, or several of a day.
+    """
+    allowed = "allowed: daily bars (interval 1d in the export)"
+    step = frequency(bars["session_date"])
+    if step != "daily":
+        raise MalformedFileError(f"{name}: holds {step} bars; {allowed}")
+    known = bars[bars["session_date"].notna()].drop_duplicates(["session_date", "close"])
+    if len(known) >= LEAST_OF_A_DAY and known["session_date"].duplicated(keep=False).mean() > SHARE_OF_A_DAY:
+        raise MalformedFileError(f"{name}: holds several bars of a day; {allowed} of one ticker")
 
 
 def _assemble(file: str, table: Table, zone: str | None) -> PriceFile:
@@ -140,10 +168,11 @@ def _assemble(file: str, table: Table, zone: str | None) -> PriceFile:
 def _decimal_sign(file: str, table: Table) -> str:
     numeric = {name: table.columns[name] for name in VALUE_COLUMNS if name in table.columns}
     try:
-        return decimal_sign((name == "volume", column) for name, (_, column) in numeric.items())
+        return decimal_sign({label: (name == "volume", column) for name, (label, column) in numeric.items()})
     except AmbiguousError as error:
-        label = next(label for label, column in numeric.values() if _cell(column[error.place]) == shown(error.cell))
-        raise _ambiguous(file, table, label, error) from None
+        if table.separator == ";":
+            return ","  # semicolons are there because commas stand before decimals
+        raise _ambiguous(file, table, error.label, error) from None
 
 
 def _ambiguous(file: str, table: Table, label: str, error: AmbiguousError) -> MalformedFileError:

@@ -29,7 +29,11 @@ MAX_CELL_BYTES = 120
 # Lines before the header, such as a disclaimer.
 MAX_PREAMBLE = 20
 
+BOM = b"\xef\xbb\xbf"
+
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+# What pandas calls the two levels of a header.
+_CORNERS = frozenset({"", "price", "ticker", "attributes", "symbols"})
 # Bytes of a line that says nothing.
 _BLANK = np.zeros(256, bool)
 _BLANK[list(b',;|\t "\n')] = True
@@ -126,10 +130,10 @@ def _read_csv(path: Path, tickers: Sequence[str], max_bytes: int) -> Table:
     header = _header(file, head, tickers)
     separator, columns, labels = header.separator, header.columns, header.labels
     # A header that is repeated where a file was appended to is no bar; nor is a line below the last one.
-    repeated = line(lines[header.first])
+    repeated = {line(i) for i in lines[header.first : header.first + header.rows]}
     lines = lines[header.first + header.rows :]
-    if data.count(repeated) > 1:
-        lines = lines[[line(i) != repeated for i in lines]]
+    if any(data.count(head_line) > 1 for head_line in repeated):
+        lines = lines[[line(i).removeprefix(BOM) not in repeated for i in lines]]
     remarks = itertools.takewhile(lambda i: _is_footer(line(i), separator), reversed(lines[-MAX_PREAMBLE:]))
     lines = lines[: len(lines) - sum(1 for _ in remarks)]
     if not len(lines):
@@ -158,7 +162,7 @@ def _as_utf8(file: str, data: bytes) -> bytes:
             return data.decode("utf-16").encode("utf-8")
         except UnicodeError:
             raise MalformedFileError(f"{file}: is no UTF-16 to its end; allowed: a CSV saved as UTF-8") from None
-    return data.removeprefix(b"\xef\xbb\xbf")
+    return data.removeprefix(BOM)
 
 
 def _check_text(file: str, data: bytes) -> None:
@@ -252,21 +256,43 @@ def _two_levels(head: Sequence[tuple[int, str]], separator: str) -> tuple[list[s
     yfinance's downloads have it: names of the columns, tickers (or the tickers first), and the name of the dates.
     """
     upper = _cells(head[0][1], separator)
-    if len(head) < 2 or upper[0].casefold() not in ("price", "ticker", "attributes", ""):
+    if len(head) < 2:
+        return None
+    if columns_of(upper[:1]).places.get("session_date") == 0 and upper[0]:
+        return _tickers_below(upper, head[1], separator)
+    if upper[0].casefold() not in _CORNERS:
         return None
     lower = _cells(head[1][1], separator)
     third = _cells(head[2][1], separator) if len(head) > 2 else [""]
     index_is_named = columns_of(third[:1]).places.get("session_date") == 0 and third[0] != "" and not any(third[1:])
     corner = {upper[0].casefold(), lower[0].casefold()}
-    if corner != {"price", "ticker"} and not (index_is_named and corner <= {"", "price", "ticker", "attributes"}):
+    if corner != {"price", "ticker"} and not (index_is_named and corner <= _CORNERS):
         return None
     upper_is_named, lower_is_named = (columns_of(["date", *cells[1:]]).is_whole for cells in (upper, lower))
     if upper_is_named == lower_is_named or len(upper) != len(lower):
         return None
     labels, tickers, row = (upper, lower, head[1][0]) if upper_is_named else (lower, upper, head[0][0])
     named = {ticker: row for ticker in tickers[1:] if ticker}
-    # Several tickers repeat the names of the columns: whose they are is said before.
-    return ["Date", *labels[1:]], named, 3 if index_is_named else 2
+    # Several tickers repeat the names of the columns: whose they are is said before. Where the dates are a column they
+    # have a name among the others.
+    has_dates = "session_date" in columns_of(labels[1:]).places
+    return ["" if has_dates else "Date", *labels[1:]], named, 3 if index_is_named else 2
+
+
+def _tickers_below(
+    labels: list[str], below: tuple[int, str], separator: str
+) -> tuple[list[str], dict[str, int], int] | None:
+    """The same where the index is a column: names of the columns, and tickers below all but the first."""
+    if not below[1].startswith(separator):
+        return None
+    tickers = _cells(below[1], separator)
+    if (
+        len(tickers) != len(labels)
+        or len(labels) < 2
+        or not all(ticker and not ticker[0].isdigit() for ticker in tickers[1:])
+    ):
+        return None
+    return labels, dict.fromkeys(tickers[1:], below[0]), 2
 
 
 def _check_tickers(file: str, found: Mapping[str, int], tickers: Sequence[str]) -> None:

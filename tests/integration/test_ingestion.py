@@ -322,6 +322,12 @@ def test_a_ticker_that_passed_to_another_company_is_told_and_joins_nothing(
     assert "the ticker may have passed to another company" in result.detail
     assert "source_symbol" in result.detail
     assert stored(lake) == before
+    # Who knows better asks for everything anew.
+    forced = ingest(
+        load_universe(small_seeds(tmp_path / "seeds", "AAA")),
+        *(replace(vendor, rows=other), "yahoo", Lake(lake.root.parent / "other"), MONDAY, replace(RULES, full=True)),
+    )
+    assert forced.results[0].status is FetchStatus.OK
     # Its company's own ticker is found, and history goes on.
     assert refresh(vendor, lake, tmp_path, MONDAY).results[0].status is FetchStatus.OK
     assert len(stored(lake)) == len(before) + 1

@@ -655,6 +655,21 @@ def test_what_is_no_sessions_bar_is_rejected(values: dict[str, object]) -> None:
     assert rules(with_extra("2026-01-10", **values)) == [("not_a_session", "rejected")]
 
 
+@pytest.mark.parametrize("volume", [0.0, NAN])
+def test_a_padded_holiday_of_what_has_no_volume_is_rejected(volume: float) -> None:
+    rows = [{"session_date": f"{d.date()}", "close": 11.0 + n / 100, "volume": volume} for n, d in enumerate(MONTH)]
+    padded = dict.fromkeys(("open", "high", "low", "close"), 11.06) | {"session_date": "2026-01-10", "volume": volume}
+    result = validate(delivery(*rows, padded), MONTH, MONTH)
+    assert rules(result) == [("not_a_session", "rejected")]
+
+
+@pytest.mark.parametrize("column", ["open", "high", "low"])
+def test_an_infinite_range_is_none_in_whatever_delivery(column: str) -> None:
+    result = judge({"session_date": "2026-01-27"}, {column: INF})
+    assert result.accepted["bar_quality"].tolist() == ["ok", "range_rejected"]
+    assert rules(result) == [("impossible_range", "demoted")]
+
+
 def test_a_future_has_no_weekend() -> None:
     rows = [{"session_date": f"{d.date()}", "close": 11.0 + n / 100} for n, d in enumerate(MONTH)]
     raw = delivery(*rows, {"session_date": "2026-01-10", "close": 11.07, "high": 13.5})

@@ -78,6 +78,17 @@ def test_without_dividends_there_is_nothing_to_undo() -> None:
     assert without_dividend_adjustment(delivered).bars is delivered
 
 
+@pytest.mark.parametrize("rows", [slice(478, 484), slice(440, 482), slice(30, 46)], ids=["short", "last day", "few"])
+def test_a_recent_dividend_is_undone_too(rows: slice) -> None:
+    truth = company(1).iloc[rows].reset_index(drop=True)
+    truth["adj_close"] = adjusted_close(truth["close"], truth["dividend"])
+    found = without_dividend_adjustment(raw(auto_adjusted(truth)))
+    if truth["dividend"].to_numpy().nonzero()[0][-1] < 5:
+        return  # too few before it to tell
+    assert (found.was_adjusted, found.is_clear) == (True, True)
+    np.testing.assert_allclose(found.bars["close"], truth["close"], rtol=1e-9)
+
+
 def test_rows_without_a_date_or_a_close_are_left_alone() -> None:
     frame = auto_adjusted(company(2))
     frame.loc[7, "close"] = np.nan
@@ -104,6 +115,15 @@ def test_a_file_says_that_its_closes_were_put_back(tmp_path: Path) -> None:
         "with the dividends of the file they were put back to what was traded"
     )
     np.testing.assert_allclose(outcome.bars["close"], company(3)["close"], rtol=1e-9)
+
+
+def test_an_adjusted_close_that_is_the_close_tells_nothing(tmp_path: Path) -> None:
+    frame = auto_adjusted(company(3))
+    names = {"session_date": "Date", "dividend": "Dividends", "split_ratio": "Stock Splits", "adj_close": "Adj Close"}
+    frame.assign(adj_close=frame["close"]).rename(columns=names).to_csv(tmp_path / "PAY.csv", index=False)
+    (outcome,) = FilesSource(tmp_path).fetch([FetchRequest("PAY", "PAY", None, dt.date(2026, 1, 30), "forced")])
+    np.testing.assert_allclose(outcome.bars["close"], company(3)["close"], rtol=1e-9)
+    np.testing.assert_allclose(outcome.bars["adj_close"], company(3)["adj_close"], rtol=1e-9)
 
 
 def test_a_file_whose_dividends_do_not_explain_its_closes_is_refused_with_the_remedy(tmp_path: Path) -> None:

@@ -121,6 +121,9 @@ def test_close_alone_suffices(tmp_path: Path) -> None:
         ("2024-08-21 23:59", "2024-08-21"),
         ("2024-02-29T00:00:00+0530", "2024-02-29"),
         ("9999-12-31", "9999-12-31"),
+        *((other, "2026-01-30") for other in ("30/01/2026", "01-30-2026", "20260130", "2026-1-30", "Jan 30 2026")),
+        *((other, "2026-01-30") for other in ("2026.01.30", "30-Jan-26", "2026-01-30 00:00:00 UTC")),
+        ("2026-01-30 00:00:00 -0500", "2026-01-30"),
     ],
 )
 def test_dates_that_are_read(tmp_path: Path, written: str, day: str) -> None:
@@ -130,9 +133,8 @@ def test_dates_that_are_read(tmp_path: Path, written: str, day: str) -> None:
 @pytest.mark.parametrize(
     "written",
     [
-        "30/01/2026", "01-30-2026", "20260130", "2026-1-30", "2026-02-30", "2025-02-29", "2026-13-01",
-        "0000-01-01", "1769731200", "45000", "Jan 30 2026", "2026-01-30 25:00:00", "2026-01-30 00:00:00 EST",
-        "2026-01-30+01:00", "x2026-01-30", "null", "NaT", "",
+        "2026-02-30", "2025-02-29", "2026-13-01", "0000-01-01", "1769731200", "45000", "2026-01-30 25:00:00",
+        "2026-01-30 00:00:00 EST", "2026-01-30+01:00", "x2026-01-30", "30.01.26", "null", "NaT", "",
     ],
 )  # fmt: skip
 def test_dates_that_are_not_read(tmp_path: Path, written: str) -> None:
@@ -173,7 +175,7 @@ def test_unknown_values(tmp_path: Path, written: str) -> None:
     ("written", "value"),
     [
         ("94.3%", "94.3%"), ("abc", "abc"), ("1e999", "1e999"), ("0x10", "0x10"), ("1_000", "1_000"),
-        ("1 000", "1 000"), ("94.3.1", "94.3.1"), ("٣", "٣"),
+        ("94.3.1", "94.3.1"), ("٣", "٣"),
         ("1" * 41, "1" * 40 + "..."), ("a\tb", "a\\tb"), ("\u2028x", "\\u2028x"),
     ],
 )  # fmt: skip
@@ -505,7 +507,7 @@ def test_small_files_that_grow_in_memory_are_not_read(tmp_path: Path) -> None:
     (tmp_path / "SIL.csv").write_text("Date,Close" + "\n" * 500_001)
     same = pa.table({"Date": pa.array([THREE[0]] * 500_001), "Close": np.ones(500_001)})
     pq.write_table(same, tmp_path / "SLV.parquet")
-    random = pa.table({"Date": pa.array([THREE[0]] * 5_000), "Close": np.arange(5_000.0)})
+    random = pa.table({"Date": pd.bdate_range("2000-01-03", periods=5_000).date, "Close": np.arange(5_000.0)})
     pq.write_table(random, tmp_path / "GDX.parquet", use_dictionary=False, compression="zstd")
     lines, rows, bytes_ = fetch(tmp_path, request("SIL"), request("SLV"), request("GDX"), max_bytes=20_000_000)
     assert lines.detail == "SIL.csv: 500001 lines; allowed: at most 500000"
@@ -541,7 +543,8 @@ def test_too_many_unreadable_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_many_blocks_keep_their_row_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(price_table, "MAX_LINE_BYTES", 25)  # blocks of a hundred bytes
-    rows = [f"2026-01-{1 + i % 30:02d},{i}" for i in range(1000)]
+    days = pd.bdate_range("2020-01-01", periods=1000)
+    rows = [f"{day.date()},{i}" for i, day in enumerate(days)]
     rows[777] = "2026-01-05,x"
     bars = read(tmp_path, "Date,Close\n" + "\n".join(rows)).bars
     assert bars["row_number"].tolist() == list(range(2, 1002))

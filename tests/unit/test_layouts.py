@@ -15,6 +15,7 @@ from orchestration.sources.layouts import LAYOUTS, columns_of
 # Two sessions; the close of the later one is 1,094.30.
 DAYS = ["2026-01-29", "2026-01-30"]
 CLOSES = [1110.65, 1094.3]
+POINT = "allowed: a point before decimals, and no sign between thousands"
 ONE_TICKER = "allowed: SIL, as the file's name says (one file for each ticker, named after it)"
 VOLUMES = [2_500_000.0, 9_900_000.0]
 
@@ -46,6 +47,18 @@ FORMS = {
     "2026-01-29,1110.65,1111.25,1107,1110.5,2500000\n2026-01-30,1094.3,1101.5,1093.5,1100,9900000\n",
     "pandas, an index without a name": ",Open,High,Low,Close,Volume\n"
     "2026-01-29,1110.5,1111.25,1107,1110.65,2500000\n2026-01-30,1100,1101.5,1093.5,1094.3,9900000\n",
+    "yfinance, the index as a column": "Price,Date,Close,High,Low,Open,Volume\nTicker,,SIL,SIL,SIL,SIL,SIL\n"
+    "0,2026-01-29,1110.65,1111.25,1107,1110.5,2500000\n1,2026-01-30,1094.3,1101.5,1093.5,1100,9900000\n",
+    "yfinance, the index as a column, without its number": "Date,Close,High,Low,Open,Volume\n,SIL,SIL,SIL,SIL,SIL\n"
+    "2026-01-29,1110.65,1111.25,1107,1110.5,2500000\n2026-01-30,1094.3,1101.5,1093.5,1100,9900000\n",
+    "yfinance, levels in one": "Date,Close_SIL,High_SIL,Low_SIL,Open_SIL,Volume_SIL\n"
+    "2026-01-29,1110.65,1111.25,1107,1110.5,2500000\n2026-01-30,1094.3,1101.5,1093.5,1100,9900000\n",
+    "pandas-datareader": "Attributes,Close,High,Low,Open,Volume\nSymbols,SIL,SIL,SIL,SIL,SIL\nDate,,,,,\n"
+    "2026-01-29,1110.65,1111.25,1107,1110.5,2500000\n2026-01-30,1094.3,1101.5,1093.5,1100,9900000\n",
+    "pandas, an index that is called so": "index,Date,Open,High,Low,Close,Volume\n"
+    "0,2026-01-29,1110.5,1111.25,1107,1110.65,2500000\n1,2026-01-30,1100,1101.5,1093.5,1094.3,9900000\n",
+    "R, names made valid": '"Date","Open","High","Low","Close","Adj.Close","Volume"\n'
+    '"2026-01-29",1110.5,1111.25,1107,1110.65,1110.61,2500000\n"2026-01-30",1100,1101.5,1093.5,1094.3,1094.3,9900000\n',
     "Stooq": "Date,Open,High,Low,Close,Volume\r\n"
     "2026-01-29,1110.5,1111.25,1107,1110.65,2500000\r\n2026-01-30,1100,1101.5,1093.5,1094.3,9900000\r\n",
     "Stooq, in bulk": "<TICKER>,<PER>,<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>,<OPENINT>\n"
@@ -94,6 +107,11 @@ FORMS = {
     "Excel, continental, of money": "Date;Open;High;Low;Close;Volume\n"
     "29.01.2026;1.110,5;1.111,25;1.107;1.110,65;2.500.000\n"
     "30.01.2026;1.100;1.101,5;1.093,5;1.094,3;9.900.000\n",
+    "Excel, Swiss": "Date;Open;High;Low;Close;Volume\n29.01.2026;1'110.5;1'111.25;1'107;1'110.65;2'500'000\n"
+    "30.01.2026;1\u2019100;1\u2019101.5;1\u2019093.5;1\u2019094.3;9\u2019900\u2019000\n",
+    "Excel, of euros": "Date;Open;High;Low;Close;Volume\n"
+    "29.01.2026;1.110,5 \u20ac;1.111,25 \u20ac;1.107 \u20ac;1.110,65 \u20ac;2 500 000\n"
+    "30.01.2026;1.100 \u20ac;1.101,5 \u20ac;1.093,5 \u20ac;1.094,3 \u20ac;9 900 000\n",
     "Excel, tabs": "Date\tOpen\tHigh\tLow\tClose\tVolume\n2026/01/29\t1110.5\t1111.25\t1107\t1110.65\t2500000\n"
     "2026/01/30\t1100\t1101.5\t1093.5\t1094.3\t9900000\n",
     "Excel, the separator said": "sep=;\nDate;Open;High;Low;Close;Volume\n"
@@ -104,6 +122,11 @@ FORMS = {
     '"Source: exchange, delayed"\n',
     "a header for each evening": "Date,Open,High,Low,Close,Volume\n2026-01-29,1110.5,1111.25,1107,1110.65,2500000\n"
     "Date,Open,High,Low,Close,Volume\n2026-01-30,1100,1101.5,1093.5,1094.3,9900000\n",
+    "two headers for each evening": "Price,Close,High,Low,Open,Volume\nTicker,SIL,SIL,SIL,SIL,SIL\nDate,,,,,\n"
+    "2026-01-29,1110.65,1111.25,1107,1110.5,2500000\n\ufeffPrice,Close,High,Low,Open,Volume\n"
+    "Ticker,SIL,SIL,SIL,SIL,SIL\nDate,,,,,\n2026-01-30,1094.3,1101.5,1093.5,1100,9900000\n",
+    "dates in two ways": "Date,Open,High,Low,Close,Volume\n2026-01-29,1110.5,1111.25,1107,1110.65,2500000\n"
+    "1/30/2026,1100,1101.5,1093.5,1094.3,9900000\n",
     "months by name": "Date,Open,High,Low,Close,Volume\n29-Jan-2026,1110.5,1111.25,1107,1110.65,2500000\n"
     "30-Jan-2026,1100,1101.5,1093.5,1094.3,9900000\n",
     "GOOGLEFINANCE": "Date,Open,High,Low,Close,Volume\n1/29/2026 16:00:00,1110.5,1111.25,1107,1110.65,2500000\n"
@@ -209,7 +232,14 @@ def test_prices_as_they_were_traded_are_put_on_one_basis(tmp_path: Path, form: s
                 "allowed: a point before decimals, and no sign between thousands"
             ),
         ),
+        ('Date,Close\n2026-01-29,"$2,345"\n', "SIL.csv, row 2, column Close: '2,345' may be 2345 or 2.345; " + POINT),
         ("Date,SLV.Close\n2026-01-30,1.5\n", f"SIL.csv, row 1: holds 'SLV'; {ONE_TICKER}"),
+        ("Date,Close_SLV\n2026-01-30,1.5\n", f"SIL.csv, row 1: holds 'SLV'; {ONE_TICKER}"),
+        ("Date,Close,Open\n,SLV,SLV\n2026-01-30,1.5,2.5\n", f"SIL.csv, row 2: holds 'SLV'; {ONE_TICKER}"),
+        (
+            "Date,Close/Last,Volume,Symbol\n01/29/2026,$1.5,10,SLV\n",
+            f"SIL.csv, row 2, column Symbol: 'SLV'; {ONE_TICKER}",
+        ),
         (
             "Price,Close,Close\nTicker,SIL,SILJ\nDate,,\n2026-01-30,1.5,2.5\n",
             f"SIL.csv, row 2: holds 'SILJ'; {ONE_TICKER}",
@@ -258,6 +288,44 @@ def test_bars_that_are_not_daily_are_refused(tmp_path: Path, step: str, name: st
     days = days.append(pd.DatetimeIndex([days[-1] + pd.Timedelta(days=2)]))
     text = "Date,Close\n" + "".join(f"{day.date()},{n}.5\n" for n, day in enumerate(days))
     assert refused(tmp_path, text) == f"SIL.csv: holds {name} bars; allowed: daily bars (interval 1d in the export)"
+
+
+def test_bars_of_hours_are_refused(tmp_path: Path) -> None:
+    stamps = pd.date_range("2026-01-26 09:30", periods=40, freq="h", tz="America/New_York")
+    text = "Date,Close\n" + "".join(f"{stamp},{n}.5\n" for n, stamp in enumerate(stamps))
+    assert refused(tmp_path, text) == (
+        "SIL.csv: holds several bars of a day; allowed: daily bars (interval 1d in the export) of one ticker"
+    )
+
+
+def test_prices_as_they_were_traded_are_told_by_several_splits(tmp_path: Path) -> None:
+    days = pd.bdate_range("2026-01-01", periods=60)
+    ratio = np.where(np.arange(60) == 20, 3.0, np.where(np.arange(60) == 40, 0.1, 0.0))
+    basis = np.append(np.cumprod(np.where(ratio > 0, ratio, 1.0)[::-1])[::-1][1:], 1.0)
+    close = 40 + np.arange(60) / 8
+    rows = zip(days, close * basis, ratio, strict=True)
+    text = "Date,Close,Stock Splits\n" + "".join(f"{day.date()},{float(c)},{r}\n" for day, c, r in rows)
+    outcome = read(tmp_path, text)
+    np.testing.assert_allclose(outcome.bars["close"], close)
+    assert outcome.detail == (
+        "SIL.csv: prices were as traded before each split; they were put on the basis of the last one"
+    )
+    # Of those that are on one basis nothing is said.
+    rows = zip(days, close, ratio, strict=True)
+    text = "Date,Close,Stock Splits\n" + "".join(f"{day.date()},{float(c)},{r}\n" for day, c, r in rows)
+    assert read(tmp_path, text).detail == ""
+
+
+def test_an_index_of_parquet_without_a_name(tmp_path: Path) -> None:
+    pd.DataFrame({"Close": CLOSES}, index=pd.DatetimeIndex(DAYS)).to_parquet(tmp_path / "SIL.parquet")
+    request = FetchRequest("SIL", "SIL", None, dt.date(2026, 1, 30), "forced")
+    (outcome,) = FilesSource(tmp_path).fetch([request])
+    assert outcome.bars["close"].tolist() == CLOSES, outcome.detail
+
+
+def test_other_columns_are_no_tickers(tmp_path: Path) -> None:
+    outcome = read(tmp_path, "Date,Close,Prev_Close,Volume_avg,Close_adj\n2026-01-30,1.5,1.4,7,1.3\n")
+    assert outcome.bars["close"].tolist() == [1.5], outcome.detail
 
 
 def test_daily_bars_with_holes_are_daily(tmp_path: Path) -> None:

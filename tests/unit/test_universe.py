@@ -280,13 +280,13 @@ def as_a_spreadsheet_saves(text: str, form: str) -> bytes:
         lines = [lines[0], *([*line[: max(n for n, cell in enumerate(line, 1) if cell)]] for line in lines[1:])]
     if form == "rows below":
         lines += [[""] * len(lines[0])] * 3
-    if form == "semicolons":
+    if form in ("semicolons", "tabs"):
         lines = [lines[0], *([re.sub(r"^(\d+)\.(\d+)$", r"\1,\2", cell) for cell in line] for line in lines[1:])]
     stream = io.StringIO()
     csv.writer(stream, delimiter=separator, lineterminator="\r\n").writerows(lines)
     said = stream.getvalue()
     if form == "separator said":
-        said = "sep=;\r\n" + said
+        said = "\r\nsep=;\r\n" + said
     if form == "capitals":
         said = said.replace(header, header.title())
     if form == "midnight":
