@@ -322,15 +322,13 @@ def test_a_ticker_that_passed_to_another_company_is_told_and_joins_nothing(
     assert "the ticker may have passed to another company" in result.detail
     assert "source_symbol" in result.detail
     assert stored(lake) == before
-    # Who knows better asks for everything anew.
-    forced = ingest(
-        load_universe(small_seeds(tmp_path / "seeds", "AAA")),
-        *(replace(vendor, rows=other), "yahoo", Lake(lake.root.parent / "other"), MONDAY, replace(RULES, full=True)),
-    )
-    assert forced.results[0].status is FetchStatus.OK
     # Its company's own ticker is found, and history goes on.
     assert refresh(vendor, lake, tmp_path, MONDAY).results[0].status is FetchStatus.OK
     assert len(stored(lake)) == len(before) + 1
+    # Who knows better asks for everything anew.
+    universe = load_universe(small_seeds(tmp_path / "seeds", "AAA"))
+    forced = ingest(universe, replace(vendor, rows=other), "yahoo", lake, MONDAY, replace(RULES, full=True))
+    assert forced.results[0].status is FetchStatus.OK
 
 
 def test_contradictions_that_come_one_by_one_are_told_when_they_are_too_many(
