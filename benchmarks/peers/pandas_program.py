@@ -409,7 +409,9 @@ def move_scores(bars: pd.DataFrame, instruments: pd.DataFrame) -> pd.DataFrame:
         overnight_return=overnight.where(bars["bar_quality"] == "ok"),
         volume_ratio_20=(volume / non_zero(usual_volume)).mask(is_metal),
         **{f"z_{n}": day_return / non_zero(sd, NO_VARIANCE**0.5) for n, sd in deviations.items()},
-        z_ewma=np.log1p(day_return) / non_zero(pd.Series(np.sqrt(ewma_variance(bars)))),
+        z_ewma=(np.log1p(day_return) / non_zero(pd.Series(np.sqrt(ewma_variance(bars))))).where(
+            deviations[21] > NO_VARIANCE**0.5
+        ),
         robust_z_252=((day_return - median) / non_zero(1.4826 * mad)).where(enough),
         percentile_252=percentile.where(enough),
         returns_since_gap=(number - gap.groupby(bars["code"]).ffill()).astype("Int64"),

@@ -424,7 +424,7 @@ def move_scores(bars: pl.DataFrame, instruments: pl.DataFrame) -> pl.DataFrame:
                 col.volume / non_zero(when(NUMBER > 20).then(col.volume.rolling_median(20).shift(1)))
             ),
             **{f"z_{n}": today / non_zero(variance(today, n).shift(1).sqrt()) for n in (21, 63)},
-            z_ewma=today.log1p() / non_zero(ewma_variance().sqrt()),
+            z_ewma=when(variance(today, 21).shift(1) > 0).then(today.log1p() / non_zero(ewma_variance().sqrt())),
             robust_z_252=when(NUMBER > 253).then((today - median) / non_zero(1.4826 * lit(mad))),
             percentile_252=when(NUMBER > 253).then(percentile),
             returns_since_gap=NUMBER - gap.forward_fill().over("symbol"),

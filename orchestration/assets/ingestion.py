@@ -452,6 +452,8 @@ def unlisted_sessions(held: Holdings, universe: Universe, closed: Mapping[str, p
     for instrument in universe.instruments:
         sessions = closed[instrument.calendar]
         days = pd.DatetimeIndex(held.sessions(instrument.symbol)).as_unit("s").difference(sessions)
+        # Bars of later days are stored where somebody looks at an earlier one.
+        days = days[(days > sessions[0]) & (days < sessions[-1])] if len(sessions) else sessions
         if len(days):
             found[instrument.calendar] = found.get(instrument.calendar, days).union(days)
     return found

@@ -256,8 +256,8 @@ def equal(a: Any, b: Any) -> Any:
 def _special_sessions(frame: pd.DataFrame, closed: pd.DatetimeIndex, weekends: bool) -> pd.Series:
     """Rows of days that the calendar lacks and that have a session's bar: budget Saturdays, Diwali evenings.
 
-    They are few; a file with many has its dates shifted. No session's bar is a copy of its neighbour, with which
-    vendors pad holidays, nor one without volume where the others have some.
+    They are few; a file with many has its dates shifted. No session's bar is a copy of another one, with which vendors
+    pad holidays, nor one without volume where the others have some.
     """
     day, close = frame["session_date"], frame["close"]
     unlisted = day.notna() & ~day.isin(closed) & (close > 0) & np.isfinite(close)
@@ -273,6 +273,7 @@ def _special_sessions(frame: pd.DataFrame, closed: pd.DatetimeIndex, weekends: b
     flat = (known.isna() | known.eq(in_order["close"], axis=0)).all(axis=1)
     stale = flat & (in_order["close"] == in_order["close"].shift(1))
     is_copy = shape.eq(shape.shift(1)).all(axis=1) | shape.eq(shape.shift(-1)).all(axis=1) | stale
+    is_copy |= in_order.duplicated([*PRICE_COLUMNS, "volume"], keep=False) & ~known.isna().all(axis=1)
     is_copy = is_copy.reindex(frame.index)
     others = frame.loc[~unlisted, "volume"] > 0
     has_volume = (frame["volume"] > 0) | (others.mean() < VOLUME_SHARE)

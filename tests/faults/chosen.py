@@ -50,8 +50,8 @@ CHOSEN = (
     Chosen(
         "late-value-not-stored",
         "orchestration/market/bars.py",
-        "same = (a == b) | (np.isnan(a) & np.isnan(b))",
-        "same = (a == b) | (np.isnan(a) | np.isnan(b))",
+        "else (a == b) | (np.isnan(a) & np.isnan(b)))",
+        "else (a == b) | (np.isnan(a) | np.isnan(b)))",
         "A volume or a range that the vendor delivers a day after its close never reaches the lake.",
     ),
     Chosen(

@@ -115,7 +115,7 @@ def loop_scores(frame: pd.DataFrame, asset_class: str) -> list[dict[str, Any]]:
             variance = statistics.fmean(squares)
         elif variance is not None:
             variance = 0.94 * variance + 0.06 * squares[-1]
-        if variance:
+        if variance and statistics.stdev(earlier[-21:]) > 0:
             row["z_ewma"] = math.log(1 + r) / math.sqrt(variance)
         if len(earlier) >= 252:
             year = earlier[-252:]

@@ -321,7 +321,9 @@ def test_changed_and_removed_instruments_are_no_loss(refreshed: ClockedSettings)
     assert result.success, why(result)
     assert evaluations(result)["no_session_lost"].passed
     assert published(settings, "select distinct symbol from daily_bars") == [{"symbol": "AAA"}]
-    assert published(settings, "select 1 as n from daily_bars where session_date = ?", holiday_in_london) == []
+    # A day that the calendar of now does not have, and that has a bar, is marked.
+    marked = published(settings, "select suspicion from daily_bars where session_date = ?", holiday_in_london)
+    assert marked == [{"suspicion": "unlisted_session"}]
 
 
 @pytest.fixture

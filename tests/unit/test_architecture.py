@@ -30,7 +30,7 @@ ALLOWED = {
     "build": {"market", "settings", "loading", "resources", "assets", "checks", "automation"},
     "definitions": {"build"},
     "instance": {"settings", "storage"},
-    "report": {"settings", "storage", "alerts", "checks", "phrases"},
+    "report": {"market", "settings", "storage", "alerts", "checks", "phrases"},
     "progress": {"resources"},
     "advice": {"settings", "sources"},
     "rebuild": {"market", "settings", "storage", "assets", "resources", "dbt_process"},
