@@ -149,7 +149,8 @@ def _columns(labels: Sequence[tuple[str, str]]) -> Columns:
     if "session_date" not in places:
         # pandas puts an index without a name last into Parquet.
         first = names.index(_PANDAS_INDEX) if _PANDAS_INDEX in names else 0
-        if names[first] in _ROW_NAMES:
+        # A label of signs alone is no label that is left out.
+        if names[first] in _ROW_NAMES and (names[first] or not labels[first][1]):
             places["session_date"] = first
     return Columns(layout, places, repeated, tickers)
 
