@@ -27,9 +27,8 @@ LEAST_SPLIT = 1.3
 
 def is_as_traded(delivered: pd.DataFrame) -> bool:
     """Whether closes were left as they were traded before each of several splits; a vendor's fault does so to one."""
-    known = delivered[delivered["session_date"].notna() & (delivered["close"] > 0) & np.isfinite(delivered["close"])]
-    known = known.drop_duplicates("session_date", keep="last").sort_values("session_date")
-    ratio = known["split_ratio"].where(known["split_ratio"] > 0, 1.0).to_numpy()
+    known = _known_closes(delivered)
+    ratio = known["split_ratio"].to_numpy()
     moves = np.diff(np.log(known["close"].to_numpy()), prepend=0.0)
     places = np.flatnonzero(np.abs(np.log(ratio)) >= np.log(LEAST_SPLIT))
     places = places[places > 0]
@@ -61,10 +60,7 @@ def without_dividend_adjustment(delivered: pd.DataFrame) -> Basis:
     Args:
         delivered: `RAW_COLUMNS` of a whole history; nothing is known of its adjusted closes.
     """
-    dividend, split = delivered["dividend"].fillna(0.0), delivered["split_ratio"]
-    known = delivered.assign(dividend=dividend, split_ratio=split.where(split > 0, 1.0))
-    known = known[known["session_date"].notna() & (known["close"] > 0) & np.isfinite(known["close"])]
-    known = known.drop_duplicates("session_date", keep="last").sort_values("session_date")
+    known = _known_closes(delivered)
     paid = np.flatnonzero(known["dividend"] > 0)
     if not len(paid):
         return Basis(delivered, was_adjusted=False, is_clear=True)
@@ -82,6 +78,14 @@ def without_dividend_adjustment(delivered: pd.DataFrame) -> Basis:
     by_row = delivered["session_date"].map(of_session).fillna(1.0)
     prices = {name: delivered[name] / by_row for name in PRICE_COLUMNS}
     return Basis(delivered.assign(adj_close=delivered["close"], **prices), was_adjusted=True, is_clear=True)
+
+
+def _known_closes(delivered: pd.DataFrame) -> pd.DataFrame:
+    """The last row of each session with a price, ascending; without a dividend 0, without a split 1."""
+    known = delivered[delivered["session_date"].notna() & (delivered["close"] > 0) & np.isfinite(delivered["close"])]
+    known = known.drop_duplicates("session_date", keep="last").sort_values("session_date")
+    split = known["split_ratio"]
+    return known.assign(dividend=known["dividend"].fillna(0.0), split_ratio=split.where(split > 0, 1.0))
 
 
 def _factors(adjusted: np.ndarray, dividends: np.ndarray) -> np.ndarray:

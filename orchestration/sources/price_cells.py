@@ -7,7 +7,6 @@ third of April or the fourth of March is none.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -67,19 +66,6 @@ class AmbiguousError(Exception):
     def __init__(self, place: int, cell: str, problem: str, remedy: str, label: str = "") -> None:
         super().__init__(f"'{cell}' {problem}; allowed: {remedy}")
         self.place, self.cell, self.problem, self.remedy, self.label = place, cell, problem, remedy, label
-
-
-@dataclass(frozen=True)
-class Stamps:
-    """The dates of a column.
-
-    Attributes:
-        days: datetime64[s], NaT for unreadable.
-        bad: which cells are not dates.
-    """
-
-    days: pd.Series
-    bad: np.ndarray
 
 
 def decimal_sign(columns: Mapping[str, tuple[bool, pa.ChunkedArray]]) -> str:
@@ -171,8 +157,10 @@ def _unusual_numbers(text: pa.ChunkedArray, decimal: str, multiples: bool) -> tu
     return values, ~(_numpy(good).astype(bool) | infinite)
 
 
-def dates(column: pa.ChunkedArray, zone: str | None = None, month_first: bool | None = None) -> Stamps:
-    """The days that cells name.
+def dates(
+    column: pa.ChunkedArray, zone: str | None = None, month_first: bool | None = None
+) -> tuple[pd.Series, np.ndarray]:
+    """The days that cells name (datetime64[s], NaT for unreadable), and which cells are not dates.
 
     A stamp with an offset is a moment. It stands for the exchange's own date: that of the moment where the exchange
     is, unless it is midnight where the stamp was written and not at the exchange; then a bare date was dressed as a
@@ -200,7 +188,7 @@ def dates(column: pa.ChunkedArray, zone: str | None = None, month_first: bool | 
         raise TypeError
     days = days.astype("datetime64[s]").dt.normalize()
     days = days.where((days >= pd.Timestamp("0001-01-01")) & (days <= pd.Timestamp("9999-12-31")))
-    return Stamps(days, days.isna().to_numpy())
+    return days, days.isna().to_numpy()
 
 
 def _written_dates(text: pa.ChunkedArray, zone: str | None, month_first: bool | None) -> pd.Series:

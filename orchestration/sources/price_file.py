@@ -24,7 +24,7 @@ from orchestration.sources.price_cells import (
     decimal_sign,
     numbers,
 )
-from orchestration.sources.price_table import MalformedFileError, Table, read_table, same_ticker, shown
+from orchestration.sources.price_table import MalformedFileError, Table, check_ticker, read_table, shown
 
 # A file with more unreadable rows than this is not a price file with faults in it, it is something else.
 MAX_UNREADABLE_ROWS = 10_000
@@ -131,8 +131,7 @@ def _assemble(file: str, table: Table, zone: str | None) -> PriceFile:
         what, allowed = ("a date", DATES_ALLOWED) if is_date else ("a number", NUMBERS_ALLOWED)
         try:
             if is_date:
-                stamps = dates(column, zone, table.layout.month_first)
-                values[name], bad = stamps.days, stamps.bad
+                values[name], bad = dates(column, zone, table.layout.month_first)
             else:
                 values[name], bad = numbers(column, decimal, multiples=name == "volume")
         except AmbiguousError as error:
@@ -192,12 +191,9 @@ def _check_ticker(file: str, table: Table, tickers: Sequence[str]) -> None:
         return
     text = pc.utf8_trim_whitespace(pc.fill_null(column, ""))
     for ticker in pc.unique(text).to_pylist():
-        if ticker and not same_ticker(ticker, tickers):
+        if ticker:
             row = table.row_numbers[pc.index(text, ticker).as_py()]
-            raise MalformedFileError(
-                f"{file}, row {row}, column {shown(label)}: '{shown(ticker)}'; allowed: {shown(tickers[0])}, as the "
-                "file's name says (one file for each ticker, named after it)"
-            )
+            check_ticker(f"{file}, row {row}, column {shown(label)}:", ticker, tickers)
 
 
 def _cell(value: pa.Scalar) -> str:

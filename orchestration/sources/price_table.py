@@ -31,7 +31,7 @@ MAX_PREAMBLE = 20
 
 BOM = b"\xef\xbb\xbf"
 
-SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+SEPARATORS = (",", ";", "\t", "|")
 # What pandas calls the two levels of a header.
 _CORNERS = frozenset({"", "price", "ticker", "attributes", "symbols"})
 # Bytes of a line that says nothing.
@@ -79,7 +79,16 @@ def read_table(path: Path, tickers: Sequence[str], max_bytes: int) -> Table:
     return _read_csv(path, tickers, max_bytes)
 
 
-def same_ticker(written: str, tickers: Sequence[str]) -> bool:
+def check_ticker(where: str, written: str, tickers: Sequence[str]) -> None:
+    """Refuse a file that says itself that it holds another ticker; `where` begins the message."""
+    if not _same_ticker(written, tickers):
+        raise MalformedFileError(
+            f"{where} '{shown(written)}'; allowed: {shown(tickers[0])}, as the file's name says "
+            "(one file for each ticker, named after it)"
+        )
+
+
+def _same_ticker(written: str, tickers: Sequence[str]) -> bool:
     """Whether a ticker is one of those: R and Stooq write `BRK.B` and `SIL.US` for `BRK-B` and `SIL`."""
 
     def bare(ticker: str) -> str:
@@ -297,11 +306,7 @@ def _tickers_below(
 
 def _check_tickers(file: str, found: Mapping[str, int], tickers: Sequence[str]) -> None:
     for ticker, row in found.items():
-        if not same_ticker(ticker, tickers):
-            raise MalformedFileError(
-                f"{file}, row {row}: holds '{shown(ticker)}'; allowed: {shown(tickers[0])}, as the file's name says "
-                "(one file for each ticker, named after it)"
-            )
+        check_ticker(f"{file}, row {row}: holds", ticker, tickers)
 
 
 def _is_footer(line: bytes, separator: str) -> bool:
@@ -359,7 +364,7 @@ def _read_parquet(path: Path, tickers: Sequence[str], max_bytes: int) -> Table:
                 raise MalformedFileError(_what_is_missing(file, labels, found))
             _check_columns(file, labels, found)
             for ticker, place in found.tickers.items():
-                _check_label_ticker(file, labels[place], ticker, tickers)
+                check_ticker(f"{file}, column {shown(labels[place])}: holds", ticker, tickers)
             wanted = [labels[i] for i in found.places.values()]
             _check_sizes(file, parquet.metadata, max_bytes)
             text = [label for label in wanted if _is_text(parquet.schema_arrow.field(label).type)]
@@ -434,14 +439,6 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     # A CSV has been looked through byte by byte; here a text may be no UTF-8, or lie outside of its page.
     column.validate(full=True)
     return column
-
-
-def _check_label_ticker(file: str, label: str, ticker: str, tickers: Sequence[str]) -> None:
-    if not same_ticker(ticker, tickers):
-        raise MalformedFileError(
-            f"{file}, column {shown(label)}: holds '{shown(ticker)}'; allowed: {shown(tickers[0])}, as the file's name "
-            "says (one file for each ticker, named after it)"
-        )
 
 
 def _check_columns(where: str, labels: Sequence[str], columns: Columns) -> None:

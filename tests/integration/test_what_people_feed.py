@@ -14,7 +14,7 @@ import pytest
 
 from orchestration.brief.write import write_brief
 from orchestration.market.calendar import closed_sessions, recorded_until
-from tests.jobs import ClockedSettings, evaluations, published, read_status, run_job, write_seeds
+from tests.jobs import INSTRUMENTS_HEADER, ClockedSettings, evaluations, published, read_status, run_job, write_seeds
 
 pytestmark = pytest.mark.integration
 
@@ -167,8 +167,7 @@ REFUSED = {"WRONG", "WEEKLY", "AMBIGUOUS"}
 @pytest.fixture(scope="module")
 def refreshed(tmp_path_factory: pytest.TempPathFactory) -> tuple[ClockedSettings, dg.ExecuteInProcessResult]:
     drop = tmp_path_factory.mktemp("drop")
-    rows = "symbol,source_symbol,name,asset_class,metal,tier,calendar,currency,tick_size,metal_symbol,sector_symbol,"
-    rows += "active_from\n"
+    rows = INSTRUMENTS_HEADER
     for symbol, ((calendar, currency), write) in FILES.items():
         (drop / f"{symbol}.csv").write_text(write(company(calendar)), "utf-8")
         rows += f"{symbol},{symbol},{symbol} plc,stock,silver,senior,{calendar},{currency},0.01,,,\n"
@@ -276,14 +275,13 @@ def test_past_the_end_of_a_calendar_bars_go_on_being_asked_for_and_kept(tmp_path
     (tmp_path / "drop").mkdir()
     lines = [f"{day.date()},{30 + n / 100:.2f},{n + 1}" for n, day in enumerate(days)]
     (tmp_path / "drop" / "SHAN.SS.csv").write_text("Date,Close,Volume\n" + "\n".join(lines[:-1]) + "\n")
-    header = "symbol,source_symbol,name,asset_class,metal,tier,calendar,currency,tick_size,metal_symbol,sector_symbol,"
     settings = ClockedSettings(
         source="files",
         home=tmp_path / "home",
         files=tmp_path / "drop",
         seeds=write_seeds(
             tmp_path / "seeds",
-            instruments=f"{header}active_from\nSHAN,SHAN.SS,Shan,stock,gold,senior,XSHG,CNY,0.01,,,\n",
+            instruments=f"{INSTRUMENTS_HEADER}SHAN,SHAN.SS,Shan,stock,gold,senior,XSHG,CNY,0.01,,,\n",
             price_levels="level_id,symbol,lower,upper,kind,active_from,note\n",
             pairs="pair_id,long_symbol,short_symbol,kind,z_threshold\n",
             move_rules="rule_id,scope,scope_value,measure,sessions,threshold,note\nz,all,,z_ewma,1,3,\n",
