@@ -128,7 +128,7 @@ def build_as_of(
     from orchestration.assets.ingestion import unlisted_sessions
     from orchestration.market.calendar import closed_sessions, closed_sessions_of
     from orchestration.market.universe import load_universe
-    from orchestration.storage.control import control_tables, store_control
+    from orchestration.storage.control import control_tables, still_held, store_control
     from orchestration.storage.holdings import holdings
     from orchestration.storage.lake import Lake
 
@@ -151,7 +151,8 @@ def build_as_of(
         closed = {name: pd.DatetimeIndex(closed_sessions(name, then)["session_date"]) for name in calendars}
         held = holdings(Lake(copy.lake_dir), universe.symbols)
         sessions = closed_sessions_of(calendars, then, unlisted_sessions(held, universe, closed))
-        store_control(copy.control_dir, control_tables(universe, sessions))
+        bases = Lake(copy.lake_dir).price_bases()
+        store_control(copy.control_dir, control_tables(universe, sessions, bases, still_held(settings.control_dir, ())))
         warehouse = build_tables(copy, work, progress)
         progress(0, 0, "writing the tables")
         built = work.path / "version"

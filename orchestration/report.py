@@ -132,8 +132,20 @@ def print_status(settings: Settings, console: Console | None = None) -> None:
             _text(row["last_fetch_status"]),
         )
     console.print(table)
+    _print_held_back(console, settings)
     _print_calendars(console, settings)
     _print_corrections(console, "SIMULATED corrections" if manifest.simulated else "Corrections", settings)
+
+
+def _print_held_back(console: Console, settings: Settings) -> None:
+    """Instruments whose latest bars failed a data test."""
+    from orchestration.storage.control import still_held
+
+    for row in still_held(settings.control_dir, ()).to_pylist():
+        console.print(
+            f"[yellow]{row['symbol']} is held back: its latest bars failed {escape(row['reason'])};"
+            " its next delivery is let in[/]"
+        )
 
 
 def _print_calendars(console: Console, settings: Settings) -> None:

@@ -219,12 +219,12 @@ class CompiledDbt(ReadyDbt):
         passed = {node.unique_id for node in compiled_nodes()}.difference(node.unique_id for node in nodes)
         for node in nodes:
             begun = dt.datetime.now(dt.UTC)
-            failures = None
+            failures, sql = None, on_home(node.sql, self.settings.root, self.settings.source)
             if not passed.issuperset(node.parents):
                 status, message = "skipped", None
             else:
                 try:
-                    failures = self._run(connection, node)
+                    failures = self._run(connection, node, sql)
                     status, message = ("fail" if failures else "pass" if node.kind == "test" else "success"), None
                     if failures:
                         message = f"Got {failures} result{'s' * (failures > 1)}, configured to fail if != 0"
@@ -232,7 +232,15 @@ class CompiledDbt(ReadyDbt):
                     status, message = "error", f"Runtime Error in {node.kind} {node.name}: {error}"
             if status in ("pass", "success"):
                 passed.add(node.unique_id)
-            results.append({"unique_id": node.unique_id, "status": status, "message": message, "failures": failures})
+            results.append(
+                {
+                    "unique_id": node.unique_id,
+                    "status": status,
+                    "message": message,
+                    "failures": failures,
+                    "compiled_code": sql,
+                }
+            )
             if status == "skipped":
                 continue
             level = "info" if node.unique_id in passed else "error"
@@ -246,9 +254,8 @@ class CompiledDbt(ReadyDbt):
             data = {"node_info": about, "status": status, "num_failures": failures}
             events.append({"info": _info(name, level, message or f"{status} {node.name}"), "data": data})
 
-    def _run(self, connection: duckdb.DuckDBPyConnection, node: Node) -> int | None:
+    def _run(self, connection: duckdb.DuckDBPyConnection, node: Node, sql: str) -> int | None:
         """Build a model, or count the rows that a test finds."""
-        sql = on_home(node.sql, self.settings.root, self.settings.source)
         if node.kind == "test":
             (found,) = connection.execute(f"select count(*) from ({sql}\n) as found").fetchall()  # noqa: S608
             return int(found[0])

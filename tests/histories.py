@@ -239,5 +239,5 @@ class History:
         universe = self.universe
         ingest(universe, FilesSource(self.drop), "files", lake, NOW, EVERYTHING)
         sessions = closed_sessions_of((i.calendar for i in universe.instruments), NOW)
-        store_control(root / "control", control_tables(universe, sessions))
+        store_control(root / "control", control_tables(universe, sessions, lake.price_bases()))
         return lake

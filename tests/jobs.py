@@ -79,7 +79,7 @@ def publish_tables(settings: Settings) -> None:
     report = ingest(universe, source, settings.source, lake, now, rules)
     calendars = [instrument.calendar for instrument in universe.instruments]
     sessions = closed_sessions_of(calendars, now, report.unlisted)
-    store_control(settings.control_dir, control_tables(universe, sessions))
+    store_control(settings.control_dir, control_tables(universe, sessions, lake.price_bases()))
     settings.warehouse_path.unlink(missing_ok=True)
     build_models(settings.root, settings.warehouse_path, source=settings.source)
     made_from = fingerprint(lake, settings.control_dir, DBT_PROJECT_DIR)

@@ -14,6 +14,7 @@ from pydantic import Field
 from orchestration.assets import OWNERS
 from orchestration.assets.models import read_manifest
 from orchestration.assets.shown import asked_for, column_schema, links, tag_run
+from orchestration.market.universe import SEED_FILES
 from orchestration.settings import DBT_PROJECT_DIR, Settings
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ CONTROL = {
     "move_rules": "When a move is large; move_rules.csv.",
     "published_claims": "What publications said, to be held against our figures; published_claims.csv.",
     "sessions": "Closed sessions of every exchange in use.",
+    "held": "Whose latest bars a data test has held back from the tables.",
 }
 
 # Of the others: the page about the seed files.
@@ -39,6 +41,7 @@ DOCUMENTS = {
     "fetches": "docs/architecture.md#how-a-refresh-decides-what-to-ask-for",
     "rejected_bars": "docs/data-quality.md#rules",
     "sessions": "docs/decisions/0003-comex-sessions.md",
+    "held": "docs/data-quality.md#held-back",
     "price_levels": "docs/instruments-and-levels.md#levels",
     "move_rules": "docs/instruments-and-levels.md#move-rules",
     "published_claims": "docs/instruments-and-levels.md#claims",
@@ -107,7 +110,7 @@ def build_ingest(settings: Settings) -> dg.AssetsDefinition:
                     dg.AssetKey(["control", name]),
                     group_name="sources",
                     owners=OWNERS,
-                    kinds={"python", "csv"} if name != "sessions" else {"python", "parquet"},
+                    kinds={"python", "csv"} if name in SEED_FILES else {"python", "parquet"},
                     tags=tags,
                     description=description,
                     metadata=_metadata("control", name, settings),
@@ -144,7 +147,7 @@ def build_ingest(settings: Settings) -> dg.AssetsDefinition:
         from orchestration.assets.ingestion import ingest
         from orchestration.market.calendar import closed_sessions_of
         from orchestration.market.universe import load_universe
-        from orchestration.storage.control import control_tables, store_control
+        from orchestration.storage.control import control_tables, still_held, store_control
         from orchestration.storage.lake import Lake
 
         current: Settings = context.resources.settings
@@ -173,7 +176,9 @@ def build_ingest(settings: Settings) -> dg.AssetsDefinition:
         for warning in report.warnings:
             context.log.warning(warning)
         calendars = [instrument.calendar for instrument in universe.instruments]
-        tables = control_tables(universe, closed_sessions_of(calendars, now, report.unlisted))
+        held = still_held(current.control_dir, {r.symbol for r in report.results if r.new})
+        sessions = closed_sessions_of(calendars, now, report.unlisted)
+        tables = control_tables(universe, sessions, lake.price_bases(), held)
         changed = store_control(current.control_dir, tables)
 
         # What has not changed keeps its version: the tables made of it are not out of date.
@@ -230,7 +235,7 @@ def _metadata(folder: str, name: str, settings: Settings) -> dict[str, Any]:
     seed = settings.seeds / f"{name}.csv"
     code = (Path(__file__), DBT_PROJECT_DIR / source["original_file_path"])
     document = DOCUMENTS.get(name, "docs/instruments-and-levels.md#the-files")
-    is_seed = folder == "control" and name != "sessions"
+    is_seed = folder == "control" and name in SEED_FILES
     return column_schema(source["columns"]) | links(document, *((seed, *code) if is_seed else code))
 
 

@@ -398,6 +398,7 @@ class _Sorter:
             "new_rows": result.new,
             "rejected_rows": result.rejected + result.demoted,
             "held_back_rows": result.held_back,
+            "price_basis": str(outcome.basis) if result.delivered else None,
         }
         rejected = self._new_in_quarantine(request.symbol, sorted_rows.rejected, stamp)
         return _Taken(result, [table for table in new if table.num_rows], rejected, fetch)

@@ -236,6 +236,7 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
         required_resource_keys={"settings", "warehouse_lock", "progress", "ready_dbt"},
     )
     def dbt_models(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        from orchestration.assets.held_back import blamed, hold_back
         from orchestration.storage.changes import note_build, take_changes
         from orchestration.storage.fingerprint import fingerprint
         from orchestration.storage.lake import Lake
@@ -282,6 +283,17 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
             tag_run(context, current, build="whole")
             context.resources.progress(0, 0, f"building all tables anew, as {whole}")
             invocation, events = build()
+        elif not invocation.is_successful() and current.engine == "duckdb" and not context.is_subset:
+            reasons = blamed(target / RUN_RESULTS, manifest, current.warehouse_path)
+            if reasons and hold_back(current, reasons):
+                for symbol, reason in reasons.items():
+                    context.log.warning(f"{symbol} is held back: {reason}")
+                whole = "other bars are held back than before"
+                tag_run(context, current, build="whole", held_back=", ".join(reasons))
+                context.resources.progress(0, 0, f"building all tables without the new bars of {', '.join(reasons)}")
+                taken_for_granted = premises(lake, current.control_dir, DBT_PROJECT_DIR, current.engine)
+                built_from = fingerprint(lake, current.control_dir, DBT_PROJECT_DIR)
+                invocation, events = build()
         # Without an output nothing was built, and what dbt could not open cannot be counted either.
         built_any = any(isinstance(event, dg.Output) for event in events)
         if current.engine == "spark" and invocation.is_successful():

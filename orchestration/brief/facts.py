@@ -30,13 +30,15 @@ SESSIONS_AROUND = """
 INSTRUMENTS = """
     select
         i.symbol, i.name, i.asset_class, i.metal, i.tier, i.currency, i.tick_size, i.metal_symbol, i.sector_symbol,
-        b.close_as_traded as close, b.close_as_traded / b.close as splits_to_come, b.bar_quality,
+        coalesce(b.close_as_traded, b.close) as close, coalesce(b.close_as_traded / b.close, 1) as splits_to_come,
+        b.bar_quality, b.close_as_traded is null as is_dividend_adjusted,
         r.return_1d, r.return_5d, r.return_21d, r.return_1y, r.base_date_1y, r.return_ytd, r.base_date_ytd,
         r.sessions_since_previous,
         v.close_to_close_21, v.close_to_close_252, v.volatility_ratio_21_252, v.volatility_percentile_252,
         v.is_volatility_spike,
         t.drawdown, t.peak_date, t.trend_state, t.verdict, t.is_52w_high, t.is_52w_low,
-        t.high_52w * b.close_as_traded / b.close as high_52w, t.low_52w * b.close_as_traded / b.close as low_52w,
+        t.high_52w * coalesce(b.close_as_traded / b.close, 1) as high_52w,
+        t.low_52w * coalesce(b.close_as_traded / b.close, 1) as low_52w,
         s.beta_252, s.futures_dimson_beta_252, s.rank_1d,
         m.z_63, m.rank_since_inception, m.returns_since_inception, m.largest_since,
         m.largest_since_return, m.is_record, m.history_start, m.bridges_gap
@@ -119,7 +121,8 @@ HISTORY = """
         t.drawdown, v.close_to_close_21
     from daily_bars as b
     inner join (
-        select symbol, close_as_traded / close as splits_to_come from daily_bars where session_date = $session
+        select symbol, coalesce(close_as_traded / close, 1) as splits_to_come
+        from daily_bars where session_date = $session
     ) as now on b.symbol = now.symbol
     inner join trend as t on b.symbol = t.symbol and b.session_date = t.session_date
     inner join volatility as v on b.symbol = v.symbol and b.session_date = v.session_date

@@ -358,6 +358,11 @@ def _data(facts: Facts) -> Section:
         f"{row['symbol']} has a later bar, of {row['last_session']}, than the market; it is not in this brief."
         for row in facts.ahead
     ]
+    sentences += [
+        f"{row['symbol']}'s prices came adjusted for dividends: what was traded is unknown, and no level is watched."
+        for row in facts.instruments
+        if row["is_dividend_adjusted"]
+    ]
     for row in facts.rejected:
         sentences.append(
             f"{row['symbol']} {row['session_date']}: rejected or without its range, {row['rule'].replace('_', ' ')}."

@@ -73,6 +73,8 @@ STALE = """
     order by coverage.staleness_sessions desc, coverage.symbol
 """
 
+HELD_BACK = "select symbol, held_back as reason from data_coverage where held_back is not null order by symbol"
+
 # How far the freshest instrument of each exchange is behind, over those that have bars at all. One instrument alone
 # cannot tell a dead exchange from its own delisting, and one instrument must not withhold the others.
 FRESHEST = """
@@ -164,6 +166,12 @@ def build_data_checks() -> dg.AssetChecksDefinition:
                 " nothing at all is stored. What to do: docs/runbook.md#fresh",
             ),
             dg.AssetCheckSpec(
+                "nothing_held_back",
+                asset=COVERAGE,
+                description="The latest bars of every instrument passed the data tests. Those that did not are held"
+                " back, and the tables are built without them. What to do: docs/runbook.md#nothing_held_back",
+            ),
+            dg.AssetCheckSpec(
                 "calendars_known",
                 asset=COVERAGE,
                 description="The calendar of every exchange in use is recorded for the next three months. Past its end"
@@ -228,7 +236,7 @@ def evaluate(settings: Settings) -> list[dg.AssetCheckResult]:
     with reading(settings.warehouse_path, published) as warehouse:
         foreign = query(warehouse, FOREIGN_ROWS, [settings.source])
         lost = query(warehouse, of_readers(LOST_SESSIONS)) if published else []
-        freshest, stale, gaps = (query(warehouse, sql) for sql in (FRESHEST, STALE, GAPS))
+        freshest, stale, gaps, held = (query(warehouse, sql) for sql in (FRESHEST, STALE, GAPS, HELD_BACK))
         broken = query(warehouse, BROKEN_FEEDS, {"recent": BROKEN_FEED_SESSIONS, "share": BROKEN_FEED_SHARE})
         corrected = query(warehouse, LARGE_CORRECTIONS.format(new=of_readers(NEW_TO_READERS) if published else ""))
         suspects = query(warehouse, SUSPECTS)
@@ -237,6 +245,7 @@ def evaluate(settings: Settings) -> list[dg.AssetCheckResult]:
         _result(DAILY_BARS, "one_source_only", foreign, "foreign sources"),
         _result(COVERAGE, "no_session_lost", lost, "instruments lost sessions"),
         _freshness(settings, freshest, stale),
+        _result(COVERAGE, "nothing_held_back", held, "instruments are held back", warning),
         _calendars(settings, [row["calendar"] for row in freshest]),
         _result(COVERAGE, "no_gaps", gaps, "instruments have gaps", warning),
         _result(DAILY_BARS, "feeds_sound", broken, "feeds are broken", warning),

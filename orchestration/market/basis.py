@@ -1,15 +1,17 @@
 """What a delivery means: whose prices, how often, as they were traded or adjusted for the dividends paid since.
 
-Closes that are traded lie on a grid, cents mostly. Adjusted ones leave it before the last dividend. With the dividends
-at hand the adjustment can be undone, and if what comes out lies on the grid again, it is what was traded.
+Closes that are traded lie on a grid, cents mostly. Adjusted ones leave it before the last dividend, and do not fall
+when one is paid. With the dividends at hand the adjustment can be undone, and if what comes out lies on the grid
+again, it is what was traded.
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 import pandas as pd
 
-from orchestration.market.bars import PRICE_COLUMNS
+from orchestration.market.bars import PRICE_COLUMNS, equal, split_adjusted
 
 # Steps of prices. Fine ones of large prices are lost in single precision, so there are coarse ones too.
 GRIDS = (1.0, 0.1, 0.05, 0.01, 0.005, 0.001)
@@ -20,9 +22,154 @@ GRID_TOLERANCE = 0.02
 LEAST_UNDONE, LEAST_BEFORE, LEAST_AFTER = 5, 20, 3
 ON_GRID, OFF_GRID = 0.95, 0.5
 
+# What else prices were once quoted in: parts of today's step, and fractions (in New York until 2001).
+PARTS_OF_A_STEP, FRACTION = (1, 2, 4, 5, 8, 10), 1 / 64
+# A split of up to so many shares for one, and of so many sessions at least between two of them.
+MOST_SHARES, LEAST_OF_A_SPLIT = 50, 20
+
+# A step that is found out: from so many moves, of which the smallest has up to so many steps, each by a whole number of
+# them; and how near it must be to a step that prices are quoted in, or some of them, to be the same.
+LEAST_MOVES, MOST_PARTS, STEP_TOLERANCE, SAME_STEP, MOST_MULTIPLES = 8, 60, 0.1, 1e-6, 20
+
+# What is rounded to no more decimals was quoted, or adjusted by somebody who rounds.
+DECIMALS = 6
 
 # Smaller splits look like ordinary moves.
 LEAST_SPLIT = 1.3
+
+# Which part of a dividend the close falls by: at least so much (taxes take the rest). By how many standard errors a
+# history must be away from that to be adjusted, from nothing to be not; and over how many dividends.
+LEAST_FALL, SURE, LEAST_DIVIDENDS = 0.7, 3.0, 20
+
+
+class PriceBasis(StrEnum):
+    """What was taken out of prices after they were traded."""
+
+    TRADED = "traded"
+    SPLIT_ADJUSTED = "split_adjusted"
+    DIVIDEND_ADJUSTED = "dividend_adjusted"  # and splits
+
+
+class UnclearBasisError(Exception):
+    """Closes may be adjusted for the dividends beside them or not."""
+
+
+DOUBT = (
+    "nothing tells whether the closes hold the dividends beside them; they were taken as prices that do not; "
+    "if they do, say dividend_adjusted in price_basis.csv"
+)
+
+
+@dataclass(frozen=True)
+class Established:
+    """A delivery whose basis is known.
+
+    Attributes:
+        bars: on the basis of the last split; closes that could be put back to what was traded are.
+        basis: split-adjusted, or adjusted for dividends too: then the returns hold them, and what was traded is
+            unknown.
+        note: what was found out and a person should know; empty if nothing.
+    """
+
+    bars: pd.DataFrame
+    basis: PriceBasis = PriceBasis.SPLIT_ADJUSTED
+    note: str = ""
+
+
+def establish(delivered: pd.DataFrame, said: PriceBasis | None = None) -> Established:
+    """Find out what a delivery's prices are, so that each dividend and each split counts once.
+
+    Args:
+        delivered: `RAW_COLUMNS` of a whole history.
+        said: what its vendor or its owner says; None where nobody does.
+
+    Raises:
+        UnclearBasisError: there are dividends, and nothing tells whether the closes hold them.
+    """
+    if said is PriceBasis.SPLIT_ADJUSTED:
+        return Established(delivered)
+    if said is PriceBasis.TRADED:
+        return Established(split_adjusted(_told(delivered)))
+    if said is PriceBasis.DIVIDEND_ADJUSTED:
+        return _put_back(delivered) or _adjusted(delivered)
+    if is_as_traded(delivered):
+        note = "prices were as traded before each split; they were put on the basis of the last one"
+        return Established(split_adjusted(_told(delivered)), note=note)
+    if not _says_nothing(delivered["adj_close"], delivered["close"]).all():
+        return Established(delivered)
+    return _recognised(delivered)
+
+
+def _recognised(delivered: pd.DataFrame) -> Established:
+    """The same where only closes and dividends tell."""
+    known = _known_closes(delivered)
+    paid = np.flatnonzero(known["dividend"] > 0)
+    traded = known["close"].to_numpy() * _later_splits(known)
+    if not len(paid):
+        return _adjusted(delivered) if _left_the_grid(traded) else Established(delivered)
+    last = int(paid[-1])
+    if last < LEAST_UNDONE:
+        return Established(delivered)
+    falls = falls_by_dividends(known)
+    if _on_a_grid(traded[:last]) >= OFF_GRID:
+        # Rounded after they were adjusted, perhaps; then nothing can be put back.
+        return _adjusted(delivered) if falls is False else Established(delivered)
+    if back := _put_back(delivered):
+        return back
+    if falls is not None:
+        return Established(delivered) if falls else _adjusted(delivered)
+    if _left_the_grid(traded):
+        return _adjusted(delivered)
+    if _by_a_split(traded[:last], 0.01):
+        return Established(delivered)
+    if (np.round(traded, DECIMALS) == traded).all():
+        raise UnclearBasisError
+    # Computed, not quoted: who computes prices takes dividends out or leaves them in as he says.
+    return Established(delivered, note=DOUBT)
+
+
+def _told(delivered: pd.DataFrame) -> pd.DataFrame:
+    """The delivery; without adjusted closes if they are the closes: then they are of the same basis."""
+    tells = not _says_nothing(delivered["adj_close"], delivered["close"]).all()
+    return delivered if tells else delivered.assign(adj_close=np.nan)
+
+
+def _says_nothing(adjusted: pd.Series, close: pd.Series) -> pd.Series:
+    """Where an adjusted close is unknown, or the close itself."""
+    return adjusted.isna() | equal(adjusted, close)
+
+
+def _adjusted(delivered: pd.DataFrame) -> Established:
+    """Closes that hold the dividends; those beside them are not counted again."""
+    return Established(
+        delivered.assign(adj_close=np.nan, dividend=np.where(delivered["dividend"].isna(), np.nan, 0.0)),
+        PriceBasis.DIVIDEND_ADJUSTED,
+        "closes are adjusted for dividends: returns hold the dividends, and as nobody knows what was traded, no level "
+        "is watched; for both, export closes that are not adjusted (auto_adjust=False in yfinance)",
+    )
+
+
+def _put_back(delivered: pd.DataFrame) -> Established | None:
+    """Adjusted closes as they were traded, on the basis of the last split; None if the dividends do not tell.
+
+    Yahoo's adjustment multiplies what lies before a dividend D by 1 - D / C, with C the close before it. So from the
+    adjusted close A and the factor f of the day of the dividend, the close before it is A / f + D.
+    """
+    known = _known_closes(delivered)
+    paid = np.flatnonzero(known["dividend"] > 0)
+    if not len(paid) or paid[-1] < LEAST_UNDONE:
+        return None
+    last, closes = int(paid[-1]), known["close"].to_numpy()
+    factor = _factors(closes, known["dividend"].to_numpy())
+    if _on_a_grid((closes * _later_splits(known) / factor)[:last]) < ON_GRID:
+        return None
+    of_session = pd.Series(factor, index=known["session_date"])
+    by_row = delivered["session_date"].map(of_session).fillna(1.0)
+    prices = {name: delivered[name] / by_row for name in PRICE_COLUMNS}
+    return Established(
+        delivered.assign(adj_close=delivered["close"], **prices),
+        note="closes came adjusted for dividends; with the dividends of the file they were put back to what was traded",
+    )
 
 
 def is_as_traded(delivered: pd.DataFrame) -> bool:
@@ -36,48 +183,27 @@ def is_as_traded(delivered: pd.DataFrame) -> bool:
     return len(places) > 1 and bool((np.abs(moves[places] + said) < np.abs(moves[places])).all())
 
 
-@dataclass(frozen=True)
-class Basis:
-    """What was found out about a delivery with dividends and without adjusted closes.
+def falls_by_dividends(known: pd.DataFrame) -> bool | None:
+    """Whether closes fall when a dividend is paid, as traded ones do; None if the dividends are too few to tell.
 
-    Attributes:
-        bars: the delivery, with closes that were traded and, where they came adjusted, the adjusted ones beside them.
-        was_adjusted: whether the closes were adjusted for dividends.
-        is_clear: whether what was traded is known.
-    """
-
-    bars: pd.DataFrame
-    was_adjusted: bool
-    is_clear: bool
-
-
-def without_dividend_adjustment(delivered: pd.DataFrame) -> Basis:
-    """Closes as they were traded, on the basis of the last session's splits.
-
-    Yahoo's adjustment multiplies what lies before a dividend D by 1 - D / C, with C the close before it. So from the
-    adjusted close A and the factor f of the day of the dividend, the close before it is A / f + D.
+    The part of the dividend that they fall by is the slope of a regression through the origin, of the returns of those
+    days on dividend over the close before; its standard error comes from the returns of all other days.
 
     Args:
-        delivered: `RAW_COLUMNS` of a whole history; nothing is known of its adjusted closes.
+        known: close, dividend and split_ratio of each session, ascending, on the basis of the last split.
     """
-    known = _known_closes(delivered)
-    paid = np.flatnonzero(known["dividend"] > 0)
-    if not len(paid):
-        return Basis(delivered, was_adjusted=False, is_clear=True)
-    closes, last = known["close"].to_numpy(), int(paid[-1])
-    later_splits = np.append(np.cumprod(known["split_ratio"].to_numpy()[::-1])[::-1][1:], 1.0)
-    traded = closes * later_splits
-    if last < LEAST_UNDONE or _on_a_grid(traded[:last]) >= OFF_GRID:
-        return Basis(delivered, was_adjusted=False, is_clear=True)
-    factor = _factors(closes, known["dividend"].to_numpy())
-    if _on_a_grid(traded[:last] / factor[:last]) < ON_GRID:
-        # What lies on no grid even after the last dividend, such as a net asset value, says nothing.
-        tells = last >= LEAST_BEFORE and len(known) - last >= LEAST_AFTER and _on_a_grid(traded[last:]) >= ON_GRID
-        return Basis(delivered, was_adjusted=tells, is_clear=not tells)
-    of_session = pd.Series(factor, index=known["session_date"])
-    by_row = delivered["session_date"].map(of_session).fillna(1.0)
-    prices = {name: delivered[name] / by_row for name in PRICE_COLUMNS}
-    return Basis(delivered.assign(adj_close=delivered["close"], **prices), was_adjusted=True, is_clear=True)
+    close, dividend = known["close"].to_numpy(), known["dividend"].to_numpy()
+    returns = close[1:] / close[:-1] - 1
+    yields = dividend[1:] / close[:-1]
+    paid = yields > 0
+    size = float(np.sqrt((yields**2).sum()))
+    if paid.sum() < LEAST_DIVIDENDS or paid.all():
+        return None
+    fall = -float((returns * yields).sum()) / size**2
+    error = float(returns[~paid].std()) / size
+    if LEAST_FALL - fall > SURE * error:
+        return False
+    return True if fall > SURE * error else None
 
 
 def _known_closes(delivered: pd.DataFrame) -> pd.DataFrame:
@@ -86,6 +212,11 @@ def _known_closes(delivered: pd.DataFrame) -> pd.DataFrame:
     known = known.drop_duplicates("session_date", keep="last").sort_values("session_date")
     split = known["split_ratio"]
     return known.assign(dividend=known["dividend"].fillna(0.0), split_ratio=split.where(split > 0, 1.0))
+
+
+def _later_splits(known: pd.DataFrame) -> np.ndarray:
+    """The product of the splits after each session."""
+    return np.append(np.cumprod(known["split_ratio"].to_numpy()[::-1])[::-1][1:], 1.0)
 
 
 def _factors(adjusted: np.ndarray, dividends: np.ndarray) -> np.ndarray:
@@ -99,8 +230,70 @@ def _factors(adjusted: np.ndarray, dividends: np.ndarray) -> np.ndarray:
 
 def _on_a_grid(prices: np.ndarray) -> float:
     """The largest share of prices that are whole steps of the same size."""
-    steps = prices[:, np.newaxis] / np.array(GRIDS)
-    return float(np.mean(np.abs(steps - np.round(steps)) < GRID_TOLERANCE, axis=0).max())
+    return max(_on(prices, step).mean() for step in GRIDS)
+
+
+def _on(prices: np.ndarray, step: float) -> np.ndarray:
+    """Which prices are whole steps."""
+    return np.abs(prices / step - np.round(prices / step)) < GRID_TOLERANCE
+
+
+def _left_the_grid(closes: np.ndarray) -> bool:
+    """Whether closes lie on a grid at the end of a history and on none before, as those adjusted for dividends do.
+
+    Or at the end on one of their own, where a dividend followed that the history does not have. Other steps and
+    fractions of former times, and splits that the history does not name, are told from that.
+    """
+    if _on_a_grid(closes) < OFF_GRID and _is_odd(_own_step(closes[-LEAST_OF_A_SPLIT:])):
+        return True
+    for step in GRIDS:
+        off = np.flatnonzero(~_on(closes, step))
+        if not len(off) or len(closes) - off[-1] <= LEAST_AFTER:
+            continue
+        before = closes[: off[-1] + 1]
+        grids = np.array([_on(before, step / part) for part in PARTS_OF_A_STEP])
+        if len(before) < LEAST_BEFORE or (grids | _on(before, FRACTION)).mean(axis=1).max() >= OFF_GRID:
+            return False
+        return not _by_a_split(before, step)
+    return False
+
+
+def _own_step(closes: np.ndarray) -> float | None:
+    """The largest step that closes are whole multiples of; None if there is none that many would not have by chance."""
+    moves = np.sort(np.abs(np.diff(closes)))
+    moves = moves[moves > 1e-6 * closes[:1]]
+    if len(moves) < LEAST_MOVES:
+        return None
+    for parts in range(1, MOST_PARTS + 1):
+        # From the smallest move on, each larger one makes the step more exact.
+        step = moves[0] / parts
+        for move in moves:
+            times = np.round(move / step)
+            if abs(move / step - times) > STEP_TOLERANCE:
+                break
+            step = move / times
+        else:
+            step = np.mean(closes / np.round(closes / step))
+            if _on(closes, step).all():
+                return float(step)
+    return None
+
+
+def _is_odd(step: float | None) -> bool:
+    """Whether a step is none that prices are quoted in, nor a whole part of one, as after a split."""
+    if step is None:
+        return False
+    quoted = np.array([*GRIDS, FRACTION])[:, np.newaxis] / np.arange(1, MOST_SHARES + 1)
+    multiples = step / quoted
+    same = np.abs(multiples - np.round(multiples)) < SAME_STEP * multiples
+    return not same[(multiples > 0.5) & (multiples < MOST_MULTIPLES)].any()
+
+
+def _by_a_split(closes: np.ndarray, step: float) -> bool:
+    """Whether whole multiples of closes lie on a grid, as before a split: of most of the times, each its own."""
+    times = [closes[n : n + LEAST_OF_A_SPLIT] for n in range(0, len(closes), LEAST_OF_A_SPLIT)]
+    shares = [max(_on(part * n, step).mean() for n in range(2, MOST_SHARES + 1)) for part in times]
+    return bool(np.mean(np.array(shares) >= ON_GRID) > OFF_GRID)
 
 
 # Fewer distances between sessions tell nothing.
@@ -149,8 +342,7 @@ def contradicted_sessions(bars: pd.DataFrame, sessions: pd.DatetimeIndex, tick_s
         ours = close[1:] / (close[:-1] - dividend[1:])
         difference = np.abs(adjusted[1:] / adjusted[:-1] / ours - 1)
         tolerance = DISAGREEMENT + _decimals(adjusted) / np.minimum(adjusted[1:], adjusted[:-1])
-        later_splits = np.append(np.cumprod(bars["split_ratio"].to_numpy()[::-1])[::-1][1:], 1.0)
-        traded = close * later_splits
+        traded = close * _later_splits(bars)
         if (np.abs(traded - np.round(traded, 4)) < 1e-9).all():
             tolerance = tolerance + tick_size / np.minimum(traded[1:], traded[:-1])
     # A dividend as large as the price is not comparable, and unknown compares as False.

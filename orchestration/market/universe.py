@@ -259,13 +259,13 @@ def load_universe(folder: Path) -> Universe:
     Raises:
         SeedError: the first thing that is wrong, in one line.
     """
-    instruments = _read(folder / "instruments.csv", Instrument, key="symbol")
+    instruments = read_rows(folder / "instruments.csv", Instrument, key="symbol")
     if not instruments:
         raise SeedError("instruments.csv: no rows; allowed: at least one instrument")
-    levels = _read(folder / "price_levels.csv", PriceLevel, key="level_id")
-    pairs = _read(folder / "pairs.csv", Pair, key="pair_id")
-    rules = _read(folder / "move_rules.csv", MoveRule, key="rule_id")
-    claims = _read(folder / "published_claims.csv", Claim, key="claim_id")
+    levels = read_rows(folder / "price_levels.csv", PriceLevel, key="level_id")
+    pairs = read_rows(folder / "pairs.csv", Pair, key="pair_id")
+    rules = read_rows(folder / "move_rules.csv", MoveRule, key="rule_id")
+    claims = read_rows(folder / "published_claims.csv", Claim, key="claim_id")
     universe = Universe(
         instruments=tuple(record for _, record in instruments),
         levels=tuple(record for _, record in levels),
@@ -284,8 +284,17 @@ def load_universe(folder: Path) -> Universe:
     return universe
 
 
-def _read(path: Path, model: type[RowT], key: str) -> list[tuple[int, RowT]]:
-    """Rows of one seed with their row numbers; row 1 is the header."""
+def read_rows(path: Path, model: type[RowT], key: str) -> list[tuple[int, RowT]]:
+    """Rows of a file that people write, with their row numbers; row 1 is the header.
+
+    Args:
+        path: of a seed, or of another file of that kind.
+        model: what its columns hold.
+        key: the column that names a row; each name stands once.
+
+    Raises:
+        SeedError: the file is missing or cannot be read, or a row is wrong.
+    """
     columns = list(model.model_fields)
     try:
         text = _text_of(path)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
+from orchestration.market.basis import PriceBasis
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -51,6 +53,7 @@ class FetchOutcome:
         currency: as the source says; None where it does not.
         detail: one line for a person: the cause, or of what was delivered what is noteworthy.
         attempts: how many tries it took.
+        basis: what was taken out of the prices.
     """
 
     request: "FetchRequest"
@@ -59,6 +62,7 @@ class FetchOutcome:
     currency: str | None = None
     detail: str = ""
     attempts: int = 1
+    basis: PriceBasis = PriceBasis.SPLIT_ADJUSTED
 
     @property
     def failed(self) -> bool:

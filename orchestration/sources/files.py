@@ -9,19 +9,29 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
 from orchestration.market.bars import empty_raw
+from orchestration.market.basis import PriceBasis
 from orchestration.market.calendar import time_zone
 from orchestration.market.fetch_plan import FetchRequest
+from orchestration.market.universe import SeedRow, Symbol, read_rows
 from orchestration.sources.base import FetchOutcome, FetchStatus, outcome_of
-from orchestration.sources.price_file import read_price_file
+from orchestration.sources.price_file import BASIS_FILE, read_price_file
 from orchestration.sources.price_table import MalformedFileError, shown
 
 SUFFIXES = (".csv", ".parquet")
 # A century of daily bars is 3 MB. What a file may need in memory, by this and `price_table.MAX_ROWS`: below 1 GB.
 MAX_FILE_BYTES = 64 * 1024 * 1024
+
+
+class FileBasis(SeedRow):
+    """What the prices of one file are; a row of price_basis.csv in the drop folder."""
+
+    symbol: Symbol
+    price_basis: Literal[tuple(PriceBasis)]  # type: ignore[valid-type]
 
 
 class FilesSource:
@@ -47,6 +57,9 @@ class FilesSource:
         A request for the whole history is answered with every row of the file, also with those that lie in
         the future, because validation is to name them; a forced range with the rows of that range, and with
         the rows whose date cannot be read.
+
+        Raises:
+            SeedError: a row of price_basis.csv is wrong.
         """
         try:
             names = self._listing()
@@ -55,9 +68,10 @@ class FilesSource:
             for request in requests:
                 yield _failure(request, FetchStatus.UNREACHABLE, detail)
             return
+        said = self._said()
         for request in requests:
             there = names.get(request.source_symbol.casefold(), [])
-            yield outcome_of(functools.partial(self._outcome, there), request)
+            yield outcome_of(functools.partial(self._outcome, there, said), request)
 
     def _listing(self) -> dict[str, list[str]]:
         """File names by source symbol."""
@@ -67,7 +81,13 @@ class FilesSource:
                 names.setdefault(path.stem.casefold(), []).append(path.name)
         return names
 
-    def _outcome(self, names: list[str], request: FetchRequest) -> FetchOutcome:
+    def _said(self) -> dict[str, PriceBasis]:
+        """What the folder says that prices are, by source symbol or symbol."""
+        path = self.folder / BASIS_FILE
+        rows = read_rows(path, FileBasis, key="symbol") if path.exists() else []
+        return {row.symbol.casefold(): row.price_basis for _, row in rows}
+
+    def _outcome(self, names: list[str], said: dict[str, PriceBasis], request: FetchRequest) -> FetchOutcome:
         symbol = shown(request.source_symbol)
         if not names:
             return _failure(request, FetchStatus.ABSENT, f"no {symbol}.csv or {symbol}.parquet in {self.folder}")
@@ -77,7 +97,8 @@ class FilesSource:
         try:
             path = self._inside(names[0])
             tickers = (request.source_symbol, request.symbol)
-            file = read_price_file(path, tickers, self.max_bytes, _zone(request))
+            basis = next((said[ticker.casefold()] for ticker in tickers if ticker.casefold() in said), None)
+            file = read_price_file(path, tickers, self.max_bytes, _zone(request), basis)
         except MalformedFileError as error:
             return _failure(request, FetchStatus.MALFORMED, str(error))
         except OSError as error:
@@ -96,7 +117,7 @@ class FilesSource:
         if file.unreadable:
             notes.append(f"{file.unreadable} of {len(file.bars)} rows cannot be read")
         detail = f"{names[0]}: {'; '.join(notes)}" if notes else ""
-        return FetchOutcome(request, FetchStatus.OK, bars, file.currency, detail)
+        return FetchOutcome(request, FetchStatus.OK, bars, file.currency, detail, basis=file.basis)
 
     def _inside(self, name: str) -> Path:
         """The regular file of that name; a link is followed only where it stays in the folder."""

@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from orchestration.market.basis import PriceBasis
+
 DATES = dict.fromkeys(("date", "datetime", "sessiondate", "timestamp"), "session_date")
 PRICES = {name: name for name in ("open", "high", "low", "close")}
 VOLUMES = dict.fromkeys(("volume", "vol"), "volume")
@@ -25,14 +27,14 @@ class Layout:
         name: as a person calls it.
         fields: what a label means.
         told_by: labels that this layout always has, and that no layout further down has all of.
-        as_traded: prices, dividends and volumes are those of their day, on the basis of no later split.
+        basis: what the vendor's prices, dividends and volumes are; None where that depends on the export.
         month_first: how a date with slashes begins, where the vendor leaves no doubt.
     """
 
     name: str
     fields: Mapping[str, str]
     told_by: frozenset[str]
-    as_traded: bool = False
+    basis: PriceBasis | None = None
     month_first: bool | None = None
 
 
@@ -41,13 +43,13 @@ LAYOUTS = (
         "Tiingo",
         DATES | PRICES | VOLUMES | ADJUSTED | ABOUT | {"divcash": "dividend", "splitfactor": "split_ratio"},
         told_by=frozenset({"divcash", "splitfactor"}),
-        as_traded=True,
+        basis=PriceBasis.TRADED,
     ),
     Layout(
         "Alpha Vantage",
         DATES | PRICES | VOLUMES | ADJUSTED | DIVIDENDS | SPLITS | ABOUT,
         told_by=frozenset({"dividendamount", "splitcoefficient"}),
-        as_traded=True,
+        basis=PriceBasis.TRADED,
     ),
     Layout(
         "Nasdaq.com",

@@ -14,8 +14,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from orchestration.market.bars import OPTIONAL_COLUMNS, VALUE_COLUMNS, equal, raw_frame, split_adjusted
-from orchestration.market.basis import frequency, is_as_traded, without_dividend_adjustment
+from orchestration.market.bars import OPTIONAL_COLUMNS, VALUE_COLUMNS, raw_frame
+from orchestration.market.basis import PriceBasis, UnclearBasisError, establish, frequency
 from orchestration.sources.price_cells import (
     DATES_ALLOWED,
     NUMBERS_ALLOWED,
@@ -28,6 +28,9 @@ from orchestration.sources.price_table import MalformedFileError, Table, check_t
 
 # A file with more unreadable rows than this is not a price file with faults in it, it is something else.
 MAX_UNREADABLE_ROWS = 10_000
+
+# Of the drop folder: which file's prices are what.
+BASIS_FILE = "price_basis.csv"
 
 # From which on, and from which share of rows on, different bars of one day are no accident.
 LEAST_OF_A_DAY, SHARE_OF_A_DAY = 8, 0.5
@@ -42,16 +45,24 @@ class PriceFile:
             in a CSV (the header is line 1) and the row in a Parquet file.
         currency: as the file says; None where it does not.
         unreadable: rows that carry a parse_error.
+        basis: what was taken out of the prices.
         note: what a person should know of it; empty if nothing.
     """
 
     bars: pd.DataFrame
     currency: str | None
     unreadable: int
+    basis: PriceBasis = PriceBasis.SPLIT_ADJUSTED
     note: str = ""
 
 
-def read_price_file(path: Path, tickers: Sequence[str], max_bytes: int, zone: str | None = None) -> PriceFile:
+def read_price_file(
+    path: Path,
+    tickers: Sequence[str],
+    max_bytes: int,
+    zone: str | None = None,
+    said: PriceBasis | None = None,
+) -> PriceFile:
     """Read one CSV or Parquet of daily bars.
 
     Args:
@@ -59,6 +70,7 @@ def read_price_file(path: Path, tickers: Sequence[str], max_bytes: int, zone: st
         tickers: what the file may call the instrument; the first is what it is named after.
         max_bytes: the largest file that is read.
         zone: time zone of the exchange; stamps with an offset become its own dates.
+        said: what its owner says that its prices are; None: what its vendor is known for, or what they tell.
 
     Raises:
         MalformedFileError: nothing of the file can be used.
@@ -68,39 +80,23 @@ def read_price_file(path: Path, tickers: Sequence[str], max_bytes: int, zone: st
     _check_ticker(path.name, table, tickers)
     file = _assemble(path.name, table, zone)
     _check_frequency(path.name, file.bars)
-    return _with_traded_closes(path.name, file, table)
+    return _with_known_basis(path.name, file, said or table.layout.basis)
 
 
-def _with_traded_closes(name: str, file: PriceFile, table: Table) -> PriceFile:
-    """The file with closes that were traded, whichever it holds; a dividend is never counted twice.
+def _with_known_basis(name: str, file: PriceFile, said: PriceBasis | None) -> PriceFile:
+    """The file with prices on the basis of the last split, and what is known of the dividends in them.
 
     Raises:
-        MalformedFileError: the closes are adjusted for dividends, and what was traded cannot be told.
+        MalformedFileError: nothing tells whether the closes are adjusted for the dividends beside them.
     """
-    bars = file.bars
-    if not table.layout.as_traded and is_as_traded(bars):
-        note = "prices were as traded before each split; they were put on the basis of the last one"
-        # An adjusted close that is no more than the close is of the same basis.
-        kept = bars["adj_close"].where(~_says_nothing(bars["adj_close"], bars["close"]))
-        return replace(file, bars=split_adjusted(bars.assign(adj_close=kept)), note=note)
-    is_told = not _says_nothing(bars["adj_close"], bars["close"]).all()
-    if "dividend" not in table.columns or is_told or table.layout.as_traded:
-        return file
-    basis = without_dividend_adjustment(bars)
-    if not basis.is_clear:
+    try:
+        found = establish(file.bars, said)
+    except UnclearBasisError:
         raise MalformedFileError(
-            f"{name}: closes are adjusted for dividends, and the dividends of the file do not say how; "
-            "allowed: closes that are not (auto_adjust=False in yfinance), or an Adj Close beside them"
-        )
-    if not basis.was_adjusted:
-        return file
-    note = "closes came adjusted for dividends; with the dividends of the file they were put back to what was traded"
-    return replace(file, bars=basis.bars, note=note)
-
-
-def _says_nothing(adjusted: pd.Series, close: pd.Series) -> pd.Series:
-    """Where an adjusted close is unknown, or the close itself."""
-    return adjusted.isna() | equal(adjusted, close)
+            f"{name}: whether closes are adjusted for the dividends beside them cannot be told; allowed: an Adj Close "
+            f"beside them, or a row of {BASIS_FILE} that says it: {', '.join(PriceBasis)}"
+        ) from None
+    return replace(file, bars=found.bars, basis=found.basis, note=found.note)
 
 
 def _check_frequency(name: str, bars: pd.DataFrame) -> None:
@@ -160,8 +156,7 @@ def _assemble(file: str, table: Table, zone: str | None) -> PriceFile:
         "parse_error": errors,
         "cell_error": demoted,
     }
-    bars = raw_frame(values)
-    return PriceFile(split_adjusted(bars) if table.layout.as_traded else bars, _currency(file, table), len(faults))
+    return PriceFile(raw_frame(values), _currency(file, table), len(faults))
 
 
 def _decimal_sign(file: str, table: Table) -> str:

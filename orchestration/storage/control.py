@@ -5,7 +5,7 @@ they change, and only then: their content decides whether the models have anythi
 See docs/decisions/0002-seeds-are-sources.md.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,9 @@ from orchestration.storage.lake import TIMESTAMP, write_parquet
 if TYPE_CHECKING:
     import pandas as pd
 
+# Whose bars a data test has held back.
+HELD = "held"
+
 _TEXT, _DATE, _NUMBER = pa.string(), pa.date32(), pa.float64()
 
 SCHEMAS: dict[str, pa.Schema] = {
@@ -28,6 +31,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             for name in ("symbol", "source_symbol", "name", "asset_class", "metal", "tier", "calendar", "currency")
         ]
         + [("tick_size", _NUMBER), ("metal_symbol", _TEXT), ("sector_symbol", _TEXT), ("active_from", _DATE)]
+        + [("price_basis", _TEXT)]
     ),
     "price_levels": pa.schema(
         [
@@ -79,18 +83,22 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("is_listed", pa.bool_()),
         ]
     ),
+    HELD: pa.schema([("symbol", _TEXT), ("observed_until", TIMESTAMP), ("reason", _TEXT)]),
 }
 
 
-def control_tables(universe: Universe, sessions: "pd.DataFrame") -> dict[str, pa.Table]:
+def control_tables(
+    universe: Universe, sessions: "pd.DataFrame", price_bases: Mapping[str, str], held: pa.Table | None = None
+) -> dict[str, pa.Table]:
     """The control tables by name.
 
     Args:
         universe: validated seeds.
         sessions: closed sessions of every calendar in use, as `market.calendar.closed_sessions_of` gives them.
+        price_bases: what was taken out of the prices of each symbol that has any, as `Lake.price_bases` says.
+        held: whose bars a data test has held back; None: nobody's.
     """
     rows: dict[str, Iterable[SeedRow]] = {
-        "instruments": universe.instruments,
         "price_levels": universe.levels,
         "pairs": universe.pairs,
         "move_rules": universe.move_rules,
@@ -100,6 +108,9 @@ def control_tables(universe: Universe, sessions: "pd.DataFrame") -> dict[str, pa
         name: pa.Table.from_pylist([record.model_dump() for record in records], schema=SCHEMAS[name])
         for name, records in rows.items()
     }
+    instruments = [{**i.model_dump(), "price_basis": price_bases.get(i.symbol)} for i in universe.instruments]
+    tables["instruments"] = pa.Table.from_pylist(instruments, schema=SCHEMAS["instruments"])
+    tables[HELD] = SCHEMAS[HELD].empty_table() if held is None else held
     naive = sessions.assign(
         open_utc=sessions["open_utc"].dt.tz_localize(None), close_utc=sessions["close_utc"].dt.tz_localize(None)
     )
@@ -107,6 +118,19 @@ def control_tables(universe: Universe, sessions: "pd.DataFrame") -> dict[str, pa
         naive, schema=SCHEMAS["sessions"], preserve_index=False
     ).replace_schema_metadata()
     return tables
+
+
+def still_held(control_dir: Path, delivered: Iterable[str]) -> pa.Table:
+    """What is held back and stays so: of whom nothing new was delivered.
+
+    Args:
+        control_dir: the control tables.
+        delivered: symbols with new bars.
+    """
+    path = control_dir / f"{HELD}.parquet"
+    known = pq.read_table(path, partitioning=None) if path.exists() else SCHEMAS[HELD].empty_table()
+    new = set(delivered)
+    return pa.Table.from_pylist([row for row in known.to_pylist() if row["symbol"] not in new], schema=SCHEMAS[HELD])
 
 
 def store_control(folder: Path, tables: dict[str, pa.Table]) -> list[str]:

@@ -83,6 +83,8 @@ FETCHES = pa.schema(
         ("source", pa.string()),
         ("observed_at", TIMESTAMP),
         ("batch_id", pa.string()),
+        # Files of earlier releases do not have it.
+        ("price_basis", pa.string()),
     ]
 )
 
@@ -293,16 +295,14 @@ class Lake:
             ranges.setdefault(symbol, set()).add((start, end))
         return ranges
 
+    def price_bases(self) -> dict[str, str]:
+        """What was taken out of each symbol's prices, as its latest delivery says."""
+        log = self.read("fetches", ["symbol", "price_basis", "observed_at"])
+        return _latest(log.filter(pc.is_valid(log["price_basis"])), "price_basis")
+
     def latest_statuses(self) -> dict[str, str]:
         """How the latest request for each symbol ended."""
-        log = self.read("fetches", ["symbol", "status", "observed_at"])
-        symbols = log["symbol"].combine_chunks().dictionary_encode()
-        codes, names = symbols.indices.to_numpy(), symbols.dictionary.to_pylist()
-        latest = np.empty(len(names), dtype=np.int64)
-        order = pc.sort_indices(log["observed_at"]).to_numpy()
-        # Of several values for one place the last one stays.
-        latest[codes[order]] = order
-        return dict(zip(names, log["status"].take(pa.array(latest)).to_pylist(), strict=True))
+        return _latest(self.read("fetches", ["symbol", "status", "observed_at"]), "status")
 
     def _write(self, path: Path, table: pa.Table) -> None:
         try:
@@ -310,6 +310,17 @@ class Lake:
         except OSError as error:
             reason = error.strerror or _first_line(error)
             raise LakeError(f"{path}: cannot be written ({reason}); nothing of this batch part was stored") from error
+
+
+def _latest(log: pa.Table, column: str) -> dict[str, str]:
+    """The latest value of a column by symbol."""
+    symbols = log["symbol"].combine_chunks().dictionary_encode()
+    codes, names = symbols.indices.to_numpy(), symbols.dictionary.to_pylist()
+    latest = np.empty(len(names), dtype=np.int64)
+    order = pc.sort_indices(log["observed_at"]).to_numpy()
+    # Of several values for one place the last one stays.
+    latest[codes[order]] = order
+    return dict(zip(names, log[column].take(pa.array(latest)).to_pylist(), strict=True))
 
 
 def read_files(
@@ -327,10 +338,14 @@ def read_files(
     try:
         # One scan of all files, several at a time.
         files = ds.dataset([str(path) for path in paths], format=_format(schema) if wanted is not None else "parquet")
-        found = files.to_table(columns=columns, filter=wanted)
+        # An earlier release may have written the first one, without a column that is there now.
+        files = files if set(schema.names) <= set(files.schema.names) else files.replace_schema(schema)
+        found = files.to_table(columns=schema.names, filter=wanted)
     except (OSError, pa.ArrowInvalid):
         # One after the other: which one is it?
-        found = pa.concat_tables([read_parquet_file(path, columns, wanted).cast(schema) for path in paths])
+        for path in paths:
+            read_parquet_file(path)
+        raise
     return found.cast(schema)
 
 

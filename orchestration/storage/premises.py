@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 from orchestration.storage.lake import Lake
 from orchestration.storage.records import write_text
 
-# Seeds that models read which are not built as a whole every time; of instruments each row counts by itself.
-SEEDS = ("price_levels", "move_rules")
+# Reference tables that models read which are not built as a whole every time; of instruments each row counts by itself.
+SEEDS = ("price_levels", "move_rules", "held")
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def why_whole(record: Path, now: Premises, lake: Lake, control_dir: Path) -> str
         return "the models have changed"
     for name in SEEDS:
         if before.seeds.get(name) != now.seeds[name]:
-            return f"{name}.csv has changed"
+            return "other bars are held back than before" if name == "held" else f"{name}.csv has changed"
     for symbol, row in before.instruments.items():
         if now.instruments.get(symbol) != row:
             return f"{symbol} is watched otherwise than before, or no more"

@@ -118,7 +118,7 @@ def write_market(settings: Settings) -> None:
     )
     sessions = closed_sessions_of({i.calendar for i in instruments}, NOW)
     universe = replace(load_universe(DBT_PROJECT_DIR / "seeds"), instruments=instruments)
-    store_control(settings.control_dir, control_tables(universe, sessions))
+    store_control(settings.control_dir, control_tables(universe, sessions, {}))
     lake = Lake(settings.lake_dir)
     lake.prepare()
     for part, instrument in enumerate(instruments):

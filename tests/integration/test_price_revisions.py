@@ -40,7 +40,7 @@ class Told:
         self.lake = Lake(folder / "lake")
         self.lake.prepare()
         closed = closed_sessions_of(["XNYS"], NOW)
-        store_control(folder / "control", control_tables(self.universe, closed))
+        store_control(folder / "control", control_tables(self.universe, closed, {}))
         self.sessions = SESSIONS[-sessions:]
         self.vendor = Vendor(
             {

@@ -69,19 +69,53 @@ def test_a_delivery_that_contradicts_itself_is_named_and_the_others_are_publishe
     assert "inconsistent" not in read_status(settings)
 
 
+def write_impossible(settings: ClockedSettings, symbols: Sequence[str]) -> None:
+    """Write into the lake what no delivery brings past the door, of sessions that files do not correct."""
+    for symbol in symbols:
+        file = settings.drop_folder() / f"{symbol}.csv"
+        header, *lines = file.read_text().splitlines()
+        file.write_text("\n".join([header, *lines[5:]]) + "\n")
+    lake = Lake(settings.lake_dir)
+    bars = lake.newest_bars(symbols).to_pandas().query("session_date < @DAYS[5]")
+    later = {"observed_at": bars["observed_at"] + dt.timedelta(seconds=1), "batch_id": "by-hand", "open": 1.0}
+    impossible = bars.assign(**later, high=2.0, low=1.0, bar_quality="ok")
+    lake.append("bars", pa.Table.from_pandas(impossible, schema=BARS, preserve_index=False), "by-hand", 0)
+
+
+@pytest.mark.parametrize("real_dbt", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_what_a_data_test_finds_in_one_instrument_is_held_back(settings: ClockedSettings, real_dbt: bool) -> None:
+    content = "select * exclude (observed_at) from daily_bars where symbol = 'AAA' order by session_date"
+    before = published(settings, content)
+    write_impossible(settings, ["AAA"])
+    deliver(settings.drop_folder(), GOOD, "BBB")
+    success, said = refresh_and_read(settings, real_dbt)
+    assert success
+    assert "AAA" in said
+    assert "ohlc_is_possible" in said
+    assert "AAA is held back: its latest bars failed ohlc_is_possible (5)" in read_status(settings)
+    last = "select symbol, max(session_date) as day from daily_bars group by 1 order by 1"
+    assert published(settings, last) == [{"symbol": "AAA", "day": DAYS[-2]}, {"symbol": "BBB", "day": DAYS[-1]}]
+    assert published(settings, content) == before
+    held = "select symbol, held_back from data_coverage where held_back is not null"
+    assert published(settings, held) == [{"symbol": "AAA", "held_back": "ohlc_is_possible (5)"}]
+    assert published(settings, "select * from price_revisions") == []
+    # It stays so while nothing new of it comes, and heals by itself.
+    assert refresh_and_read(settings, real_dbt)[0]
+    assert published(settings, held) != []
+    deliver(settings.drop_folder(), GOOD)
+    assert refresh_and_read(settings, real_dbt)[0]
+    assert published(settings, held) == []
+    assert published(settings, last)[0] == {"symbol": "AAA", "day": DAYS[-1]}
+    assert "held back" not in read_status(settings)
+
+
 @pytest.mark.parametrize("real_dbt", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_build_that_fails_a_data_test_is_withheld_and_says_so(settings: ClockedSettings, real_dbt: bool) -> None:
     first = current_manifest(settings.published_dir)
     assert first is not None
     assert "withheld" not in read_status(settings)
 
-    # Somebody has written into the lake what no delivery brings past the door.
-    (settings.drop_folder() / "AAA.csv").unlink()  # or the next delivery corrects it
-    lake = Lake(settings.lake_dir)
-    bars = lake.newest_bars().to_pandas().query("symbol == 'AAA'")
-    later = {"observed_at": bars["observed_at"] + dt.timedelta(seconds=1), "batch_id": "by-hand", "open": 1.0}
-    impossible = bars.assign(**later, high=2.0, low=1.0, bar_quality="ok")
-    lake.append("bars", pa.Table.from_pandas(impossible, schema=BARS, preserve_index=False), "by-hand", 0)
+    write_impossible(settings, ["AAA", "BBB"])
     success, said = refresh_and_read(settings, real_dbt)
     assert not success
     assert "ohlc_is_possible" in said

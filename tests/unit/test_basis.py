@@ -1,6 +1,7 @@
 """Closes that came adjusted for dividends: told by the grid of prices, put back with the dividends beside them."""
 
 import datetime as dt
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,14 @@ import pandas as pd
 import pytest
 
 from orchestration.market.bars import raw_frame
-from orchestration.market.basis import contradicted_sessions, other_returns, without_dividend_adjustment
+from orchestration.market.basis import (
+    PriceBasis,
+    UnclearBasisError,
+    contradicted_sessions,
+    establish,
+    other_returns,
+)
+from orchestration.market.errors import SeedError
 from orchestration.market.fetch_plan import FetchRequest
 from orchestration.sources.base import FetchOutcome, FetchStatus
 from orchestration.sources.files import FilesSource
@@ -22,11 +30,12 @@ def company(seed: int, tick: float = 0.01, split: float = 1.0, single_precision:
     chance = np.random.default_rng(seed)
     after = np.arange(len(DAYS)) >= 300
     splits = np.where(np.arange(len(DAYS)) == 300, split, 1.0)
-    worth = 50 * np.exp(np.cumsum(chance.normal(0, 0.015, len(DAYS)))) / np.where(after, split, 1.0)
-    traded = np.round(worth / tick) * tick
     basis = np.where(after, 1.0, split)
+    paid = np.where(np.arange(len(DAYS)) % 63 == 40, np.round(chance.uniform(0.2, 0.9), 4), 0.0)
+    worth = (50 * np.exp(np.cumsum(chance.normal(0, 0.015, len(DAYS)))) - np.cumsum(paid)) / np.where(after, split, 1.0)
+    traded = np.round(worth / tick) * tick
     close = pd.Series(traded / basis)
-    dividend = pd.Series(np.where(np.arange(len(DAYS)) % 63 == 40, np.round(chance.uniform(0.2, 0.9), 4), 0.0) / basis)
+    dividend = pd.Series(paid / np.where(after, split, 1.0) / basis)
     frame = pd.DataFrame({"session_date": DAYS, "close": close, "dividend": dividend, "split_ratio": splits})
     frame = frame.assign(open=close, high=close + 2 * tick / basis, low=close, volume=1000.0)
     frame["adj_close"] = adjusted_close(close, dividend)
@@ -49,43 +58,133 @@ def raw(frame: pd.DataFrame) -> pd.DataFrame:
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize(("tick", "split"), [(0.01, 1.0), (0.005, 1.0), (0.01, 3.0), (0.01, 0.1)])
 @pytest.mark.parametrize("single_precision", [False, True])
-def test_what_was_traded_comes_back(seed: int, tick: float, split: float, single_precision: bool) -> None:
+@pytest.mark.parametrize("said", [None, PriceBasis.DIVIDEND_ADJUSTED])
+def test_what_was_traded_comes_back(
+    seed: int, tick: float, split: float, single_precision: bool, said: PriceBasis | None
+) -> None:
     truth = company(seed, tick, split, single_precision)
-    found = without_dividend_adjustment(raw(auto_adjusted(truth)))
-    assert (found.was_adjusted, found.is_clear) == (True, True)
+    found = establish(raw(auto_adjusted(truth)), said)
+    assert (found.basis, "put back" in found.note) == (PriceBasis.SPLIT_ADJUSTED, True)
     for name in ("open", "high", "low", "close", "adj_close"):
         np.testing.assert_allclose(found.bars[name], truth[name], rtol=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("split", [1.0, 3.0, 0.1])
-def test_what_is_not_adjusted_stays(seed: int, split: float) -> None:
-    delivered = raw(company(seed, 0.01, split).assign(adj_close=np.nan))
-    found = without_dividend_adjustment(delivered)
-    assert (found.was_adjusted, found.is_clear) == (False, True)
+@pytest.mark.parametrize("columns", [("dividend", "split_ratio"), ("dividend",), ("split_ratio",), ()])
+@pytest.mark.parametrize("single_precision", [False, True])
+def test_what_is_not_adjusted_stays(seed: int, split: float, columns: tuple[str, ...], single_precision: bool) -> None:
+    """Whatever the file says of dividends and splits: without the splits, closes before them are on no grid either."""
+    frame = company(seed, 0.01, split, single_precision).assign(adj_close=np.nan)
+    delivered = raw(frame.drop(columns=[name for name in ("dividend", "split_ratio") if name not in columns]))
+    found = establish(delivered)
+    assert (found.basis, found.note) == (PriceBasis.SPLIT_ADJUSTED, "")
     pd.testing.assert_frame_equal(found.bars, delivered)
 
 
-def test_prices_that_lie_on_no_grid_say_nothing() -> None:
-    """A net asset value, or a rate."""
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("split", [1.0, 3.0, 0.1])
+@pytest.mark.parametrize("decimals", [4, 6, 17])
+def test_adjusted_closes_without_their_dividends_are_recognised(seed: int, split: float, decimals: int) -> None:
+    frame = auto_adjusted(company(seed, 0.01, split)).drop(columns="dividend")
+    frame = frame.assign(**{name: frame[name].round(decimals) for name in ("open", "high", "low", "close")})
+    found = establish(raw(frame))
+    assert found.basis is PriceBasis.DIVIDEND_ADJUSTED
+    assert found.note.startswith("closes are adjusted for dividends: returns hold the dividends")
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("until", [60, 290])
+def test_adjusted_closes_whose_last_dividend_is_not_theirs_are_recognised(seed: int, until: int) -> None:
+    """The file ends before a dividend that its closes hold: they lie on a grid, but on none of prices."""
+    frame = auto_adjusted(company(seed, single_precision=True)).iloc[:until]
+    assert establish(raw(frame)).basis is PriceBasis.DIVIDEND_ADJUSTED
+    assert establish(raw(frame.drop(columns="dividend"))).basis is PriceBasis.DIVIDEND_ADJUSTED
+
+
+def fractions(frame: pd.DataFrame) -> pd.DataFrame:
+    """As in New York until 2001: in sixteenths first, in cents later."""
+    early = np.arange(len(frame)) < 250
+    return frame.assign(close=np.where(early, np.round(frame["close"] * 16) / 16, frame["close"]))
+
+
+def pennies(frame: pd.DataFrame) -> pd.DataFrame:
+    """A hundredth of a cent below a dollar, a cent above."""
+    close = frame["close"] * np.linspace(0.002, 1.0, len(frame))
+    return frame.assign(close=np.where(close < 1, np.round(close, 4), np.round(close, 2)))
+
+
+@pytest.mark.parametrize("former", [fractions, pennies])
+def test_steps_of_former_times_are_no_adjustment(former: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+    frame = former(company(1)).drop(columns=["dividend", "adj_close", "open", "high", "low"])
+    assert establish(raw(frame)).basis is PriceBasis.SPLIT_ADJUSTED
+
+
+def payer(falls: bool, dividends: int = 60) -> pd.DataFrame:
+    """A quiet fund that pays 1 % every two months, to the cent; adjusted for it or not."""
+    chance = np.random.default_rng(5)
+    paid = np.arange(dividends * 21) % 21 == 20
+    growth = 1 + chance.normal(0.0003, 0.006, len(paid)) - np.where(paid & falls, 0.01, 0.0)
+    close = np.round(1000 * np.cumprod(growth), 2)
+    frame = pd.DataFrame({"session_date": pd.bdate_range("2015-01-01", periods=len(paid)), "close": close})
+    dividend = np.where(paid, np.round(0.01 * frame["close"].shift(1), 4), 0.0)
+    return frame.assign(dividend=dividend)
+
+
+def test_closes_that_never_fall_by_a_dividend_are_adjusted() -> None:
+    """Rounded to the cent after they were adjusted, they lie on the grid; many dividends tell all the same."""
+    adjusted = establish(raw(payer(falls=False)))
+    assert adjusted.basis is PriceBasis.DIVIDEND_ADJUSTED
+    assert (adjusted.bars["dividend"] == 0).all()
+    assert establish(raw(payer(falls=True))).basis is PriceBasis.SPLIT_ADJUSTED
+    few = raw(payer(falls=False, dividends=4))
+    pd.testing.assert_frame_equal(establish(few).bars, few)
+
+
+def net_asset_value(frame: pd.DataFrame) -> pd.DataFrame:
+    """Computed, and rounded to a hundredth of a cent."""
+    within_a_cent = np.random.default_rng(4).uniform(-0.005, 0.005, len(frame))
+    return frame.assign(close=(frame["close"] + within_a_cent).round(4))
+
+
+def test_prices_that_lie_on_no_grid_must_say_what_they_are() -> None:
     frame = company(1).assign(adj_close=np.nan)
-    delivered = raw(frame.assign(close=frame["close"] * np.pi))
-    assert not without_dividend_adjustment(delivered).was_adjusted
+    delivered = raw(net_asset_value(frame))
+    with pytest.raises(UnclearBasisError):
+        establish(delivered)
+    computed = raw(frame.assign(close=np.cumprod(1 + np.random.default_rng(2).normal(0, 0.01, len(frame)))))
+    doubtful = establish(computed)
+    assert doubtful.bars is computed
+    assert doubtful.note.startswith("nothing tells whether the closes hold the dividends")
+    assert establish(delivered, PriceBasis.SPLIT_ADJUSTED).bars is delivered
+    adjusted = establish(delivered, PriceBasis.DIVIDEND_ADJUSTED)
+    assert (adjusted.basis, adjusted.bars["dividend"].sum()) == (PriceBasis.DIVIDEND_ADJUSTED, 0)
+    many = establish(raw(net_asset_value(payer(falls=True))))
+    assert (many.basis, many.note) == (PriceBasis.SPLIT_ADJUSTED, "")
+    without = raw(net_asset_value(frame).assign(dividend=0.0))
+    assert establish(without).bars is without
 
 
-def test_without_dividends_there_is_nothing_to_undo() -> None:
-    delivered = raw(auto_adjusted(company(1)).assign(dividend=0.0))
-    assert without_dividend_adjustment(delivered).bars is delivered
+def test_what_is_said_to_be_traded_is_put_on_the_basis_of_the_last_split() -> None:
+    """Of one split the prices alone do not tell: a vendor's fault looks the same."""
+    truth = company(2, split=3.0)
+    factor = np.where(np.arange(len(DAYS)) < 300, 3.0, 1.0)
+    prices = {name: truth[name] * factor for name in ("open", "high", "low", "close", "dividend")}
+    delivered = raw(truth.assign(**prices, volume=truth["volume"] / factor, adj_close=np.nan))
+    found = establish(delivered, PriceBasis.TRADED)
+    for name in ("close", "dividend", "volume"):
+        np.testing.assert_allclose(found.bars[name], truth[name], rtol=1e-12)
+    assert establish(delivered).bars is delivered
 
 
 @pytest.mark.parametrize("rows", [slice(478, 484), slice(440, 482), slice(30, 46)], ids=["short", "last day", "few"])
 def test_a_recent_dividend_is_undone_too(rows: slice) -> None:
     truth = company(1).iloc[rows].reset_index(drop=True)
     truth["adj_close"] = adjusted_close(truth["close"], truth["dividend"])
-    found = without_dividend_adjustment(raw(auto_adjusted(truth)))
+    found = establish(raw(auto_adjusted(truth)))
     if truth["dividend"].to_numpy().nonzero()[0][-1] < 5:
         return  # too few before it to tell
-    assert (found.was_adjusted, found.is_clear) == (True, True)
+    assert "put back" in found.note
     np.testing.assert_allclose(found.bars["close"], truth["close"], rtol=1e-9)
 
 
@@ -94,8 +193,8 @@ def test_rows_without_a_date_or_a_close_are_left_alone() -> None:
     frame.loc[7, "close"] = np.nan
     delivered = raw(frame)
     delivered.loc[9, "session_date"] = pd.NaT
-    found = without_dividend_adjustment(delivered)
-    assert found.is_clear
+    found = establish(delivered)
+    assert "put back" in found.note
     assert np.isnan(found.bars["close"][7])
     assert found.bars["close"][9] == delivered["close"][9]
 
@@ -126,16 +225,30 @@ def test_an_adjusted_close_that_is_the_close_tells_nothing(tmp_path: Path) -> No
     np.testing.assert_allclose(outcome.bars["adj_close"], company(3)["adj_close"], rtol=1e-9)
 
 
-def test_a_file_whose_dividends_do_not_explain_its_closes_is_refused_with_the_remedy(tmp_path: Path) -> None:
+def test_closes_that_their_dividends_do_not_explain_hold_them_all_the_same(tmp_path: Path) -> None:
     frame = auto_adjusted(company(3))
     frame.loc[frame["dividend"].ne(0).idxmax(), "dividend"] = 0.0
     frame.loc[frame["dividend"].ne(0).idxmax(), "dividend"] *= 2
     outcome = read(tmp_path, frame)
-    assert outcome.status is FetchStatus.MALFORMED
-    assert outcome.detail == (
-        "PAY.csv: closes are adjusted for dividends, and the dividends of the file do not say how; "
-        "allowed: closes that are not (auto_adjust=False in yfinance), or an Adj Close beside them"
+    assert (outcome.status, outcome.basis) == (FetchStatus.OK, PriceBasis.DIVIDEND_ADJUSTED)
+    assert (outcome.bars["dividend"] == 0).all()
+    np.testing.assert_array_equal(outcome.bars["close"], frame["close"])
+
+
+def test_the_folder_says_what_cannot_be_told(tmp_path: Path) -> None:
+    frame = net_asset_value(company(3))
+    refused = read(tmp_path, frame)
+    assert refused.status is FetchStatus.MALFORMED
+    assert refused.detail == (
+        "PAY.csv: whether closes are adjusted for the dividends beside them cannot be told; allowed: an Adj Close "
+        "beside them, or a row of price_basis.csv that says it: traded, split_adjusted, dividend_adjusted"
     )
+    for basis, kept in (("split_adjusted", frame["dividend"].sum()), ("dividend_adjusted", 0.0)):
+        (tmp_path / "price_basis.csv").write_text(f"Symbol;Price_Basis\npay;{basis}\n")
+        assert read(tmp_path, frame).bars["dividend"].sum() == pytest.approx(kept)
+    (tmp_path / "price_basis.csv").write_text("symbol,price_basis\nPAY,adjusted\n")
+    with pytest.raises(SeedError, match=r"^price_basis\.csv, row 2, column price_basis: 'adjusted' is not allowed"):
+        read(tmp_path, frame)
 
 
 # ---- adjusted closes that contradict dividends

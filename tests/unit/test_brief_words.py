@@ -34,6 +34,7 @@ def instrument(symbol: str = "SIL", **values: Any) -> dict[str, Any]:
         "history_start": dt.date(2010, 4, 20),
         "z_63": -5.46,
         "drawdown": -0.1766,
+        "is_dividend_adjusted": False,
     }
     unknown = (
         "return_21d return_ytd return_1y close_to_close_21 volatility_ratio_21_252 volatility_percentile_252"

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from orchestration.market.errors import LakeError
+from orchestration.storage.compaction import compact
 from orchestration.storage.lake import BARS, FETCHES, Lake, new_batch_id
 
 
@@ -109,6 +110,21 @@ def test_whole_history_counts_only_when_it_was_delivered(lake: Lake) -> None:
     lake.append("fetches", pa.Table.from_pylist(rows, schema=FETCHES), "a", 0)
     assert lake.whole_history_at() == {"A": dt.datetime(2026, 1, 31, 8, tzinfo=dt.UTC)}
     assert lake.latest_statuses() == {"A": "timeout", "B": "ok"}
+
+
+def test_a_log_of_an_earlier_release_has_a_column_less(lake: Lake) -> None:
+    row = {"symbol": "A", "status": "ok", "whole_history": True, "observed_at": dt.datetime(2026, 1, 5)}  # noqa: DTZ001
+    earlier = pa.schema([field for field in FETCHES if field.name != "price_basis"])
+    pq.write_table(pa.Table.from_pylist([row], schema=earlier), lake.root / "fetches" / "a-0000.parquet")
+    assert lake.price_bases() == {}
+    newer = {**row, "observed_at": dt.datetime(2026, 1, 6), "price_basis": "dividend_adjusted"}  # noqa: DTZ001
+    failed = {**row, "observed_at": dt.datetime(2026, 1, 7), "status": "empty"}  # noqa: DTZ001
+    lake.append("fetches", pa.Table.from_pylist([newer, failed], schema=FETCHES), "b", 0)
+    assert lake.price_bases() == {"A": "dividend_adjusted"}
+    assert lake.read("fetches")["price_basis"].to_pylist() == [None, "dividend_adjusted", None]
+    assert lake.latest_statuses() == {"A": "empty"}
+    compact(lake, "fetches")
+    assert lake.price_bases() == {"A": "dividend_adjusted"}
 
 
 def test_ranges_that_were_answered(lake: Lake) -> None:

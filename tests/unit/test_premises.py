@@ -27,6 +27,7 @@ class Home:
             "pairs": [],
             "published_claims": [],
             "sessions": [self.session(day) for day in (5, 6, 7)],
+            "held": [],
         }
         for name, text in (
             ("dbt_project.yml", "name: x"),
@@ -122,6 +123,11 @@ def test_another_level(home: Home) -> None:
 def test_another_rule(home: Home) -> None:
     home.rows["move_rules"] = []
     assert home.why_whole() == "move_rules.csv has changed"
+
+
+def test_other_bars_that_are_held_back(home: Home) -> None:
+    home.rows["held"] = [{"symbol": "AAA", "observed_until": NOON, "reason": "ohlc_is_possible (1)"}]
+    assert home.why_whole() == "other bars are held back than before"
 
 
 def test_an_instrument_that_is_another_or_gone(home: Home) -> None:

@@ -26,6 +26,7 @@ neighbours as (
         bars.source,
         bars.observed_at,
         bars.tick_size,
+        bars.price_basis,
         bars.session_number,
         coalesce(known.bar_number, 0) + row_number() over in_order as bar_number,
         coalesce(lag(bars.session_date) over in_order, known.session_date) as previous_date,
@@ -89,7 +90,8 @@ select
     dividend,
     split_ratio,
     splits_to_come,
-    close * splits_to_come as close_as_traded,
+    -- what was traded before dividends were taken out is unknown
+    case when coalesce(price_basis, '') <> 'dividend_adjusted' then close * splits_to_come end as close_as_traded,
     previous_close,
     total_return,
     price_return,

@@ -1,4 +1,7 @@
 -- What each instrument ought to have and what it has.
+-- Past the end of a calendar nobody knows which weekdays are sessions; more in a row without a bar than the longest
+-- holidays have are counted as if they were.
+{% set longest_holidays = 10 %}
 with stored as (
     select
         symbol,
@@ -37,13 +40,12 @@ days_counted as (
     select
         days.calendar,
         days.day,
-        count(case when sessions.session_date >= days.day then 1 end) as since,
-        count(case when sessions.session_date > days.day then 1 end) as afterwards
+        count(case when sessions.session_date >= days.day and sessions.bar_expected then 1 end) as since,
+        count(case when sessions.session_date > days.day and sessions.bar_expected then 1 end) as afterwards,
+        count(case when sessions.session_date > days.day and not sessions.is_listed then 1 end) as unlisted_afterwards
     from days
     inner join {{ ref('stg_sessions') }} as sessions
-        on
-            days.calendar = sessions.calendar
-            and sessions.bar_expected
+        on days.calendar = sessions.calendar
     where days.day is not null
     group by days.calendar, days.day
 ),
@@ -52,7 +54,9 @@ counted as (
     select
         beginnings.symbol,
         since_beginning.since as expected_sessions,
-        since_end.afterwards as staleness_sessions
+        since_end.afterwards
+        + case when since_end.unlisted_afterwards > {{ longest_holidays }} then since_end.unlisted_afterwards else 0 end
+            as staleness_sessions
     from beginnings
     left join days_counted as since_beginning
         on
@@ -95,6 +99,7 @@ select
     counted.staleness_sessions,
     last_fetches.last_fetch_status,
     last_fetches.last_fetch_at,
+    held.reason as held_back,
     {{ source_name() }} as source
 from {{ source('control', 'instruments') }} as instruments
 left join stored
@@ -105,3 +110,5 @@ left join missing
     on instruments.symbol = missing.symbol
 left join last_fetches
     on instruments.symbol = last_fetches.symbol
+left join {{ source('control', 'held') }} as held
+    on instruments.symbol = held.symbol

@@ -12,6 +12,7 @@ select
     instruments.metal_symbol,
     instruments.sector_symbol,
     instruments.active_from,
+    instruments.price_basis,
     coverage.first_session,
     coverage.last_session,
     coverage.stored_sessions as bar_count,

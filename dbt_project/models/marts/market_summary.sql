@@ -24,7 +24,7 @@ summarised as (
         latest.symbol,
         instruments.name,
         latest.session_date,
-        bars.close_as_traded as close,
+        coalesce(bars.close_as_traded, bars.close) as close,
         returns.return_1d,
         returns.return_ytd,
         returns.return_1y,

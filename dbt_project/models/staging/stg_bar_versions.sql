@@ -19,6 +19,6 @@ select
         partition by bars.symbol, bars.session_date
         order by bars.observed_at desc, bars.batch_id desc
     ) as versions_back
-from {{ source('raw', 'bars') }} as bars
+from {{ ref('stg_admitted_bars') }} as bars
 inner join {{ source('control', 'instruments') }} as instruments
     on bars.symbol = instruments.symbol

@@ -15,6 +15,7 @@ select
     bars.source,
     bars.observed_at,
     bars.tick_size,
+    bars.price_basis,
     bars.session_number
 from {{ ref('stg_delivered_bars') }} as bars
 left join {{ ref('stg_suspect_bars') }} as suspects

@@ -23,7 +23,7 @@ with
                 partition by bars.symbol, bars.session_date
                 order by bars.observed_at desc, bars.batch_id desc
             ) as versions_back
-        from {{ source('raw', 'bars') }} as bars
+        from {{ ref('stg_admitted_bars') }} as bars
         left join built
             on bars.symbol = built.symbol
         where
@@ -74,6 +74,7 @@ select
     newest.batch_id,
     instruments.tick_size,
     instruments.asset_class,
+    instruments.price_basis,
     sessions.session_number,
     sessions.is_listed,
     {%- if is_incremental() %}

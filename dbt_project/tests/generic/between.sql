@@ -1,6 +1,6 @@
 {# The column, where known, lies between two bounds; either bound may be left out. #}
 {% test between(model, column_name, at_least=none, at_most=none) %}
-select {{ column_name }}
+select *
 from {{ model }}
 where
     false

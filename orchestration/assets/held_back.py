@@ -1,0 +1,68 @@
+"""Holding back: what a data test finds in the new bars of some instruments must not stop the others.
+
+Their versions that no reader has seen leave the tables, and a second build does without them. The next delivery of such
+an instrument is let in with all that came before it: what was wrong may be right by then. The lake keeps everything.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from orchestration.settings import Settings
+from orchestration.storage.control import HELD, SCHEMAS, still_held, store_control
+from orchestration.storage.publish import table_sql
+from orchestration.storage.warehouse import query, reading
+
+# What it finds is wrong with the model, whatever bar it finds it in.
+OF_THE_MODEL = "grain"
+
+
+def blamed(run_results: Path, manifest: Mapping[str, Any], warehouse: Path) -> dict[str, str]:
+    """Instruments that failed data tests are about, each with the tests' names; empty if more than those is wrong.
+
+    Args:
+        run_results: what dbt wrote of the build.
+        manifest: its nodes.
+        warehouse: what it built, as far as it came.
+    """
+    results = orjson.loads(run_results.read_bytes())["results"] if run_results.is_file() else []
+    found: dict[Any, list[str]] = {}
+    with reading(warehouse) as connection:
+        for result in (r for r in results if r["status"] in ("fail", "error")):
+            node = manifest["nodes"][result["unique_id"]]
+            test = (node.get("test_metadata") or {}).get("name")
+            if result["status"] == "error" or test in (None, OF_THE_MODEL):
+                return {}
+            offenders = query(connection, result["compiled_code"])
+            symbols = {row.get("symbol") for row in offenders}
+            if not symbols or None in symbols:
+                return {}
+            for symbol in symbols:
+                found.setdefault(symbol, []).append(f"{node['name']} ({sum(r['symbol'] == symbol for r in offenders)})")
+    return {symbol: ", ".join(sorted(tests)) for symbol, tests in sorted(found.items())}
+
+
+def hold_back(settings: Settings, reasons: Mapping[str, str]) -> bool:
+    """Hold back what readers have not seen of some instruments; returns whether there is that, and others are left.
+
+    Args:
+        settings: the home, with the warehouse that has failed.
+        reasons: by symbol, why.
+    """
+    latest = "select symbol, max(observed_at) as at from {} group by symbol"
+    published = {"published": settings.published_file} if settings.published_file.exists() else None
+    with reading(settings.warehouse_path, published) as connection:
+        built = {row["symbol"]: row["at"] for row in query(connection, latest.format("stg_bars"))}
+        readers = table_sql(settings.published_dir, "daily_bars", "published")
+        seen = {row["symbol"]: row["at"] for row in query(connection, latest.format(readers))} if published else {}
+    if any(built.get(symbol) == seen.get(symbol) for symbol in reasons) or built.keys() <= reasons.keys():
+        return False
+    new = [{"symbol": s, "observed_until": seen.get(s), "reason": reason} for s, reason in reasons.items()]
+    held = pa.concat_tables(
+        [still_held(settings.control_dir, reasons), pa.Table.from_pylist(new, schema=SCHEMAS[HELD])]
+    )
+    store_control(settings.control_dir, {HELD: held})
+    return True
