@@ -62,7 +62,7 @@ def write_market(
     """
     watched = universe(instruments)
     sessions = closed_sessions_of((i.calendar for i in watched.instruments), NOW)
-    store_control(settings.control_dir, control_tables(watched, sessions))
+    store_control(settings.control_dir, control_tables(watched, sessions, {}))
     first = np.datetime64(NOW.date()) - np.timedelta64(365 * years, "D")
     dates = {}
     for calendar, group in sessions[sessions["bar_expected"]].groupby("calendar"):

@@ -51,7 +51,7 @@
             sequence(
                 cast({{ from_multiple }} as bigint), cast({{ to_multiple }} as bigint), cast({{ direction }} as bigint)
             ),
-            multiple -> regexp_replace(cast(cast(multiple * {{ step }} as decimal(18, 6)) as string), '\\.?0+$', '')
+            multiple -> regexp_replace(cast(cast(multiple * {{ step }} as decimal(38, 6)) as string), '\\.?0+$', '')
         ),
         ', '
     )

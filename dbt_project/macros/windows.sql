@@ -137,9 +137,10 @@
 {%- endmacro %}
 
 {# The mean of a group of numbers near 1, added up as decimals: it has the same digits in whatever order they come, and no
-   list of them is kept. #}
+   list of them is kept. What no decimal holds is as good as unknown. #}
 {% macro exact_mean(value) -%}
-    cast(sum(cast({{ value }} as decimal(38, 18))) as double) / nullif(count({{ value }}), 0)
+    {%- set known = 'case when abs(' ~ value ~ ') < 1e15 then ' ~ value ~ ' end' -%}
+    cast(sum(cast({{ known }} as decimal(38, 18))) as double) / nullif(count({{ known }}), 0)
 {%- endmacro %}
 
 {# The rows of a relation with, for each value and length n, `<value>_sum_<n>`: the sum over the last n rows of the series,

@@ -65,7 +65,8 @@ with_logs as (
     select
         *,
         cast(
-            log_index_before + coalesce(sum(cast(ln(1 + total_return) as decimal(38, 18))) over so_far, 0)
+            log_index_before
+            + coalesce(sum(cast(ln((close + dividend) / previous_close) as decimal(38, 18))) over so_far, 0)
             as decimal(38, 18)
         ) as log_index
     from with_returns

@@ -1,6 +1,8 @@
 {{ config(materialized='incremental', incremental_strategy='changed_rows') }}
 -- The round numbers that each bar's close left behind: the multiples of the step of its magnitude.
--- A close on a multiple has not crossed it yet; the one that leaves it on the other side has.
+-- A close on a multiple has not crossed it yet; the one that leaves it on the other side has. Who leaves thousands
+-- behind at once is quoted in another unit.
+{% set most_crossed = 10000 %}
 with known as (
     {{ rows_before_changes({'known_heading': 'double', 'latest_level': 'double', 'last_away_number': 'bigint'}) }}
 ),
@@ -34,7 +36,7 @@ headings as (
         -- from where the previous close came: on which side of it the closes before it were
         coalesce({{ last_known('nullif(sign(close - previous_close), 0)') }} over before, known_heading)
             as heading_before,
-        {{ round_number_step('least(close, previous_close)') }} as step
+        {{ round_number_step('least(close, coalesce(nullif(previous_close, 0), close))') }} as step
     from bars
     window before as (
         partition by symbol
@@ -70,7 +72,7 @@ multiples as (
 crossings as (
     select
         *,
-        coalesce((last_multiple - first_multiple) * heading >= 0, false) as is_crossed,
+        coalesce((last_multiple - first_multiple) * heading between 0 and {{ most_crossed }}, false) as is_crossed,
         round(last_multiple * step, 6) as level_price
     from multiples
 ),

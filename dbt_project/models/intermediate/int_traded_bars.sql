@@ -1,7 +1,7 @@
 {{ config(materialized='incremental', incremental_strategy='changed_rows') }}
--- Each bar as it was traded, if that is known, rounded to the tick, with the average true range as known at its close:
--- that of the last 14 bars with a range, if they lie within 28 bars. Front-month futures have bars without a range
--- every few weeks.
+-- Each bar as it was traded, if that is known and not nothing, rounded to the tick, with the average true range as
+-- known at its close: that of the last 14 bars with a range, if they lie within 28 bars. Front-month futures have bars
+-- without a range every few weeks.
 with known as (
     {{ rows_before_changes({'session_position': 'bigint'}) }}
 ),
@@ -19,7 +19,7 @@ traded as (
         splits_to_come,
         tick_size
     from {{ with_look_back(of_batch(ref('int_bars')), 'near_from') }} as bars
-    where close_as_traded is not null
+    where close_as_traded >= tick_size / 2
 ),
 
 ranges as (

@@ -73,7 +73,7 @@ select
     rule,
     'withheld' as severity,
     'the close is at least 50 times, or at most a fiftieth of, what most bars around it say' as detail,
-    '{"close": ' || cast(cast(close as decimal(18, 6)) as {{ dbt.type_string() }}) || '}' as raw,
+    '{"close": ' || cast(cast(close as decimal(38, 6)) as {{ dbt.type_string() }}) || '}' as raw,
     cast(null as {{ dbt.type_string() }}) as origin,
     cast(null as bigint) as row_number,
     observed_at,
