@@ -211,29 +211,36 @@ class Lake:
             if not folder.is_dir() or folder.resolve() == name.resolve():
                 continue
             try:
-                missing = _missing_rows(sorted(folder.glob("*.parquet")), name, DATASETS[dataset])
-                strange = [path.name for path in folder.iterdir() if not _is_ours(path)]
+                if taken := self._take_over(dataset, folder):
+                    said.append(f"{name}: {taken} rows taken over that stood in {folder.name} only")
             except LakeError as error:
                 said.append(f"{folder}: is kept, as nothing proves that its rows stand in {name}: {error}")
                 continue
-            if missing.num_rows:
-                self.append(dataset, missing, new_batch_id(dt.datetime.now(dt.UTC)), 0)
-                said.append(f"{name}: {missing.num_rows} rows taken over that stood in {folder.name} only")
-            if strange:
-                said.append(f"{folder}: is kept, as it holds {strange[0]}; every row of it stands in {name} too")
+            if strange := next((path for path in folder.iterdir() if not _is_ours(path)), None):
+                said.append(f"{folder}: is kept, as it holds {strange.name}; every row of it stands in {name} too")
             else:
                 shutil.rmtree(folder, ignore_errors=True)
         for folder in sorted(self.root.glob(f"{_MAKING}{dataset}-*")):
             # It never counted: what its files lack, or can no longer be read of them, stands where it came from.
-            try:
-                missing = _missing_rows(list(filter(_is_readable, folder.glob("*.parquet"))), name, DATASETS[dataset])
-            except LakeError:
-                continue
-            if missing.num_rows:
-                said.append(f"{folder}: is kept, as {missing.num_rows} rows of it do not stand in {name}")
+            files = filter(_is_readable, folder.glob("*.parquet"))
+            if missing := sum(_missing_rows(path, name, DATASETS[dataset]).num_rows for path in files):
+                said.append(f"{folder}: is kept, as {missing} rows of it do not stand in {name}")
             else:
                 shutil.rmtree(folder, ignore_errors=True)
         return said
+
+    def _take_over(self, dataset: str, folder: Path) -> int:
+        """Add the rows of a folder that the one that counts lacks, file by file; returns how many.
+
+        Raises:
+            LakeError: a file cannot be read, or none be written.
+        """
+        batch, taken = new_batch_id(dt.datetime.now(dt.UTC)), 0
+        for part, path in enumerate(sorted(folder.glob("*.parquet"))):
+            missing = _missing_rows(path, self.root / dataset, DATASETS[dataset])
+            self.append(dataset, missing, batch, part)
+            taken += missing.num_rows
+        return taken
 
     def append(self, dataset: str, table: pa.Table, batch_id: str, part: int) -> None:
         """Add rows as one new immutable file; no rows, no file.
@@ -401,8 +408,8 @@ def _format(schema: pa.Schema) -> ds.ParquetFileFormat:
     return ds.ParquetFileFormat(read_options=ds.ParquetReadOptions(dictionary_columns=texts))
 
 
-def _missing_rows(paths: list[Path], counts: Path, schema: pa.Schema) -> pa.Table:
-    """The rows of some files that stand in no file of the folder that counts.
+def _missing_rows(path: Path, counts: Path, schema: pa.Schema) -> pa.Table:
+    """The rows of a file that stand in no file of the folder that counts.
 
     Raises:
         LakeError: a file cannot be read; the message names it.
@@ -410,23 +417,29 @@ def _missing_rows(paths: list[Path], counts: Path, schema: pa.Schema) -> pa.Tabl
     import duckdb
 
     # Files never change, and most of what stands twice stands there under the same name.
-    left = [path for path in paths if not _is_same_file(path, counts / path.name)]
-    right = sorted(counts.resolve().glob("*.parquet"))
-    for path in (*left, *right):
-        parquet_footer(path)
-    if not left or not any(map(_rows_in, left)):
+    if _is_same_file(path, counts / path.name) or not _rows_in(path):
         return schema.empty_table()
+    counting = sorted(counts.resolve().glob("*.parquet"))
+    for other in counting:
+        parquet_footer(other)
     with duckdb.connect() as connection:
-        connection.register("beside", ds.dataset([str(path) for path in left], schema=schema))
-        connection.register("counting", ds.dataset([str(path) for path in right], schema=schema))
-        batches = "(select distinct batch_id from beside)"
+        connection.register("beside", ds.dataset(str(path), schema=schema))
+        connection.register("counting", ds.dataset([str(other) for other in counting], schema=schema))
         try:
-            found = connection.sql(
-                f"from beside except all from counting where batch_id is null or batch_id in {batches}"
-            ).to_arrow_table()
+            return connection.sql(MISSING).to_arrow_table().cast(schema)
         except (duckdb.Error, OSError, pa.ArrowInvalid) as error:
-            raise LakeError(f"{counts}: cannot be compared with {left[0].parent} ({_first_line(error)})") from error
-    return found.cast(schema)
+            raise LakeError(f"{path}: cannot be compared with {counts} ({_first_line(error)})") from error
+
+
+# An equal row is of the same batch and symbol: the others need not be held against it.
+MISSING = """
+    from beside
+    except all
+    from counting
+    where (coalesce(batch_id, ''), coalesce(symbol, '')) in (
+        select distinct (coalesce(batch_id, ''), coalesce(symbol, '')) from beside
+    )
+"""
 
 
 def _is_same_file(path: Path, other: Path) -> bool:
