@@ -352,7 +352,7 @@ def publish(
         ) from error
     if changes_record is not None:
         note_published(changes_record, manifest, warehouse)
-    _drop_old(versions, keep=number)
+    _drop_old(versions)
     return manifest
 
 
@@ -507,9 +507,13 @@ def _sweep(versions: Path) -> None:
             path.unlink()
 
 
-def _drop_old(versions: Path, keep: int) -> None:
-    for path in versions.iterdir():
-        if path.name.isdigit() and int(path.name) <= keep - VERSIONS_KEPT and not _is_open(path):
+def _drop_old(versions: Path) -> None:
+    """Remove all but the last three that are there, of a home that may have lost some."""
+    there = sorted((path for path in versions.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
+    for path in there[:-VERSIONS_KEPT]:
+        if path.is_symlink():
+            path.unlink()
+        elif not _is_open(path):
             shutil.rmtree(path)
 
 

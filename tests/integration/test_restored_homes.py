@@ -1,22 +1,29 @@
 """What tools and people do to a home: copies without links, half restores, parts of two days. Nothing is lost by it."""
 
 import datetime as dt
+import json
 import os
 import shutil
+import sqlite3
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import duckdb
 import pandas as pd
 import pytest
 
+from orchestration.alerts.journal import FILE
+from orchestration.assets.publish import audited_fingerprint
 from orchestration.market.calendar import closed_sessions
+from orchestration.market.errors import PublishError
+from orchestration.settings import Settings
 from orchestration.storage.compaction import compact
 from orchestration.storage.lake import DATASETS, Lake
 from orchestration.storage.publish import current_manifest, let_readers_in
-from orchestration.storage.records import write_record
-from tests.homes import made_once
+from orchestration.storage.records import read_record, write_record
+from tests.homes import clone, made_once
 from tests.jobs import ClockedSettings, evaluations, published, refresh_and_read, run_job, small_seeds
 
 pytestmark = pytest.mark.integration
@@ -68,7 +75,7 @@ def links(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_symlink()]
 
 
-def content(settings: ClockedSettings) -> dict[str, Counter]:
+def content(settings: Settings) -> dict[str, Counter]:
     lake = Lake(settings.lake_dir)
     return {dataset: Counter(map(str, lake.read(dataset).to_pylist())) for dataset in DATASETS}
 
@@ -256,9 +263,6 @@ def test_what_was_set_right_is_said(settings: ClockedSettings) -> None:
 
 
 def test_a_publication_from_another_days_warehouse_is_refused(settings: ClockedSettings) -> None:
-    from orchestration.assets.publish import audited_fingerprint
-    from orchestration.market.errors import PublishError
-
     assert audited_fingerprint(settings)
     put_back("warehouse.duckdb")(settings)
     with pytest.raises(PublishError, match="run orewatch refresh"):
@@ -279,3 +283,41 @@ def test_a_reader_of_a_copy_with_links_followed_goes_on_reading(settings: Clocke
     manifest = current_manifest(settings.published_dir)
     assert manifest is not None
     assert manifest.version == 4
+
+
+@pytest.mark.slow
+def test_a_home_of_an_earlier_revision_keeps_what_was_told_flagged_and_published(
+    sample_home: Path, tmp_path: Path
+) -> None:
+    """Without what later revisions have added: links in the lake, words in manifest and records, a journal's column."""
+    settings = Settings(home=clone(sample_home, tmp_path / "home"))
+    flagged = json.loads((settings.root / "market_checks.json").read_text())
+    told = "select event_id, dealt_out from events order by event_id"
+    with closing(sqlite3.connect(settings.alerts_dir / FILE)) as connection:
+        before = connection.execute(told).fetchall()
+        connection.execute("alter table deliveries drop column rejections")
+    for dataset in DATASETS:
+        folder = (settings.lake_dir / dataset).resolve()
+        (settings.lake_dir / dataset).unlink()
+        folder.rename(settings.lake_dir / dataset)
+    manifest = settings.published_dir / "versions" / "1" / "manifest.json"
+    said = json.loads(manifest.read_text())
+    first = ("version", "fingerprint", "source", "simulated", "published_at", "rows")
+    manifest.unlink()
+    manifest.write_text(json.dumps({name: said[name] for name in first}))
+    write_record(settings.build_record, str(read_record(settings.build_record)))
+    for record in (settings.changes_record, settings.premises_record):
+        record.unlink()
+    rows_before, tables = content(settings), published(settings, BARS)
+    assert len(before) > 10
+    assert let_readers_in(settings.published_dir) == []
+    assert run_job(settings).success
+    after = content(settings)
+    assert all(rows_before[dataset] <= after[dataset] for dataset in DATASETS)
+    assert published(settings, BARS) == tables
+    with closing(sqlite3.connect(settings.alerts_dir / FILE)) as connection:
+        assert connection.execute(told).fetchall() == before
+    now = json.loads((settings.root / "market_checks.json").read_text())
+    assert {group: state["flagged"] for group, state in now.items()} == {
+        group: state["flagged"] for group, state in flagged.items()
+    }

@@ -291,6 +291,18 @@ def test_a_version_that_lies_on_another_disk_is_not_unlinked(published: Path, tm
     (published / "versions" / "2").symlink_to(moved)
     publish(tmp_path / "warehouse.duckdb", {"bars": Mart()}, published, "f", "files", False)
     assert (published / "versions" / "2" / "market.duckdb").exists()
+    for _ in range(2):
+        publish(tmp_path / "warehouse.duckdb", {"bars": Mart()}, published, "f", "files", False)
+    assert not (published / "versions" / "2").is_symlink()
+    assert (moved / "market.duckdb").exists()
+
+
+def test_the_last_three_that_are_there_stay(published: Path, tmp_path: Path) -> None:
+    shutil.rmtree(published / "versions" / "2")
+    (published / "versions" / "3").rename(published / "versions" / "9")
+    (published / "current").unlink()
+    publish(tmp_path / "warehouse.duckdb", {"bars": Mart()}, published, "f", "files", False)
+    assert sorted(path.name for path in (published / "versions").iterdir()) == ["1", "10", "9"]
 
 
 # ---- file systems and users
