@@ -307,6 +307,7 @@ def publish(
     """
     versions = published / "versions"
     versions.mkdir(parents=True, exist_ok=True)
+    let_readers_in(published)
     _sweep(versions)
     number = max((int(p.name) for p in versions.iterdir() if p.name.isdigit()), default=0) + 1
     building = versions / f"{_BUILDING}{number}"
@@ -346,6 +347,9 @@ def publish(
         _flip(published, number)
     except Exception as error:
         shutil.rmtree(building, ignore_errors=True)
+        if (published / "current").resolve() != version_folder(published, number).resolve():
+            # Nobody has seen it, and the next try would leave one more.
+            shutil.rmtree(version_folder(published, number), ignore_errors=True)
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise PublishError(
             f"{published}: version {number} could not be published ({text}); readers keep the last one"

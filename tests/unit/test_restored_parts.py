@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from orchestration.alerts.journal import FILE, journal
 from orchestration.cli import app
-from orchestration.market.errors import LakeError, OrewatchError, SettingsError
+from orchestration.market.errors import LakeError, OrewatchError, PublishError, SettingsError
 from orchestration.storage.compaction import compact
 from orchestration.storage.faults import disk_fault, must_link, must_lock
 from orchestration.storage.lake import DATASETS, Lake
@@ -237,6 +237,24 @@ def test_a_sound_publication_is_left_alone(published: Path) -> None:
     assert let_readers_in(published) == []
     assert version(published) == 1
     assert let_readers_in(published / "none") == []
+
+
+def test_a_publication_alone_sets_it_right_too(published: Path, tmp_path: Path) -> None:
+    as_folder(published)
+    publish(tmp_path / "warehouse.duckdb", {"bars": Mart()}, published, "f", "files", False)
+    assert version(published) == 4
+
+
+def test_versions_that_cannot_be_shown_do_not_pile_up(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as here:
+        here.setattr(Path, "symlink_to", failing(errno.EPERM))
+        for _ in range(2):
+            with pytest.raises(PublishError, match="readers keep the last one"):
+                publish(tmp_path / "warehouse.duckdb", {"bars": Mart()}, published, "f", "files", False)
+    assert sorted(path.name for path in (published / "versions").iterdir()) == ["1", "2", "3"]
+    assert version(published) == 3
 
 
 def test_a_link_that_is_gone_leads_to_the_newest_whole_version(published: Path) -> None:
