@@ -197,6 +197,11 @@ class Lake:
             target = self.root / name.read_bytes()[:255].decode("utf-8", "replace").strip()
             if target not in folders:
                 raise LakeError(f"{name}: is a file where a folder or a link to one should be; move it away")
+        if not folders and name.is_symlink():
+            raise LakeError(
+                f"{name}: leads to {name.readlink()}, which is not there; put that back (a copy, a disk), or remove the"
+                " link to have everything fetched again"
+            )
         if not folders:
             return []
         fullest = max(folders, key=lambda folder: (_rows_of(folder), folder.name))

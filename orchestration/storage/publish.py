@@ -127,7 +127,10 @@ def read_manifest(folder: Path) -> PublishedManifest | None:
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether a version has every file that its manifest speaks of, with the rows that it says: none lost, none cut."""
+    """Whether a version has every file that its manifest speaks of, with the rows that it says: none lost, none cut.
+
+    What cannot be looked at, as somebody writes into it or forbids it, is no proof of a loss.
+    """
     import duckdb
 
     manifest = read_manifest(folder)
@@ -141,8 +144,10 @@ def is_whole(folder: Path) -> bool:
                 return False
         with duckdb.connect(str(folder.resolve() / DATABASE), read_only=True) as connection:
             found = connection.execute("select table_name from information_schema.tables").fetchall()
-    except (LakeError, duckdb.Error):
-        return False
+    except LakeError as error:
+        return isinstance(error.__cause__, PermissionError)
+    except duckdb.Error as error:
+        return isinstance(error, duckdb.ConnectionException) or "lock on file" in str(error)
     return manifest.rows.keys() <= {name for (name,) in found}
 
 

@@ -203,6 +203,18 @@ def test_a_link_that_leads_nowhere_or_is_a_text(target: str, lake: Lake) -> None
     assert content(lake) == before
 
 
+def test_a_link_to_what_is_not_there_is_no_empty_lake(lake: Lake) -> None:
+    """A disk that is not mounted, or a copy without what begins with a dot."""
+    before, folder = content(lake), counting(lake)
+    away = folder.rename(lake.root.parent / "away")
+    with pytest.raises(LakeError, match=rf"bars: leads to {folder.name}, which is not there; put that back"):
+        lake.prepare()
+    assert (lake.root / "bars").readlink() == Path(folder.name)
+    away.rename(folder)
+    assert lake.prepare() == []
+    assert content(lake) == before
+
+
 # ---- published versions
 
 
@@ -237,6 +249,22 @@ def test_a_sound_publication_is_left_alone(published: Path) -> None:
     assert let_readers_in(published) == []
     assert version(published) == 1
     assert let_readers_in(published / "none") == []
+
+
+def test_a_version_that_somebody_writes_into_is_not_taken_for_a_lost_one(published: Path) -> None:
+    database = published / "versions" / "3" / "market.duckdb"
+    database.chmod(0o644)
+    writing = "import sys, duckdb; duckdb.connect(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", writing, database], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as writer:
+        try:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == b"open\n"
+            assert let_readers_in(published) == []
+        finally:
+            writer.kill()
+    assert version(published) == 3
 
 
 def test_a_publication_alone_sets_it_right_too(published: Path, tmp_path: Path) -> None:
