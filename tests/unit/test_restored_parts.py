@@ -300,6 +300,26 @@ def test_a_folder_that_was_a_link_is_one_again(published: Path) -> None:
     assert sorted(p.name for p in published.iterdir()) == ["current", "versions"]
 
 
+def test_a_version_in_parts_is_whole_wherever_its_home_has_gone(tmp_path: Path) -> None:
+    with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as connection:
+        connection.execute(
+            "create table bars as select 'A' as symbol, date '2024-12-20' + i::int as session_date, i as x"
+            " from range(40) as t(i)"
+        )
+    for _ in range(2):
+        marts = {"bars": Mart(("symbol", "session_date"))}
+        manifest = publish(tmp_path / "warehouse.duckdb", marts, tmp_path / "home", "f", "files", False, large_rows=9)
+    assert manifest.parts["bars"].years
+    copy = Path(shutil.copytree(tmp_path / "home", tmp_path / "copy"))
+    shutil.rmtree(tmp_path / "home")
+    assert len(let_readers_in(copy)) == 1
+    assert version(copy) == 2
+    (copy / "versions" / "2" / "bars" / "2025.parquet").unlink()
+    assert not is_whole(copy / "current")
+    let_readers_in(copy)
+    assert version(copy) == 1
+
+
 @pytest.mark.parametrize("other", [True, False])
 def test_readers_keep_what_they_see_and_the_other_is_kept(other: bool, published: Path) -> None:
     current = as_folder(published)
