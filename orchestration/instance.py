@@ -11,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 
 from orchestration.settings import Settings
+from orchestration.storage.faults import must_lock
 from orchestration.storage.scratch import process_exists
 
 INSTANCE_CONFIG = Path(__file__).resolve().parent / "dagster.yaml"
@@ -28,10 +29,14 @@ def prepare_instance(settings: Settings) -> Path:
     """Create the instance folder with our configuration and name it in DAGSTER_HOME; returns it.
 
     A dagster.yaml that somebody has changed is the user's own and stays. A DAGSTER_HOME that is already set wins.
+
+    Raises:
+        SettingsError: it lies on a file system without locks.
     """
     # Dagster takes an absolute path only, and `orewatch dev` changes the working directory.
     home = Path(os.environ.get("DAGSTER_HOME") or settings.dagster_home).expanduser().resolve()
     home.mkdir(parents=True, exist_ok=True)
+    must_lock(home)
     config = home / "dagster.yaml"
     if not config.exists() or hashlib.sha256(config.read_bytes()).hexdigest() in EARLIER:
         config.write_bytes(INSTANCE_CONFIG.read_bytes())

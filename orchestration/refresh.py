@@ -17,7 +17,7 @@ from orchestration.advice import after_fetch, runbook
 from orchestration.alerts.data import cause
 from orchestration.alerts.deliver import Report, open_journal, tell
 from orchestration.alerts.overview import print_wrong_filters
-from orchestration.assets.ingest import FETCH_OUTCOME, INGESTED, RefreshConfig, plan_rules
+from orchestration.assets.ingest import FETCH_OUTCOME, INGESTED, SET_RIGHT, RefreshConfig, plan_rules
 from orchestration.assets.publish import POSTGRES, PUBLISHED, STORED_LAKE, STORED_VERSION
 from orchestration.build import build_definitions
 from orchestration.checks.flags import evaluated_version
@@ -29,7 +29,8 @@ from orchestration.market.universe import Universe, load_universe
 from orchestration.progress import shown_on
 from orchestration.report import print_flags, print_header
 from orchestration.settings import DBT_PROJECT_DIR, Settings
-from orchestration.storage.publish import PublishedManifest, current_manifest, is_in_place
+from orchestration.storage.faults import must_link, must_lock
+from orchestration.storage.publish import PublishedManifest, current_manifest, is_in_place, is_whole, version_folder
 from orchestration.storage.records import read_reason
 from orchestration.storage.scratch import sweep
 
@@ -56,6 +57,9 @@ def run_refresh(
     plan_rules(config, settings, universe.symbols, local=False)  # a wrong option stops here, not inside a run
     print_header(console, settings)
     print_wrong_filters(settings, universe, console)
+    settings.root.mkdir(parents=True, exist_ok=True)
+    must_lock(settings.root)
+    must_link(settings.root)
     with shown_on(console) as progress, _quiet(), opened_instance(settings) as instance:
         # Before any run of this refresh can end: what ended earlier is no news.
         open_journal(settings)
@@ -97,6 +101,8 @@ def is_current(settings: Settings) -> bool:
         return False
     # Views name files by where they were published: a home that was moved is published again.
     if not is_in_place(settings.published_dir, manifest):
+        return False
+    if not is_whole(version_folder(settings.published_dir, manifest.version)):
         return False
     return manifest.fingerprint == fingerprint(Lake(settings.lake_dir), settings.control_dir, DBT_PROJECT_DIR)
 
@@ -193,6 +199,8 @@ def _print_outcome(console: Console, settings: Settings, universe: Universe, res
     rejected = _metadata(result, "raw/rejected_bars", "new_rows")
     if stored is not None:
         console.print(f"[bold]{stored:,}[/] bars stored, [bold]{rejected or 0:,}[/] newly quarantined (batch {batch})")
+    for line in (_metadata(result, "raw/bars", SET_RIGHT) or "").splitlines():
+        console.print(f"[yellow]warning[/] {escape(line)}", highlight=False, soft_wrap=True)
     market = {group.asset for group in check_groups(universe)}
     for evaluation in result.get_asset_check_evaluations():
         # Market checks have their own table at the end.

@@ -13,6 +13,7 @@ from orchestration.dbt_process import ReadyDbt
 from orchestration.market.universe import Universe, load_universe
 from orchestration.settings import Settings
 from orchestration.sources.base import BarSource
+from orchestration.storage.faults import must_link, must_lock
 
 # Told about each symbol: (done, asked for, one line).
 ProgressReporter = Callable[[int, int, str], None]
@@ -60,10 +61,15 @@ def warehouse_lock(settings: Settings, say: Callable[[str], None]) -> Iterator[N
 
     The operating system releases the lock when its process ends, however it ends, so a killed run never blocks the
     next. See docs/decisions/0004-one-writer.md.
+
+    Raises:
+        SettingsError: the home lies on a file system without locks or symbolic links.
     """
     from filelock import FileLock, Timeout
 
     settings.root.mkdir(parents=True, exist_ok=True)
+    must_lock(settings.root)
+    must_link(settings.root)
     lock = FileLock(settings.lock_path)
     patience = 0.1
     while True:

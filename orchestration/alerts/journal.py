@@ -17,6 +17,7 @@ from pathlib import Path
 
 from orchestration.alerts.messages import Alert, Waiting
 from orchestration.channels import Channel
+from orchestration.market.errors import OrewatchError
 
 FILE = "journal.sqlite"
 
@@ -78,6 +79,10 @@ class Delivery:
     at: dt.datetime
 
 
+class DamagedJournalError(OrewatchError, sqlite3.DatabaseError):
+    """The file is no journal, or only a part of one; it stays as it is."""
+
+
 class Journal:
     """The journal in a folder; made when it is first opened.
 
@@ -87,6 +92,17 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._connection = sqlite3.connect(folder / FILE, timeout=PATIENCE, isolation_level=None)
+        try:
+            self._open()
+        except sqlite3.OperationalError:  # locked, full, read-only
+            raise
+        except sqlite3.DatabaseError as error:
+            raise DamagedJournalError(
+                f"{folder / FILE}: is damaged ({error}); put a copy of it back, or move it away, and what is flagged at"
+                " that moment is told again"
+            ) from error
+
+    def _open(self) -> None:
         _write_ahead(self._connection)
         self._connection.execute("pragma synchronous = full")
         with self._transaction():

@@ -52,6 +52,9 @@ INGESTED = (BARS, REJECTED_BARS, FETCHES, *(dg.AssetKey(["control", name]) for n
 # Symbols with a line of their own in the run's log; of more, about so many get one.
 LOGGED_SYMBOLS = 500
 
+# Under this name stands what a copied or restored home needed.
+SET_RIGHT = "set right"
+
 # Rows of a metadata table that a person would still read.
 TABLE_ROWS = 50
 
@@ -149,12 +152,15 @@ def build_ingest(settings: Settings) -> dg.AssetsDefinition:
         from orchestration.market.universe import load_universe
         from orchestration.storage.control import control_tables, still_held, store_control
         from orchestration.storage.lake import Lake
+        from orchestration.storage.publish import let_readers_in
 
         current: Settings = context.resources.settings
         universe = load_universe(current.seeds)
         rules = plan_rules(config, current, universe.symbols, local=context.resources.bar_source.local)
         lake = Lake(current.lake_dir)
-        lake.prepare()
+        set_right = [*lake.prepare(), *let_readers_in(current.published_dir)]
+        for line in set_right:
+            context.log.warning(line)
         if current.store:
             from orchestration.storage.object_store import ObjectStore
             from orchestration.storage.stored_lake import take_over
@@ -201,6 +207,7 @@ def build_ingest(settings: Settings) -> dg.AssetsDefinition:
                 "batch_id": report.batch_id or "none: nothing had to be asked for",
                 "new_rows": report.new_rows,
                 **lake.facts("bars"),
+                **({SET_RIGHT: "\n".join(set_right)} if set_right else {}),
                 "symbols": _symbols_table(report),
             },
         )

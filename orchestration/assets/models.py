@@ -241,7 +241,7 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
         from orchestration.storage.fingerprint import fingerprint
         from orchestration.storage.lake import Lake
         from orchestration.storage.premises import premises, why_whole, write_premises
-        from orchestration.storage.records import remove_records, write_reason, write_record
+        from orchestration.storage.records import is_as_built, remove_records, write_reason, write_record
         from orchestration.storage.spark_tables import load_tables
         from orchestration.storage.warehouse import table_facts
 
@@ -256,6 +256,8 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
             whole = f"fewer than {current.full_refresh_below_bars:,} bars are stored"
         else:
             whole = why_whole(current.premises_record, taken_for_granted, lake, current.control_dir)
+            if not whole and not is_as_built(current.build_record, current.warehouse_path):
+                whole = "the warehouse is not the one that the last build left"
         tag_run(context, current, build="whole" if whole else "incremental")
         context.log.info(f"all tables are built from the first bar on: {whole}" if whole else "an incremental build")
         context.resources.progress(0, 0, "building the tables" if whole else "bringing the tables up to date")
@@ -314,7 +316,7 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
             )
         # Part of the models, built alone, leaves the others on older rows: no record, so nothing is published from it.
         if not context.is_subset:
-            write_record(current.build_record, built_from)
+            write_record(current.build_record, built_from, current.warehouse_path)
             write_premises(current.premises_record, taken_for_granted)
             if not whole:
                 note_build(current.changes_record, changes, current.warehouse_path)
@@ -324,8 +326,7 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
 
 def _start_over(settings: Settings) -> None:
     """Take away what earlier builds have left, whatever state it is in: a whole build needs nothing of it."""
-    from orchestration.storage.changes import files_of
-    from orchestration.storage.records import remove_records
+    from orchestration.storage.records import files_of, remove_records
     from orchestration.storage.spark_tables import start_over
 
     if settings.engine == "spark":

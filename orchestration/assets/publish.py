@@ -204,10 +204,11 @@ def audited_fingerprint(settings: Settings) -> str:
     Raises:
         PublishError: there is no such build.
     """
-    from orchestration.storage.records import read_record
+    from orchestration.storage.records import is_as_built, read_record
 
     built = read_record(settings.build_record)
-    if built is None or built != read_record(settings.audit_record):
+    is_other = settings.warehouse_path.is_file() and not is_as_built(settings.build_record, settings.warehouse_path)
+    if built is None or built != read_record(settings.audit_record) or is_other:
         raise PublishError(
             "the tables have not been built and audited since the last fetch; materialize all, or run orewatch refresh"
         )

@@ -295,7 +295,7 @@ def _own_code() -> str:
 def _state(settings: Settings) -> dict[str, dict[str, Any]]:
     try:
         return json.loads(_state_path(settings).read_text("utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # lost, or cut short by a copy
         return {}
 
 

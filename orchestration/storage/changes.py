@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestration.storage.records import remove_records, write_text
+from orchestration.storage.records import remove_records, state_of, write_text
 
 if TYPE_CHECKING:
     from orchestration.storage.publish import PublishedManifest
@@ -48,7 +48,7 @@ class Changes:
 
 def note_published(record: Path, manifest: "PublishedManifest", warehouse: Path) -> None:
     """Note that the warehouse holds what has just been published, nothing else."""
-    _write(record, Changes(manifest.version, manifest.published_at, _state(warehouse), dict.fromkeys(KNOWN, NEVER)))
+    _write(record, Changes(manifest.version, manifest.published_at, state_of(warehouse), dict.fromkeys(KNOWN, NEVER)))
 
 
 def take_changes(record: Path, warehouse: Path) -> Changes | None:
@@ -78,7 +78,7 @@ def note_build(record: Path, before: Changes | None, warehouse: Path) -> None:
             found = connection.execute(f"select cast(min({column}) as varchar) from {table}").fetchone()  # noqa: S608
             named = NEVER if found is None or found[0] is None else _date(found[0])
             since[name] = min(before.since[name], named)
-    _write(record, Changes(before.version, before.published_at, _state(warehouse), since))
+    _write(record, Changes(before.version, before.published_at, state_of(warehouse), since))
 
 
 def changed_since(record: Path, published: "PublishedManifest", warehouse: Path) -> Mapping[str, dt.date] | None:
@@ -105,7 +105,7 @@ def _read(record: Path, warehouse: Path) -> Changes | None:
         )
     except (FileNotFoundError, ValueError, TypeError, KeyError):
         return None
-    return found if found.warehouse == _state(warehouse) else None
+    return found if found.warehouse == state_of(warehouse) else None
 
 
 def _write(record: Path, changes: Changes) -> None:
@@ -116,21 +116,6 @@ def _write(record: Path, changes: Changes) -> None:
         "since": {name: day.isoformat() for name, day in changes.since.items()},
     }
     write_text(record, json.dumps(said, indent=2) + "\n")
-
-
-def files_of(warehouse: Path) -> tuple[Path, Path]:
-    """The DuckDB file and its log, which is there only while something of it has not been written back."""
-    return warehouse, warehouse.with_name(f"{warehouse.name}.wal")
-
-
-def _state(warehouse: Path) -> tuple[int, ...]:
-    """What differs after every change of the file, whoever made it."""
-    found: list[int] = []
-    for path in files_of(warehouse):
-        if path.is_file():
-            facts = path.stat()
-            found += [facts.st_ino, facts.st_size, facts.st_mtime_ns]
-    return tuple(found)
 
 
 def _date(text: str) -> dt.date:

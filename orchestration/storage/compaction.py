@@ -3,7 +3,7 @@
 The rows of the small files are written, sorted, into a folder of their own; every other file is linked into it; then
 the folder takes the place of the dataset's by one rename of a link. So there is no moment at which a reader of
 `bars/*.parquet` finds a row twice or not at all, and a killed compaction leaves a folder that nobody reads and the
-next refresh removes. See docs/decisions/0016-compaction.md.
+next refresh removes, once it has found its rows elsewhere. See docs/decisions/0016-compaction.md.
 """
 
 import datetime as dt
@@ -73,8 +73,8 @@ def compact(lake: Lake, dataset: str, small_files: int = SMALL_FILES, full_rows:
                 write_parquet(folder / f"{name}-{number:04d}.parquet", merged)
             lake.exchange(dataset, folder)
         except BaseException:
-            if (lake.root / dataset).resolve() != folder.resolve():
-                shutil.rmtree(folder, ignore_errors=True)
+            # Once it counts it has another name.
+            shutil.rmtree(folder, ignore_errors=True)
             raise
     except OSError as error:
         raise LakeError(

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from orchestration.market.errors import LakeError
 from orchestration.market.universe import SeedRow, Universe
+from orchestration.storage.faults import cannot_be_written
 from orchestration.storage.lake import TIMESTAMP, write_parquet
 
 if TYPE_CHECKING:
@@ -144,12 +145,18 @@ def store_control(folder: Path, tables: dict[str, pa.Table]) -> list[str]:
         folder.mkdir(parents=True, exist_ok=True)
         for name, table in tables.items():
             path = folder / f"{name}.parquet"
-            if path.exists() and pq.read_table(path, partitioning=None).equals(table):
+            if path.exists() and _holds(path, table):
                 continue
             write_parquet(path, table)
             changed.append(name)
     except OSError as error:
-        raise LakeError(
-            f"{folder}: cannot be written ({error.strerror or error}); free it or set OREWATCH_HOME"
-        ) from error
+        raise LakeError(cannot_be_written(error, folder)) from error
     return changed
+
+
+def _holds(path: Path, table: pa.Table) -> bool:
+    """Whether a file holds a table; one that cannot be read holds none, and what it held is made of the seeds again."""
+    try:
+        return bool(pq.read_table(path, partitioning=None).equals(table))
+    except (pa.ArrowInvalid, OSError):
+        return False

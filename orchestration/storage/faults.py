@@ -1,16 +1,23 @@
-"""What the disk did, in words for the person who can mend it."""
+"""What the disk did, or cannot do, in words for the person who can mend it."""
 
 import errno
+import fcntl
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from orchestration.market.errors import SettingsError
+
+_DAMAGED = "a database of Dagster is damaged"
 # SQLite, which holds Dagster's runs and the journal of alerts, says it in words of its own.
 _SQLITE = {
     "database or disk is full": "no space is left",
     "attempt to write a readonly database": "it cannot be written to",
     "unable to open database file": "it cannot be written to",
     "disk i/o error": "the disk reports an error",
+    "disk image is malformed": _DAMAGED,
+    "file is not a database": _DAMAGED,
 }
 _SYSTEM = {
     errno.ENOSPC: "no space is left",
@@ -22,11 +29,56 @@ _SYSTEM = {
 }
 _WRITABLE = "make it writable or set OREWATCH_HOME, then run it again"
 _FREE = "free the disk or set OREWATCH_HOME, then run it again"
+_GIVE = "free the disk, give the home to the user who refreshes, or set OREWATCH_HOME"
 # What a person can do; of the rest nobody knows better than to make room.
-_ADVICE = {_SYSTEM[errno.EROFS]: _WRITABLE, _SYSTEM[errno.EACCES]: _WRITABLE}
+_ADVICE = {
+    _SYSTEM[errno.EROFS]: _WRITABLE,
+    _SYSTEM[errno.EACCES]: _WRITABLE,
+    _DAMAGED: "put a copy of the source's folder dagster/ back, or move it away, which loses the list of runs only",
+}
+_UNFIT = (
+    "{folder}: its file system has no {lacks}, which a home needs; choose a folder on a local disk (ext4, xfs, APFS):"
+    " set OREWATCH_HOME, or DAGSTER_HOME if that names it"
+)
 # SQLite calls a full disk an I/O error too, and what the failed run had in scratch files is free again when it is told.
 _NOTHING_LEFT_MB = 0.25
 _LITTLE_LEFT_MB = 64
+
+
+def cannot_be_written(error: OSError, where: Path) -> str:
+    """One line about a folder in which something cannot be written, and what of it if the error says that."""
+    what = error.filename if str(error.filename).startswith(str(where)) else where
+    return f"{what}: cannot be written ({error.strerror or error}); {_GIVE}"
+
+
+def must_lock(folder: Path) -> None:
+    """Try whether a file in a folder can be locked.
+
+    Raises:
+        SettingsError: the file system has no locks.
+        OSError: it is full or cannot be written to.
+    """
+    with tempfile.TemporaryFile(dir=folder) as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise SettingsError(_UNFIT.format(folder=folder, lacks=f"locks (flock: {error.strerror})")) from error
+
+
+def must_link(folder: Path) -> None:
+    """Try whether a folder can hold symbolic links; hard links a home can do without.
+
+    Raises:
+        SettingsError: the file system has none.
+        OSError: it is full or cannot be written to.
+    """
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".tried-") as tried:
+        try:
+            Path(tried, "link").symlink_to("nothing")
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise
+            raise SettingsError(_UNFIT.format(folder=folder, lacks=f"symbolic links ({error.strerror})")) from error
 
 
 def disk_fault(error: BaseException, home: Path) -> str | None:

@@ -6,10 +6,13 @@ that the next run removes. Every dataset holds one empty file with its schema, s
 columns instead of an error.
 
 `bars` itself is a link to the folder that counts, `.bars-<id>`: compaction (`storage.compaction`) builds another folder
-with fewer files and the same rows beside it, and exchanges the two by replacing the link.
+with fewer files and the same rows beside it, and exchanges the two by replacing the link. A folder that does not count,
+whether a killed run or a restored home left it, is removed only once every row of it stands in the one that counts: see
+docs/decisions/0029-nothing-deleted-without-proof.md.
 """
 
 import datetime as dt
+import filecmp
 import os
 import secrets
 import shutil
@@ -25,6 +28,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from orchestration.market.errors import LakeError
+from orchestration.storage.faults import cannot_be_written
 
 # UTC without a zone mark: every engine reads it the same way, whatever its session time zone.
 TIMESTAMP = pa.timestamp("us")
@@ -99,8 +103,13 @@ ROW_GROUP_ROWS = 131_072
 VERSION_ORDER = ("symbol", "session_date", "observed_at", "batch_id")
 
 _TEMPORARY = ".writing-"
-# Where a folder from before there were links waits while its link is made.
-_UNLINKED = "unlinked"
+# A folder that is being filled: nobody has read it yet.
+_MAKING = ".making-"
+
+UNREADABLE = (
+    "{path}: cannot be read as Parquet ({reason}); put a copy of it back, or move it out of the lake, which then lacks"
+    " its rows, and run: orewatch refresh --full"
+)
 
 T = TypeVar("T")
 
@@ -111,36 +120,45 @@ class Lake:
 
     root: Path
 
-    def prepare(self) -> None:
-        """Create folders and schema files, and remove what a killed run left unfinished.
+    def prepare(self) -> list[str]:
+        """Create folders and schema files, and set right what a killed run or a restored home has left.
+
+        Returns:
+            What a person should know: rows that were found beside the folder that counts, and what was kept because
+            nothing proves that it may go.
 
         Raises:
-            LakeError: the folder cannot be written.
+            LakeError: the folder cannot be written, or is no lake.
         """
+        said: list[str] = []
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             for dataset, schema in DATASETS.items():
                 folder = self.root / dataset
-                self._restore(dataset)
+                said += self._link_again(dataset)
                 if not folder.exists():
                     self.exchange(dataset, self.new_folder(dataset))
                 for leftover in folder.glob(f"{_TEMPORARY}*"):
                     leftover.unlink()
                 if not (folder / SCHEMA_FILE).exists():
                     self._write(folder / SCHEMA_FILE, schema.empty_table())
+                said += self._settle_leftovers(dataset)
         except OSError as error:
-            raise LakeError(
-                f"{self.root}: cannot be written ({error.strerror or error}); free it or set OREWATCH_HOME"
-            ) from error
+            raise LakeError(cannot_be_written(error, self.root)) from error
+        return said
 
     def new_folder(self, dataset: str) -> Path:
         """An empty folder that may take the place of a dataset's; until then nobody reads it."""
-        folder = self.root / f".{dataset}-{secrets.token_hex(4)}"
+        folder = self.root / f"{_MAKING}{dataset}-{secrets.token_hex(4)}"
         folder.mkdir()
         return folder
 
     def exchange(self, dataset: str, folder: Path) -> None:
-        """Let a complete folder take the place of a dataset's, in one step; the other one is removed.
+        """Let a complete folder take the place of a dataset's, in one step; the other one, whose rows it has, goes.
+
+        Args:
+            dataset: bars, rejected_bars or fetches.
+            folder: a `new_folder` with every row of the dataset; it gets another name.
 
         Raises:
             OSError: it could not be done; the dataset is what it was.
@@ -148,32 +166,88 @@ class Lake:
         name = self.root / dataset
         old = name.resolve() if name.exists() else None
         sync(folder)
-        link = self.root / f".{dataset}.next"
-        link.unlink(missing_ok=True)
-        link.symlink_to(folder.name)
+        folder = folder.rename(self.root / f".{dataset}-{secrets.token_hex(4)}")
         if old is not None and not name.is_symlink():
-            # A lake from before there were links. If this is killed half-way, `prepare` takes the step back.
-            old = name.rename(self.root / f".{dataset}-{_UNLINKED}")
+            # Real where links were followed by a copy, or in a lake from before there were links. If this is killed
+            # half-way, `prepare` makes the link.
+            old = name.rename(self.root / f".{dataset}-{secrets.token_hex(4)}")
         try:
-            link.replace(name)
+            self._let_count(dataset, folder)
         except OSError:
-            self._restore(dataset)
+            if old is not None and not name.exists():
+                old.rename(name)
             raise
-        sync(self.root)
         if old is not None:
             shutil.rmtree(old, ignore_errors=True)
 
-    def _restore(self, dataset: str) -> None:
-        """Put back what a killed exchange left, and remove folders that do not count."""
+    def _let_count(self, dataset: str, folder: Path) -> None:
+        """Let the link of a dataset lead to a folder of the lake, in one step."""
+        link = self.root / f".{dataset}.next"
+        link.unlink(missing_ok=True)
+        link.symlink_to(folder.name)
+        link.replace(self.root / dataset)
+        sync(self.root)
+
+    def _link_again(self, dataset: str) -> list[str]:
+        """If its link is gone, leads nowhere or has become a text, let the folder with the most rows count."""
         name = self.root / dataset
-        unlinked = self.root / f".{dataset}-{_UNLINKED}"
-        if not name.exists() and unlinked.is_dir():
-            name.unlink(missing_ok=True)
-            unlinked.rename(name)
-        counts = name.resolve()
-        for folder in self.root.glob(f".{dataset}-*"):
-            if folder.resolve() != counts:
+        if name.is_dir():
+            return []
+        folders = [folder for folder in self.root.glob(f".{dataset}-*") if folder.is_dir()]
+        if name.is_file():
+            # Some tools keep a link as a file with its target in it; another file is none of ours.
+            target = self.root / name.read_bytes()[:255].decode("utf-8", "replace").strip()
+            if target not in folders:
+                raise LakeError(f"{name}: is a file where a folder or a link to one should be; move it away")
+        if not folders and name.is_symlink():
+            raise LakeError(
+                f"{name}: leads to {name.readlink()}, which is not there; put that back (a copy, a disk), or remove the"
+                " link to have everything fetched again"
+            )
+        if not folders:
+            return []
+        fullest = max(folders, key=lambda folder: (_rows_of(folder), folder.name))
+        self._let_count(dataset, fullest)
+        return [f"{name}: its link was gone; {fullest.name}, which holds the most rows, counts again"]
+
+    def _settle_leftovers(self, dataset: str) -> list[str]:
+        """Take over the rows that stand only in folders that do not count, then remove these; keep what is in doubt."""
+        name = self.root / dataset
+        said = []
+        for folder in sorted(self.root.glob(f".{dataset}-*")):
+            if not folder.is_dir() or folder.resolve() == name.resolve():
+                continue
+            try:
+                if taken := self._take_over(dataset, folder):
+                    said.append(f"{name}: {taken} rows taken over that stood in {folder.name} only")
+            except LakeError as error:
+                said.append(f"{folder}: is kept, as nothing proves that its rows stand in {name}: {error}")
+                continue
+            if strange := next((path for path in folder.iterdir() if not _is_ours(path)), None):
+                said.append(f"{folder}: is kept, as it holds {strange.name}; every row of it stands in {name} too")
+            else:
                 shutil.rmtree(folder, ignore_errors=True)
+        for folder in sorted(self.root.glob(f"{_MAKING}{dataset}-*")):
+            # It never counted: what its files lack, or can no longer be read of them, stands where it came from.
+            files = filter(_is_readable, folder.glob("*.parquet"))
+            if missing := sum(_missing_rows(path, name, DATASETS[dataset]).num_rows for path in files):
+                said.append(f"{folder}: is kept, as {missing} rows of it do not stand in {name}")
+            else:
+                shutil.rmtree(folder, ignore_errors=True)
+        return said
+
+    def _take_over(self, dataset: str, folder: Path) -> int:
+        """Add the rows of a folder that the one that counts lacks, file by file; returns how many.
+
+        Raises:
+            LakeError: a file cannot be read, or none be written.
+        """
+        batch, taken = new_batch_id(dt.datetime.now(dt.UTC)), 0
+        for part, path in enumerate(sorted(folder.glob("*.parquet"))):
+            missing = _missing_rows(path, self.root / dataset, DATASETS[dataset])
+            self.append(dataset, missing, batch, part)
+            taken += missing.num_rows
+        return taken
 
     def append(self, dataset: str, table: pa.Table, batch_id: str, part: int) -> None:
         """Add rows as one new immutable file; no rows, no file.
@@ -308,8 +382,7 @@ class Lake:
         try:
             write_parquet(path, table)
         except OSError as error:
-            reason = error.strerror or _first_line(error)
-            raise LakeError(f"{path}: cannot be written ({reason}); nothing of this batch part was stored") from error
+            raise LakeError(f"{cannot_be_written(error, path)}; nothing of this batch part was stored") from error
 
 
 def _latest(log: pa.Table, column: str) -> dict[str, str]:
@@ -355,6 +428,65 @@ def _format(schema: pa.Schema) -> ds.ParquetFileFormat:
     return ds.ParquetFileFormat(read_options=ds.ParquetReadOptions(dictionary_columns=texts))
 
 
+def _missing_rows(path: Path, counts: Path, schema: pa.Schema) -> pa.Table:
+    """The rows of a file that stand in no file of the folder that counts.
+
+    Raises:
+        LakeError: a file cannot be read; the message names it.
+    """
+    import duckdb
+
+    # Files never change, and most of what stands twice stands there under the same name.
+    if _is_same_file(path, counts / path.name) or not _rows_in(path):
+        return schema.empty_table()
+    counting = sorted(counts.resolve().glob("*.parquet"))
+    for other in counting:
+        parquet_footer(other)
+    with duckdb.connect() as connection:
+        connection.register("beside", ds.dataset(str(path), schema=schema))
+        connection.register("counting", ds.dataset([str(other) for other in counting], schema=schema))
+        try:
+            return connection.sql(MISSING).to_arrow_table().cast(schema)
+        except (duckdb.Error, OSError, pa.ArrowInvalid) as error:
+            raise LakeError(f"{path}: cannot be compared with {counts} ({_first_line(error)})") from error
+
+
+# An equal row is of the same batch and symbol: the others need not be held against it.
+MISSING = """
+    from beside
+    except all
+    from counting
+    where (coalesce(batch_id, ''), coalesce(symbol, '')) in (
+        select distinct (coalesce(batch_id, ''), coalesce(symbol, '')) from beside
+    )
+"""
+
+
+def _is_same_file(path: Path, other: Path) -> bool:
+    return other.is_file() and (path.samefile(other) or filecmp.cmp(path, other, shallow=False))
+
+
+def _is_ours(path: Path) -> bool:
+    return path.suffix == ".parquet" or path.name.startswith(_TEMPORARY)
+
+
+def _is_readable(path: Path) -> bool:
+    try:
+        parquet_footer(path)
+    except LakeError:
+        return False
+    return True
+
+
+def _rows_in(path: Path) -> int:
+    return int(parquet_footer(path).num_rows)
+
+
+def _rows_of(folder: Path) -> int:
+    """The rows of a folder's files, as far as they can be read."""
+    return sum(map(_rows_in, filter(_is_readable, folder.glob("*.parquet"))))
+
+
 def newest_versions(bars: pa.Table) -> pa.Table:
     """The newest version of every (symbol, session), ordered by symbol and session.
 
@@ -379,7 +511,7 @@ def read_parquet_file(path: Path, columns: list[str] | None = None, wanted: ds.E
     try:
         return pq.read_table(path, columns=columns, filters=wanted, partitioning=None)
     except (OSError, pa.ArrowInvalid) as error:
-        raise LakeError(f"{path}: cannot be read as Parquet ({_first_line(error)})") from error
+        raise LakeError(UNREADABLE.format(path=path, reason=_first_line(error))) from error
 
 
 def parquet_footer(path: Path) -> pq.FileMetaData:
@@ -391,7 +523,7 @@ def parquet_footer(path: Path) -> pq.FileMetaData:
     try:
         return pq.read_metadata(path)
     except (OSError, pa.ArrowInvalid) as error:
-        raise LakeError(f"{path}: cannot be read as Parquet ({_first_line(error)})") from error
+        raise LakeError(UNREADABLE.format(path=path, reason=_first_line(error))) from error
 
 
 def column_bounds(path: Path, column: str) -> tuple[Any, Any]:

@@ -9,8 +9,10 @@ Nothing else in storage version v1.0.0, so that every DuckDB since 1.0 opens the
 
 import datetime as dt
 import fcntl
+import filecmp
 import json
 import os
+import secrets
 import shutil
 import struct
 import sys
@@ -21,10 +23,11 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestration.market.errors import PublishError
+from orchestration.market.errors import LakeError, PublishError
 from orchestration.storage.changes import changed_since, earliest, note_published
 from orchestration.storage.content import columns_of, content_hash, counted_columns, hash_of, table_sums
-from orchestration.storage.lake import sync
+from orchestration.storage.faults import cannot_be_written
+from orchestration.storage.lake import parquet_footer, sync
 from orchestration.storage.parts import (
     NOTHING_BEFORE,
     PARQUET,
@@ -51,6 +54,7 @@ READ_ONLY = 0o444
 # Tables that are written at the same time.
 _AT_ONCE = 2
 _BUILDING = ".building-"
+_ASIDE = ".kept-"
 _WORK = ".work"
 
 
@@ -107,14 +111,99 @@ class PublishedManifest:
 
 def current_manifest(published: Path) -> PublishedManifest | None:
     """The manifest of the version that readers see now; None before the first."""
+    return read_manifest(published / "current")
+
+
+def read_manifest(folder: Path) -> PublishedManifest | None:
+    """The manifest of a version's folder; None if it has none, or one that a copy has cut short."""
     try:
-        said = json.loads((published / "current" / MANIFEST).read_text("utf-8"))
-    except FileNotFoundError:
+        said = json.loads((folder / MANIFEST).read_text("utf-8"))
+        # A later Orewatch may have said more.
+        known = {known.name: said[known.name] for known in fields(PublishedManifest) if known.name in said}
+        known["parts"] = {table: Parts.said(parts) for table, parts in known.get("parts", {}).items()}
+        return PublishedManifest(**known)
+    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError, AttributeError):
         return None
-    # A later Orewatch may have said more.
-    known = {known.name: said[known.name] for known in fields(PublishedManifest) if known.name in said}
-    known["parts"] = {table: Parts.said(parts) for table, parts in known.get("parts", {}).items()}
-    return PublishedManifest(**known)
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a version has every file that its manifest speaks of, with the rows that it says: none lost, none cut.
+
+    What cannot be looked at, as somebody writes into it or forbids it, is no proof of a loss.
+    """
+    import duckdb
+
+    manifest = read_manifest(folder)
+    if manifest is None:
+        return False
+    try:
+        for table, rows in manifest.rows.items():
+            parts = manifest.parts.get(table)
+            files = files_of(folder, table, parts) if parts else [folder / f"{table}.parquet"]
+            if sum(parquet_footer(path).num_rows for path in files) != rows:
+                return False
+        with duckdb.connect(str(folder.resolve() / DATABASE), read_only=True) as connection:
+            found = connection.execute("select table_name from information_schema.tables").fetchall()
+    except LakeError as error:
+        return isinstance(error.__cause__, PermissionError)
+    except duckdb.Error as error:
+        return isinstance(error, duckdb.ConnectionException) or "lock on file" in str(error)
+    return manifest.rows.keys() <= {name for (name,) in found}
+
+
+def let_readers_in(published: Path) -> list[str]:
+    """Let `current` be a link to a whole version again, if a copied or restored home has lost that; says what was done.
+
+    Nothing is removed but a folder that holds the same bytes as a version. Only the holder of the refresh lock may call
+    this.
+
+    Raises:
+        PublishError: it cannot be done.
+    """
+    current = published / "current"
+    try:
+        if not published.is_dir() or (current.is_symlink() and is_whole(current)):
+            return []
+        if current.is_dir() and not current.is_symlink() and is_whole(current):
+            return _make_a_link(current, published)
+        numbers = sorted((int(p.name) for p in (published / "versions").glob("*") if p.name.isdigit()), reverse=True)
+        whole = next((number for number in numbers if is_whole(version_folder(published, number))), None)
+        if whole is None:
+            return []
+        said = [] if current.is_symlink() or not current.exists() else [_set_aside(current, published)]
+        _flip(published, whole)
+    except OSError as error:
+        raise PublishError(cannot_be_written(error, published)) from error
+    return [*said, f"{current}: led to no whole version; readers see version {whole} again, the newest that is whole"]
+
+
+def _make_a_link(current: Path, published: Path) -> list[str]:
+    """Where a copy has followed the link: let what readers see now be a version, and `current` a link to it."""
+    manifest = read_manifest(current)
+    assert manifest is not None  # noqa: S101  (it is whole)
+    place, copy, said = version_folder(published, manifest.version), None, []
+    if place.exists() and not _hold_the_same(current, place):
+        said.append(_set_aside(place, published))
+    if place.exists():
+        copy = current.rename(published / f"{_ASIDE}{secrets.token_hex(4)}")
+    else:
+        place.parent.mkdir(exist_ok=True)
+        current.rename(place)
+    _flip(published, manifest.version)
+    if copy:
+        shutil.rmtree(copy)
+    return [*said, f"{current}: was a folder, and is a link to version {manifest.version} again"]
+
+
+def _set_aside(path: Path, published: Path) -> str:
+    aside = path.rename(published / f"{_ASIDE}{path.name}-{secrets.token_hex(4)}")
+    return f"{path}: is kept as {aside.name}, as nothing proves that it may go"
+
+
+def _hold_the_same(folder: Path, other: Path) -> bool:
+    """Whether two folders hold the same files with the same bytes."""
+    names = [{path.relative_to(base) for path in base.rglob("*") if path.is_file()} for base in (folder, other)]
+    return names[0] == names[1] and all(filecmp.cmp(folder / name, other / name, shallow=False) for name in names[0])
 
 
 def version_folder(published: Path, version: int) -> Path:
@@ -223,6 +312,7 @@ def publish(
     """
     versions = published / "versions"
     versions.mkdir(parents=True, exist_ok=True)
+    let_readers_in(published)
     _sweep(versions)
     number = max((int(p.name) for p in versions.iterdir() if p.name.isdigit()), default=0) + 1
     building = versions / f"{_BUILDING}{number}"
@@ -262,20 +352,23 @@ def publish(
         _flip(published, number)
     except Exception as error:
         shutil.rmtree(building, ignore_errors=True)
+        if (published / "current").resolve() != version_folder(published, number).resolve():
+            # Nobody has seen it, and the next try would leave one more.
+            shutil.rmtree(version_folder(published, number), ignore_errors=True)
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise PublishError(
             f"{published}: version {number} could not be published ({text}); readers keep the last one"
         ) from error
     if changes_record is not None:
         note_published(changes_record, manifest, warehouse)
-    _drop_old(versions, keep=number)
+    _drop_old(versions)
     return manifest
 
 
 def _before(published: Path, marts: Mapping[str, Mart], changes_record: Path | None, warehouse: Path) -> Before:
     """The version that readers see now, with what is known to have changed since then."""
     manifest = current_manifest(published)
-    if manifest is None:
+    if manifest is None or not is_whole(version_folder(published, manifest.version)):
         return NOTHING_BEFORE
     since = changed_since(changes_record, manifest, warehouse) if changes_record else None
     return Before(
@@ -419,13 +512,17 @@ def _sweep(versions: Path) -> None:
     for leftover in versions.glob(f"{_BUILDING}*"):
         shutil.rmtree(leftover)
     for path in versions.iterdir():
-        if path.is_symlink():
+        if path.is_symlink() and path.readlink().name.startswith(_BUILDING):
             path.unlink()
 
 
-def _drop_old(versions: Path, keep: int) -> None:
-    for path in versions.iterdir():
-        if path.name.isdigit() and int(path.name) <= keep - VERSIONS_KEPT and not _is_open(path):
+def _drop_old(versions: Path) -> None:
+    """Remove all but the last three that are there, of a home that may have lost some."""
+    there = sorted((path for path in versions.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
+    for path in there[:-VERSIONS_KEPT]:
+        if path.is_symlink():
+            path.unlink()
+        elif not _is_open(path):
             shutil.rmtree(path)
 
 

@@ -1,8 +1,8 @@
 """Records of how far the warehouse has come: a file with one fingerprint each, whole or absent.
 
-`build.json` says what the tables were built from, `audit.json` which build the data checks let pass. A publication
-needs both, and the same; see docs/decisions/0005-refresh-that-finds-nothing.md. `withheld.json` says why readers have
-not been given the latest build; the next publication takes it away.
+`build.json` says what the tables were built from, and of which warehouse it says so, `audit.json` which build the data
+checks let pass. A publication needs both, and the same; see docs/decisions/0005-refresh-that-finds-nothing.md.
+`withheld.json` says why readers have not been given the latest build; the next publication takes it away.
 """
 
 import datetime as dt
@@ -13,9 +13,29 @@ from pathlib import Path
 from orchestration.storage.lake import sync
 
 
-def write_record(path: Path, fingerprint: str) -> None:
-    """Replace a record."""
-    write_text(path, json.dumps({"fingerprint": fingerprint}))
+def write_record(path: Path, fingerprint: str, warehouse: Path | None = None) -> None:
+    """Replace a record; with the warehouse, it is about that file as it is now."""
+    write_text(path, json.dumps({"fingerprint": fingerprint, "warehouse": warehouse and state_of(warehouse)}))
+
+
+def is_as_built(record: Path, warehouse: Path) -> bool:
+    """Whether a warehouse is as its build left it: not if one of another day was put in its place."""
+    try:
+        state = json.loads(record.read_text("utf-8"))["warehouse"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return False
+    return bool(state == list(state_of(warehouse)))
+
+
+def files_of(warehouse: Path) -> tuple[Path, Path]:
+    """The DuckDB file and its log, which is there only while something of it has not been written back."""
+    return warehouse, warehouse.with_name(f"{warehouse.name}.wal")
+
+
+def state_of(warehouse: Path) -> tuple[int, ...]:
+    """What differs after every change of the file, whoever made it, and is the same of a copy that keeps times."""
+    facts = [path.stat() for path in files_of(warehouse) if path.is_file()]
+    return tuple(number for fact in facts for number in (fact.st_size, fact.st_mtime_ns))
 
 
 def write_reason(path: Path, reason: str) -> None:

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestration.storage.faults import must_lock
+
 _PREFIX = ".scratch-"
 _LOCK = "in-use"
 
@@ -36,9 +38,11 @@ def scratch(root: Path) -> Iterator[Scratch]:
     """A new empty folder below `root`, removed in the end; what killed runs left there is removed first.
 
     Raises:
+        SettingsError: `root` lies on a file system without locks.
         OSError: it cannot be made.
     """
     root.mkdir(parents=True, exist_ok=True)
+    must_lock(root)
     sweep(root)
     path = root / f"{_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
     path.mkdir()

@@ -19,7 +19,7 @@ ALLOWED = {
     "dbt_process": {"settings", "storage", "loading", "spark_cluster"},
     "event_log": set(),
     "run_launcher": set(),
-    "resources": {"market", "settings", "sources", "dbt_process"},
+    "resources": {"market", "settings", "sources", "storage", "dbt_process"},
     "plots": set(),
     "phrases": set(),
     "brief": {"market", "settings", "storage", "plots", "phrases"},
