@@ -72,7 +72,7 @@ class Settings(BaseSettings):
     spark_driver: str = Field("127.0.0.1", description="address of this machine, as workers of a cluster reach it")
     alerts: SecretStr = Field(SecretStr(""), description="channels of alerts; see `orchestration.channels`")
     alert_timeout_seconds: float = Field(
-        20, ge=1, le=45, description="time limit of one delivery to a channel; a sensor may take 60 seconds"
+        20, ge=1, le=45, description="time limit of a channel's answer to one message; a sensor may take 60 seconds"
     )
     ui_url: str = Field("http://127.0.0.1:3000", description="where a reader of an alert finds the web UI")
 
