@@ -137,7 +137,7 @@ class Settings(BaseSettings):
     @field_validator("postgres_schema")
     @classmethod
     def _schema_name(cls, value: str) -> str:
-        # Short enough for what is added to it: `_sample`, `_next`, `_old_<number>`.
+        # Short enough for what is added to it: `_sample`, `_next_<number>`, `_old_<number>`.
         if not re.fullmatch(r"[a-z_][a-z0-9_]{0,29}", value, re.ASCII) or value.startswith("pg_"):
             raise ValueError("allowed: up to 30 small letters, digits and _, no digit first, not pg_ first")
         return value
