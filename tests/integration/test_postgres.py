@@ -233,13 +233,15 @@ def test_limits_of_the_role_and_an_idle_session_stop_no_publication(
     for limit in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
         server.rows(f"alter role publisher set {limit} = '700ms'")
     versions.load(server, versions.make(), role="publisher")
-    slow_load = postgres._load
+    quoted = postgres.identifier
 
-    def loaded(*args: object) -> None:
-        slow_load(*args)
-        time.sleep(1.5)
+    def slowly(name: str) -> str:
+        if name.startswith("orewatch_next_"):  # between two statements of the transaction
+            monkeypatch.setattr(postgres, "identifier", quoted)
+            time.sleep(1.5)
+        return quoted(name)
 
-    monkeypatch.setattr(postgres, "_load", loaded)
+    monkeypatch.setattr(postgres, "identifier", slowly)
     with server.connect("analyst") as connection, connection.cursor() as cursor:
         cursor.executescript("begin")
         cursor.execute("select n from orewatch.claim_checks")
