@@ -138,10 +138,12 @@ class Journal:
             instance_id: of the storage of runs.
             ended: its ended runs, in the order in which they were begun.
         """
+        begun = f"began with {instance_id}"
+        # Nearly always so, and no reason to wait for whoever is writing.
+        if self._connection.execute("select 1 from facts where name = ?", (begun,)).fetchone():
+            return
         with self._transaction() as connection:
-            if not connection.execute(
-                "insert or ignore into facts values (?, 1)", (f"began with {instance_id}",)
-            ).rowcount:
+            if not connection.execute("insert or ignore into facts values (?, 1)", (begun,)).rowcount:
                 return
             of_ours = "select run_id from runs union select run_id from events where run_id is not null"
             ours = {run_id for (run_id,) in connection.execute(of_ours)}
