@@ -62,7 +62,7 @@ def run_refresh(
     must_link(settings.root)
     with shown_on(console) as progress, _quiet(), opened_instance(settings) as instance:
         # Before any run of this refresh can end: what ended earlier is no news.
-        open_journal(settings)
+        open_journal(settings, instance)
         fail_dead_runs(instance)
         sweep(settings.root)  # what a killed verification left
         ours = {"progress": progress, "ready_dbt": ready_dbt or ReadyDbt(settings)}

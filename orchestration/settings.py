@@ -72,7 +72,7 @@ class Settings(BaseSettings):
     spark_driver: str = Field("127.0.0.1", description="address of this machine, as workers of a cluster reach it")
     alerts: SecretStr = Field(SecretStr(""), description="channels of alerts; see `orchestration.channels`")
     alert_timeout_seconds: float = Field(
-        20, ge=1, le=45, description="time limit of one delivery to a channel; a sensor may take 60 seconds"
+        20, ge=1, le=45, description="time limit of a channel's answer to one message; a sensor may take 60 seconds"
     )
     ui_url: str = Field("http://127.0.0.1:3000", description="where a reader of an alert finds the web UI")
 
@@ -137,7 +137,7 @@ class Settings(BaseSettings):
     @field_validator("postgres_schema")
     @classmethod
     def _schema_name(cls, value: str) -> str:
-        # Short enough for what is added to it: `_sample`, `_next`, `_old_<number>`.
+        # Short enough for what is added to it: `_sample`, `_next_<number>`, `_old_<number>`.
         if not re.fullmatch(r"[a-z_][a-z0-9_]{0,29}", value, re.ASCII) or value.startswith("pg_"):
             raise ValueError("allowed: up to 30 small letters, digits and _, no digit first, not pg_ first")
         return value

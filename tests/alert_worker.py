@@ -29,9 +29,8 @@ def main(home: str, first: int, last: int) -> None:
         alerts = [Alert(i, "move", "warning", ("SIL",), dt.date(2026, 1, 30), f"Move {i}") for i in ids]
         with journal(settings.alerts_dir) as notes:
             for alert in alerts:
-                notes.record([alert], time.time())
-            run = f"run{number}"
-            notes.record_run(run, time.time() - 9, time.time(), lambda _: Judgement({}, []), time.time())
+                notes.record([alert], time.time(), f"run{number}")
+            notes.record_run(f"run{number}", lambda _: Judgement({}, []), time.time())
             notes.deal_out(settings.channels, time.time() + 7200, lambda _: None)
     send(settings, settings.channels)
     _say("done")

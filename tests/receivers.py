@@ -25,6 +25,7 @@ class Webhook:
     Attributes:
         status: what it answers.
         delay: seconds between having taken a message and saying so.
+        location: where it redirects to, if its answer is a redirect.
         refuses: event ids; a message that names one of them is answered with 400.
         takes_and_fails: whether it keeps a message all the same that it answers with an error.
         messages: what it accepted.
@@ -33,6 +34,7 @@ class Webhook:
     def __init__(self, port: int = 0) -> None:
         self.status = 200
         self.delay = 0.0
+        self.location = ""
         self.refuses: set[str] = set()
         self.takes_and_fails = False
         self.messages: list[dict[str, Any]] = []
@@ -49,7 +51,15 @@ class Webhook:
                 with contextlib.suppress(OSError):  # the sender may be gone
                     time.sleep(hook.delay)
                     self.send_response(status)
+                    if hook.location:
+                        self.send_header("Location", hook.location)
                     self.end_headers()
+
+            def do_GET(self) -> None:
+                """Somebody follows a redirect, and takes this page for an answer."""
+                hook.requests += 1
+                self.send_response(200)
+                self.end_headers()
 
             def log_message(self, *_: object) -> None:
                 pass

@@ -2,13 +2,17 @@
 
 import logging
 import os
+import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from unittest.mock import patch
 
 import pyarrow.fs as pafs
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from moto.server import ThreadedMotoServer
+from werkzeug.serving import make_server
 
 # A line for every request says nothing about a failure.
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -69,3 +73,31 @@ def s3_server() -> Iterator[S3Server]:
             yield server
     finally:
         server.stop()
+
+
+@contextmanager
+def below_a_path(prefix: str) -> Iterator[list[str]]:
+    """The same store at another address, below a path only; this process finds it there.
+
+    Yields the paths that were asked for.
+    """
+    asked: list[str] = []
+    store = DomainDispatcherApplication(create_backend_app)
+
+    def gateway(environ: dict[str, Any], start_response: Any) -> Any:
+        asked.append(environ["PATH_INFO"])
+        if not environ["PATH_INFO"].startswith(f"{prefix}/"):
+            start_response("404 Not Found", [])
+            return []
+        for name in ("PATH_INFO", "RAW_URI", "REQUEST_URI"):
+            environ[name] = environ.get(name, "").replace(prefix, "", 1)
+        return store(environ, start_response)
+
+    server = make_server("127.0.0.1", 0, gateway, threaded=True, request_handler=MotoRequestHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with patch.dict(os.environ, {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}{prefix}/"}):
+            yield asked
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -2,7 +2,8 @@
 
 A warning is told when it begins, not every evening: the journal knows what was failing before. What fails in another
 way (other instruments, another severity) is told again, and so is what fails after it had passed. What keeps readers on
-an older version, a failed run or a check that stops the publication, is told once a day for as long as it lasts.
+an older version, a failed run or a check that stops the publication, is told once a day for as long as it lasts; days
+that a clock which was ahead has called are forgotten when it goes on from an earlier one, and told when they come.
 """
 
 import datetime as dt
@@ -25,6 +26,9 @@ IDENTITY = ("symbol", "session", "rule", "error")
 
 RUN = "run"
 LINES_SHOWN = 5
+
+# Days that are remembered of one failure. A clock that was ahead, and is right again, comes to a day that was told.
+DAYS_KEPT = 10
 
 # Above any score: what stops a publication comes first.
 ERROR_RANK, WARNING_RANK = 1000.0, 500.0
@@ -62,19 +66,18 @@ def judge_run(
         stopped |= stops
         records = _records(evaluation)
         parts: list[Any] = [evaluation.severity.value, sorted(_subject(record) for record in records)]
-        state = _digest([ended.isoformat(), *parts] if stops else parts)
-        if failing.get(name) != state:
+        known = failing.get(name, "")
+        failing[name], is_news = _daily(known, ended, parts) if stops else _lasting(known, parts)
+        if is_news:
             alerts.append(_check_alert(run_id, ended, evaluation, records))
-        failing[name] = state
     if not failed:
         # A fetch alone, the first half of a refresh from the command line, is no proof that all is well again.
         if any(step == MARKET_STEP for step, _ in evaluations):
             failing.pop(RUN, None)
     elif not stopped:  # else the check has said it
-        state = _digest([ended.isoformat(), *causes])
-        if failing.get(RUN) != state:
+        failing[RUN], is_news = _daily(failing.get(RUN, ""), ended, causes)
+        if is_news:
             alerts.append(_run_alert(run_id, ended, causes))
-        failing[RUN] = state
     return Judgement(failing, alerts)
 
 
@@ -147,6 +150,27 @@ def _subject(record: Mapping[str, Any]) -> str:
     """What an offender is, without figures that change every evening."""
     known = {name: record[name] for name in IDENTITY if record.get(name)}
     return json.dumps(known or dict(record), sort_keys=True, default=str)
+
+
+def _lasting(known: str, parts: Sequence[Any]) -> tuple[str, bool]:
+    """The state of a failure that is told when it begins or changes, and whether it has."""
+    state = _digest(parts)
+    return state, state != known
+
+
+def _daily(known: str, day: dt.date, parts: Sequence[Any]) -> tuple[str, bool]:
+    """The state of a failure that is told once a day, and whether it has not been told on this day.
+
+    The state holds what was told, as `DAY:DIGEST`; of an earlier version of this program the digest alone.
+    """
+    told = [entry.rpartition(":")[::2] for entry in known.split()]
+    today, digest = day.isoformat(), _digest([day.isoformat(), *parts])
+    if digest in {digest for _, digest in told}:
+        return known, False
+    if any(earlier < today for earlier, _ in told):
+        told = [entry for entry in told if entry[0] <= today]
+    kept = [*told, (today, digest)][-DAYS_KEPT:]
+    return " ".join(":".join(filter(None, entry)) for entry in kept), True
 
 
 def _digest(parts: Sequence[Any]) -> str:

@@ -9,6 +9,7 @@ import contextlib
 import datetime as dt
 import json
 import logging
+import signal
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ from typing import Any
 import dagster as dg
 
 from orchestration.alerts.data import cause, judge_run
-from orchestration.alerts.journal import Journal, journal
+from orchestration.alerts.journal import Journal, Judgement, journal
 from orchestration.alerts.market import alerts_of, load_facts
 from orchestration.alerts.messages import Alert
 from orchestration.channels import Channel
@@ -31,8 +32,8 @@ LOG = logging.getLogger("orewatch.alerts")
 
 ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
-# Dagster notes the end of a run a moment after it.
-OVERLAP_SECONDS = 600.0
+# Until a sender has loaded Apprise, in seconds: a busy machine must not count against a service.
+START_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -63,19 +64,22 @@ class Report:
     outcomes: Sequence[Outcome]
 
 
-def open_journal(settings: Settings) -> None:
+def open_journal(settings: Settings, instance: dg.DagsterInstance) -> None:
     """Begin to keep the journal, if nobody has; what happened before is no news."""
-    with journal(settings.alerts_dir):
-        pass
+    with journal(settings.alerts_dir) as notes:
+        _ended(instance, notes)
 
 
-def note_flagged(settings: Settings, flagged: Mapping[str, Sequence[dict[str, Any]]], published: Path) -> None:
+def note_flagged(
+    settings: Settings, flagged: Mapping[str, Sequence[dict[str, Any]]], published: Path, run_id: str | None = None
+) -> None:
     """Note what market checks flag, in one transaction; events that are in the journal already stay as they are.
 
     Args:
         settings: where the journal and the seeds lie.
         flagged: the flagged rows of each group of `checks.flags`, by its name.
         published: the DuckDB file of the version that they looked at.
+        run_id: the run in which they did; its events are dealt out together when it has ended.
     """
     from orchestration.market.universe import load_universe
 
@@ -84,7 +88,7 @@ def note_flagged(settings: Settings, flagged: Mapping[str, Sequence[dict[str, An
     facts = load_facts(flagged, published, load_universe(settings.seeds))
     alerts = [alert for group, rows in flagged.items() for alert in alerts_of(group, rows, facts)]
     with journal(settings.alerts_dir) as notes:
-        notes.record(alerts, time.time())
+        notes.record(alerts, time.time(), run_id)
 
 
 def tell(
@@ -116,15 +120,14 @@ def tell(
 
 def collect(settings: Settings, instance: dg.DagsterInstance, notes: Journal) -> None:
     """Note what went wrong in the runs that have ended since this was last called."""
-    asked = time.time()
-    since = dt.datetime.fromtimestamp(notes.collected_until() - OVERLAP_SECONDS, dt.UTC)
-    records = instance.get_run_records(dg.RunsFilter(statuses=ENDED, updated_after=since))
-    begun = notes.collected_until()
-    for record in sorted(records, key=lambda r: r.end_time or 0):
+    unknown = _ended(instance, notes)
+    records = instance.get_run_records(dg.RunsFilter(run_ids=unknown)) if unknown else []
+    # In the order in which they were begun: the clock may have been set meanwhile.
+    for record in sorted(records, key=lambda r: r.storage_id):
         run = record.dagster_run
         ended = record.end_time or record.update_timestamp.replace(tzinfo=dt.UTC).timestamp()
-        other = run.tags.get("source", settings.source) != settings.source
-        if other or notes.has_run(run.run_id) or ended < begun - OVERLAP_SECONDS:
+        if run.tags.get("source", settings.source) != settings.source:
+            notes.record_run(run.run_id, lambda before: Judgement(before, []), time.time())
             continue
         failed = run.status is dg.DagsterRunStatus.FAILURE
         evaluations = [
@@ -135,8 +138,16 @@ def collect(settings: Settings, instance: dg.DagsterInstance, notes: Journal) ->
         causes = _causes(instance, run.run_id) if failed else []
         day = dt.datetime.fromtimestamp(ended, NEW_YORK).date()
         judge = partial(judge_run, run.run_id, failed, day, evaluations, causes)
-        notes.record_run(run.run_id, record.start_time or ended, ended, judge, time.time())
-    notes.collected(asked)
+        notes.record_run(run.run_id, judge, time.time())
+
+
+def _ended(instance: dg.DagsterInstance, notes: Journal) -> list[str]:
+    """The ended runs that nobody has looked at; none of those that an instance has when it is first seen."""
+    # The latest begun first.
+    ended = [*reversed(instance.get_run_ids(dg.RunsFilter(statuses=ENDED)))]
+    storage_id = instance.run_storage.get_run_storage_id()  # type: ignore[attr-defined]  # all that keep runs in SQL
+    notes.begin_with(storage_id, ended)
+    return notes.unknown(ended)
 
 
 def _causes(instance: dg.DagsterInstance, run_id: str) -> list[str]:
@@ -154,15 +165,15 @@ def _causes(instance: dg.DagsterInstance, run_id: str) -> list[str]:
 
 
 def send(settings: Settings, channels: Sequence[Channel], test: bool = False) -> list[Outcome]:
-    """Send each channel what it is owed, all at once, each in a process of its own and within the time limit.
+    """Send each channel what it is owed, all at once, each in a process of its own, which keeps the time limit itself.
 
     Args:
-        settings: time limit, address of the web UI.
+        settings: time limit of one answer, address of the web UI.
         channels: which.
         test: send a test message instead.
     """
     started = [(channel, _start(settings, channel, test)) for channel in channels]
-    deadline = time.monotonic() + settings.alert_timeout_seconds
+    deadline = time.monotonic() + START_SECONDS + 2 * settings.alert_timeout_seconds
     return [_finish(channel, process, deadline) for channel, process in started]
 
 
@@ -171,6 +182,7 @@ def _start(settings: Settings, channel: Channel, test: bool) -> subprocess.Popen
         "folder": str(settings.alerts_dir),
         "channel": channel.name,
         "url": channel.url,
+        "limit": settings.alert_timeout_seconds,
         "simulated": settings.simulated,
         "ui_url": settings.ui_url,
         "test": test,
@@ -198,6 +210,8 @@ def _finish(channel: Channel, process: subprocess.Popen[str], deadline: float) -
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
+        return Outcome(channel.name, 0, "no answer in time")
+    if process.returncode == -signal.SIGALRM:
         return Outcome(channel.name, 0, "no answer in time")
     try:
         answer = json.loads(output)

@@ -3,10 +3,15 @@
 One SQLite file per source, written ahead and synced at every commit, so that what is noted survives a process killed
 at any moment. An event enters once, under its id; it is dealt out to the channels in the transaction that marks it as
 dealt out; a delivery is `pending` until its channel has accepted it (`sent`) or it is given up (`expired`, with the
-reason): it is too old, or the service refuses it and nothing else. No URL is ever stored.
+reason): it has waited too long, or the service refuses it and nothing else. No URL is ever stored.
+
+Clocks are set wrong and right again. So what has happened is known by ids, never by moments: runs by theirs, events by
+the run that found them. Moments only measure waits; a wait that ends further ahead than any wait is long was noted by
+another clock, and is over.
 """
 
 import datetime as dt
+import itertools
 import json
 import sqlite3
 import time
@@ -28,6 +33,9 @@ LONGEST_WAIT = 3600.0
 # A week of weekends and holidays; older news is history.
 EXPIRES_AFTER = 7 * 86400.0
 
+# What one look at the journal can add at most to the age of a delivery, in seconds: a clock that jumps ages nothing.
+LONGEST_STEP = 86400.0
+
 # Refusals for good of one event, by a service that has accepted other messages meanwhile.
 REJECTIONS_BEFORE_GIVING_UP = 5
 
@@ -37,9 +45,6 @@ RUN_PATIENCE = 3600.0
 # For another process to let go of the file, in seconds: each holds it for the moment of one transaction.
 PATIENCE = 30.0
 POLL = 0.01
-
-# Clocks of a run's records and of the journal are read at different moments.
-RUN_SLACK = 5.0
 
 SCHEMA = """
 create table if not exists events (
@@ -59,8 +64,16 @@ create table if not exists failing (name text primary key, state text not null);
 create table if not exists facts (name text primary key, value real not null);
 """
 
-# Columns that a journal of an earlier version lacks.
-ADDED = {"deliveries": {"rejections": "integer not null default 0"}}
+# Columns that a journal of an earlier version lacks: `overtaken` says that the channel has accepted others since,
+# `age` for how many seconds a delivery has waited, as of the moment `aged_at`.
+ADDED = {
+    "deliveries": {
+        "rejections": "integer not null default 0",
+        "overtaken": "integer not null default 0",
+        "age": "real not null default 0",
+        "aged_at": "real",
+    }
+}
 
 EVENT_COLUMNS = "e.event_id, e.kind, e.severity, e.symbols, e.session, e.title, e.lines, e.rank"
 
@@ -112,8 +125,6 @@ class Journal:
                 there = {name for _, name, *_ in self._connection.execute(f"pragma table_info({table})")}
                 for name in columns.keys() - there:
                     self._connection.execute(f"alter table {table} add column {name} {columns[name]}")
-            # What happened before anybody kept a journal is no news.
-            self._connection.execute("insert or ignore into facts values ('collected_until', ?)", (time.time(),))
 
     def close(self) -> None:
         """Let go of the file."""
@@ -129,44 +140,51 @@ class Journal:
             raise
         self._connection.execute("commit")
 
-    def record(self, alerts: Iterable[Alert], now: float) -> int:
-        """Note events; those that are there already stay as they are. Returns how many are new."""
+    def record(self, alerts: Iterable[Alert], now: float, run_id: str | None = None) -> int:
+        """Note events of a run that has not ended; those that are there already stay. Returns how many are new."""
         with self._transaction() as connection:
-            return _insert(connection, alerts, None, now)
+            return _insert(connection, alerts, run_id, now)
 
-    def collected_until(self) -> float:
-        """Runs that ended later than this (seconds since 1970) may not have been looked at yet."""
-        (value,) = self._connection.execute("select value from facts where name = 'collected_until'").fetchone()
-        return value
+    def begin_with(self, instance_id: str, ended: Sequence[str]) -> None:
+        """Note, once for each instance of Dagster, which of its runs are no news: those that ended before.
 
-    def collected(self, until: float) -> None:
-        """Note that every run that ended before `until` has been looked at."""
+        Not so the runs of which there are events: the journal was begun by one of them.
+
+        Args:
+            instance_id: of the storage of runs.
+            ended: its ended runs, in the order in which they were begun.
+        """
+        begun = f"began with {instance_id}"
+        # Nearly always so, and no reason to wait for whoever is writing.
+        if self._connection.execute("select 1 from facts where name = ?", (begun,)).fetchone():
+            return
         with self._transaction() as connection:
-            connection.execute("update facts set value = max(value, ?) where name = 'collected_until'", (until,))
+            if not connection.execute("insert or ignore into facts values (?, 1)", (begun,)).rowcount:
+                return
+            of_ours = "select run_id from runs union select run_id from events where run_id is not null"
+            ours = {run_id for (run_id,) in connection.execute(of_ours)}
+            # A journal of an earlier version knows some: what was begun after the first of these is news.
+            before = itertools.takewhile(lambda run_id: run_id not in ours, ended)
+            connection.executemany("insert or ignore into runs values (?)", [(run_id,) for run_id in before])
 
-    def has_run(self, run_id: str) -> bool:
-        """Whether an ended run has been looked at."""
-        return bool(self._connection.execute("select 1 from runs where run_id = ?", (run_id,)).fetchone())
+    def unknown(self, run_ids: Iterable[str]) -> list[str]:
+        """Those of these runs that have not been looked at."""
+        found = self._connection.execute(
+            "select value from json_each(?) where value not in (select run_id from runs)", (json.dumps(list(run_ids)),)
+        )
+        return [run_id for (run_id,) in found]
 
-    def record_run(
-        self, run_id: str, started: float, ended: float, judge: Callable[[Mapping[str, str]], "Judgement"], now: float
-    ) -> None:
-        """Note an ended run, once: its failures, and that the events recorded while it ran are its own.
+    def record_run(self, run_id: str, judge: Callable[[Mapping[str, str]], "Judgement"], now: float) -> None:
+        """Note an ended run, once, and its failures.
 
         Args:
             run_id: the run.
-            started: when it began, seconds since 1970.
-            ended: when it ended.
             judge: told what was failing before, by name, says what is failing now and what of it is news.
             now: seconds since 1970.
         """
         with self._transaction() as connection:
             if not connection.execute("insert or ignore into runs values (?)", (run_id,)).rowcount:
                 return
-            connection.execute(
-                "update events set run_id = ? where run_id is null and recorded_at between ? and ?",
-                (run_id, started - RUN_SLACK, ended + RUN_SLACK),
-            )
             judged = judge(dict(connection.execute("select name, state from failing").fetchall()))
             _insert(connection, judged.alerts, run_id, now)
             connection.execute("delete from failing")
@@ -182,9 +200,9 @@ class Journal:
         """
         with self._transaction() as connection:
             fresh = connection.execute(
-                f"select {EVENT_COLUMNS} from events as e where not dealt_out and (run_id is not null or"  # noqa: S608
-                " recorded_at < ?) order by recorded_at, rank desc",
-                (now - RUN_PATIENCE,),
+                f"select {EVENT_COLUMNS} from events as e where not dealt_out and"  # noqa: S608
+                " (run_id in (select run_id from runs) or abs(? - recorded_at) > ?) order by rowid",
+                (now, RUN_PATIENCE),
             ).fetchall()
             for row in fresh:
                 alert = _alert(row)
@@ -202,19 +220,30 @@ class Journal:
             return len(fresh)
 
     def expire(self, now: float) -> int:
-        """Give up deliveries that have waited too long; they stay visible. Returns how many."""
+        """Give up deliveries that have waited too long; they stay visible. Returns how many.
+
+        They age from one look to the next, each time by what the clock has gone on, but not by more than a day.
+        """
         with self._transaction() as connection:
+            # Seldom, so that a look every 30 seconds does not write each time.
+            connection.execute(
+                "update deliveries set age = age + min(max(0, ? - coalesce(aged_at, created_at)), ?), aged_at = ?"
+                " where state = 'pending' and (aged_at is null or abs(? - aged_at) > ?)",
+                (now, LONGEST_STEP, now, now, LONGEST_WAIT),
+            )
             return connection.execute(
                 "update deliveries set state = 'expired', reason = 'gave up after a week: ' ||"
-                " coalesce(reason, 'the channel is not set') where state = 'pending' and created_at < ?",
-                (now - EXPIRES_AFTER,),
+                " coalesce(reason, 'the channel is not set')"
+                " where state = 'pending' and age + max(0, ? - aged_at) > ?",
+                (now, EXPIRES_AFTER),
             ).rowcount
 
     def due(self, now: float, everything: bool = False) -> set[str]:
         """Channels that should be tried now; with `everything`, all that are owed something."""
         found = self._connection.execute(
-            "select distinct channel from deliveries where state = 'pending' and (? or next_attempt_at <= ?)",
-            (everything, now),
+            "select distinct channel from deliveries where state = 'pending'"
+            " and (? or next_attempt_at <= ? or next_attempt_at > ?)",
+            (everything, now, now + LONGEST_WAIT),
         )
         return {name for (name,) in found}
 
@@ -251,6 +280,9 @@ class Journal:
                 " where event_id = ? and channel = ?",
                 [(now, event_id, channel) for event_id in event_ids],
             )
+            connection.execute(
+                "update deliveries set overtaken = 1 where channel = ? and state = 'pending'", (channel,)
+            )
 
     def failed(self, channel: str, before: Sequence[Waiting], reason: str, doubtful: bool) -> None:
         """Note that an attempt failed.
@@ -286,10 +318,8 @@ class Journal:
                 [(doubtful or item.doubtful, reason, item.alert.event_id, channel) for item in before],
             )
             return connection.execute(
-                "update deliveries as d set state = 'expired', reason = 'given up, refused ' || rejections ||"
-                " ' times: ' || reason where channel = ? and state = 'pending' and rejections >= ? and exists ("
-                " select 1 from deliveries as o"
-                " where o.channel = d.channel and o.state = 'sent' and o.sent_at >= d.created_at)",
+                "update deliveries set state = 'expired', reason = 'given up, refused ' || rejections ||"
+                " ' times: ' || reason where channel = ? and state = 'pending' and rejections >= ? and overtaken",
                 (channel, REJECTIONS_BEFORE_GIVING_UP),
             ).rowcount
 

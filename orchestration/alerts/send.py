@@ -1,9 +1,10 @@
 """Sends what one channel is owed: a process of its own, started by `alerts.deliver`.
 
-A process can be ended at its time limit whatever a service does, and Apprise's log, which may show pieces of a URL,
-ends with it. The URL comes through standard input, never through the command line. Standard output gets one line of
-JSON: how many were sent or given up, and why the rest was not sent. One sender at a time per channel: a lock that ends
-with its process.
+The system ends it at its time limit whatever a service does, and Apprise's log, which may show pieces of a URL, ends
+with it. The limit is for one answer: it begins with the message, not with the process, which may have to wait for its
+turn on a busy machine. The URL comes through standard input, never through the command line. Standard output gets one
+line of JSON: how many were sent or given up, and why the rest was not sent. One sender at a time per channel: a lock
+that ends with its process.
 
 This is the only module that imports Apprise.
 """
@@ -12,18 +13,23 @@ import datetime as dt
 import json
 import logging
 import re
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin, urlsplit
 
 from orchestration.alerts.journal import journal
 from orchestration.alerts.messages import Alert, Message, Waiting, compose, ordered
 
 if TYPE_CHECKING:
     from apprise import NotifyBase
+    from requests import Response
+    from requests.sessions import SessionRedirectMixin
 
 # Room for what a channel's own notation adds to a plain text.
 FILL = 0.8
@@ -46,6 +52,12 @@ _EXCEPTION = re.compile(r"[A-Za-z/_ ]*Exception[a-z_ ]*: ")
 HTTP_SETTINGS = frozenset({401, 402, 403, 404, 405, 407, 408, 421, 423, 425, 429})
 SMTP_SETTINGS = frozenset({530, 534, 535, 538})
 
+# Apprise may wait for connection and answer this much longer than each of them may take.
+GRACE_SECONDS = 5.0
+
+# No further message is begun once a service has taken this part of the time limit: its round stays short.
+ROUND_PART = 0.25
+
 # A service that refuses everything is asked a few times a round, not for each event.
 REFUSALS_IN_A_ROUND = 3
 
@@ -66,11 +78,12 @@ class Failure:
 
 
 class _Log(logging.Handler):
-    """Keeps what Apprise logs, in memory, to find a reason in it."""
+    """Keeps what Apprise logs, in memory, to find a reason in it; and where the service redirected, if it did."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
         self.lines: list[str] = []
+        self.redirect = ""
 
     def emit(self, record: logging.LogRecord) -> None:
         line = record.getMessage()
@@ -111,9 +124,12 @@ def _send_all(order: dict[str, Any], folder: Path, channel: str) -> dict[str, An
     sent = given_up = 0
     reason = None
     refused_alone: set[str] = set()
+    answering = 0.0
     with journal(folder) as journal_:
         while waiting := [w for w in journal_.waiting(channel) if w.alert.event_id not in refused_alone]:
-            service = _service(order["url"])
+            if answering > ROUND_PART * order["limit"]:
+                return _outcome(sent, reason or "it is slow, the rest follows in the next round", given_up)
+            service = _service(order["url"], order["limit"])
             if service is None:
                 journal_.begin(channel, [w.alert.event_id for w in waiting], time.time())
                 journal_.failed(channel, waiting, UNKNOWN_URL, doubtful=False)
@@ -121,7 +137,9 @@ def _send_all(order: dict[str, Any], folder: Path, channel: str) -> dict[str, An
             whole = [w for w in waiting if not w.rejections]
             message = compose(whole or _alone(waiting), order["simulated"], order["ui_url"], _room(service))
             journal_.begin(channel, message.event_ids, time.time())
+            begun = time.monotonic()
             failure = _send(service, message)
+            answering += time.monotonic() - begun
             if failure is None:
                 # A process that is killed right here is the one way to a message that comes twice.
                 journal_.sent(channel, message.event_ids, time.time())
@@ -152,7 +170,7 @@ def _outcome(sent: int, reason: str | None, given_up: int = 0) -> dict[str, Any]
 
 
 def _test(order: dict[str, Any]) -> dict[str, Any]:
-    service = _service(order["url"])
+    service = _service(order["url"], order["limit"])
     if service is None:
         return _outcome(0, UNKNOWN_URL)
     today = dt.datetime.now(dt.UTC).date()
@@ -161,11 +179,17 @@ def _test(order: dict[str, Any]) -> dict[str, Any]:
     return _outcome(int(failure is None), failure.reason if failure else None)
 
 
+REDIRECTED = "HTTP {}: redirected to {}; redirects are not followed: give the channel the address that answers itself"
 UNKNOWN_URL = "Apprise does not understand its URL"
 
 
-def _service(url: str) -> "NotifyBase | None":
-    """What Apprise makes of a URL; None if nothing."""
+def _service(url: str, limit: float) -> "NotifyBase | None":
+    """What Apprise makes of a URL, with our limits in the place of its own; None if nothing.
+
+    Args:
+        url: of the channel.
+        limit: seconds that a connection, and then an answer, may take.
+    """
     from apprise import Apprise, AppriseAsset
     from apprise.common import OverflowMode
 
@@ -179,9 +203,14 @@ def _service(url: str) -> "NotifyBase | None":
         image_url_logo="",
     )
     service = Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
+    if service is None:
+        return None
     # A single alert that is longer than a message may be.
-    if service is not None and service.overflow_mode == OverflowMode.UPSTREAM:
+    if service.overflow_mode == OverflowMode.UPSTREAM:
         service.overflow_mode = OverflowMode.SPLIT
+    service.socket_connect_timeout = service.socket_read_timeout = limit
+    # Whoever follows 301 or 302 asks with GET, without the message; any page that answers would count as "sent".
+    service.redirects = False
     return service
 
 
@@ -203,28 +232,79 @@ def _send(service: "NotifyBase", message: Message) -> Failure | None:
     receiver = Apprise(asset=service.asset)
     receiver.add(service)
     try:
-        accepted = receiver.notify(
-            body=message.body, title=message.title, notify_type=kinds[message.severity], body_format=NotifyFormat.TEXT
-        )
+        with _time_limit(service.socket_read_timeout + GRACE_SECONDS), _redirects_noted(log):
+            accepted = receiver.notify(
+                body=message.body,
+                title=message.title,
+                notify_type=kinds[message.severity],
+                body_format=NotifyFormat.TEXT,
+            )
     except Exception as error:  # of this message, which must not hold up the others; its text may hold a URL
         return Failure(f"the sender broke off: {type(error).__name__}", doubtful=True, for_good=True)
     finally:
         logger.removeHandler(log)
-    return None if accepted else failure_in(log.lines)
+    return None if accepted else failure_in(log.lines, log.redirect)
 
 
-def failure_in(lines: Sequence[str]) -> Failure:
+@contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """Let the system end this process if what follows takes longer."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+@contextmanager
+def _redirects_noted(log: _Log) -> Iterator[None]:
+    """Note where a service redirects to: Apprise logs the status alone."""
+    from requests.sessions import SessionRedirectMixin
+
+    target_of = SessionRedirectMixin.get_redirect_target
+
+    def noted(session: "SessionRedirectMixin", response: "Response") -> str | None:
+        target = target_of(session, response)
+        if target is not None:
+            log.redirect = REDIRECTED.format(response.status_code, _place(response.url, target))
+        return target
+
+    SessionRedirectMixin.get_redirect_target = noted  # type: ignore[method-assign,assignment]
+    try:
+        yield
+    finally:
+        SessionRedirectMixin.get_redirect_target = target_of  # type: ignore[method-assign]
+
+
+def _place(asked: str, target: str) -> str:
+    """Where a redirect leads, without what may be secret in it: user, path and options."""
+    try:
+        there = urlsplit(urljoin(asked, target))
+        place = f"{there.scheme}://{there.hostname}" + (f":{there.port}" if there.port else "")
+    except ValueError:
+        return "an address that is none"
+    if not there.hostname or not re.fullmatch(r"[a-z][a-z0-9+.-]*://[A-Za-z0-9._:-]{1,253}", place):
+        return "an address that is none"
+    return f"{place}, {'the same' if there.path == urlsplit(asked).path else 'another'} path"
+
+
+def failure_in(lines: Sequence[str], redirect: str = "") -> Failure:
     """Why a channel did not accept a message, in words of ours: a log line may hold a token, a reason may not.
 
     Args:
         lines: what Apprise logged of an attempt, as `_Log` keeps it.
+        redirect: that the service redirected the message and where to, if it did.
     """
     text = "\n".join(lines)
     # A message in several parts or to several recipients: some of it has arrived.
     partly = any(line.startswith("Sent ") for line in lines)
-    if codes := [int(code) for code in re.findall(r"\berror=(\d{3})\b", text)]:
-        # A server that fails may have done its work before; a gateway does not know.
-        doubtful = partly or any(code >= 500 for code in codes)
+    codes = [int(code) for code in re.findall(r"\berror=(\d{3})\b", text)]
+    # A server that fails may have done its work before; a gateway does not know.
+    doubtful = partly or any(code >= 500 for code in codes)
+    if redirect:
+        return Failure(redirect, doubtful, for_good=False)
+    if codes:
         return Failure(f"HTTP {codes[0]}", doubtful, all(_refuses(code) for code in codes))
     if found := re.search(r"Socket Exception: .*?\((\d{3}), ", text):
         code = int(found[1])

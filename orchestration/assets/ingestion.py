@@ -164,6 +164,7 @@ def ingest(
         closed=sessions,
         known={name: _sessions_to_come(name, now) for name in calendars},
         held=held,
+        asked_at=_asked_at(lake),
         newest=StoredBars(lake, held, requests),
         batch=_Batch(
             lake,
@@ -207,7 +208,9 @@ def stored(lake: Lake, held: Holdings) -> dict[str, Stored]:
     Raises:
         LakeError: the lake cannot be read.
     """
-    whole_history_at = lake.whole_history_at()
+    # A moment that is still to come is of a clock that was ahead: nobody knows when that was, so it is asked for again.
+    now = dt.datetime.now(dt.UTC)
+    whole_history_at = {symbol: at for symbol, at in lake.whole_history_at().items() if at <= now}
     answered = lake.answered_ranges()
     return {
         symbol: Stored(
@@ -243,6 +246,7 @@ class _Sorter:
     closed: dict[str, pd.DatetimeIndex]
     known: dict[str, pd.DatetimeIndex]
     held: Holdings
+    asked_at: dict[str, dt.datetime]
     newest: StoredBars
     batch: _Batch
     unlisted: dict[str, pd.DatetimeIndex]
@@ -365,7 +369,9 @@ class _Sorter:
         stamp: dict[str, Any] = {
             "symbol": request.symbol,
             "source": self.batch.source,
-            "observed_at": _observed_at(self.held.latest_observation(request.symbol)),
+            "observed_at": _observed_at(
+                self.held.latest_observation(request.symbol), self.asked_at.get(request.symbol)
+            ),
             "batch_id": self.batch.batch_id,
         }
         currency = outcome.currency or self.instruments[request.symbol].currency
@@ -441,10 +447,19 @@ def _table(rows: pd.DataFrame, stamp: dict) -> pa.Table:
     return pa.table({**columns, **constants}).select(BARS.names).cast(BARS)
 
 
-def _observed_at(latest: dt.datetime | None) -> dt.datetime:
-    """Now, but after every stored version of the symbol: a clock that was set back must not put a new one behind."""
+def _asked_at(lake: Lake) -> dict[str, dt.datetime]:
+    """When each symbol was last asked for, by the log of fetches, UTC without a zone mark."""
+    log = lake.read("fetches", ["symbol", "observed_at"]).group_by("symbol").aggregate([("observed_at", "max")])
+    return dict(zip(log["symbol"].to_pylist(), log["observed_at_max"].to_pylist(), strict=True))
+
+
+def _observed_at(*latest: dt.datetime | None) -> dt.datetime:
+    """Now, but after all that is stored of the symbol, bars and requests.
+
+    A clock that was set back must not put a new version or answer behind an old one.
+    """
     now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
-    return now if latest is None else max(now, latest + dt.timedelta(microseconds=1))
+    return max([now, *(moment + dt.timedelta(microseconds=1) for moment in latest if moment)])
 
 
 def unlisted_sessions(held: Holdings, universe: Universe, closed: Mapping[str, pd.DatetimeIndex]) -> Unlisted:

@@ -4,7 +4,9 @@ Each check remembers the events that it has seen, by key. An event that appears 
 a skipped day, a bar that came late, a correction. A flag stays until its instrument has a further session, so that
 it does not vanish because somebody refreshed twice. What is seen for the first time (a new level, a new rule, a new
 instrument) flags its latest session only: history is not news. Nor is what changed definitions (another version of the
-models, an edited row of the seeds) see in sessions that were there before: only what is later is flagged then.
+models, an edited row of the seeds) see in sessions that were there before: only what is later is flagged then. What is
+gone from tables that end earlier than before (the clock was set back, an older lake was restored) stays known, or it
+would be news again.
 """
 
 import datetime as dt
@@ -188,7 +190,27 @@ def evaluate(events: Iterable[Event], spans: dict[str, Span], memory: Memory, de
     # A check without any event is known all the same: its first event is news, not history.
     for check in memory.seen:
         seen.setdefault(check, set())
+    if any(symbol in spans and spans[symbol].latest < before.latest for symbol, before in memory.spans.items()):
+        return _with_what_is_gone(Memory(seen, flagged, spans, definitions), memory)
     return Memory(seen, flagged, spans, definitions)
+
+
+def _with_what_is_gone(now: Memory, before: Memory) -> Memory:
+    """What is known now and what was before, by tables that ended later."""
+    gone = {check: keys - now.seen[check] for check, keys in before.seen.items()}
+    spans = {
+        symbol: Span(span.first, max(span.latest, before.spans.get(symbol, span).latest))
+        for symbol, span in {**before.spans, **now.spans}.items()
+    }
+    return Memory(
+        {check: keys | gone.get(check, set()) for check, keys in now.seen.items()},
+        {
+            check: now.flagged.get(check, set()) | (before.flagged.get(check, set()) & gone.get(check, set()))
+            for check in now.seen
+        },
+        spans,
+        now.definitions,
+    )
 
 
 def _is_news(event: Event, span: Span, memory: Memory, redefined: bool) -> bool:
@@ -239,8 +261,8 @@ def _rows(published: Path, sql: str) -> list[dict[str, Any]]:
     return rows(published, sql)
 
 
-def note(settings: Settings, shown: Mapping[str, Flags]) -> None:
-    """Note what each group of checks flags in the journal of alerts, before anything is shown.
+def note(settings: Settings, shown: Mapping[str, Flags], run_id: str | None = None) -> None:
+    """Note what each group of checks flags in the journal of alerts, as found by a run, before anything is shown.
 
     After a kill in between the checks show it again and the journal knows it.
     """
@@ -248,7 +270,7 @@ def note(settings: Settings, shown: Mapping[str, Flags]) -> None:
 
     for version in {found.version for found in shown.values() if found.rows}:  # one, unless somebody published
         flagged = {group: found.rows for group, found in shown.items() if found.version == version}
-        note_flagged(settings, flagged, version_file(settings.published_dir, version))
+        note_flagged(settings, flagged, version_file(settings.published_dir, version), run_id)
 
 
 def remember(settings: Settings, shown: Mapping[str, Flags]) -> None:

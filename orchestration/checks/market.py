@@ -52,7 +52,7 @@ def build_market_checks(universe: Universe, settings: Settings) -> dg.AssetCheck
 
         current: Settings = context.resources.settings
         shown = {group.name: flags(current, group.name, group.checks) for group in groups}
-        note(current, shown)
+        note(current, shown, context.run.run_id)
         for group in groups:
             found = shown[group.name]
             for name in group.checks:

@@ -9,6 +9,7 @@ AWS_SESSION_TOKEN, AWS_PROFILE, AWS_REGION, and AWS_ENDPOINT_URL for a store tha
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -193,11 +194,16 @@ class ObjectStore:
 
 
 def _s3() -> pafs.FileSystem:
-    endpoint = urlsplit(os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "")
+    name = "AWS_ENDPOINT_URL_S3" if os.environ.get("AWS_ENDPOINT_URL_S3") else "AWS_ENDPOINT_URL"
+    address = os.environ.get(name, "")
+    # Of anything else a part would be dropped, and the files would go to another store, or to Amazon.
+    if address and not re.fullmatch(r"https?://[^\s/@?#]+(/[^\s?#]*)?", address):
+        raise ValueError(f"{name}: allowed: http:// or https://, host and port, and a path if the store lies below one")
+    endpoint = urlsplit(address)
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     return pafs.S3FileSystem(
         scheme=endpoint.scheme or "https",
-        endpoint_override=endpoint.netloc or None,
+        endpoint_override=f"{endpoint.netloc}{endpoint.path}".rstrip("/") or None,
         # Elsewhere than at Amazon's a region is a word that nobody looks up.
         region=region or ("us-east-1" if endpoint.netloc else None),
         # A small file is one request then, instead of three.

@@ -1,16 +1,19 @@
 """Published tables in PostgreSQL: the whole version or the one before it, nothing between.
 
 A publication is one transaction: all tables are loaded into a schema of their own (COPY of Arrow batches), granted to
-the reader role, described and analysed; then that schema takes the name of the readers' schema. A publication that
-fails or is killed leaves nothing behind, and readers their version. The old schema is dropped in a transaction of its
-own, because a reader may still be reading it.
+the reader role, described and analysed; then they take the places of the old ones in the readers' schema. A publication
+that fails or is killed leaves nothing behind, and readers their version. The old tables, in a schema of their own then,
+are dropped in transactions of their own, because a reader may still be reading them.
+
+Others may have objects in the readers' schema, grants on our tables, and limits on our role. What is ours is said by
+the comment of a schema, which names our tables; nothing else is moved or dropped.
 
 The URL holds a password: no error of this module quotes it.
 """
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,6 +32,9 @@ PATIENCE_SECONDS = 30
 LOCK_SECONDS = 0.5
 # Another publication into the same schema may take this long.
 OTHER_PUBLISHER_SECONDS = 600
+# Whatever the role has. A statement copies a table of millions of rows; between two of them the next one is read.
+STATEMENT_SECONDS = 3600
+IDLE_SECONDS = 600
 BATCH_ROWS = 100_000
 
 
@@ -84,7 +90,7 @@ def publish_to_postgres(
     manifest: PublishedManifest,
     marts: Mapping[str, Mart],
 ) -> Publication:
-    """Replace the readers' schema by one published version.
+    """Replace our tables in the readers' schema by those of one published version.
 
     Args:
         url: of the database; the role in it must be allowed to create schemas.
@@ -100,18 +106,29 @@ def publish_to_postgres(
 
     def replace(connection: Any) -> Publication:
         with connection.cursor() as cursor:
-            cursor.execute(f"set local lock_timeout = '{OTHER_PUBLISHER_SECONDS}s'")
+            _set_limits(cursor, OTHER_PUBLISHER_SECONDS)
             cursor.execute("select pg_advisory_xact_lock(hashtext($1))", [f"orewatch {schema}"])
             cursor.fetchall()
-            _refuse_foreign(cursor, schema, manifest)
-            fresh = f"{schema}_next"
+            before = _refuse_foreign(cursor, schema, manifest)
+            cursor.execute("select txid_current()")
+            number = cursor.fetchall()[0][0]
+            fresh, old = f"{schema}_next_{number}", f"{schema}_old_{number}"
             _load(cursor, fresh, file, manifest)
             # One by one: the driver's `executescript` commits first.
             for statement in _finish(fresh, reader, manifest, marts):
                 cursor.execute(statement)
-            cursor.execute(_swap(schema, fresh, len(manifest.rows)))
-            cursor.execute("select current_setting('orewatch.waited')")
-            waited = cursor.fetchall()[0][0] == "yes"
+            waited = True
+            if before is None:
+                cursor.execute(f"alter schema {identifier(fresh)} rename to {identifier(schema)}")
+            else:
+                # An earlier version of this program did not name its tables.
+                before = {"tables": list(manifest.rows), "reader": ""} | before
+                cursor.execute(_swap(schema, fresh, old, before["tables"], before["reader"]))
+                cursor.execute("select current_setting('orewatch.waited')")
+                waited = cursor.fetchall()[0][0] == "yes"
+                _describe(cursor, old, before | {"superseded": True})
+                _change_reader(cursor, schema, before["reader"], reader)
+            _describe(cursor, schema, {"orewatch": _says(manifest), "tables": list(manifest.rows), "reader": reader})
             connection.commit()
             return Publication(waited, tuple(_drop_old(connection, cursor, schema)))
 
@@ -125,7 +142,6 @@ def _load(cursor: Any, fresh: str, file: Path, manifest: PublishedManifest) -> N
     """All tables of a version into a schema of their own."""
     import duckdb
 
-    cursor.execute(f"drop schema if exists {identifier(fresh)} cascade")
     cursor.execute(f"create schema {identifier(fresh)}")
     with duckdb.connect(str(file), read_only=True) as tables:
         for table in manifest.rows:
@@ -143,8 +159,44 @@ def _says(manifest: PublishedManifest) -> dict[str, Any]:
     }
 
 
+def _set_limits(cursor: Any, lock_seconds: float) -> None:
+    """Our limits for this transaction, in the place of those that somebody has set for the role or the database."""
+    limits = {
+        "lock_timeout": lock_seconds,
+        "statement_timeout": STATEMENT_SECONDS,
+        "idle_in_transaction_session_timeout": IDLE_SECONDS,
+        "transaction_timeout": 0,
+    }
+    values = ", ".join(f"('{name}', '{int(seconds * 1000)}')" for name, seconds in limits.items())
+    # Not every server has all of them.
+    cursor.execute(
+        f"select set_config(name, value, true) from (values {values}) as ours (name, value)"  # noqa: S608
+        " inner join pg_settings using (name)"
+    )
+    cursor.fetchall()
+
+
+def _describe(cursor: Any, schema: str, said: Mapping[str, Any]) -> None:
+    cursor.execute(f"comment on schema {identifier(schema)} is {_text(json.dumps(said))}")
+
+
+def _comment(text: str | None) -> dict[str, Any] | None:
+    """What the comment of a schema of ours says; None if it is none of ours."""
+    try:
+        said = json.loads(text or "")
+    except ValueError:
+        return None
+    return said if isinstance(said, dict) and "orewatch" in said else None
+
+
 def _identity(cursor: Any, schema: str) -> dict[str, Any] | None:
-    """The comment of a schema of ours.
+    """The version that a schema of ours holds; see `_said`."""
+    said = _said(cursor, schema)
+    return said and said["orewatch"]
+
+
+def _said(cursor: Any, schema: str) -> dict[str, Any] | None:
+    """The comment of a schema of ours; None if there is no such schema.
 
     Raises:
         PublishError: there is a schema of this name that Orewatch did not make.
@@ -155,24 +207,33 @@ def _identity(cursor: Any, schema: str) -> dict[str, Any] | None:
     found = cursor.fetchall()
     if not found:
         return None
-    try:
-        said = json.loads(found[0][0])
-        if isinstance(said, dict) and "orewatch" in said:
-            return said["orewatch"]
-    except ValueError:
-        pass
-    raise PublishError(
-        f"PostgreSQL has a schema {schema} that Orewatch did not make; choose another name: OREWATCH_POSTGRES_SCHEMA"
-    )
-
-
-def _refuse_foreign(cursor: Any, schema: str, manifest: PublishedManifest) -> None:
-    said = _identity(cursor, schema)
-    if said is not None and said.get("source") != manifest.source:
+    said = _comment(found[0][0])
+    if said is None:
         raise PublishError(
-            f"PostgreSQL schema {schema} holds prices of the source {said.get('source')}, not of {manifest.source};"
+            f"PostgreSQL has a schema {schema} that Orewatch did not make;"
             " choose another name: OREWATCH_POSTGRES_SCHEMA"
         )
+    return said
+
+
+def _refuse_foreign(cursor: Any, schema: str, manifest: PublishedManifest) -> dict[str, Any] | None:
+    said = _said(cursor, schema)
+    if said is not None and (source := said["orewatch"].get("source")) != manifest.source:
+        raise PublishError(
+            f"PostgreSQL schema {schema} holds prices of the source {source}, not of {manifest.source};"
+            " choose another name: OREWATCH_POSTGRES_SCHEMA"
+        )
+    return said
+
+
+def _change_reader(cursor: Any, schema: str, before: str, reader: str) -> None:
+    """Let the new reader into the schema and the one before out; on new tables only the new one has been granted."""
+    if before and before != reader:
+        cursor.execute("select 1 from pg_roles where rolname = $1", [before])
+        if cursor.fetchall():
+            cursor.execute(f"revoke usage on schema {identifier(schema)} from {identifier(before)}")
+    if reader:
+        cursor.execute(f"grant usage on schema {identifier(schema)} to {identifier(reader)}")
 
 
 def _finish(
@@ -182,7 +243,6 @@ def _finish(
     marts: Mapping[str, Mart],
 ) -> Iterator[str]:
     """Statements that make loaded tables ready for readers: index, comments, statistics, grants."""
-    yield f"comment on schema {identifier(fresh)} is {_text(json.dumps({'orewatch': _says(manifest)}))}"
     label = "SIMULATED prices. " if manifest.simulated else ""
     for table in manifest.rows:
         place = f"{identifier(fresh)}.{identifier(table)}"
@@ -198,80 +258,149 @@ def _finish(
         yield f"grant select on all tables in schema {identifier(fresh)} to {identifier(reader)}"
 
 
-def _swap(schema: str, fresh: str, tables: int) -> str:
-    """A block that lets the fresh schema take the name of the readers' schema.
+def _swap(schema: str, fresh: str, old: str, tables: Sequence[str], reader: str) -> str:
+    """A block that moves our tables out of the readers' schema into an old one, and the fresh ones in.
 
-    A rename alone is atomic for each name, not for a statement that looks up several: it could find one table in the
-    old schema and the next in the new. Therefore all old tables are locked first, which waits for readers in the middle
-    of something and lets those that come queue for a moment. The locks are tried for, and given back, within
-    `LOCK_SECONDS`, again and again for `PATIENCE_SECONDS`; a session that sits on its transaction for longer is
-    overtaken.
+    That is atomic for each name, not for a statement that looks up several: it could find one old table and the next
+    new. Therefore all old tables are locked first, which waits for readers in the middle of something and lets those
+    that come queue for a moment. The locks are tried for, and given back, within `LOCK_SECONDS`, again and again for
+    `PATIENCE_SECONDS`. A session that sits on its transaction for longer is overtaken: whole schemas are renamed, for
+    which no table need be locked. Not so if others have something in the schema, which would go with it.
+
+    Args:
+        schema: the readers' schema.
+        fresh: where the new tables are.
+        old: a schema that is not there, for the old tables.
+        tables: names of ours in the readers' schema.
+        reader: whom we have granted them; what others were granted, they are granted on the new tables too.
     """
-    each = max(10, int(LOCK_SECONDS * 1000 / max(1, tables)))
+    each = max(10, int(LOCK_SECONDS * 1000 / max(1, len(tables))))
+    names = f"array[{', '.join(map(_text, tables))}]::name[]"
+    is_ours = f"relkind = 'r' and relname = any ({names}) and pg_has_role(relowner, 'member')"
+    here, there = _place(schema), _place(fresh)
+    grants = """
+        select acl.privilege_type, acl.is_grantable, what,
+            case acl.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(acl.grantee)) end as grantee
+        from {}, aclexplode(acls) as acl where acl.grantee <> owner and pg_get_userbyid(acl.grantee) <> {}
+    """
+    on_tables = f"""(
+        select 'table ' || fresh.oid::regclass as what, ours.relacl as acls, ours.relowner as owner
+        from (select * from pg_class where relnamespace = {here} and {is_ours}) as ours
+        inner join pg_class as fresh on ours.relname = fresh.relname and fresh.relnamespace = {there}
+    ) as tables"""  # noqa: S608
+    on_schema = f"""(
+        select 'schema ' || quote_ident({_text(fresh)}) as what, nspacl as acls, nspowner as owner
+        from pg_namespace where oid = {here}
+    ) as schemas"""  # noqa: S608
     return f"""
 do $swap$
 declare
     deadline timestamptz := clock_timestamp() + interval '{PATIENCE_SECONDS} seconds';
     pause double precision := 0.02;
+    waited boolean := true;
     place regclass;
+    granted record;
+    others text;
 begin
-    perform set_config('orewatch.waited', 'yes', false);
-    if exists (select from pg_namespace where nspname = {_text(schema)}) then
-        perform set_config('lock_timeout', '{each}ms', true);
-        loop
-            begin
-                for place in
-                    select oid from pg_class
-                    where relnamespace = {_place(schema)} and relkind = 'r' and pg_has_role(relowner, 'member')
-                    order by relname
-                loop
-                    execute format('lock table %s in access exclusive mode', place);
-                end loop;
+    perform set_config('lock_timeout', '{each}ms', true);
+    loop
+        begin
+            for place in select oid from pg_class where relnamespace = {here} and {is_ours} order by relname loop
+                execute format('lock table %s in access exclusive mode', place);
+            end loop;
+            exit;
+        exception when lock_not_available or deadlock_detected then
+            if clock_timestamp() > deadline then
+                waited := false;
                 exit;
-            exception when lock_not_available or deadlock_detected then
-                if clock_timestamp() > deadline then
-                    perform set_config('orewatch.waited', 'no', false);
-                    exit;
-                end if;
-            end;
-            perform pg_sleep(pause);
-            pause := least(pause * 2, 0.5);
+            end if;
+        end;
+        perform pg_sleep(pause);
+        pause := least(pause * 2, 0.5);
+    end loop;
+    perform set_config('orewatch.waited', case when waited then 'yes' else 'no' end, false);
+    for granted in {grants.format(on_tables, _text(reader))} loop
+        execute format('grant %s on %s to %s', granted.privilege_type, granted.what, granted.grantee)
+            || case when granted.is_grantable then ' with grant option' else '' end;
+    end loop;
+    if waited then
+        create schema {identifier(old)};
+        for place in select oid from pg_class where relnamespace = {here} and {is_ours} loop
+            execute format('alter table %s set schema {identifier(old)}', place);
         end loop;
-        execute format('alter schema {identifier(schema)} rename to %I', {_text(schema + "_old_")} || txid_current());
+        for place in select oid from pg_class where relnamespace = {there} and relkind = 'r' loop
+            execute format('alter table %s set schema {identifier(schema)}', place);
+        end loop;
+        drop schema {identifier(fresh)};
+        return;
     end if;
+    select string_agg(pg_describe_object(classid, objid, objsubid), ', ' order by objid) into others
+    from pg_depend
+    where refclassid = 'pg_namespace'::regclass and refobjid = {here} and not (
+        classid = 'pg_class'::regclass and objid in (select oid from pg_class where {is_ours})
+    );
+    if others is not null then
+        raise exception 'a session has been reading its tables for more than {PATIENCE_SECONDS} seconds, and they cannot be replaced around it, because the schema also holds %; end that session, or move what is yours to another schema', left(others, 200);
+    end if;
+    for granted in {grants.format(on_schema, _text(reader))} loop
+        execute format('grant %s on %s to %s', granted.privilege_type, granted.what, granted.grantee)
+            || case when granted.is_grantable then ' with grant option' else '' end;
+    end loop;
+    alter schema {identifier(schema)} rename to {identifier(old)};
     alter schema {identifier(fresh)} rename to {identifier(schema)};
 end
 $swap$
-"""  # noqa: S608 (a block takes no parameters; the names are validated settings)
+"""  # noqa: E501, S608 (a block takes no parameters; the names are validated settings)
 
 
 def _drop_old(connection: Any, cursor: Any, schema: str) -> list[str]:
-    """Drop what former swaps have left, each without waiting; returns what has to stay, with the reason.
+    """Drop what former swaps have left, each table without waiting; returns what has to stay, with the reason.
 
-    Without CASCADE: a view that somebody made on our tables stays, on the version that it was made for.
+    Only what its schema says to be ours and superseded, and without CASCADE: a view that somebody made on one of our
+    tables stays, on the version that it was made for.
     """
     prefix = f"{schema}_old_"
-    cursor.execute("select nspname from pg_namespace where starts_with(nspname, $1) order by oid", [prefix])
-    schemas = [name for (name,) in cursor.fetchall() if re.fullmatch(r"\d+", name.removeprefix(prefix))]
+    cursor.execute(
+        "select nspname, obj_description(oid, 'pg_namespace') from pg_namespace"
+        " where starts_with(nspname, $1) order by oid",
+        [prefix],
+    )
+    found = {name: _comment(text) for name, text in cursor.fetchall() if name.removeprefix(prefix).isdecimal()}
     connection.commit()
     kept = []
-    for name in schemas:
-        try:
-            cursor.execute("set local lock_timeout = '200ms'")
-            cursor.execute("select tablename from pg_tables where schemaname = $1", [name])
-            tables = [f"{identifier(name)}.{identifier(table)}" for (table,) in cursor.fetchall()]
-            if tables:
-                cursor.execute(f"drop table {', '.join(tables)}")
-            cursor.execute(f"drop schema {identifier(name)}")
-            connection.commit()
-        except Exception as error:
-            connection.rollback()
-            state = getattr(error, "sqlstate", None)
-            reason = {"55P03": "somebody is reading it", "2BP01": "objects of yours depend on it"}.get(str(state))
-            if reason is None:
-                raise
-            kept.append(f"{name}: {reason}")
+    for name, said in found.items():
+        if said is None:
+            continue
+        if not said.get("superseded"):
+            kept.append(f"{name}: nothing in it says that nobody needs it; drop it if that is so")
+            continue
+        cursor.execute(
+            "select relname from pg_class where relnamespace = (select oid from pg_namespace where nspname = $1)"
+            " and relkind = 'r' and pg_has_role(relowner, 'member')",
+            [name],
+        )
+        ours = [f"table {identifier(name)}.{identifier(t)}" for (t,) in cursor.fetchall() if t in said["tables"]]
+        reasons = [_dropped(connection, cursor, what) for what in ours]
+        if not any(reasons):
+            reasons = [_dropped(connection, cursor, f"schema {identifier(name)}")]
+        kept += [f"{name}: {reason}" for reason in dict.fromkeys(filter(None, reasons))]
     return kept
+
+
+def _dropped(connection: Any, cursor: Any, what: str) -> str | None:
+    """Drop one thing, if nobody uses it; returns why it has to stay."""
+    try:
+        _set_limits(cursor, 0.2)
+        cursor.execute(f"drop {what}")
+        connection.commit()
+        return None
+    except Exception as error:
+        connection.rollback()
+        state = str(getattr(error, "sqlstate", None))
+        reason = {"55P03": "somebody is reading it", "2BP01": "objects of yours depend on it"}.get(state)
+        if reason is None:
+            raise
+        return reason
 
 
 def _connected(url: str, failed: str, work: Callable[[Any], T]) -> T:

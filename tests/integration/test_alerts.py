@@ -18,7 +18,7 @@ import pytest
 from rich.console import Console
 
 from orchestration.alerts.deliver import Outcome, Report, send, tell
-from orchestration.alerts.journal import EXPIRES_AFTER, REJECTIONS_BEFORE_GIVING_UP, Judgement, journal
+from orchestration.alerts.journal import REJECTIONS_BEFORE_GIVING_UP, Judgement, journal
 from orchestration.alerts.messages import Alert
 from orchestration.alerts.overview import print_alerts, try_channels
 from orchestration.alerts.send import REFUSALS_IN_A_ROUND
@@ -51,8 +51,8 @@ def happen(settings: Settings, *event_ids: str, kind: str = "move", symbol: str 
     alerts = [Alert(i, kind, "warning", (symbol,), DAY, f"{symbol} moved {words}".rstrip()) for i in event_ids]
     with journal(settings.alerts_dir) as notes:
         now = time.time()
-        notes.record(alerts, now)
-        notes.record_run(f"run of {event_ids}", now - 9, now, lambda _: Judgement({}, []), now)
+        notes.record(alerts, now, f"run of {event_ids}")
+        notes.record_run(f"run of {event_ids}", lambda _: Judgement({}, []), now)
         notes.deal_out(settings.channels, now, lambda _: None)
 
 
@@ -239,6 +239,75 @@ def test_a_channel_that_hangs_is_left_at_the_time_limit(tmp_path: Path, hook: We
         assert notes.due(time.time()) == set()
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_no_acceptance_and_says_what_to_do(tmp_path: Path, hook: Webhook, status: int) -> None:
+    with Webhook() as elsewhere:
+        moved = elsewhere.url.removeprefix("json://").partition("@")[2]
+        settings = home(tmp_path, f"desk={hook.url}?redirect=yes", f"other={elsewhere.url}")
+        hook.status, hook.location = status, f"http://desk:pa55w0rd@{moved}"
+        happen(settings, "a")
+        outcomes = send_all(settings)
+        assert outcomes["other"] == Outcome("other", 1)
+        reason = outcomes["desk"].reason
+        assert reason == (
+            f"HTTP {status}: redirected to http://{moved.partition('/')[0]}, the same path; redirects are not followed:"
+            " give the channel the address that answers itself"
+        )
+        assert (hook.requests, elsewhere.requests) == (1, 1)
+        assert counts(settings) == {("desk", "pending"): 1, ("other", "sent"): 1}
+        console = Console(record=True, width=400)
+        print_alerts(settings, console)
+        assert reason in console.export_text()
+    # It was not accepted, so there is no doubt; and the channel is tried until it takes the event.
+    hook.status = 200
+    assert send_all(settings)["desk"] == Outcome("desk", 1)
+    assert "may have reached you" not in hook.messages[0]["message"]
+
+
+def test_a_test_message_is_not_redirected_either(tmp_path: Path, hook: Webhook) -> None:
+    settings = home(tmp_path, f"desk={hook.url}")
+    hook.status, hook.location = 302, "/login?next=t0k3n"
+    console = Console(record=True, width=400)
+    assert not try_channels(settings, console)
+    said = console.export_text()
+    assert "desk: HTTP 302: redirected to http://127.0.0.1:" in said
+    assert "another path" in said
+    assert "t0k3n" not in said
+    assert hook.requests == 1
+
+
+def test_a_slow_answer_is_waited_for(tmp_path: Path, hook: Webhook) -> None:
+    """Slower than Apprise waits by itself, but within our time limit: the message comes once."""
+    settings = home(tmp_path, f"desk={hook.url}?rto=1")
+    hook.delay = 4.2
+    happen(settings, "a")
+    assert send_all(settings) == {"desk": Outcome("desk", 1)}
+    assert send_all(settings) == {"desk": Outcome("desk", 0)}
+    assert hook.ids == ["a"]
+
+
+def test_what_a_slow_channel_cannot_take_in_a_round_follows_in_the_next(tmp_path: Path, hook: Webhook) -> None:
+    settings = home(tmp_path, f"desk={hook.url}?overflow=split", alert_timeout_seconds=2)
+    hook.delay = 1.0
+    happen(settings, "a", "b", words="far " * 6000)
+    outcome = send_all(settings)["desk"]
+    assert (outcome.sent, outcome.reason) == (1, "it is slow, the rest follows in the next round")
+    assert send_all(settings)["desk"] == Outcome("desk", 1)
+    assert sorted(hook.ids) == ["a", "b"]
+
+
+def test_twelve_channels_and_one_that_hangs_on_a_busy_machine(tmp_path: Path, hook: Webhook) -> None:
+    """The time limit, here shorter than it takes to start a sender, is for the answer alone."""
+    with socket.create_server(("127.0.0.1", 0)) as never_answers:
+        hanging = f"hang=json://127.0.0.1:{never_answers.getsockname()[1]}"
+        names = [f"desk{n}" for n in range(12)]
+        settings = home(tmp_path, hanging, *(f"{name}={hook.url}" for name in names), alert_timeout_seconds=1)
+        happen(settings, "a")
+        outcomes = send_all(settings)
+    assert outcomes.pop("hang") == Outcome("hang", 0, "no answer in time")
+    assert outcomes == {name: Outcome(name, 1) for name in names}
+
+
 def test_a_url_that_apprise_does_not_know_is_no_end(tmp_path: Path, hook: Webhook) -> None:
     settings = home(tmp_path, "odd=nosuch://s3cret", f"desk={hook.url}")
     happen(settings, "a")
@@ -275,8 +344,8 @@ def test_secrets_are_nowhere(
 def test_without_a_channel_each_event_is_logged_once(tmp_path: Path) -> None:
     settings = home(tmp_path)
     with journal(settings.alerts_dir) as notes, dg.DagsterInstance.ephemeral() as instance:
-        notes.record([Alert("a", "move", "warning", ("SIL",), DAY, "SIL moved")], time.time())
-        notes.record_run("run", time.time() - 9, time.time(), lambda _: Judgement({}, []), time.time())
+        notes.record([Alert("a", "move", "warning", ("SIL",), DAY, "SIL moved")], time.time(), "run")
+        notes.record_run("run", lambda _: Judgement({}, []), time.time())
         lines: list[str] = []
         assert tell(settings, instance, lines.append) == Report(1, [])
         assert tell(settings, instance, lines.append) == Report(0, [])
@@ -319,7 +388,8 @@ def test_status_names_what_could_not_be_sent(tmp_path: Path, hook: Webhook) -> N
     send_all(settings)
     assert status() == ["Alerts not sent: down: 2 waiting (connection refused)"]
     with journal(settings.alerts_dir) as notes:
-        notes.expire(time.time() + EXPIRES_AFTER)
+        for day in range(1, 9):
+            notes.expire(time.time() + day * 86400)
     happen(settings, "c")
     send_all(settings)
     settings = home(tmp_path, f"desk={hook.url}")

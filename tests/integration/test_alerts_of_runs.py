@@ -1,6 +1,7 @@
 """Alerts of the real job: from the sensor and from the command line, each event once whoever comes first."""
 
 import datetime as dt
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import dagster as dg
 import pytest
 from pydantic import SecretStr
 
-from orchestration.alerts.deliver import tell
+from orchestration.alerts.deliver import open_journal, tell
 from orchestration.alerts.journal import journal
 from orchestration.build import build_definitions
 from orchestration.checks.flags import flags
@@ -161,6 +162,51 @@ def test_a_run_whose_process_died_is_told_with_its_reason(settings: Settings, ho
     (message,) = hook.messages
     assert hook.ids == [f"data|run|{run.run_id}"]
     assert "the process of this run is gone; the next refresh picks up" in message["message"]
+
+
+@pytest.mark.parametrize("days", [3, 366, -3, -20000])
+def test_a_clock_that_was_wrong_once_hides_no_failure_and_tells_none_twice(
+    settings: Settings, hook: Webhook, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    shift = 0.0
+    clock = time.time
+    monkeypatch.setattr(time, "time", lambda: clock() + shift)
+    failed: list[str] = []
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = build_definitions(settings).resolve_job_def("refresh")
+
+        def fail(cause: str) -> None:
+            run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+            instance.report_run_failed(run, cause)
+            failed.append(f"data|run|{run.run_id}")
+            tell(settings, instance, everything=True)
+            tell(settings, instance, everything=True)
+
+        tell(settings, instance)
+        fail("before")
+        shift = days * 86400.0
+        fail("by a wrong clock")
+        shift = 0.0
+        fail("afterwards")
+        assert hook.ids == failed
+        fail("afterwards")  # the same cause on the same day
+        assert hook.ids == failed[:3]
+
+
+def test_runs_of_before_the_journal_are_no_news(settings: Settings, hook: Webhook) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = build_definitions(settings).resolve_job_def("refresh")
+
+        def fail() -> str:
+            run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+            instance.report_run_failed(run, "broken")
+            return f"data|run|{run.run_id}"
+
+        fail()
+        open_journal(settings, instance)
+        later = fail()
+        tell(settings, instance)
+    assert hook.ids == [later]
 
 
 def test_a_failed_run_is_told_and_waits_for_its_channel(

@@ -25,7 +25,7 @@ from orchestration.sources.base import FetchOutcome, FetchStatus
 from orchestration.sources.files import FilesSource
 from orchestration.storage import holdings as holdings_module
 from orchestration.storage.compaction import SMALL_FILES, compact
-from orchestration.storage.lake import BARS, Lake
+from orchestration.storage.lake import BARS, FETCHES, Lake
 from tests.jobs import small_seeds
 
 pytestmark = pytest.mark.integration
@@ -157,6 +157,25 @@ def test_a_version_is_newer_than_the_one_before_whatever_the_clock_says(
     vendor.rows[day]["close"] = 77.0
     refresh(vendor, lake, tmp_path)
     assert (stored(lake)[day]["close"], stored(lake)[day]["observed_at"]) == (77.0, ahead.replace(microsecond=1))
+
+
+def test_a_clock_that_was_ahead_hides_neither_an_answer_nor_a_correction(
+    vendor: Vendor, lake: Lake, tmp_path: Path
+) -> None:
+    """A year ahead once: the log then says that the whole history has been read, and that it failed, in the future."""
+    refresh(vendor, lake, tmp_path)
+    ahead = dt.datetime.now(dt.UTC).replace(tzinfo=None) + dt.timedelta(365)
+    log = lake.read("fetches").to_pylist()
+    for number, status in enumerate(("ok", "timeout")):
+        moment = ahead + dt.timedelta(seconds=number)
+        rows = [row | {"observed_at": moment, "status": status, "whole_history": True} for row in log]
+        lake.append("fetches", pa.Table.from_pylist(rows, schema=FETCHES), f"z{number}", 0)
+    assert lake.latest_statuses() == {"AAA": "timeout"}
+    vendor.rows[DAYS[0]]["close"] = 77.0
+    report = refresh(vendor, lake, tmp_path)
+    assert [r.reason for r in report.results] == ["whole_history"]
+    assert stored(lake)[DAYS[0]]["close"] == 77.0
+    assert lake.latest_statuses() == {"AAA": "ok"}
 
 
 def test_a_hole_of_the_vendor_drags_no_request_back(vendor: Vendor, lake: Lake, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from orchestration.storage.publish import (
 from orchestration.storage.stored_lake import store_lake
 from orchestration.storage.stored_versions import store_version, version_is_stored
 from tests.jobs import ClockedSettings, read_status, refresh_and_read, small_seeds
-from tests.s3_server import BUCKET, KEY, SECRET, S3Server, s3_server
+from tests.s3_server import BUCKET, KEY, SECRET, S3Server, below_a_path, s3_server
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -266,6 +266,46 @@ def test_who_does_not_keep_the_store_publishes_nothing_there(server: S3Server, t
     with pytest.raises(StoreError, match="is kept by a home on"):
         store_version(versions.published, manifest, store, tmp_path / "another.json")
     assert store.read_json("published/current.json") is None
+
+
+def test_a_store_below_a_path_is_asked_there(server: S3Server, tmp_path: Path) -> None:
+    """Whatever is done: sent, listed, read, copied, removed; nothing of it goes to the root of the host."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(b"x" * 100_000)
+    with below_a_path("/storage/s3") as asked:
+        store = ObjectStore.at(f"s3://{BUCKET}/desk", "files")
+        store.upload([(source, "a/one"), (source, "a/two")])
+        store.write_json("current.json", {"n": 1})
+        store.copy([("a/one", "b/one")])
+        store.remove_folder("a")
+        assert store.sizes("b") == {"one": 100_000}
+        assert store.sizes("a") == {}
+        store.download([("b/one", target)])
+        assert target.read_bytes() == source.read_bytes()
+        assert ObjectStore.at(f"s3://{BUCKET}/desk", "files").read_json("current.json") == {"n": 1}
+    assert asked
+    assert {path[:12] for path in asked} == {"/storage/s3/"}
+    found = server.files().get_file_info(pafs.FileSelector(f"{BUCKET}/desk", recursive=True))
+    assert {info.path for info in found if info.is_file} == {
+        f"{BUCKET}/desk/files/b/one",
+        f"{BUCKET}/desk/files/current.json",
+    }
+
+
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
+@pytest.mark.parametrize(
+    "address",
+    ["store.example.org:9000", "//store.example.org", "s3://a", "https://k:s3cret@a/b", "http://a/b?c=s3cret"],
+)
+def test_an_address_of_a_store_that_would_lose_a_part_is_refused(
+    monkeypatch: pytest.MonkeyPatch, variable: str, address: str
+) -> None:
+    monkeypatch.setenv(variable, address)
+    with pytest.raises(
+        StoreError, match=f"s3://market: {variable}: allowed: http:// or https://, host and port"
+    ) as caught:
+        ObjectStore.at("s3://market", "files")
+    assert "s3cret" not in str(caught.value)
 
 
 def test_a_bucket_that_is_not_there_is_not_an_empty_store(server: S3Server) -> None:

@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import re
+import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +32,9 @@ MARTS = {
 @pytest.fixture(scope="module")
 def running() -> Iterator[PostgresServer]:
     with postgres_server() as server:
-        server.create_role("analyst")
+        for role in ("analyst", "desk", "publisher"):
+            server.create_role(role)
+        server.rows("grant create on database postgres to publisher")
         yield server
 
 
@@ -40,6 +43,7 @@ def server(running: PostgresServer) -> PostgresServer:
     ours = "select nspname from pg_namespace where nspname like 'orewatch%' or nspname = 'desk'"
     for (schema,) in running.rows(ours):
         running.rows(f"drop schema {schema} cascade")
+    running.rows("alter role publisher reset all")
     return running
 
 
@@ -66,10 +70,10 @@ class Versions:
         return publish(warehouse, MARTS, self.folder / "published", f"f{self.number}", self.source, False)
 
     def load(
-        self, server: PostgresServer, manifest: PublishedManifest, reader: str = "analyst"
+        self, server: PostgresServer, manifest: PublishedManifest, reader: str = "analyst", role: str = "owner"
     ) -> postgres.Publication:
         file = version_file(self.folder / "published", manifest.version)
-        return publish_to_postgres(server.url(), "orewatch", reader, file, manifest, MARTS)
+        return publish_to_postgres(server.url(role), "orewatch", reader, file, manifest, MARTS)
 
 
 @pytest.fixture
@@ -219,6 +223,156 @@ def test_a_view_of_somebody_stays(server: PostgresServer, versions: Versions) ->
     assert [re.sub(r"\d+", "", text) for text in done.kept] == ["orewatch_old_: objects of yours depend on it"]
     assert server.rows("select n from desk.mine") == [(1,)]
     assert server.rows("select n from orewatch.claim_checks") == [(2,)]
+
+
+def test_limits_of_the_role_and_an_idle_session_stop_no_publication(
+    server: PostgresServer, versions: Versions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The role may not wait for as long as we wait for readers, nor be idle for as long as a table is read."""
+    monkeypatch.setattr(postgres, "PATIENCE_SECONDS", 2)
+    for limit in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
+        server.rows(f"alter role publisher set {limit} = '700ms'")
+    versions.load(server, versions.make(), role="publisher")
+    quoted = postgres.identifier
+
+    def slowly(name: str) -> str:
+        if name.startswith("orewatch_next_"):  # between two statements of the transaction
+            monkeypatch.setattr(postgres, "identifier", quoted)
+            time.sleep(1.5)
+        return quoted(name)
+
+    monkeypatch.setattr(postgres, "identifier", slowly)
+    with server.connect("analyst") as connection, connection.cursor() as cursor:
+        cursor.executescript("begin")
+        cursor.execute("select n from orewatch.claim_checks")
+        assert cursor.fetchall() == [(1,)]
+        done = versions.load(server, versions.make(), role="publisher")
+        assert not done.waited
+        assert server.rows("select n from orewatch.claim_checks", "analyst") == [(2,)]
+        cursor.executescript("commit")
+
+
+# What others have in the readers' schema, each with a query of which the answer stays.
+OTHERS = {
+    "create table orewatch.mine as select 1 as x": "select x, 'orewatch.mine'::regclass::oid from orewatch.mine",
+    "create view orewatch.narrow as select n from orewatch.claim_checks": "select n from orewatch.narrow",
+    "create materialized view orewatch.copied as select n from orewatch.claim_checks": "select n from orewatch.copied",
+    "create sequence orewatch.numbers": "select 'orewatch.numbers'::regclass::oid",
+    "create function orewatch.three() returns int language sql as 'select 3'": "select orewatch.three()",
+    "create type orewatch.mood as enum ('up', 'down')": "select 'up'::orewatch.mood::text",
+    "create table orewatch.daily_bars_mine (x int)": "select count(*) from orewatch.daily_bars_mine",
+}
+
+
+@pytest.mark.parametrize("owner", ["publisher", "desk"])
+def test_what_others_have_in_the_schema_stays_in_its_place(
+    server: PostgresServer, versions: Versions, owner: str
+) -> None:
+    versions.load(server, versions.make(), role="publisher")
+    server.rows("grant create on schema orewatch to desk", "publisher")
+    server.rows("grant usage on schema orewatch to desk", "publisher")
+    server.rows("grant select on orewatch.claim_checks to desk with grant option", "publisher")
+    for statement in OTHERS:
+        server.rows(statement, owner)
+    before = [server.rows(query, owner) for query in OTHERS.values()]
+    for number in (2, 3):
+        done = versions.load(server, versions.make(), role="publisher")
+        assert done.waited
+        # The tables that the views were made on.
+        assert [re.sub(r"\d+", "", text) for text in done.kept] == ["orewatch_old_: objects of yours depend on it"]
+        assert [server.rows(query, owner) for query in OTHERS.values()] == before
+        # And who was granted something, has it: on the new table too.
+        assert server.rows("select n from orewatch.claim_checks", "desk") == [(number,)]
+        assert server.rows("select n from orewatch.claim_checks", "analyst") == [(number,)]
+        with pytest.raises(Exception, match="permission denied"):
+            server.rows("select close from orewatch.daily_bars", "desk")
+    assert server.rows("select count(*) from pg_class where relname = 'daily_bars'") == [(1,)]
+
+
+def test_a_schema_that_others_use_too_is_not_renamed_around_a_session(
+    server: PostgresServer, versions: Versions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "PATIENCE_SECONDS", 1)
+    versions.load(server, versions.make())
+    server.rows("create table orewatch.mine as select 1 as x")
+    with server.connect("analyst") as connection, connection.cursor() as cursor:
+        cursor.executescript("begin")
+        cursor.execute("select n from orewatch.claim_checks")
+        cursor.fetchall()
+        with pytest.raises(PublishError) as caught:
+            versions.load(server, versions.make())
+        cursor.executescript("commit")
+    assert str(caught.value) == (
+        "PostgreSQL schema orewatch was not replaced by version 2, its readers keep what they had: a session has been"
+        " reading its tables for more than 1 seconds, and they cannot be replaced around it, because the schema also"
+        " holds table orewatch.mine; end that session, or move what is yours to another schema"
+    )
+    assert server.rows("select n from orewatch.claim_checks", "analyst") == [(1,)]
+    assert versions.load(server, versions.make()) == postgres.Publication(waited=True, kept=())
+    assert server.rows("select x from orewatch.mine") == [(1,)]
+
+
+def test_grants_go_with_a_schema_that_is_renamed_around_a_session(
+    server: PostgresServer, versions: Versions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "PATIENCE_SECONDS", 1)
+    versions.load(server, versions.make())
+    server.rows("grant usage on schema orewatch to desk")
+    server.rows("grant select on orewatch.claim_checks to public")
+    with server.connect("analyst") as connection, connection.cursor() as cursor:
+        cursor.executescript("begin")
+        cursor.execute("select n from orewatch.claim_checks")
+        cursor.fetchall()
+        assert not versions.load(server, versions.make()).waited
+        cursor.executescript("commit")
+    assert server.rows("select n from orewatch.claim_checks", "desk") == [(2,)]
+
+
+def test_another_reader_takes_the_place_of_the_one_before(server: PostgresServer, versions: Versions) -> None:
+    versions.load(server, versions.make())
+    server.rows("grant usage on schema orewatch to publisher")
+    server.rows("grant select on orewatch.claim_checks to publisher")
+    versions.load(server, versions.make(), reader="desk")
+    for role in ("desk", "publisher"):
+        assert server.rows("select n from orewatch.claim_checks", role) == [(2,)]
+    with pytest.raises(Exception, match="permission denied for schema orewatch"):
+        server.rows("select n from orewatch.claim_checks", "analyst")
+    server.rows("create role gone")
+    versions.load(server, versions.make(), reader="gone")
+    server.rows("drop owned by gone")
+    server.rows("drop role gone")
+    versions.load(server, versions.make(), reader="")
+    with pytest.raises(Exception, match="permission denied for schema orewatch"):
+        server.rows("select n from orewatch.claim_checks", "desk")
+    assert server.rows("select n from orewatch.claim_checks", "publisher") == [(4,)]
+
+
+def test_schemas_that_only_look_like_ours_stay(server: PostgresServer, versions: Versions) -> None:
+    versions.load(server, versions.make())
+    for name in ("orewatch_next", "orewatch_old_2024"):
+        server.rows(f"create schema {name}")
+        server.rows(f"create table {name}.claim_checks as select 0 as n")
+    # A version that somebody puts aside.
+    versions.load(server, versions.make())
+    server.rows("alter schema orewatch rename to orewatch_old_2025")
+    for _ in range(2):
+        done = versions.load(server, versions.make())
+        assert done.kept == ("orewatch_old_2025: nothing in it says that nobody needs it; drop it if that is so",)
+    for name, number in (("next", 0), ("old_2024", 0), ("old_2025", 2)):
+        assert server.rows(f"select n from orewatch_{name}.claim_checks") == [(number,)]  # noqa: S608
+
+
+def test_a_schema_of_an_earlier_version_is_carried_on(server: PostgresServer, versions: Versions) -> None:
+    """Its comment names no tables: ours are those that have the names of ours."""
+    versions.load(server, versions.make())
+    ((text,),) = server.rows("select obj_description('orewatch'::regnamespace, 'pg_namespace')")
+    earlier = json.dumps({"orewatch": json.loads(text)["orewatch"]})
+    server.rows(f"comment on schema orewatch is '{earlier}'")
+    server.rows("create table orewatch.mine as select 1 as x")
+    assert versions.load(server, versions.make()) == postgres.Publication(waited=True, kept=())
+    assert server.rows("select x from orewatch.mine") == [(1,)]
+    assert server.rows("select n from orewatch.claim_checks", "analyst") == [(2,)]
+    assert server.rows("select nspname from pg_namespace where nspname like 'orewatch%'") == [("orewatch",)]
 
 
 NOW = dt.datetime(2026, 1, 31, 1, 0, tzinfo=dt.UTC)

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from orchestration.alerts.send import Failure, _Log, failure_in
+from orchestration.alerts.send import Failure, _Log, _place, failure_in
 
 HTTP = "Failed to send JSON POST notification: Something, error={}."
 SOCKET = "Socket Exception: {}"
@@ -44,6 +44,31 @@ SOCKET = "Socket Exception: {}"
 )
 def test_a_failure_is_named(lines: list[str], failure: Failure) -> None:
     assert failure_in(lines) == failure
+
+
+@pytest.mark.parametrize(
+    ("target", "place"),
+    [
+        ("https://hooks.example.org/t0k3n", "https://hooks.example.org, the same path"),
+        ("https://user:pa55@hooks.example.org:8443/t0k3n/?key=1", "https://hooks.example.org:8443, another path"),
+        ("/login", "http://a.example, another path"),
+        ("//b.example/t0k3n#x", "http://b.example, the same path"),
+        ("http://[::1]:80/", "http://::1:80, another path"),
+        ("http://a:b:c/", "an address that is none"),
+        ("http:// [red]/", "an address that is none"),
+        ("mailto:me@example.org", "an address that is none"),
+    ],
+)
+def test_where_a_redirect_leads_is_said_without_secrets(target: str, place: str) -> None:
+    assert _place("http://user:pa55@a.example/t0k3n", target) == place
+
+
+def test_a_redirect_waits_for_its_channel_to_be_set_right() -> None:
+    """Whatever words a plug-in has for it."""
+    for line in (HTTP.format(302), "The service did not like it."):
+        assert failure_in([line], "HTTP 302: elsewhere") == Failure("HTTP 302: elsewhere", False, False)
+    both = failure_in(["Sent JSON POST notification.", HTTP.format(302)], "HTTP 302: elsewhere")
+    assert both == Failure("HTTP 302: elsewhere", doubtful=True, for_good=False)
 
 
 def test_the_words_of_a_message_are_no_reason() -> None:

@@ -18,9 +18,11 @@ from orchestration.alerts.journal import (
     SCHEMA,
     Journal,
     Judgement,
+    journal,
 )
 from orchestration.alerts.messages import Alert
 from orchestration.channels import read_channels
+from orchestration.settings import NEW_YORK
 
 DAY = dt.date(2026, 1, 30)
 DESK, MAIL = read_channels("desk=json://a mail=mailto://b kinds=data")
@@ -43,7 +45,7 @@ def notes(tmp_path: Path) -> Iterator[Journal]:
 
 
 def ended(notes: Journal, run_id: str = "run", at: float = NOW) -> None:
-    notes.record_run(run_id, at - 60, at + 60, nothing, at)
+    notes.record_run(run_id, nothing, at)
 
 
 def ids(notes: Journal, channel: str = "desk") -> list[str]:
@@ -51,8 +53,8 @@ def ids(notes: Journal, channel: str = "desk") -> list[str]:
 
 
 def test_an_event_enters_once_and_is_told_once(notes: Journal) -> None:
-    assert notes.record([alert("a"), alert("b")], NOW) == 2
-    assert notes.record([alert("a"), alert("c")], NOW) == 1
+    assert notes.record([alert("a"), alert("b")], NOW, "run") == 2
+    assert notes.record([alert("a"), alert("c")], NOW, "run") == 1
     ended(notes)
     told: list[Alert] = []
     assert notes.deal_out([DESK, MAIL], NOW, told.append) == 3
@@ -66,14 +68,13 @@ def test_an_event_enters_once_and_is_told_once(notes: Journal) -> None:
 
 
 def test_events_wait_for_their_run_but_not_for_ever(notes: Journal) -> None:
-    notes.record([alert("a")], NOW)
+    notes.record([alert("a")], NOW, "run")
     assert notes.deal_out([DESK], NOW, lambda _: None) == 0
     assert notes.deal_out([DESK], NOW + RUN_PATIENCE + 1, lambda _: None) == 1
-    assert notes.waiting("desk")[0].run_id is None
 
 
 def test_a_channel_that_is_set_later_hears_no_old_news(notes: Journal) -> None:
-    notes.record([alert("a")], NOW)
+    notes.record([alert("a")], NOW, "run")
     ended(notes)
     notes.deal_out([], NOW, lambda _: None)
     notes.deal_out([DESK], NOW, lambda _: None)
@@ -82,17 +83,17 @@ def test_a_channel_that_is_set_later_hears_no_old_news(notes: Journal) -> None:
 
 def test_a_run_is_looked_at_once(notes: Journal) -> None:
     for _ in range(2):
-        notes.record_run("run", NOW, NOW, lambda _: Judgement({"check": "bad"}, [alert("d", "data")]), NOW)
-    assert notes.has_run("run")
+        notes.record_run("run", lambda _: Judgement({"check": "bad"}, [alert("d", "data")]), NOW)
+    assert notes.unknown(["run", "next"]) == ["next"]
     seen: list[dict] = []
-    notes.record_run("next", NOW, NOW, lambda before: seen.append(dict(before)) or nothing(before), NOW)
+    notes.record_run("next", lambda before: seen.append(dict(before)) or nothing(before), NOW)
     assert seen == [{"check": "bad"}]
     notes.deal_out([DESK, MAIL], NOW, lambda _: None)
     assert ids(notes) == ids(notes, "mail") == ["d"]
 
 
 def test_failures_back_off_and_stay_visible_until_they_are_given_up(notes: Journal) -> None:
-    notes.record([alert("a")], NOW)
+    notes.record([alert("a")], NOW, "run")
     ended(notes)
     notes.deal_out([DESK], NOW, lambda _: None)
     waits = []
@@ -108,6 +109,7 @@ def test_failures_back_off_and_stay_visible_until_they_are_given_up(notes: Journ
         at += waits[-1]
     assert waits == [60, 120, 240, 480, 960, 1920, *[LONGEST_WAIT] * 3]
     assert notes.waiting("desk")[0].doubtful is False
+    assert [notes.expire(NOW + day * 86400 - 1) for day in range(1, 8)] == [0] * 7
     assert notes.expire(NOW + EXPIRES_AFTER - 1) == 0
     assert notes.expire(NOW + EXPIRES_AFTER + 1) == 1
     (given_up,) = notes.last(["expired"], 9)
@@ -117,7 +119,7 @@ def test_failures_back_off_and_stay_visible_until_they_are_given_up(notes: Journ
 
 
 def test_an_attempt_of_which_nothing_is_heard_is_doubtful(notes: Journal) -> None:
-    notes.record([alert("a"), alert("b")], NOW)
+    notes.record([alert("a"), alert("b")], NOW, "run")
     ended(notes)
     notes.deal_out([DESK], NOW, lambda _: None)
     notes.begin("desk", ["a"], NOW)
@@ -132,7 +134,7 @@ def test_an_attempt_of_which_nothing_is_heard_is_doubtful(notes: Journal) -> Non
 
 
 def test_an_event_is_given_up_only_if_the_channel_accepts_others(notes: Journal) -> None:
-    notes.record([alert("a"), alert("b")], NOW)
+    notes.record([alert("a"), alert("b")], NOW, "run")
     ended(notes)
     notes.deal_out([DESK], NOW, lambda _: None)
 
@@ -155,7 +157,7 @@ def test_a_journal_of_an_earlier_version_is_carried_on(tmp_path: Path) -> None:
         assert "rejections" not in {name for _, name, *_ in connection.execute("pragma table_info(deliveries)")}
     for _ in range(2):
         opened = Journal(tmp_path)
-        opened.record([alert("a")], NOW)
+        opened.record([alert("a")], NOW, "run")
         ended(opened)
         opened.deal_out([DESK], NOW, lambda _: None)
         assert [w.rejections for w in opened.waiting("desk")] == [0]
@@ -169,8 +171,8 @@ def test_many_hands_at_once_make_one_journal(tmp_path: Path) -> None:
         try:
             opened = Journal(tmp_path)
             for number in range(20):
-                opened.record([alert(f"e{number}")], NOW)
-                opened.record_run(f"r{number}", NOW - 9, NOW + 9, nothing, NOW)
+                opened.record([alert(f"e{number}")], NOW, f"r{number}")
+                opened.record_run(f"r{number}", nothing, NOW)
                 opened.deal_out([DESK], NOW, lambda a: told.append(a.event_id))
             opened.close()
         except BaseException as error:
@@ -247,9 +249,93 @@ def test_a_new_journal_can_be_opened_by_many_at_once(tmp_path: Path) -> None:
     assert [error for error in errors if not isinstance(error, threading.BrokenBarrierError)] == []
 
 
-def test_what_happened_before_the_journal_is_no_news(notes: Journal) -> None:
-    begun = notes.collected_until()
-    notes.collected(begun - 100)
-    assert notes.collected_until() == begun
-    notes.collected(begun + 100)
-    assert notes.collected_until() == begun + 100
+def test_what_ended_before_the_journal_is_no_news(notes: Journal) -> None:
+    notes.begin_with("instance", ["a", "b"])
+    assert notes.unknown(["a", "b", "c"]) == ["c"]
+    notes.begin_with("instance", ["a", "b", "c"])
+    assert notes.unknown(["a", "b", "c"]) == ["c"]
+    # Another instance of Dagster, with a past of its own.
+    notes.begin_with("other", ["x"])
+    assert notes.unknown(["x", "y", "c"]) == ["y", "c"]
+
+
+def test_the_run_that_began_the_journal_is_news(notes: Journal) -> None:
+    notes.record([alert("a")], NOW, "second")
+    notes.begin_with("instance", ["first", "second", "third"])
+    assert notes.unknown(["first", "second", "third"]) == ["second", "third"]
+
+
+def test_a_journal_of_an_earlier_version_that_was_ahead_of_its_time_tells_what_it_missed(tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as connection:
+        connection.executescript(SCHEMA)
+        connection.execute("insert into facts values ('collected_until', 9e9)")
+        connection.execute("insert into runs values ('second')")
+        connection.commit()
+    with journal(tmp_path) as notes:
+        notes.begin_with("instance", ["first", "second", "third"])
+        assert notes.unknown(["first", "second", "third"]) == ["third"]
+
+
+DAY_SECONDS = 86400.0
+# A leap day and a year's end in New York, the nights of both clock changes, and any day.
+MOMENTS = [
+    dt.datetime(2028, 2, 29, 23, 59, 59, tzinfo=NEW_YORK),
+    dt.datetime(2026, 12, 31, 23, 59, 59, tzinfo=NEW_YORK),
+    dt.datetime(2026, 3, 8, 1, 59, 59, tzinfo=NEW_YORK),
+    dt.datetime(2026, 11, 1, 1, 59, 59, tzinfo=NEW_YORK),
+    dt.datetime(2026, 7, 1, 17, 30, tzinfo=NEW_YORK),
+]
+SHIFTS = [days * DAY_SECONDS for days in (3, 30, 3650, -3, -30, -20000)]
+
+
+@pytest.fixture(params=MOMENTS, ids=lambda moment: f"{moment:%Y-%m-%d}")
+def now(request: pytest.FixtureRequest) -> float:
+    return request.param.timestamp()
+
+
+@pytest.mark.parametrize("shift", SHIFTS)
+def test_a_clock_that_was_wrong_and_is_right_again_loses_nothing(notes: Journal, now: float, shift: float) -> None:
+    wrong = now + shift
+    notes.record([alert("a")], wrong, "run")
+    ended(notes, at=now)
+    assert notes.deal_out([DESK], now, lambda _: None) == 1
+    # An attempt of the wrong clock does not decide when the next one is due.
+    notes.begin("desk", ["a"], wrong)
+    assert notes.due(now + 61) == {"desk"}
+    # Nor is the alert given up, neither by the wrong clock nor by the right one.
+    for moment in (wrong, now, wrong + 60, now + 60):
+        assert notes.expire(moment) == 0
+    assert ids(notes) == ["a"]
+    # It is only once it has really waited for a week; the jumps may have counted for a day each.
+    left = [notes.expire(now + day * DAY_SECONDS + 61) for day in range(1, 9)]
+    assert sum(left) == 1
+    assert left.index(1) >= 4
+
+
+@pytest.mark.parametrize("shift", SHIFTS)
+def test_a_clock_that_is_corrected_while_a_run_goes_on_does_not_part_it_from_its_events(
+    notes: Journal, now: float, shift: float
+) -> None:
+    """Two runs: the events of one do not go out with the other, and those of no run wait for no future."""
+    notes.record([alert("a")], now + shift, "first")
+    notes.record([alert("b")], now, "second")
+    ended(notes, "first", now)
+    assert notes.deal_out([DESK], now, lambda _: None) == 1
+    assert [(w.alert.event_id, w.run_id) for w in notes.waiting("desk")] == [("a", "first")]
+    notes.record([alert("c")], now + shift)
+    assert notes.deal_out([DESK], now, lambda _: None) == 1
+    assert ids(notes) == ["a", "c"]
+
+
+def test_what_a_channel_accepted_is_after_or_before_an_event_whatever_the_clock_says(notes: Journal) -> None:
+    """A message that was accepted before the event was found is no sign that the service refuses the event."""
+    notes.record([alert("a")], NOW, "run")
+    ended(notes)
+    notes.deal_out([DESK], NOW, lambda _: None)
+    notes.sent("desk", ["a"], NOW + 3 * DAY_SECONDS)
+    notes.record([alert("b")], NOW, "next")
+    ended(notes, "next")
+    notes.deal_out([DESK], NOW, lambda _: None)
+    for _ in range(REJECTIONS_BEFORE_GIVING_UP + 1):
+        assert notes.rejected("desk", notes.waiting("desk"), "HTTP 400", doubtful=False) == 0
+    assert ids(notes) == ["b"]

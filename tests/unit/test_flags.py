@@ -67,6 +67,38 @@ def test_an_event_that_a_correction_took_away_is_no_longer_flagged(tuesday: Memo
     assert flagged(after(MON, latest=TUE, memory=tuesday)) == []
 
 
+def test_tables_that_ended_earlier_for_a_while_flag_nothing_twice(tuesday: Memory) -> None:
+    """A clock was set back for a refresh or two, or an older lake was restored."""
+    monday = after(MON, latest=MON, memory=tuesday)
+    assert flagged(monday) == ["2026-01-27"]  # remembered; its row is in no table to be shown
+    again = after(MON, latest=MON, memory=monday)
+    # Tuesday's session is the latest again: what was flagged on it is, and nothing else.
+    assert flagged(after(MON, TUE, latest=TUE, memory=again)) == ["2026-01-27"]
+    # And what happened meanwhile is news.
+    assert flagged(after(MON, TUE, WED, latest=WED, memory=again)) == ["2026-01-28"]
+
+
+def test_an_instrument_that_is_gone_from_shorter_tables_comes_back_as_one_that_is_known(tuesday: Memory) -> None:
+    both = evaluate(
+        [event(MON), event(TUE), event(TUE, symbol="B")], {"A": Span(MON, TUE), "B": Span(TUE, TUE)}, tuesday
+    )
+    shorter = after(MON, latest=MON, memory=both)
+    back = evaluate(
+        [event(MON), event(TUE), event(TUE, symbol="B"), event(WED, symbol="B")],
+        {"A": Span(MON, WED), "B": Span(TUE, WED)},
+        shorter,
+    )
+    assert back.flagged == {"level": {"B|2026-01-28|level"}}
+
+
+@pytest.mark.parametrize("last", [dt.date(2028, 2, 29), dt.date(2026, 12, 31)])
+def test_leap_days_and_ends_of_years_are_days(last: dt.date) -> None:
+    first = last - dt.timedelta(100)
+    known = after(latest=last, first=first)
+    days = [last + dt.timedelta(n) for n in (-30, 1)]
+    assert flagged(after(*days, latest=days[-1], first=first, memory=known)) == [str(day) for day in days]
+
+
 def test_history_in_front_of_what_was_known_is_not_news(tuesday: Memory) -> None:
     earlier = dt.date(2020, 3, 13)
     assert flagged(after(earlier, MON, TUE, latest=TUE, first=earlier, memory=tuesday)) == ["2026-01-27"]

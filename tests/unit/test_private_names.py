@@ -53,6 +53,9 @@ PRIVATE: dict[str, dict[str, str | None]] = {
     "orchestration/alerts/deliver.py": {
         "dagster.DagsterEvent.asset_check_evaluation_data": None,
         "dagster.DagsterInstance.all_logs": "self run_id of_type ...",
+        "dagster.DagsterInstance.get_run_ids": "self filters ...",
+        "dagster.DagsterInstance.run_storage": None,
+        "dagster._core.storage.runs.SqlRunStorage.get_run_storage_id": "self",
     },
     "orchestration/assets/models.py": {
         "dagster.AssetCheckSpec._replace": None,
@@ -71,6 +74,7 @@ PRIVATE: dict[str, dict[str, str | None]] = {
         JOB: None,
         "dagster.DagsterInstance.get_runs": "self filters limit ...",
     },
+    "orchestration/checks/market.py": {"dagster.AssetCheckExecutionContext.run": None},
     "orchestration/checks/data_quality.py": {"dagster.AssetCheckResult._replace": None},
     "orchestration/event_log.py": {
         "dagster._core.events.log.EventLogEntry": None,
