@@ -25,6 +25,7 @@ from orchestration.alerts.journal import Journal, journal
 from orchestration.alerts.market import alerts_of, load_facts
 from orchestration.alerts.messages import Alert
 from orchestration.channels import Channel
+from orchestration.instance import is_ours
 from orchestration.settings import NEW_YORK, Settings
 
 LOG = logging.getLogger("orewatch.alerts")
@@ -123,8 +124,7 @@ def collect(settings: Settings, instance: dg.DagsterInstance, notes: Journal) ->
     for record in sorted(records, key=lambda r: r.end_time or 0):
         run = record.dagster_run
         ended = record.end_time or record.update_timestamp.replace(tzinfo=dt.UTC).timestamp()
-        other = run.tags.get("source", settings.source) != settings.source
-        if other or notes.has_run(run.run_id) or ended < begun - OVERLAP_SECONDS:
+        if not is_ours(run, settings) or notes.has_run(run.run_id) or ended < begun - OVERLAP_SECONDS:
             continue
         failed = run.status is dg.DagsterRunStatus.FAILURE
         evaluations = [

@@ -94,10 +94,15 @@ PRIVATE: dict[str, dict[str, str | None]] = {
         "dagster._serdes.ConfigurableClassData": None,
     },
     "orchestration/instance.py": {
+        "dagster.DagsterInstance.add_run_tags": "self run_id new_tags ...",
+        "dagster.DagsterRun.remote_job_origin": None,
+        "dagster._core.remote_origin.RemoteJobOrigin.location_name": None,
         "dagster.DagsterInstance.get_runs": "self filters ...",
         "dagster.DagsterInstance.report_run_failed": "self dagster_run message ...",
     },
+    "orchestration/resources.py": {"dagster.DagsterInstance.add_run_tags": "self run_id new_tags ..."},
     "orchestration/refresh.py": {
+        "dagster.DagsterInstance.add_run_tags": "self run_id new_tags ...",
         "dagster.AssetCheckEvaluation.asset_check_key": None,
         "dagster.AssetKey.to_python_identifier": "self ...",
         "dagster.DagsterEvent.materialization": None,
@@ -127,6 +132,7 @@ PRIVATE: dict[str, dict[str, str | None]] = {
         "dagster._core.launcher.base.WorkerStatus.RUNNING": None,
         "dagster._core.storage.dagster_run.DagsterRun": None,
         "dagster._grpc.client.DagsterGrpcClient.get_current_runs": "self",
+        "dagster._grpc.client.DagsterGrpcClient.socket": None,
         "dagster._grpc.types.GetCurrentRunsResult": None,
         "dagster._grpc.types.GetCurrentRunsResult.current_runs": None,
         "dagster._serdes.deserialize_value": "val as_type ...",
@@ -145,6 +151,12 @@ PRIVATE: dict[str, dict[str, str | None]] = {
     "tests/unit/test_event_log.py": {
         "dagster._core.events.log.EventLogEntry": "error_info level user_message run_id timestamp job_name ...",
         LOG: "base_dir ...",
+    },
+    "tests/runs.py": {
+        "dagster._core.remote_origin.InProcessCodeLocationOrigin": "loadable_target_origin location_name ...",
+        "dagster._core.remote_origin.RemoteJobOrigin": "repository_origin job_name",
+        "dagster._core.remote_origin.RemoteRepositoryOrigin": "code_location_origin repository_name",
+        "dagster._core.types.loadable_target_origin.LoadableTargetOrigin": "module_name ...",
     },
     "tests/unit/test_run_launcher.py": {
         "dagster._core.errors.DagsterLaunchFailedError": None,
