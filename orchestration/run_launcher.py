@@ -8,6 +8,7 @@ code server is asked: one that follows another does not know its runs.
 
 import socket
 
+import dagster as dg
 from dagster._core.errors import DagsterLaunchFailedError, DagsterUserCodeUnreachableError
 from dagster._core.launcher import DefaultRunLauncher
 from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, WorkerStatus
@@ -71,6 +72,11 @@ class RunLauncher(DefaultRunLauncher):
         if run.run_id in known:
             return LIVES
         return CheckRunHealthResult(WorkerStatus.FAILED, "its code server was killed or replaced")
+
+
+def is_asked(instance: dg.DagsterInstance) -> bool:
+    """Whether the daemon of an instance asks this launcher how runs are; a dagster.yaml may say otherwise."""
+    return instance.run_monitoring_enabled and isinstance(instance.run_launcher, RunLauncher)
 
 
 def _listens(path: str) -> bool:

@@ -3,12 +3,14 @@
 One plain sensor, not a sensor for each status of a run: those hear of a run once, so that an error while they tell of
 it would lose it, never hear of runs from the command line, and could not try a channel again that was down. The
 journal knows which runs have been looked at; see docs/decisions/0010-alerts.md. A run that was killed has not ended by
-itself: the sensor looks for those first (docs/decisions/0030-no-evening-is-lost.md).
+itself: where the daemon asks no launcher of ours, the sensor looks for those first; see
+docs/decisions/0030-no-evening-is-lost.md.
 """
 
 import dagster as dg
 
 from orchestration.instance import fail_dead_runs
+from orchestration.run_launcher import is_asked
 from orchestration.settings import Settings
 
 SECONDS_BETWEEN_LOOKS = 30
@@ -28,7 +30,8 @@ def build_alert_sensor(settings: Settings) -> dg.SensorDefinition:
     def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         from orchestration.alerts.deliver import tell
 
-        fail_dead_runs(context.instance)
+        if not is_asked(context.instance):
+            fail_dead_runs(context.instance)
         told = tell(settings, context.instance, context.log.info)
         tried = "; ".join(outcome.text for outcome in told.outcomes)
         return dg.SkipReason(f"{told.events} new events" + (f"; {tried}" if tried else ""))

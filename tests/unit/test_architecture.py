@@ -36,7 +36,7 @@ ALLOWED = {
     },
     "alerts": {"market", "settings", "storage", "channels", "instance", "phrases"},
     "checks": {"market", "settings", "storage", "assets", "alerts", "plots", "phrases"},
-    "automation": {"market", "settings", "alerts", "instance"},
+    "automation": {"market", "settings", "alerts", "instance", "run_launcher"},
     "build": {"market", "settings", "loading", "resources", "assets", "checks", "automation"},
     "definitions": {"build"},
     "instance": {"settings", "storage"},

@@ -118,6 +118,8 @@ PRIVATE: dict[str, dict[str, str | None]] = {
         "dagster_shared.error.SerializableErrorInfo.cls_name": None,
     },
     "orchestration/run_launcher.py": {
+        "dagster.DagsterInstance.run_launcher": None,
+        "dagster.DagsterInstance.run_monitoring_enabled": None,
         "dagster._core.errors.DagsterLaunchFailedError": None,
         "dagster._core.errors.DagsterUserCodeUnreachableError": None,
         LAUNCHER: None,

@@ -11,8 +11,9 @@ from dagster._core.launcher.base import WorkerStatus
 from dagster._grpc.types import GetCurrentRunsResult
 from dagster._serdes import serialize_value
 
-from orchestration.instance import process_tags
-from orchestration.run_launcher import RunLauncher
+from orchestration.instance import opened_instance, process_tags
+from orchestration.run_launcher import RunLauncher, is_asked
+from orchestration.settings import Settings
 from tests.runs import dead_process, run
 
 RUN = dg.DagsterRun(job_name="refresh")
@@ -88,6 +89,15 @@ def test_a_run_without_a_code_server_is_left_alone() -> None:
         launcher.register_instance(instance)
         instance.add_run(RUN)
         assert launcher.check_run_worker_health(RUN).status is WorkerStatus.RUNNING
+
+
+def test_the_default_instance_asks_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    with opened_instance(Settings(home=tmp_path)) as ours, dg.instance_for_test() as of_somebody:
+        assert is_asked(ours)
+        assert ours.run_retries_enabled
+        assert ours.run_monitoring_poll_interval_seconds <= 60
+        assert not is_asked(of_somebody)
 
 
 @pytest.mark.parametrize(
