@@ -154,11 +154,20 @@ PRIVATE: dict[str, dict[str, str | None]] = {
         "dagster._core.events.log.EventLogEntry": "error_info level user_message run_id timestamp job_name ...",
         LOG: "base_dir ...",
     },
+    "tests/integration/test_missed_ticks.py": {
+        "dagster._core.test_utils.create_test_daemon_workspace_context": "workspace_load_target instance",
+        "dagster._core.test_utils.freeze_time": "new_now",
+        "dagster._core.workspace.context.WorkspaceProcessContext": None,
+        "dagster._core.workspace.load_target.ModuleTarget": None,
+        "dagster._scheduler.scheduler.launch_scheduled_runs": (
+            "workspace_process_context logger end_datetime_utc iteration_times ..."
+        ),
+    },
     "tests/runs.py": {
         "dagster._core.remote_origin.InProcessCodeLocationOrigin": "loadable_target_origin location_name ...",
-        "dagster._core.remote_origin.RemoteJobOrigin": "repository_origin job_name",
-        "dagster._core.remote_origin.RemoteRepositoryOrigin": "code_location_origin repository_name",
-        "dagster._core.types.loadable_target_origin.LoadableTargetOrigin": "module_name ...",
+        "dagster._core.remote_origin.RemoteJobOrigin": None,
+        "dagster._core.remote_origin.RemoteRepositoryOrigin": None,
+        "dagster._core.types.loadable_target_origin.LoadableTargetOrigin": None,
     },
     "tests/unit/test_run_launcher.py": {
         "dagster._core.errors.DagsterLaunchFailedError": None,
