@@ -7,7 +7,6 @@ of its own; the time is from command to end. What Java takes beside it is not se
 """
 
 import argparse
-import os
 import statistics
 import tempfile
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 from benchmarks.large import cost, dbt_run
 from benchmarks.simulated_market import write_market
 from benchmarks.spark_cluster import spark_cluster
+from orchestration.dbt_process import dbt_environment
 from orchestration.settings import PROJECT_ROOT, Settings
 from orchestration.storage.lake import Lake
 from orchestration.storage.spark_tables import start_over
@@ -43,8 +43,8 @@ def main() -> None:
             chosen = settings.model_copy(update={"engine": engine, "spark": spark, "memory_gb": memory_gb})
             settings.warehouse_path.unlink(missing_ok=True)
             start_over(settings.spark_dir)
-            environment = {**os.environ, **chosen.dbt_environment(), "PYTHONPATH": str(PROJECT_ROOT)}
-            return cost(dbt_run(home / f"target-{engine}", whole=True), environment).wall
+            environment = {**dbt_environment(home / f"target-{engine}", chosen), "PYTHONPATH": str(PROJECT_ROOT)}
+            return cost(dbt_run(whole=True), environment).wall
 
         print(f"\n{bars:,} bars, {asked.instruments:,} instruments, {asked.years} years, median of {asked.rounds}\n")
         print("| | wall s | s per million bars | against DuckDB |\n|---|---|---|---|")

@@ -28,6 +28,7 @@ from itertools import count
 from pathlib import Path
 
 from benchmarks.steps import print_steps
+from orchestration.dbt_process import dbt_command, dbt_environment
 from orchestration.market.calendar import sessions
 from orchestration.settings import DBT_PROJECT_DIR, SAMPLE_LAST_AS_OF, Settings
 
@@ -106,12 +107,8 @@ class Bench:
         self._build(folder / "warehouse.duckdb", folder)
 
     def _build(self, warehouse: Path, target: Path) -> None:
-        self.run(
-            *(BIN / "dbt", "--quiet", *BUILD),
-            *("--project-dir", DBT_PROJECT_DIR, "--profiles-dir", DBT_PROJECT_DIR),
-            *("--target-path", target, "--log-path", target),
-            **{**self.settings.dbt_environment(), "OREWATCH_WAREHOUSE": str(warehouse)},
-        )
+        environment = {**dbt_environment(target, self.settings), "OREWATCH_WAREHOUSE": str(warehouse)}
+        subprocess.run(dbt_command("--quiet", *BUILD), env=environment, check=True, stdout=subprocess.DEVNULL)
 
 
 def _evenings(after: dt.date) -> Iterator[dt.date]:

@@ -10,7 +10,6 @@ without its own start.
 import argparse
 import datetime as dt
 import json
-import os
 import statistics
 import tempfile
 from pathlib import Path
@@ -21,6 +20,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.large import Cost, cost, dbt_run
 from benchmarks.simulated_market import NOW, write_market
+from orchestration.dbt_process import dbt_environment
 from orchestration.settings import PROJECT_ROOT, Settings
 from orchestration.storage.lake import Lake
 
@@ -95,8 +95,8 @@ class Market:
 
     def build(self, whole: bool) -> tuple[Cost, float]:
         """Run dbt; returns what it cost, and the seconds that the models took."""
-        environment = {**os.environ, **self.settings.dbt_environment(), "PYTHONPATH": str(PROJECT_ROOT)}
-        spent = cost(dbt_run(self.home / "target", whole), environment)
+        environment = {**dbt_environment(self.home / "target", self.settings), "PYTHONPATH": str(PROJECT_ROOT)}
+        spent = cost(dbt_run(whole), environment)
         return spent, json.loads((self.home / "target" / "run_results.json").read_text("utf-8"))["elapsed_time"]
 
 

@@ -18,9 +18,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestration.settings import DBT_PROJECT_DIR, PROJECT_ROOT, Settings
+from orchestration.dbt_process import WHOLE, dbt_command, dbt_environment
+from orchestration.settings import PROJECT_ROOT, Settings
 
-BIN = Path(sys.executable).parent
 PEERS = Path(__file__).parent / "peers"
 
 # What the peers compute, with all that it is made from.
@@ -54,23 +54,14 @@ def cost(command: list[str], environment: dict[str, str]) -> Cost:
     return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**20)
 
 
-def dbt_run(target: Path, whole: bool) -> list[str]:
-    """The command that builds the models, everything or what new bars can change; dbt's own files go to a folder."""
-    return dbt_command(target, "--quiet", "run", *(["--full-refresh"] if whole else []))
-
-
-def dbt_command(target: Path, *asked: str) -> list[str]:
-    """A command of dbt for the project; dbt's own files go to a folder."""
-    return [
-        *(str(BIN / "dbt"), *asked),
-        *("--project-dir", str(DBT_PROJECT_DIR), "--profiles-dir", str(DBT_PROJECT_DIR)),
-        *("--target-path", str(target), "--log-path", str(target)),
-    ]
+def dbt_run(whole: bool) -> list[str]:
+    """The command that builds the models, everything or what new bars can change."""
+    return dbt_command("--quiet", "run", *(WHOLE if whole else ()))
 
 
 def commands(home: Path, without: set[str]) -> dict[str, list[str]]:
     """What is measured, by name."""
-    dbt = dbt_run(home / "target", whole=True)
+    dbt = dbt_run(whole=True)
     found = {"dbt, same columns": [*dbt, "--select", *SAME_COLUMNS], "dbt, everything": dbt}
     for peer in ("polars", "pandas"):
         if peer not in without:
@@ -95,7 +86,7 @@ def main() -> None:
             from benchmarks.simulated_market import write_market
 
             print(f"{write_market(settings, asked.instruments, asked.years):,} SIMULATED bars written below {home}")
-        environment = {**os.environ, **settings.dbt_environment(), "PYTHONPATH": str(PROJECT_ROOT)}
+        environment = {**dbt_environment(home / "target", settings), "PYTHONPATH": str(PROJECT_ROOT)}
         runs = commands(home, set(asked.without))
         costs: dict[str, list[Cost]] = {name: [] for name in runs}
         for _ in range(asked.rounds):

@@ -1,11 +1,15 @@
-"""dbt in a process of its own that has read the models before it is told to build them.
+"""How dbt is called here, by whomever: one command, one environment; and a process of it that has read the models.
+
+What an operator has set for a dbt of his own (`DBT_TARGET`, `DBT_RESOURCE_TYPES`, ...) would change what runs, or what
+is said of it. So the environment of dbt is made from a list of names, and the folder of its profile is ours.
 
 A fifth of what a `dbt build` of this project takes goes into loading dbt and reading the models. Neither needs the
 prices, so it happens on another core while they are fetched. The process waits on its standard input: one line, with
 further arguments or empty, and it builds; none and it ends, so it never outlives who started it. It opens no database
 before that line.
 
-    python -m orchestration.dbt_process ARGUMENTS...        (the arguments of the dbt command to wait with)
+    python -m orchestration.dbt_process ARGUMENTS...            a dbt command, now: what the Makefile calls
+    python -m orchestration.dbt_process --ready ARGUMENTS...    the process that waits, and what it waits with
 """
 
 import gc
@@ -30,6 +34,24 @@ BUILD = ("build", "--exclude-resource-type", "unit_test")
 WHOLE = ("--full-refresh",)
 
 PARTIAL_PARSE = "partial_parse.msgpack"
+
+READY = "--ready"
+
+# Of the environment, what dbt is handed on: what a process needs to run, Python's and Java's own ways of finding their
+# things, and what the project reads where nobody has settings for it. Nothing of DBT_*, and no secret: building tables
+# asks nobody anything.
+HANDED_ON = frozenset(
+    {
+        *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TZDIR", "TMPDIR", "TMP", "TEMP"),
+        *("LD_LIBRARY_PATH", "LD_PRELOAD", "DYLD_LIBRARY_PATH", "OMP_NUM_THREADS"),
+        *("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "PYTHONNOUSERSITE"),
+        *("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "PYTHONUTF8"),
+        *("JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"),
+        *("OREWATCH_SOURCE", "OREWATCH_ROOT", "OREWATCH_WAREHOUSE", "OREWATCH_MEMORY_GB"),
+        *("OREWATCH_ENGINE", "OREWATCH_SPARK", "OREWATCH_SPARK_DRIVER"),
+    }
+)
+HANDED_ON_PREFIXES = ("LC_", "MALLOC_", "JAVA_", "SPARK_", "PYSPARK_", "HADOOP_")
 
 
 class ReadyDbt:
@@ -81,13 +103,42 @@ class ReadyDbt:
         self._read = project_digest()
         prepare_target(self.target)
         self._process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", "orchestration.dbt_process", *BUILD],
-            env={**os.environ, **self.settings.dbt_environment(), **_dbt_flags(self.target)},
+            [sys.executable, "-m", "orchestration.dbt_process", READY, *BUILD],
+            # Events in the form and with the mark that dagster-dbt would ask for.
+            env={**dbt_environment(self.target, self.settings), "DBT_LOG_FORMAT": "json", "DAGSTER_DBT_CLI": "true"},
             cwd=PROJECT_ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
+
+
+def dbt_command(*asked: str) -> list[str]:
+    """A command of dbt, to be run in `dbt_environment`, which names the project."""
+    return [str(Path(sys.executable).parent / "dbt"), *asked]
+
+
+def dbt_environment(target: Path, settings: Settings | None = None) -> dict[str, str]:
+    """The whole environment of dbt: what `HANDED_ON` names, and what we say.
+
+    Args:
+        target: the folder in which dbt keeps what it compiled, ran and logged.
+        settings: name the home that is built; without them the project's own defaults count.
+    """
+    given = {
+        name: value for name, value in os.environ.items() if name in HANDED_ON or name.startswith(HANDED_ON_PREFIXES)
+    }
+    return {
+        **given,
+        **(settings.dbt_environment() if settings else {}),
+        "DBT_PROJECT_DIR": str(DBT_PROJECT_DIR),
+        "DBT_PROFILES_DIR": str(DBT_PROJECT_DIR),
+        "DBT_TARGET_PATH": str(target),
+        "DBT_LOG_PATH": str(target),
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        "DO_NOT_TRACK": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 def prepare_target(target: Path) -> None:
@@ -107,20 +158,15 @@ def project_digest() -> str:
     return digest.hexdigest()
 
 
-def _dbt_flags(target: Path) -> dict[str, str]:
-    """Settings of dbt as variables, those that dagster-dbt would give it."""
-    return {
-        "DBT_PROJECT_DIR": str(DBT_PROJECT_DIR),
-        "DBT_PROFILES_DIR": str(DBT_PROJECT_DIR),
-        "DBT_TARGET_PATH": str(target),
-        "DBT_LOG_PATH": str(target),
-        "DBT_LOG_FORMAT": "json",
-        "DAGSTER_DBT_CLI": "true",
-        "PYTHONUNBUFFERED": "1",
-    }
-
-
 def main(arguments: Sequence[str]) -> int:
+    """Run a command of dbt; or wait with one, see above. Returns dbt's exit code."""
+    if arguments[:1] == [READY]:
+        return _wait_with(arguments[1:])
+    command = dbt_command(*arguments)
+    return subprocess.run(command, env=dbt_environment(DBT_PROJECT_DIR / "target"), check=False).returncode  # noqa: S603
+
+
+def _wait_with(arguments: Sequence[str]) -> int:
     """Read the models, wait for a line, run; returns dbt's exit code."""
     with loading():
         from dbt.cli.main import dbtRunner

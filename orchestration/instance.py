@@ -1,10 +1,14 @@
-"""The Dagster instance of a source: one folder for runs and schedules, shared by UI, schedule and command line."""
+"""The Dagster instance of a source: one folder for runs and schedules, shared by UI, schedule and command line.
+
+And which runs in it are ours, for the folder may be shared with other projects, and which are dead: a run says in its
+tags of which home it is, and in which process it lives.
+"""
 
 import fcntl
 import hashlib
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +18,21 @@ from orchestration.settings import Settings
 from orchestration.storage.faults import must_lock
 from orchestration.storage.scratch import process_exists
 
+# Tags of a run: its home, and the process in which it lives.
+HOME, HOST, PID, PROCESS = "orewatch/home", "orewatch/host", "orewatch/pid", "orewatch/process"
+# The code location that workspace.yaml names.
+LOCATION = "orewatch"
+
+# What another project may have set for its Dagster, and would change what our runs do, or hide why they failed.
+OF_OTHERS = (
+    "DAGSTER_REDACT_USER_CODE_ERRORS",
+    "DAGSTER_DEFAULT_IO_MANAGER_MODULE",
+    "DAGSTER_DEFAULT_IO_MANAGER_ATTRIBUTE",
+    "DAGSTER_DEFAULT_IO_MANAGER_SILENCE_FAILURES",
+)
+
+GONE = "the process of this run is gone"
+
 INSTANCE_CONFIG = Path(__file__).resolve().parent / "dagster.yaml"
 
 # SHA-256 of the configurations that earlier versions wrote: nobody has changed a file that is still like that.
@@ -21,6 +40,7 @@ EARLIER = frozenset(
     {
         "aac58f3aec7a820656267f1538e5ce71a3c81a49c5aaf8db86989b73596168b8",
         "6d1d0f152bb1ba06ba86164cf4145eb41c93e5461ace59cb86cc7705260c9036",
+        "ee5174359199cb9347b5ec9dfb99fe173f8b4b9bb1aca29205593dfdb8377c78",
     }
 )
 
@@ -28,7 +48,8 @@ EARLIER = frozenset(
 def prepare_instance(settings: Settings) -> Path:
     """Create the instance folder with our configuration and name it in DAGSTER_HOME; returns it.
 
-    A dagster.yaml that somebody has changed is the user's own and stays. A DAGSTER_HOME that is already set wins.
+    A dagster.yaml that somebody has changed is the user's own and stays. A DAGSTER_HOME that is already set wins; one
+    in which others have been before us keeps the configuration that it has, or has not.
 
     Raises:
         SettingsError: it lies on a file system without locks.
@@ -38,9 +59,15 @@ def prepare_instance(settings: Settings) -> Path:
     home.mkdir(parents=True, exist_ok=True)
     must_lock(home)
     config = home / "dagster.yaml"
-    if not config.exists() or hashlib.sha256(config.read_bytes()).hexdigest() in EARLIER:
+    if config.exists():
+        is_ours_to_write = hashlib.sha256(config.read_bytes()).hexdigest() in EARLIER
+    else:
+        is_ours_to_write = home == settings.dagster_home or not any(home.iterdir())
+    if is_ours_to_write:
         config.write_bytes(INSTANCE_CONFIG.read_bytes())
     os.environ["DAGSTER_HOME"] = str(home)
+    for name in OF_OTHERS:
+        os.environ.pop(name, None)
     return home
 
 
@@ -59,22 +86,92 @@ def opened_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-def process_tags() -> dict[str, str]:
-    """Tags of a run that lives in this process, so that its death can be noticed."""
-    return {"orewatch/host": socket.gethostname(), "orewatch/pid": str(os.getpid())}
+def home_tags(settings: Settings) -> dict[str, str]:
+    """The tag by which a run is known for one of this home, on whichever instance it is."""
+    return {HOME: str(settings.root)}
 
 
-def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Mark command-line runs whose process is gone as failed; returns their ids.
+def is_ours(run: dg.DagsterRun, settings: Settings) -> bool:
+    """Whether there is proof that a run is one of this home; a run without any is somebody else's."""
+    if HOME in run.tags:
+        return run.tags[HOME] == str(settings.root)
+    # One that has died before it could say so, or is of an earlier version.
+    return is_of_orewatch(run) and run.tags.get("source", settings.source) == settings.source
 
-    Dagster's own monitoring watches only runs that it launched itself.
+
+def is_of_orewatch(run: dg.DagsterRun) -> bool:
+    """Whether there is proof that a run is of this program, of whichever home."""
+    origin = run.remote_job_origin
+    return HOME in run.tags or HOST in run.tags or (origin is not None and origin.location_name == LOCATION)
+
+
+def process_tags(run_id: str) -> dict[str, str]:
+    """Tags of a run that lives in this process, so that its death can be noticed.
+
+    They name the run too: a repeated run begins with the tags of the one that it repeats.
+    """
+    pid = os.getpid()
+    return {HOST: socket.gethostname(), PID: str(pid), PROCESS: f"{run_id} {_kernel()} {_started(pid)}"}
+
+
+def process_lives(run: dg.DagsterRun) -> bool | None:
+    """Whether the process in which a run lives is there; None if nothing says which it is, or it is out of sight."""
+    if run.tags.get(HOST) != socket.gethostname() or PID not in run.tags:
+        return None
+    pid = int(run.tags[PID])
+    if PROCESS not in run.tags:  # of the command line of an earlier version
+        return process_exists(pid)
+    run_id, kernel, started = run.tags[PROCESS].split(" ")
+    if run_id != run.run_id:
+        return None
+    if kernel != _kernel():
+        # After a start of the machine nothing is left; processes of another container of the same name are not seen.
+        return False if kernel.partition("/")[0] != _kernel().partition("/")[0] else None
+    return process_exists(pid) and _started(pid) in (started, "unknown")
+
+
+def fail_dead_runs(
+    instance: dg.DagsterInstance, is_repeated: Callable[[dg.DagsterRun], bool] = lambda _: False
+) -> list[str]:
+    """Mark runs of ours whose process is gone as failed, whoever launched them; returns their ids.
+
+    Dagster's own monitoring asks the launcher, and the runs of another launcher's instance or of the command line have
+    none that knows.
+
+    Args:
+        instance: where the runs are; those of other projects are left alone.
+        is_repeated: whether the caller does again what a run was to do; else Dagster does, where it is told to.
     """
     unfinished = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
-    dead = [
-        run
-        for run in instance.get_runs(dg.RunsFilter(statuses=unfinished, tags={"orewatch/host": socket.gethostname()}))
-        if not process_exists(int(run.tags["orewatch/pid"]))
-    ]
-    for run in dead:
-        instance.report_run_failed(run, "the process of this run is gone; the next refresh picks up where it stopped")
-    return [run.run_id for run in dead]
+    dead = []
+    for run in instance.get_runs(dg.RunsFilter(statuses=unfinished, tags={HOST: socket.gethostname()})):
+        if process_lives(run) is not False:
+            continue
+        # What ended between the two looks has said so before its process was gone.
+        now = instance.get_run_by_id(run.run_id)
+        if now is None or now.status not in unfinished:
+            continue
+        if is_repeated(now):
+            instance.add_run_tags(now.run_id, {"dagster/max_retries": "0"})
+        instance.report_run_failed(now, f"{GONE}; the next refresh picks up where it stopped")
+        dead.append(now.run_id)
+    return dead
+
+
+def _kernel() -> str:
+    """Which start of the machine this is, and which container: processes are only seen from inside of both."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("utf-8").strip()
+        return f"{boot}/{os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115  (no path)
+    except OSError:  # no Linux: the number of the process alone has to tell
+        return "unknown"
+
+
+def _started(pid: int) -> str:
+    """When a process was started, in ticks since the start of the machine; `dead` if only its parent still knows it."""
+    try:
+        # Behind the name, which may hold anything: the state first, the start as the twentieth.
+        facts = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+    except OSError:
+        return "unknown"
+    return "dead" if facts[0] in "ZX" else facts[19]

@@ -4,11 +4,9 @@ A build lives in a scratch folder with the layout of a home, so the models read 
 whole, whatever the warehouse has accumulated, and it knows nothing of publications.
 """
 
-import os
 import re
 import signal
 import subprocess
-import sys
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +14,10 @@ from pathlib import Path
 from types import FrameType
 
 from orchestration.assets.models import RUN_RESULTS, dbt_failures
-from orchestration.dbt_process import prepare_target
+from orchestration.dbt_process import dbt_command, dbt_environment, prepare_target
 from orchestration.market.errors import RebuildError
 from orchestration.resources import ProgressReporter, silent_progress
-from orchestration.settings import DBT_PROJECT_DIR, Settings
+from orchestration.settings import Settings
 from orchestration.storage.scratch import Scratch
 
 # 12 of 40 OK created sql table model main.trend ... [OK in 0.60s]
@@ -46,16 +44,10 @@ def build_tables(settings: Settings, scratch: Scratch, progress: ProgressReporte
     """
     target = settings.root / "dbt"
     prepare_target(target)
-    command = [
-        str(Path(sys.executable).parent / "dbt"),
-        *("run", "--full-refresh"),
-        *("--project-dir", str(DBT_PROJECT_DIR), "--profiles-dir", str(DBT_PROJECT_DIR)),
-        *("--target-path", str(target), "--log-path", str(target)),
-    ]
     last_lines: deque[str] = deque(maxlen=5)
     process = subprocess.Popen(  # noqa: S603
-        command,
-        env={**os.environ, **settings.dbt_environment()},
+        dbt_command("run", "--full-refresh"),
+        env=dbt_environment(target, settings),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

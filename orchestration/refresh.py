@@ -5,6 +5,7 @@ import io
 import logging
 import sqlite3
 import sys
+import uuid
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -19,6 +20,7 @@ from orchestration.alerts.deliver import Report, open_journal, tell
 from orchestration.alerts.overview import print_wrong_filters
 from orchestration.assets.ingest import FETCH_OUTCOME, INGESTED, SET_RIGHT, RefreshConfig, plan_rules
 from orchestration.assets.publish import POSTGRES, PUBLISHED, STORED_LAKE, STORED_VERSION
+from orchestration.automation.schedules import SESSION, due_session
 from orchestration.build import build_definitions
 from orchestration.checks.flags import evaluated_version
 from orchestration.checks.market import check_groups
@@ -55,6 +57,7 @@ def run_refresh(
     console = console or Console(file=sys.stdout)
     universe = load_universe(settings.seeds)
     plan_rules(config, settings, universe.symbols, local=False)  # a wrong option stops here, not inside a run
+    session = due_session(settings.now())
     print_header(console, settings)
     print_wrong_filters(settings, universe, console)
     settings.root.mkdir(parents=True, exist_ok=True)
@@ -80,6 +83,10 @@ def run_refresh(
             built = _run("build and check", job, instance, rest, {})
         elif fetched.success and (behind := copies_behind(settings)):
             built = _run(f"publish to {' and '.join(behind)}", job, instance, sorted(set().union(*behind.values())), {})
+        last = built or fetched
+        if last.success and not (config.symbols or config.start or config.end):
+            # The schedule need not do it again.
+            instance.add_run_tags(last.run_id, {SESSION: session.isoformat()})
         told = _tell(console, settings, instance)
     for result in filter(None, (fetched, built)):
         _print_outcome(console, settings, universe, result)
@@ -158,13 +165,15 @@ def _run(
     keys: Sequence[dg.AssetKey],
     run_config: dict[str, Any],
 ) -> dg.ExecuteInProcessResult:
+    run_id = str(uuid.uuid4())
     return job.execute_in_process(
+        run_id=run_id,
         instance=instance,
         raise_on_error=False,
         asset_selection=list(keys),
         run_config={**run_config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         # `user` is what the web UI shows as who launched a run.
-        tags={"part": part, "user": "command line", **process_tags()},
+        tags={"part": part, "user": "command line", **process_tags(run_id)},
     )
 
 

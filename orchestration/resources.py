@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 import dagster as dg
 
 from orchestration.dbt_process import ReadyDbt
+from orchestration.instance import home_tags, process_tags
 from orchestration.market.universe import Universe, load_universe
 from orchestration.settings import Settings
 from orchestration.sources.base import BarSource
@@ -91,6 +92,11 @@ def _lock_resource(context: dg.InitResourceContext) -> Iterator[None]:
             context.log.info(text)
         context.resources.progress(0, 0, text)
 
+    # The first thing that a run of ours asks for: from now on its death is noticed, also if it waits here.
+    if context.instance and context.run:
+        context.instance.add_run_tags(
+            context.run.run_id, {**home_tags(context.resources.settings), **process_tags(context.run.run_id)}
+        )
     with warehouse_lock(context.resources.settings, say):
         yield
 

@@ -308,7 +308,7 @@ class Settings(BaseSettings):
         return {f"OREWATCH_{name.upper()}": str(value) for name, value in given.items() if value is not None}
 
     def dbt_environment(self) -> dict[str, str]:
-        """Environment variables that the dbt project reads.
+        """Environment variables that the dbt project reads; `dbt_process.dbt_environment` has the rest.
 
         For DuckDB paths stand inside SQL string literals there, so quotes are doubled here, once.
         """
@@ -321,8 +321,6 @@ class Settings(BaseSettings):
             "OREWATCH_ENGINE": self.engine,
             "OREWATCH_SPARK": self.spark,
             "OREWATCH_SPARK_DRIVER": self.spark_driver,
-            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-            "DO_NOT_TRACK": "1",
         }
 
 

@@ -10,10 +10,8 @@ refresh runs, in dbt's order, with dbt's data tests, and reports as dbt does: ev
 import datetime as dt
 import io
 import json
-import os
 import re
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -26,7 +24,7 @@ import duckdb
 from filelock import FileLock
 
 from orchestration.assets.models import RUN_RESULTS
-from orchestration.dbt_process import WHOLE, ReadyDbt, prepare_target, project_digest
+from orchestration.dbt_process import WHOLE, ReadyDbt, dbt_command, dbt_environment, prepare_target, project_digest
 from orchestration.settings import DBT_PROJECT_DIR, Settings
 
 # What stands in the compiled SQL for the home and the source of whoever builds.
@@ -77,13 +75,9 @@ def _compile() -> list[Node]:
         target = folder / "target"
         prepare_target(target)
         subprocess.run(
-            [
-                *(Path(sys.executable).parent / "dbt", "--quiet", "compile"),
-                *("--project-dir", DBT_PROJECT_DIR, "--profiles-dir", DBT_PROJECT_DIR),
-                *("--target-path", target, "--log-path", folder / "logs"),
-            ],
+            dbt_command("--quiet", "compile"),
             env={
-                **os.environ,
+                **dbt_environment(target),
                 "OREWATCH_SOURCE": SOURCE,
                 "OREWATCH_ROOT": ROOT,
                 "OREWATCH_WAREHOUSE": str(folder / "warehouse.duckdb"),

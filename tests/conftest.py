@@ -3,7 +3,6 @@
 import datetime as dt
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,10 +59,9 @@ def _environment_of_its_own() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def _manifest() -> None:
     if not MANIFEST.exists() or MANIFEST.stat().st_mtime < _newest_model():
-        dbt = Path(sys.executable).parent / "dbt"
-        subprocess.run(
-            [dbt, "--quiet", "parse", "--project-dir", DBT_PROJECT_DIR, "--profiles-dir", DBT_PROJECT_DIR], check=True
-        )
+        from orchestration.dbt_process import dbt_command, dbt_environment
+
+        subprocess.run(dbt_command("--quiet", "parse"), env=dbt_environment(MANIFEST.parent), check=True)
 
 
 @pytest.fixture

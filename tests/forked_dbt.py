@@ -11,8 +11,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
-from orchestration.dbt_process import prepare_target
-from orchestration.settings import DBT_PROJECT_DIR, PROJECT_ROOT, Settings
+from orchestration.dbt_process import dbt_environment, prepare_target
+from orchestration.settings import PROJECT_ROOT, Settings
 
 
 class ForkedDbt(ExitStack):
@@ -29,16 +29,10 @@ class ForkedDbt(ExitStack):
 
     def __enter__(self) -> Self:
         prepare_target(self.target)
-        facts = {
-            "DBT_PROJECT_DIR": DBT_PROJECT_DIR,
-            "DBT_PROFILES_DIR": DBT_PROJECT_DIR,
-            "DBT_TARGET_PATH": self.target,
-            "DBT_LOG_PATH": self.target,
-        }
         self._process = self.enter_context(
             subprocess.Popen(
                 [sys.executable, "-m", "tests.forked_dbt"],
-                env={**os.environ, **self.settings.dbt_environment(), **{k: str(v) for k, v in facts.items()}},
+                env=dbt_environment(self.target, self.settings),
                 cwd=PROJECT_ROOT,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

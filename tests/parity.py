@@ -22,9 +22,10 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.large import dbt_command, dbt_run
+from benchmarks.large import dbt_run
 from benchmarks.simulated_market import write_market
 from orchestration.assets.models import mart_grains
+from orchestration.dbt_process import dbt_command, dbt_environment
 from orchestration.settings import PROJECT_ROOT, Settings
 from orchestration.storage.compare import BETWEEN_ENGINES, TableComparison, compare
 from orchestration.storage.lake import BARS
@@ -68,7 +69,7 @@ def build(
         start_over(settings.spark_dir)
     selected = ["--select", *(f"+{mart}" for mart in marts)] if marts else []
     begin = time.perf_counter()
-    run_dbt(settings, engine, spark, [*dbt_run(settings.root / f"dbt-{engine}", whole), *selected])
+    run_dbt(settings, engine, spark, settings.root / f"dbt-{engine}", [*dbt_run(whole), *selected])
     return time.perf_counter() - begin
 
 
@@ -76,7 +77,7 @@ def data_tests(settings: Settings, engine: str, spark: str = "local[2]") -> dict
     """Run dbt's data tests on what an engine has built; how each ended, by its name."""
     target = settings.root / f"dbt-tests-{engine}"
     (target / "run_results.json").unlink(missing_ok=True)  # an old one would answer for this run
-    run_dbt(settings, engine, spark, dbt_command(target, "test", "--select", "test_type:data"), tests_may_fail=True)
+    run_dbt(settings, engine, spark, target, dbt_command("test", "--select", "test_type:data"), tests_may_fail=True)
     results = json.loads((target / "run_results.json").read_text())["results"]
     return {
         result["unique_id"].split(".")[2]: Verdict(result["status"], result["failures"])
@@ -85,8 +86,10 @@ def data_tests(settings: Settings, engine: str, spark: str = "local[2]") -> dict
     }
 
 
-def run_dbt(settings: Settings, engine: str, spark: str, command: list[str], tests_may_fail: bool = False) -> str:
-    """Run dbt on a home with one engine; returns what it said.
+def run_dbt(
+    settings: Settings, engine: str, spark: str, target: Path, command: list[str], tests_may_fail: bool = False
+) -> str:
+    """Run dbt on a home with one engine; its own files go to a folder. Returns what it said.
 
     Raises:
         RuntimeError: dbt failed; what it said is in the message.
@@ -94,7 +97,7 @@ def run_dbt(settings: Settings, engine: str, spark: str, command: list[str], tes
     chosen = settings.model_copy(update={"engine": engine, "spark": spark})
     done = subprocess.run(
         command,
-        env={**os.environ, **chosen.dbt_environment(), "PYTHONPATH": str(PROJECT_ROOT)},
+        env={**dbt_environment(target, chosen), "PYTHONPATH": str(PROJECT_ROOT)},
         cwd=settings.root,
         text=True,
         stdout=subprocess.PIPE,

@@ -17,6 +17,7 @@ LONGEST = (
     "test_spark_refresh",
     "test_dashboard",
     "test_team",
+    "test_power_cut",
     "test_documents",
     "test_incremental",
     "test_spark_cluster",

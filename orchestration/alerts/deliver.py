@@ -26,6 +26,7 @@ from orchestration.alerts.journal import Journal, Judgement, journal
 from orchestration.alerts.market import alerts_of, load_facts
 from orchestration.alerts.messages import Alert
 from orchestration.channels import Channel
+from orchestration.instance import is_ours
 from orchestration.settings import NEW_YORK, Settings
 
 LOG = logging.getLogger("orewatch.alerts")
@@ -126,7 +127,7 @@ def collect(settings: Settings, instance: dg.DagsterInstance, notes: Journal) ->
     for record in sorted(records, key=lambda r: r.storage_id):
         run = record.dagster_run
         ended = record.end_time or record.update_timestamp.replace(tzinfo=dt.UTC).timestamp()
-        if run.tags.get("source", settings.source) != settings.source:
+        if not is_ours(run, settings):
             notes.record_run(run.run_id, lambda before: Judgement(before, []), time.time())
             continue
         failed = run.status is dg.DagsterRunStatus.FAILURE

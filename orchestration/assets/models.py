@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 MANIFEST = DBT_PROJECT_DIR / "target" / "manifest.json"
 # What dbt writes at the end of a build, of each node.
 RUN_RESULTS = "run_results.json"
+# Nodes that a sentence names before it only counts.
+NAMED = 10
 
 
 class OrewatchTranslator(DagsterDbtTranslator):
@@ -174,6 +176,11 @@ def _changes(node: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(said) if set(said) <= set(KNOWN) else ()
 
 
+def data_tests() -> set[str]:
+    """The data tests that must have passed before readers get the tables, by dbt's unique id: all that there are."""
+    return {id_ for id_, node in read_manifest()["nodes"].items() if node["resource_type"] == "test"}
+
+
 def mart_names() -> list[str]:
     """The tables that readers get; without what only a publication needs, and imports."""
     nodes = read_manifest()["nodes"]
@@ -314,14 +321,37 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
                 description=f"a model or a blocking data test failed; readers keep the last published version: {said}",
                 allow_retries=False,
             )
+        ran = passed_nodes(target / RUN_RESULTS) & _told(events)
+        if left_out := _asked_for(context) - ran:
+            said = f"dbt ended without an error, and did not run {named(left_out)}"
+            write_reason(current.withheld_record, said)
+            raise dg.Failure(
+                description=f"{said}; readers keep the last published version. Is dbt_project/target/manifest.json of"
+                " these models? make manifest",
+                allow_retries=False,
+            )
         # Part of the models, built alone, leaves the others on older rows: no record, so nothing is published from it.
         if not context.is_subset:
-            write_record(current.build_record, built_from, current.warehouse_path)
+            write_record(current.build_record, built_from, ran & data_tests(), current.warehouse_path)
             write_premises(current.premises_record, taken_for_granted)
             if not whole:
                 note_build(current.changes_record, changes, current.warehouse_path)
 
     return dbt_models
+
+
+def _asked_for(context: dg.AssetExecutionContext) -> set[str]:
+    """The models and tests, by dbt's unique id, that this step is to run."""
+    assets = context.assets_def
+    specs: list[dg.AssetSpec | dg.AssetCheckSpec] = [assets.specs_by_key[key] for key in context.selected_asset_keys]
+    specs += [assets.get_spec_for_check_key(key) for key in context.selected_asset_check_keys]
+    return {spec.metadata["dagster_dbt/unique_id"] for spec in specs}
+
+
+def _told(events: Iterable[Any]) -> set[str]:
+    """The models and tests of which dbt has told Dagster, by dbt's unique id."""
+    told = (event.metadata.get("unique_id") for event in events if isinstance(event, dg.Output | dg.AssetCheckResult))
+    return {str(getattr(id_, "value", id_)) for id_ in told}
 
 
 def _start_over(settings: Settings) -> None:
@@ -434,6 +464,27 @@ def dbt_failures(run_results_path: Path, statuses: Sequence[str] = ("error", "fa
         if r["status"] in statuses
     ]
     return "; ".join(failed)
+
+
+def passed_nodes(run_results_path: Path) -> set[str]:
+    """Unique ids of the models that a dbt run has built and of the tests that passed; none if it ran nothing.
+
+    A test whose severity is a warning has done its work when it has run.
+    """
+    import orjson
+
+    try:
+        run_results = orjson.loads(run_results_path.read_bytes())
+    except FileNotFoundError:
+        return set()
+    return {r["unique_id"] for r in run_results["results"] if r["status"] in ("success", "pass", "warn")}
+
+
+def named(unique_ids: Iterable[str]) -> str:
+    """Models and tests of dbt in a few words: how many, and the first ones by name."""
+    names = sorted(id_.split(".")[2] for id_ in unique_ids)
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{len(names)} of the models and tests: {', '.join(names[:NAMED])}{more}"
 
 
 def dbt_complaint(error: Exception | None) -> str:

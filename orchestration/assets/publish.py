@@ -7,7 +7,7 @@ import dagster as dg
 
 from orchestration.assets import OWNERS
 from orchestration.assets.ingest import BARS, FETCHES, REJECTED_BARS
-from orchestration.assets.models import mart_names, marts
+from orchestration.assets.models import data_tests, mart_names, marts, named
 from orchestration.assets.shown import links, tag_run
 from orchestration.market.errors import PublishError
 from orchestration.settings import Settings
@@ -62,6 +62,7 @@ def build_publish(settings: Settings) -> dg.AssetsDefinition:
                 "latest_session": latest,
                 "content_hash": manifest.content_hash,
                 "simulated": manifest.simulated,
+                "data_tests_passed": len(data_tests()),
                 "path": dg.MetadataValue.path(current.published_file),
                 "tables": dg.MetadataValue.table(
                     [dg.TableRecord({"table": name, "rows": count}) for name, count in manifest.rows.items()]
@@ -196,15 +197,15 @@ def _published_manifest(settings: Settings) -> "PublishedManifest":
 
 
 def audited_fingerprint(settings: Settings) -> str:
-    """What the tables of the warehouse were built from, if the data checks let exactly this build pass.
+    """What the tables of the warehouse were built from, if every data test and the data checks let this build pass.
 
     It goes into the published manifest as it is. If newer bars have arrived since, the version is honest about its age:
     the next refresh finds another fingerprint and builds again.
 
     Raises:
-        PublishError: there is no such build.
+        PublishError: there is no such build; the message names the tests that did not run.
     """
-    from orchestration.storage.records import is_as_built, read_record
+    from orchestration.storage.records import is_as_built, read_record, read_tests
 
     built = read_record(settings.build_record)
     is_other = settings.warehouse_path.is_file() and not is_as_built(settings.build_record, settings.warehouse_path)
@@ -212,4 +213,6 @@ def audited_fingerprint(settings: Settings) -> str:
         raise PublishError(
             "the tables have not been built and audited since the last fetch; materialize all, or run orewatch refresh"
         )
+    if missing := data_tests() - read_tests(settings.build_record):
+        raise PublishError(f"the tables have not passed {named(missing)}; materialize all, or run orewatch refresh")
     return built

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from orchestration.instance import home_tags
 from orchestration.settings import Settings
 
 if TYPE_CHECKING:
@@ -16,5 +17,5 @@ def build_refresh_job(settings: Settings) -> "UnresolvedAssetJobDefinition":
         "refresh",
         selection=dg.AssetSelection.all(),
         description="Bring everything up to date: fetch what is missing, build and audit the tables, publish, check.",
-        tags={"source": settings.source, "simulated": str(settings.simulated).lower()},
+        tags={"source": settings.source, "simulated": str(settings.simulated).lower(), **home_tags(settings)},
     )

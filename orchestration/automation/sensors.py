@@ -2,11 +2,15 @@
 
 One plain sensor, not a sensor for each status of a run: those hear of a run once, so that an error while they tell of
 it would lose it, never hear of runs from the command line, and could not try a channel again that was down. The
-journal knows which runs have been looked at; see docs/decisions/0010-alerts.md.
+journal knows which runs have been looked at; see docs/decisions/0010-alerts.md. A run that was killed has not ended by
+itself: where the daemon asks no launcher of ours, the sensor looks for those first; see
+docs/decisions/0030-no-evening-is-lost.md.
 """
 
 import dagster as dg
 
+from orchestration.instance import fail_dead_runs
+from orchestration.run_launcher import is_asked
 from orchestration.settings import Settings
 
 SECONDS_BETWEEN_LOOKS = 30
@@ -20,11 +24,14 @@ def build_alert_sensor(settings: Settings) -> dg.SensorDefinition:
         minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="After every run: what was flagged or went wrong is logged and sent to the channels of"
-        " OREWATCH_ALERTS, each event once; a channel that was down is tried again.",
+        " OREWATCH_ALERTS, each event once; a channel that was down is tried again. A run whose process is"
+        " gone is marked as failed.",
     )
     def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         from orchestration.alerts.deliver import tell
 
+        if not is_asked(context.instance):
+            fail_dead_runs(context.instance)
         told = tell(settings, context.instance, context.log.info)
         tried = "; ".join(outcome.text for outcome in told.outcomes)
         return dg.SkipReason(f"{told.events} new events" + (f"; {tried}" if tried else ""))

@@ -1,21 +1,31 @@
 """Records of how far the warehouse has come: a file with one fingerprint each, whole or absent.
 
-`build.json` says what the tables were built from, and of which warehouse it says so, `audit.json` which build the data
-checks let pass. A publication needs both, and the same; see docs/decisions/0005-refresh-that-finds-nothing.md.
-`withheld.json` says why readers have not been given the latest build; the next publication takes it away.
+`build.json` says what the tables were built from, which tests of dbt they passed and of which warehouse it says so,
+`audit.json` which build the data checks let pass. A publication needs both, the same fingerprint, and every test; see
+docs/decisions/0005-refresh-that-finds-nothing.md. `withheld.json` says why readers have not been given the latest
+build; the next publication takes it away.
 """
 
 import datetime as dt
 import json
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from orchestration.storage.lake import sync
 
 
-def write_record(path: Path, fingerprint: str, warehouse: Path | None = None) -> None:
-    """Replace a record; with the warehouse, it is about that file as it is now."""
-    write_text(path, json.dumps({"fingerprint": fingerprint, "warehouse": warehouse and state_of(warehouse)}))
+def write_record(path: Path, fingerprint: str, tests: Collection[str] = (), warehouse: Path | None = None) -> None:
+    """Replace a record.
+
+    Args:
+        path: of the record.
+        fingerprint: of what the build was made from.
+        tests: unique ids of the data tests that ran on the build and passed.
+        warehouse: what was built; the record is about that file as it is now.
+    """
+    said = {"fingerprint": fingerprint, "warehouse": warehouse and state_of(warehouse)}
+    write_text(path, json.dumps({**said, **({"tests": sorted(tests)} if tests else {})}))
 
 
 def is_as_built(record: Path, warehouse: Path) -> bool:
@@ -71,6 +81,14 @@ def read_record(path: Path) -> str | None:
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
     return fingerprint if isinstance(fingerprint, str) and fingerprint else None
+
+
+def read_tests(path: Path) -> frozenset[str]:
+    """The data tests that passed, by a record; none where there is none, or none that can be read."""
+    try:
+        return frozenset(json.loads(path.read_text("utf-8")).get("tests", ()))
+    except (FileNotFoundError, ValueError, AttributeError, TypeError):
+        return frozenset()
 
 
 def remove_records(*paths: Path) -> None:

@@ -11,13 +11,17 @@ from pydantic import SecretStr
 
 from orchestration.alerts.deliver import open_journal, tell
 from orchestration.alerts.journal import journal
+from orchestration.assets.ingest import RefreshConfig
 from orchestration.build import build_definitions
 from orchestration.checks.flags import flags
 from orchestration.instance import opened_instance
-from orchestration.settings import Settings
+from orchestration.refresh import run_refresh
+from orchestration.settings import NEW_YORK, Settings
 from orchestration.storage.warehouse import rows
+from tests.compiled_dbt import CompiledDbt
 from tests.jobs import refresh, resolved, resources_of, small_seeds
 from tests.receivers import Webhook
+from tests.runs import run
 
 pytestmark = pytest.mark.integration
 
@@ -153,14 +157,21 @@ def test_a_run_whose_process_died_is_told_with_its_reason(settings: Settings, ho
     with dg.DagsterInstance.ephemeral() as instance:
         tell(settings, instance)
         job = build_definitions(settings).resolve_job_def("refresh")
-        run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
-        other = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags={"source": "sample"})
-        for each in (run, other):
+        started = dg.DagsterRunStatus.STARTED
+        # As Dagster does for every launched run.
+        died = instance.create_run_for_job(job, status=started, tags=job.tags)
+        # Of another home, and of another project that keeps its runs in the same place.
+        others = [
+            instance.create_run_for_job(job, status=started, tags={**job.tags, "orewatch/home": "/another"}),
+            instance.create_run_for_job(job, status=started, tags={"source": "files", "session_date": "2026-01-30"}),
+            instance.create_run_for_job(job, status=started),
+        ]
+        for each in (died, *others):
             instance.report_run_failed(each, "the process of this run is gone; the next refresh picks up")
         assert tell(settings, instance).events == 1
         assert tell(settings, instance).events == 0
     (message,) = hook.messages
-    assert hook.ids == [f"data|run|{run.run_id}"]
+    assert hook.ids == [f"data|run|{died.run_id}"]
     assert "the process of this run is gone; the next refresh picks up" in message["message"]
 
 
@@ -228,3 +239,67 @@ def test_a_failed_run_is_told_and_waits_for_its_channel(
     assert len(hook.ids) == 1
     with journal(settings.alerts_dir) as notes:
         assert notes.counts() == {("desk", "sent"): 1}
+
+
+def foreign_project() -> dg.JobDefinition:
+    """A job of somebody else, with an error and a failed check that are nobody's business here."""
+
+    @dg.asset(name="customers", check_specs=[dg.AssetCheckSpec("unique", asset="customers", blocking=True)])
+    def customers() -> Iterator[object]:
+        yield dg.MaterializeResult()
+        yield dg.AssetCheckResult(passed=False, description="card 4711 twice")
+        raise ValueError("the password of their database")
+
+    # By chance of the same name, with a tag of the same name.
+    job = dg.define_asset_job("refresh", selection=["customers"], tags={"source": "files"})
+    return resolved(dg.Definitions(assets=[customers], jobs=[job]))
+
+
+def test_a_shared_instance_tells_of_our_runs_alone(
+    settings: Settings, hook: Webhook, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Their runs fail before and after ours; theirs that live are left alone."""
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "shared"))
+    with opened_instance(settings) as instance:
+        tick(settings, instance)
+        assert not foreign_project().execute_in_process(instance=instance, raise_on_error=False).success
+        alive = run(location="jaffle_shop")
+        instance.add_run(alive)
+        assert tick(settings, instance) == "0 new events"
+        assert settings.files is not None
+        for path in settings.files.glob("*.csv"):
+            path.unlink()
+        ours = run_job(settings, instance)
+        assert not ours.success
+        assert not foreign_project().execute_in_process(instance=instance, raise_on_error=False).success
+        assert tick(settings, instance) == "1 new events; desk: 1 sent"
+        statuses = {r.run_id: r.status for r in instance.get_runs()}
+        assert statuses[alive.run_id] is dg.DagsterRunStatus.STARTED
+    (message,) = hook.messages
+    assert ours.run_id in message["message"]
+    for secret in ("password", "4711", "customers"):
+        assert secret not in message["title"] + message["message"]
+
+
+def test_a_refresh_by_hand_is_an_evening_done(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever refreshed the session that was due, the schedule skips it, unless it was part of the instruments."""
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    late = dt.datetime(2025, 9, 26, 21, 0, tzinfo=NEW_YORK)
+    monkeypatch.setattr(Settings, "now", lambda _: late.astimezone(dt.UTC))
+    (schedule,) = build_definitions(settings).schedules
+
+    def asked() -> dg.RunRequest | dg.SkipReason:
+        with (
+            opened_instance(settings) as instance,
+            dg.build_schedule_context(instance=instance, scheduled_execution_time=late) as context,
+        ):
+            return schedule(context)
+
+    assert isinstance(asked(), dg.RunRequest)
+    assert run_refresh(settings, RefreshConfig(symbols=["AAA"]), ready_dbt=CompiledDbt(settings))
+    assert isinstance(asked(), dg.RunRequest)
+    # One that finds nothing new has looked all the same.
+    assert refresh(settings)
+    skipped = asked()
+    assert isinstance(skipped, dg.SkipReason)
+    assert "of 2025-09-26, has been refreshed by run" in (skipped.skip_message or "")

@@ -1,7 +1,6 @@
 """A build in batches of instruments holds what one of all of them holds, in every table, to the last bit."""
 
 import itertools
-import os
 import re
 import shutil
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 from benchmarks.increments import Market
 from benchmarks.large import cost, dbt_run
 from benchmarks.simulated_market import write_market
-from orchestration.dbt_process import prepare_target
+from orchestration.dbt_process import dbt_environment, prepare_target
 from orchestration.market.universe import load_universe
 from orchestration.settings import DBT_PROJECT_DIR, Settings
 from orchestration.storage.content import table_hash
@@ -28,8 +27,7 @@ INSTRUMENTS, YEARS, BARS_PER_BATCH = 12, 2, 1500
 def build(settings: Settings, target: Path, *arguments: str, whole: bool = True) -> str:
     """Run dbt on everything; returns its log."""
     prepare_target(target)
-    environment = {**os.environ, **settings.dbt_environment()}
-    cost([*dbt_run(target, whole), *arguments], environment)
+    cost([*dbt_run(whole), *arguments], dbt_environment(target, settings))
     return (target / "dbt.log").read_text("utf-8")
 
 

@@ -1,19 +1,31 @@
-"""dbt that has read the models beforehand: it opens nothing and outlives nobody."""
+"""dbt that has read the models beforehand: it opens nothing, outlives nobody, and leaves nothing out."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import dagster as dg
 import pytest
 
 from orchestration import dbt_process
-from orchestration.dbt_process import ReadyDbt
+from orchestration.alerts.data import cause
+from orchestration.assets.models import RUN_RESULTS, data_tests
+from orchestration.dbt_process import ReadyDbt, main
+from orchestration.rebuild import build_tables, inside
 from orchestration.settings import PROJECT_ROOT, Settings
-from orchestration.storage.scratch import process_exists
+from orchestration.storage.publish import current_manifest
+from orchestration.storage.records import read_reason, read_record, read_tests
+from orchestration.storage.scratch import process_exists, scratch
+from orchestration.storage.warehouse import rows
+from tests.compiled_dbt import CompiledDbt, Finished
+from tests.homes import clone
+from tests.jobs import published, refresh_and_read, run_job, small_seeds
 
 pytestmark = pytest.mark.integration
 
@@ -99,3 +111,107 @@ input()
     while process_exists(prepared) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not process_exists(prepared)
+
+
+class HalfHearted(CompiledDbt):
+    """A dbt that ends well and leaves something out, as one does that heeds a variable of an operator.
+
+    Args:
+        settings: name the home.
+        runs: says of a node whether it runs.
+        silent: whether it tells nothing of what it does.
+    """
+
+    def __init__(self, settings: Settings, runs: Callable[[str], bool], silent: bool = False) -> None:
+        super().__init__(settings)
+        self.runs, self.silent = runs, silent
+
+    def build(self, arguments: Sequence[str] = ()) -> Any:
+        process = super().build(arguments)
+        file = self.target / RUN_RESULTS
+        found = json.loads(file.read_text())
+        found["results"] = [result for result in found["results"] if self.runs(result["unique_id"])]
+        if found["results"]:
+            file.write_text(json.dumps(found))
+        else:
+            file.unlink()
+        told = [] if self.silent else process.stdout.getvalue().splitlines(keepends=True)
+        told = [line for line in told if self.runs(json.loads(line)["data"]["node_info"]["unique_id"])]
+        return Finished(b"".join(told), 0)
+
+
+@pytest.mark.parametrize(
+    ("runs", "silent", "said"),
+    [
+        (lambda _: False, False, "179 of the models and tests: "),  # DBT_SELECT=nothing
+        (lambda _: True, True, "179 of the models and tests: "),  # DBT_QUIET: nobody hears of it
+        (lambda id_: id_.startswith("model."), False, "129 of the models and tests: accepted_values_"),
+        (lambda id_: ".grain_returns_" not in id_, False, "1 of the models and tests: grain_returns_symbol__session"),
+        (lambda id_: not id_.endswith(".returns"), False, "1 of the models and tests: returns;"),
+    ],
+)
+def test_a_build_that_leaves_something_out_is_a_failure_that_names_it(
+    runs: Callable[[str], bool], silent: bool, said: str, sample_home: Path, tmp_path: Path
+) -> None:
+    settings = Settings(home=clone(sample_home, tmp_path / "home"))
+    dbt = HalfHearted(settings, runs, silent)
+    result = run_job(settings, {"ready_dbt": dg.ResourceDefinition.hardcoded_resource(dbt)})
+    assert not result.success
+    (failure,) = [e for e in result.all_events if e.is_step_failure and e.step_key == "dbt_models"]
+    told = cause(failure)
+    assert told.startswith(f"dbt ended without an error, and did not run {said}")
+    assert "readers keep the last published version" in told
+    reason = read_reason(settings.withheld_record)
+    assert reason is not None
+    assert reason[0] in told
+    assert read_record(settings.build_record) is None
+    manifest = current_manifest(settings.published_dir)
+    assert manifest is not None
+    assert manifest.version == 1
+
+
+# Each of them has frozen readers, stopped a refresh without naming itself, or let it publish what no test had seen.
+OF_AN_OPERATOR = {
+    "DBT_QUIET": "1",
+    "DBT_LOG_LEVEL": "error",
+    "DBT_EMPTY": "true",
+    "DBT_TARGET": "prod",
+    "DBT_PROFILE": "jaffle_shop",
+    "DBT_DEFER": "true",
+    "DBT_STATE": "/nowhere",
+    "DBT_RESOURCE_TYPES": "model",
+    "DBT_EXCLUDE_RESOURCE_TYPES": "test",
+    "DBT_INDIRECT_SELECTION": "empty",
+    "DBT_FAIL_FAST": "true",
+    "DBT_WARN_ERROR": "true",
+    "DBT_PROJECT_DIR": "/nowhere",
+    "DBT_PROFILES_DIR": "/nowhere",
+    "DBT_ENGINE_QUIET": "1",
+    "DBT_ENGINE_TARGET": "prod",
+}
+
+
+@pytest.mark.slow
+def test_variables_of_an_operator_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refresh, its verification and the manifest, in an environment in which none of them would work."""
+    for name, value in OF_AN_OPERATOR.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    # A dbt of the user's own, too.
+    (tmp_path / ".dbt").mkdir()
+    (tmp_path / ".dbt" / "profiles.yml").write_text("config: {fail_fast: true, quiet: true}\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    settings = Settings(home=tmp_path / "home", seeds=small_seeds(tmp_path / "seeds", "SIL", "SLV"))
+    success, said = refresh_and_read(settings, real_dbt=True)
+    assert success, said
+    assert read_tests(settings.build_record) == data_tests()
+    assert len(data_tests()) > 100
+    (bars,) = published(settings, "select count(*) as n from daily_bars")
+    assert bars["n"] > 1000
+    with scratch(settings.root) as folder:
+        inside_scratch = inside(settings, folder)
+        shutil.copytree(settings.lake_dir, inside_scratch.lake_dir, symlinks=True)
+        shutil.copytree(settings.control_dir, inside_scratch.control_dir)
+        tables = build_tables(inside_scratch, folder)
+        assert rows(tables, "select count(*) as n from daily_bars") == [bars]
+    assert main(["--quiet", "ls", "--select", "daily_bars"]) == 0

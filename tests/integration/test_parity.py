@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.large import dbt_command
 from orchestration.assets.models import mart_names
+from orchestration.dbt_process import dbt_command
 from orchestration.settings import Settings
 from orchestration.storage.lake import BARS, Lake
 from orchestration.storage.spark_tables import tables
@@ -91,7 +91,7 @@ def test_the_data_tests_find_the_same_on_both_engines(market: Settings, found: P
 def test_the_unit_tests_of_the_models_hold_on_spark(market: Settings, found: Parity) -> None:
     assert found.tables  # Spark takes the types of what a test does not give from the tables
     said = run_dbt(
-        market, "spark", "local[2]", dbt_command(market.root / "dbt-unit", "test", "--select", "test_type:unit")
+        market, "spark", "local[2]", market.root / "dbt-unit", dbt_command("test", "--select", "test_type:unit")
     )
     assert "ERROR=0" in said
     assert int(re.search(r"PASS=(\d+)", said).group(1)) > 70  # type: ignore[union-attr]

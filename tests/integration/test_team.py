@@ -23,6 +23,7 @@ from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
 
 from orchestration.alerts.journal import journal
 from orchestration.checks.flags import flags
+from orchestration.instance import GONE
 from orchestration.settings import PROJECT_ROOT, Settings
 from tests.deployment import health_check, team_environment
 from tests.jobs import published, small_seeds
@@ -265,7 +266,7 @@ def test_a_run_that_dies_with_its_code_server_is_repeated(story: Story) -> None:
     dead, repeated = story.runs[story.asked_for], story.runs[story.repeated]
     assert dead.status is dg.DagsterRunStatus.FAILURE
     (failure,) = events(story, story.asked_for, dg.DagsterEventType.RUN_FAILURE)
-    assert "its code server was killed or replaced" in failure.message
+    assert GONE in failure.message
     assert repeated.status is dg.DagsterRunStatus.SUCCESS
     assert repeated.tags["session_date"] == NEXT_EVENING
     # What had been done was not done again, and nothing was left out.

@@ -1,14 +1,12 @@
 """dbt's unit tests: models on a few rows that are written down beside them."""
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from orchestration.dbt_process import prepare_target
-from orchestration.settings import DBT_PROJECT_DIR, Settings
+from orchestration.dbt_process import dbt_command, dbt_environment, prepare_target
+from orchestration.settings import Settings
 from tests.homes import clone
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -20,12 +18,8 @@ def test_unit_tests_of_the_models(sample_home: Path, tmp_path: Path) -> None:
     target = tmp_path / "target"
     prepare_target(target)
     run = subprocess.run(
-        [
-            *(Path(sys.executable).parent / "dbt", "test", "--select", "test_type:unit"),
-            *("--project-dir", DBT_PROJECT_DIR, "--profiles-dir", DBT_PROJECT_DIR),
-            *("--target-path", target, "--log-path", target),
-        ],
-        env={**os.environ, **settings.dbt_environment()},
+        dbt_command("test", "--select", "test_type:unit"),
+        env=dbt_environment(target, settings),
         capture_output=True,
         text=True,
     )

@@ -129,7 +129,15 @@ def test_a_changed_configuration_stays(tmp_path: Path, home: Path) -> None:
     assert config.read_text() == "telemetry:\n  enabled: false\n"
 
 
-@pytest.mark.parametrize("without", [("# A first visit", "# Dagster's own log"), ("# A first visit",)], ids=len)
+# Earlier ones said less, and of the runs that died what follows.
+MONITORING = """# A run whose process died is marked as failed instead of running forever.
+run_monitoring:
+  enabled: true
+  start_timeout_seconds: 300
+"""
+
+
+@pytest.mark.parametrize("without", [("# A first visit", "# Dagster's own log"), ("# A first visit",), ()], ids=len)
 def test_an_earlier_configuration_of_ours_is_replaced(tmp_path: Path, home: Path, without: tuple[str, ...]) -> None:
     ours = earlier = INSTANCE_CONFIG.read_text()
     for part in without:
@@ -137,6 +145,8 @@ def test_an_earlier_configuration_of_ours_is_replaced(tmp_path: Path, home: Path
         begin = earlier.index(part)
         end = earlier.index("\n\n", begin) if "\n\n" in earlier[begin:] else len(earlier)
         earlier = earlier[: begin - 1] + earlier[end:]
+    begin, end = earlier.index("# A run whose process died"), earlier.index("  retry_on_asset_or_op_failure: false\n")
+    earlier = earlier[:begin] + MONITORING + earlier[end:].partition("\n")[2]
     (home / "dagster.yaml").write_text(earlier)
     prepare_instance(Settings(home=tmp_path))
     assert (home / "dagster.yaml").read_text() == ours

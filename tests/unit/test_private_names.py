@@ -98,10 +98,15 @@ PRIVATE: dict[str, dict[str, str | None]] = {
         "dagster._serdes.ConfigurableClassData": None,
     },
     "orchestration/instance.py": {
+        "dagster.DagsterInstance.add_run_tags": "self run_id new_tags ...",
+        "dagster.DagsterRun.remote_job_origin": None,
+        "dagster._core.remote_origin.RemoteJobOrigin.location_name": None,
         "dagster.DagsterInstance.get_runs": "self filters ...",
         "dagster.DagsterInstance.report_run_failed": "self dagster_run message ...",
     },
+    "orchestration/resources.py": {"dagster.DagsterInstance.add_run_tags": "self run_id new_tags ..."},
     "orchestration/refresh.py": {
+        "dagster.DagsterInstance.add_run_tags": "self run_id new_tags ...",
         "dagster.AssetCheckEvaluation.asset_check_key": None,
         "dagster.AssetKey.to_python_identifier": "self ...",
         "dagster.DagsterEvent.materialization": None,
@@ -117,6 +122,8 @@ PRIVATE: dict[str, dict[str, str | None]] = {
         "dagster_shared.error.SerializableErrorInfo.cls_name": None,
     },
     "orchestration/run_launcher.py": {
+        "dagster.DagsterInstance.run_launcher": None,
+        "dagster.DagsterInstance.run_monitoring_enabled": None,
         "dagster._core.errors.DagsterLaunchFailedError": None,
         "dagster._core.errors.DagsterUserCodeUnreachableError": None,
         LAUNCHER: None,
@@ -131,6 +138,7 @@ PRIVATE: dict[str, dict[str, str | None]] = {
         "dagster._core.launcher.base.WorkerStatus.RUNNING": None,
         "dagster._core.storage.dagster_run.DagsterRun": None,
         "dagster._grpc.client.DagsterGrpcClient.get_current_runs": "self",
+        "dagster._grpc.client.DagsterGrpcClient.socket": None,
         "dagster._grpc.types.GetCurrentRunsResult": None,
         "dagster._grpc.types.GetCurrentRunsResult.current_runs": None,
         "dagster._serdes.deserialize_value": "val as_type ...",
@@ -149,6 +157,21 @@ PRIVATE: dict[str, dict[str, str | None]] = {
     "tests/unit/test_event_log.py": {
         "dagster._core.events.log.EventLogEntry": "error_info level user_message run_id timestamp job_name ...",
         LOG: "base_dir ...",
+    },
+    "tests/integration/test_missed_ticks.py": {
+        "dagster._core.test_utils.create_test_daemon_workspace_context": "workspace_load_target instance",
+        "dagster._core.test_utils.freeze_time": "new_now",
+        "dagster._core.workspace.context.WorkspaceProcessContext": None,
+        "dagster._core.workspace.load_target.ModuleTarget": None,
+        "dagster._scheduler.scheduler.launch_scheduled_runs": (
+            "workspace_process_context logger end_datetime_utc iteration_times ..."
+        ),
+    },
+    "tests/runs.py": {
+        "dagster._core.remote_origin.InProcessCodeLocationOrigin": "loadable_target_origin location_name ...",
+        "dagster._core.remote_origin.RemoteJobOrigin": None,
+        "dagster._core.remote_origin.RemoteRepositoryOrigin": None,
+        "dagster._core.types.loadable_target_origin.LoadableTargetOrigin": None,
     },
     "tests/unit/test_run_launcher.py": {
         "dagster._core.errors.DagsterLaunchFailedError": None,

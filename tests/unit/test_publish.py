@@ -14,7 +14,7 @@ import duckdb
 import pytest
 from dagster_dbt import DbtCliInvocation
 
-from orchestration.assets.models import dbt_complaint, dbt_failures, mart_grains, marts, stopped
+from orchestration.assets.models import data_tests, dbt_complaint, dbt_failures, mart_grains, marts, stopped
 from orchestration.assets.publish import audited_fingerprint
 from orchestration.market.errors import PublishError
 from orchestration.settings import Settings
@@ -45,7 +45,7 @@ from orchestration.storage.publish import (
     version_folder,
     write_tables,
 )
-from orchestration.storage.records import read_record, remove_records, write_record
+from orchestration.storage.records import read_record, read_tests, remove_records, write_record
 from orchestration.storage.warehouse import reading, rows
 
 
@@ -609,8 +609,23 @@ def test_only_a_build_that_was_audited_is_published(tmp_path: Path) -> None:
                 write_record(path, mark)
         with pytest.raises(PublishError, match=one_line):
             audited_fingerprint(settings)
-    write_record(settings.build_record, "b")
+    # And of what was built and audited, only what every data test has passed.
+    tests = data_tests()
+    write_record(settings.build_record, "b", tests - {missing := min(tests)})
+    with pytest.raises(PublishError, match=rf"not passed 1 of the models and tests: {missing.split('.')[2]}; material"):
+        audited_fingerprint(settings)
+    write_record(settings.build_record, "b")  # as earlier versions wrote it
+    with pytest.raises(PublishError, match=rf"not passed {len(tests)} of the .* and {len(tests) - 10} more; material"):
+        audited_fingerprint(settings)
+    write_record(settings.build_record, "b", tests)
     assert audited_fingerprint(settings) == "b"
+
+
+@pytest.mark.parametrize("torn", ["", "{", "[]", "{}", '"text"', '{"tests": null}', '{"tests": 3}'])
+def test_a_record_that_cannot_be_read_names_no_test(torn: str, tmp_path: Path) -> None:
+    (tmp_path / "build.json").write_text(torn)
+    assert read_tests(tmp_path / "build.json") == frozenset()
+    assert read_tests(tmp_path / "none.json") == frozenset()
 
 
 def test_what_dbt_says_when_it_stops(tmp_path: Path) -> None:
