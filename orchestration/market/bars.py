@@ -262,7 +262,7 @@ def _special_sessions(frame: pd.DataFrame, closed: pd.DatetimeIndex, weekends: b
     day, close = frame["session_date"], frame["close"]
     unlisted = day.notna() & ~day.isin(closed) & (close > 0) & np.isfinite(close)
     if not weekends:
-        unlisted &= day.dt.dayofweek < SATURDAY
+        unlisted &= day.dt.day_of_week < SATURDAY
     count = int(unlisted.sum())
     at_most = max(MAX_SPECIAL_SESSIONS, MAX_SPECIAL_SHARE * len(frame))
     if not 0 < count <= at_most or day[day.isin(closed)].nunique() < LEAST_BESIDE_SPECIAL:

@@ -106,7 +106,7 @@ def _recognised(delivered: pd.DataFrame) -> Established:
     paid = np.flatnonzero(known["dividend"] > 0)
     traded = known["close"].to_numpy() * _later_splits(known)
     if not len(paid):
-        return _adjusted(delivered) if _left_the_grid(traded) else Established(delivered)
+        return _adjusted(delivered) if len(traded) and _left_the_grid(traded) else Established(delivered)
     last = int(paid[-1])
     if last < LEAST_UNDONE:
         return Established(delivered)
