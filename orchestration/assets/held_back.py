@@ -4,6 +4,7 @@ Their versions that no reader has seen leave the tables, and a second build does
 an instrument is let in with all that came before it: what was wrong may be right by then. The lake keeps everything.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,20 +30,19 @@ def blamed(run_results: Path, manifest: Mapping[str, Any], warehouse: Path) -> d
         warehouse: what it built, as far as it came.
     """
     results = orjson.loads(run_results.read_bytes())["results"] if run_results.is_file() else []
-    found: dict[Any, list[str]] = {}
-    with reading(warehouse) as connection:
-        for result in (r for r in results if r["status"] in ("fail", "error")):
-            node = manifest["nodes"][result["unique_id"]]
-            test = (node.get("test_metadata") or {}).get("name")
-            if result["status"] == "error" or test in (None, OF_THE_MODEL):
+    bad = {r["unique_id"]: r for r in results if r["status"] in ("fail", "error")}
+    tests = {id_: (manifest["nodes"][id_].get("test_metadata") or {}).get("name") for id_ in bad}
+    if any(r["status"] == "error" for r in bad.values()) or {None, OF_THE_MODEL}.intersection(tests.values()):
+        return {}
+    found: dict[str, list[str]] = {}
+    for id_, result in bad.items():
+        with reading(warehouse) as connection:
+            offenders = Counter(row.get("symbol") for row in query(connection, result["compiled_code"]))
+        for symbol, count in offenders.items():
+            if symbol is None:
                 return {}
-            offenders = query(connection, result["compiled_code"])
-            symbols = {row.get("symbol") for row in offenders}
-            if not symbols or None in symbols:
-                return {}
-            for symbol in symbols:
-                found.setdefault(symbol, []).append(f"{node['name']} ({sum(r['symbol'] == symbol for r in offenders)})")
-    return {symbol: ", ".join(sorted(tests)) for symbol, tests in sorted(found.items())}
+            found.setdefault(symbol, []).append(f"{manifest['nodes'][id_]['name']} ({count})")
+    return {symbol: ", ".join(sorted(names)) for symbol, names in sorted(found.items())}
 
 
 def hold_back(settings: Settings, reasons: Mapping[str, str]) -> bool:
