@@ -28,6 +28,7 @@ from orchestration.market.errors import StoreError
 from orchestration.market.universe import Universe, load_universe
 from orchestration.progress import shown_on
 from orchestration.report import print_flags, print_header
+from orchestration.retention import prune
 from orchestration.settings import DBT_PROJECT_DIR, Settings
 from orchestration.storage.publish import PublishedManifest, current_manifest, is_in_place
 from orchestration.storage.records import read_reason
@@ -77,6 +78,8 @@ def run_refresh(
         elif fetched.success and (behind := copies_behind(settings)):
             built = _run(f"publish to {' and '.join(behind)}", job, instance, sorted(set().union(*behind.values())), {})
         told = _tell(console, settings, instance)
+        for line in prune(settings, instance):
+            console.print(f"[yellow]warning[/] {escape(line)}", highlight=False, soft_wrap=True)
     for result in filter(None, (fetched, built)):
         _print_outcome(console, settings, universe, result)
     success = fetched.success and (built is None or built.success)

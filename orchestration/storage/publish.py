@@ -203,6 +203,7 @@ def publish(
     changes_record: Path | None = None,
     large_rows: int | None = None,
     memory_gb: float | None = None,
+    versions_kept: int = VERSIONS_KEPT,
 ) -> PublishedManifest:
     """Copy the tables of the warehouse into a new version and make it the current one.
 
@@ -217,6 +218,7 @@ def publish(
             it every row is looked at.
         large_rows: a table with more rows is published in parts; `LARGE_ROWS` if not given.
         memory_gb: what it may take; more goes to the disk.
+        versions_kept: how many stay, this one included.
 
     Raises:
         PublishError: the version could not be built; readers stay on the last good one.
@@ -268,7 +270,7 @@ def publish(
         ) from error
     if changes_record is not None:
         note_published(changes_record, manifest, warehouse)
-    _drop_old(versions, keep=number)
+    _drop_old(versions, through=number - versions_kept)
     return manifest
 
 
@@ -423,9 +425,9 @@ def _sweep(versions: Path) -> None:
             path.unlink()
 
 
-def _drop_old(versions: Path, keep: int) -> None:
+def _drop_old(versions: Path, through: int) -> None:
     for path in versions.iterdir():
-        if path.name.isdigit() and int(path.name) <= keep - VERSIONS_KEPT and not _is_open(path):
+        if path.name.isdigit() and int(path.name) <= through and not _is_open(path):
             shutil.rmtree(path)
 
 

@@ -25,7 +25,8 @@ ALLOWED = {
     "brief": {"market", "settings", "storage", "plots", "phrases"},
     "assets": {"market", "settings", "sources", "storage", "resources", "brief", "dbt_process", "spark_cluster"},
     "alerts": {"market", "settings", "storage", "channels", "phrases"},
-    "checks": {"market", "settings", "storage", "assets", "alerts", "plots", "phrases"},
+    "retention": {"settings", "storage", "alerts"},
+    "checks": {"market", "settings", "storage", "assets", "alerts", "plots", "phrases", "retention"},
     "automation": {"market", "settings", "alerts"},
     "build": {"market", "settings", "loading", "resources", "assets", "checks", "automation"},
     "definitions": {"build"},
@@ -50,6 +51,7 @@ ALLOWED = {
         "instance",
         "progress",
         "report",
+        "retention",
     },
     "cli": {
         "market",

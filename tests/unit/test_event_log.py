@@ -129,11 +129,19 @@ def test_a_changed_configuration_stays(tmp_path: Path, home: Path) -> None:
     assert config.read_text() == "telemetry:\n  enabled: false\n"
 
 
-@pytest.mark.parametrize("without", [("# A first visit", "# Dagster's own log"), ("# A first visit",)], ids=len)
+@pytest.mark.parametrize(
+    "without",
+    [
+        ("# Looks of", "# What a run prints", "# Dagster's own log", "# A first visit"),
+        ("# Looks of", "# What a run prints", "# A first visit"),
+        ("# Looks of", "# What a run prints"),
+    ],
+    ids=len,
+)
 def test_an_earlier_configuration_of_ours_is_replaced(tmp_path: Path, home: Path, without: tuple[str, ...]) -> None:
     ours = earlier = INSTANCE_CONFIG.read_text()
     for part in without:
-        # Up to the line or the empty line that follows it; the log comes last.
+        # Up to the line or the empty line that follows it.
         begin = earlier.index(part)
         end = earlier.index("\n\n", begin) if "\n\n" in earlier[begin:] else len(earlier)
         earlier = earlier[: begin - 1] + earlier[end:]
