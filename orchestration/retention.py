@@ -147,6 +147,8 @@ def _alerts(settings: Settings, _: dg.DagsterInstance, now: float) -> None:
     back from there, not from today: one of an instrument that trades no more stays flagged, and known as told.
     """
     days = settings.keep_alerts_days
+    if not settings.alerts_dir.is_dir():  # whoever opens the journal first says since when there is news
+        return
     with journal(settings.alerts_dir) as notes:
         if not notes.has_settled(now - days * 86400.0):
             return

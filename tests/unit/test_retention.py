@@ -4,7 +4,7 @@ import datetime as dt
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from orchestration.instance import prepare_instance
 from orchestration.retention import prune
 from orchestration.settings import Settings
 from tests.evenings import move_clock
+from tests.postgres_server import PostgresServer, postgres_server
 
 OURS = {"source": "sample", "simulated": "true"}
 GOLD, SILVER = dg.AssetKey("gold"), dg.AssetKey("silver")
@@ -28,6 +29,11 @@ SHINES = dg.AssetCheckKey(GOLD, "shines")
 FIRST_DAY = dt.datetime(2026, 1, 5, 22, 30, tzinfo=dt.UTC)
 
 DAGSTERS_OWN = "telemetry:\n  enabled: false\n"
+ON_POSTGRES = """
+storage:
+  postgres:
+    postgres_url: {url}
+"""
 
 
 @dg.multi_asset(
@@ -55,11 +61,12 @@ class Lived:
     Attributes:
         settings: of the home.
         instance: its runs.
+        postgres: where they are stored, if not in SQLite.
         day: days since the first.
     """
 
-    def __init__(self, settings: Settings, instance: dg.DagsterInstance) -> None:
-        self.settings, self.instance, self.day = settings, instance, 0
+    def __init__(self, settings: Settings, instance: dg.DagsterInstance, postgres: PostgresServer | None) -> None:
+        self.settings, self.instance, self.postgres, self.day = settings, instance, postgres, 0
 
     def now(self) -> dt.datetime:
         return FIRST_DAY + dt.timedelta(days=self.day)
@@ -90,14 +97,18 @@ class Lived:
         home = Path(self.instance.root_directory)
         found = {path.stem.partition(".")[0] for path in home.glob("history/runs/*.db*")} - {"index"}
         found |= {path.name for path in home.glob("storage/*")}
-        for database, tables in (
-            ("runs", ("runs", "run_tags")),
-            ("runs/index", ("event_logs", "asset_check_executions")),
-        ):
-            with closing(sqlite3.connect(home / "history" / f"{database}.db")) as connection:
-                for table in tables:
-                    found |= {name for (name,) in connection.execute(f"select run_id from {table}")}  # noqa: S608
+        for table in ("runs", "run_tags", "event_logs", "asset_check_executions"):
+            found |= {row[0] for row in self.rows(f"select distinct run_id from {table}")}  # noqa: S608
         return found
+
+    def rows(self, sql: str) -> Any:
+        """What a query of Dagster's database finds."""
+        if self.postgres is not None:
+            return self.postgres.rows(sql)
+        history = Path(self.instance.root_directory) / "history"
+        file = "runs.db" if "from run" in sql else "runs/index.db"
+        with closing(sqlite3.connect(history / file)) as connection:
+            return connection.execute(sql).fetchall()
 
     def results(self, check: str) -> list[str]:
         """Ids of the runs in which a check was evaluated or meant to be, the latest first."""
@@ -121,15 +132,17 @@ class Lived:
 def lived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Lived]:
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     settings = Settings(home=tmp_path / "home")
-    if request.param != "ours":
-        settings.dagster_home.mkdir(parents=True)
-        (settings.dagster_home / "dagster.yaml").write_text(DAGSTERS_OWN)
-    prepare_instance(settings)
-    with dg.DagsterInstance.get() as instance:
-        lived = Lived(settings, instance)
-        move_clock(monkeypatch, lived.now)
-        open_journal(settings)
-        yield lived
+    with postgres_server() if request.param == "PostgreSQL" else nullcontext() as postgres:
+        if request.param != "ours":
+            settings.dagster_home.mkdir(parents=True)
+            told = ON_POSTGRES.format(url=postgres.url().replace("://", "+psycopg2://")) if postgres else DAGSTERS_OWN
+            (settings.dagster_home / "dagster.yaml").write_text(told)
+        prepare_instance(settings)
+        with dg.DagsterInstance.get() as instance:
+            lived = Lived(settings, instance, postgres)
+            move_clock(monkeypatch, lived.now)
+            open_journal(settings)
+            yield lived
 
 
 def test_old_runs_go_with_everything_that_they_left(lived: Lived) -> None:
@@ -189,6 +202,18 @@ def test_a_failure_that_nobody_has_looked_at_is_told_before_its_run_goes_and_onc
     assert [alert.event_id for alert in told].count(f"data|run|{failed}") == 1
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("lived", ["PostgreSQL"], indirect=True)
+def test_in_a_postgresql_that_others_share_ours_go_and_theirs_stay(lived: Lived) -> None:
+    theirs = lived.run(0, tags={}, job="their_refresh")
+    lived.run(0)
+    last = lived.run(500)
+    before = lived.state()
+    assert lived.prune(500, keep_runs_days=10) == []
+    assert lived.traces() == {theirs, last}
+    assert lived.state() == before
+
+
 @pytest.mark.parametrize("lived", ["ours"], indirect=True)
 def test_what_is_old_goes_a_part_at_a_time(lived: Lived, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "RUNS_AT_ONCE", 2)
@@ -204,42 +229,35 @@ class Killed(BaseException):
     """The process ends here."""
 
 
-@pytest.mark.parametrize(
-    "step",
-    ["_delete_check_results", "delete_logs", "delete_events", "unlink", "forget_runs", "delete"],
-)
-@pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("lived", ["ours"], indirect=True)
-def test_a_kill_anywhere_is_healed_by_the_next(
-    lived: Lived, monkeypatch: pytest.MonkeyPatch, step: str, when: str
-) -> None:
-    for day in (0, 1):
-        lived.run(day)
-    last = lived.run(500)
-    before = lived.state()
-    owner: Any = {
-        "_delete_check_results": retention,
-        "delete_logs": type(lived.instance.compute_log_manager),
-        "delete_events": type(lived.instance.event_log_storage),
-        "unlink": Path,
-        "forget_runs": Journal,
-        "delete": retention.Runs,
-    }[step]
-    real = getattr(owner, step)
+def test_a_kill_anywhere_is_healed_by_the_next(lived: Lived, monkeypatch: pytest.MonkeyPatch) -> None:
+    lived.run(0)
+    steps: list[tuple[Any, str]] = [
+        (retention, "_delete_check_results"),
+        (type(lived.instance.compute_log_manager), "delete_logs"),
+        (type(lived.instance.event_log_storage), "delete_events"),
+        (Path, "unlink"),
+        (retention.Runs, "delete"),
+        (Journal, "forget_runs"),
+    ]
+    for number, (owner, name) in enumerate(steps * 2, 1):
+        real, killed_before = getattr(owner, name), number > len(steps)
+        last = lived.run(500 * number)
+        before = lived.state()
 
-    def killed(*args: Any, **kwargs: Any) -> Any:
-        if when == "after":
-            real(*args, **kwargs)
-        raise Killed
+        def killed(*args: Any, real: Any = real, killed_before: bool = killed_before, **kwargs: Any) -> None:
+            if not killed_before:
+                real(*args, **kwargs)
+            raise Killed
 
-    with monkeypatch.context() as patch:
-        patch.setattr(owner, step, killed)
-        with pytest.raises(Killed):
-            lived.prune(500, keep_runs_days=10)
-    assert lived.state() == before
-    assert lived.prune(500, keep_runs_days=10) == []
-    assert lived.traces() == {last}
-    assert lived.state() == before
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, killed)
+            with pytest.raises(Killed):
+                lived.prune(lived.day, keep_runs_days=10)
+        assert lived.state() == before, name
+        assert lived.prune(lived.day, keep_runs_days=10) == []
+        assert lived.traces() == {last}, name
+        assert lived.state() == before, name
 
 
 @pytest.mark.parametrize("lived", ["ours"], indirect=True)
