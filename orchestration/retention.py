@@ -13,6 +13,7 @@ import sqlite3
 import time
 from collections.abc import Sequence
 from contextlib import closing, suppress
+from itertools import islice
 from pathlib import Path
 
 import dagster as dg
@@ -37,6 +38,11 @@ RUNS_AT_ONCE = 50
 # The job, and those that Dagster makes of assets that are picked in the web UI.
 JOBS = ("refresh", "__ASSET_JOB")
 
+# The sensor looks 2,880 times a day.
+LOOKING = ("alerts", "refresh_after_close")
+LOOK_DAYS = 7
+LOOKS_AT_ONCE = 20_000
+
 # Free space inside the index of all runs that is worth writing it anew; less is used again by the next evenings.
 WORTHWHILE_BYTES = 32 * 2**20
 
@@ -47,7 +53,7 @@ def prune(settings: Settings, instance: dg.DagsterInstance) -> list[str]:
     """Remove what is older than the settings keep; returns what could not be removed and why, a line each."""
     now = time.time()
     said = []
-    for what, remove in (("runs", _runs), ("alerts", _alerts), ("briefs", _briefs)):
+    for what, remove in (("runs", _runs), ("logs", _looks), ("alerts", _alerts), ("briefs", _briefs)):
         try:
             remove(settings, instance, now)
         except Exception as error:  # whatever it is, a refresh has done its work without it
@@ -138,6 +144,19 @@ def _give_back(database: Path) -> None:
         if free * size >= WORTHWHILE_BYTES and free > pages / 2:
             connection.execute("vacuum")
             connection.execute("pragma wal_checkpoint(truncate)")
+
+
+def _looks(settings: Settings, instance: dg.DagsterInstance, now: float) -> None:
+    """Logs of the sensor's and the schedule's looks, one file each, of a Dagster that is not told to keep none.
+
+    Only in a folder of our own: elsewhere others may have a sensor of that name.
+    """
+    if Path(instance.root_directory) != settings.dagster_home:
+        return
+    before = now - LOOK_DAYS * 86400.0
+    logs = (log for name in LOOKING for log in Path(instance.storage_directory()).glob(f"*/{name}/*.*"))
+    for log in islice((log for log in logs if log.stat().st_mtime < before), LOOKS_AT_ONCE):
+        log.unlink(missing_ok=True)
 
 
 def _alerts(settings: Settings, _: dg.DagsterInstance, now: float) -> None:

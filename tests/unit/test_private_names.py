@@ -170,6 +170,7 @@ PRIVATE: dict[str, dict[str, str | None]] = {
         "dagster._core.events.log.EventLogEntry": "error_info level user_message run_id timestamp job_name ...",
         LOG: "base_dir ...",
     },
+    "tests/unit/test_retention.py": {"dagster._core.storage.compute_log_manager.ComputeIOType": None},
     "tests/unit/test_run_launcher.py": {
         "dagster._core.errors.DagsterLaunchFailedError": None,
         "dagster._core.errors.DagsterUserCodeUnreachableError": None,

@@ -10,15 +10,17 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.storage.compute_log_manager import ComputeIOType
 from pydantic import ValidationError
 
 from orchestration import retention
 from orchestration.alerts.deliver import open_journal
 from orchestration.alerts.journal import Journal, journal
 from orchestration.alerts.messages import Alert
+from orchestration.build import build_definitions
 from orchestration.checks.flags import LATE_DAYS
 from orchestration.instance import prepare_instance
-from orchestration.retention import prune
+from orchestration.retention import LOOKING, prune
 from orchestration.settings import Settings
 from tests.evenings import move_clock
 from tests.postgres_server import PostgresServer, postgres_server
@@ -302,6 +304,35 @@ def test_briefs_go_when_they_were_written_long_ago(lived: Lived) -> None:
     assert lived.prune(500) == []
     assert not any(page.exists() for page in old)
     assert all(page.exists() for page in kept)
+
+
+@pytest.mark.parametrize("lived", ["Dagster's own"], indirect=True)
+def test_logs_of_looks_go_where_they_are_ours(lived: Lived, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "LOOKS_AT_ONCE", 2)
+    definitions = build_definitions(lived.settings)
+    names = [d.name for d in (*(definitions.sensors or ()), *(definitions.schedules or ()))]
+    assert sorted(names) == sorted(LOOKING)
+    logs = lived.instance.compute_log_manager
+    for name, tick in (
+        ("alerts", "1"),
+        ("alerts", "2"),
+        ("refresh_after_close", "3"),
+        ("alerts", "4"),
+        ("theirs", "5"),
+    ):
+        with logs.open_log_stream(["__repository__", name, tick], ComputeIOType.STDERR):
+            pass
+    written = sorted(Path(lived.instance.storage_directory()).glob("__repository__/*/*"), key=lambda path: path.stem)
+    for path in written:
+        os.utime(path, (lived.now().timestamp(),) * 2)
+    os.utime(written[3], ((lived.now() + dt.timedelta(days=495)).timestamp(),) * 2)
+    elsewhere = lived.settings.model_copy(update={"home": lived.settings.home / "another"})
+    lived.day = 500
+    assert prune(elsewhere, lived.instance) == []
+    assert all(path.exists() for path in written)
+    for left in ([2, 3, 4], [3, 4], [3, 4]):
+        assert lived.prune(500) == []
+        assert [number for number, path in enumerate(written) if path.exists()] == left
 
 
 def _event(event_id: str, kind: str, symbols: tuple[str, ...], session: dt.date) -> Alert:
