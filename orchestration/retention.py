@@ -82,21 +82,27 @@ def _runs(settings: Settings, instance: dg.DagsterInstance, now: float) -> None:
 def _old_runs(settings: Settings, instance: dg.DagsterInstance, before: float) -> list[str]:
     """Ids of runs of this source that ended long ago, oldest first, but for those that made what assets are now.
 
-    An instance may hold runs of others. Every run of ours says source and simulation in its tags.
+    An instance may hold runs of others. Ours say in their tags where their prices are from, and whether they are real.
     """
-    filters = dg.RunsFilter(
-        statuses=ENDED,
-        tags={"source": settings.source, "simulated": str(settings.simulated).lower()},
-        updated_before=dt.datetime.fromtimestamp(before, dt.UTC),
-    )
-    if not instance.get_runs(filters, limit=1):
+    filters = [
+        dg.RunsFilter(
+            job_name=job,
+            statuses=ENDED,
+            tags={"source": settings.source, "simulated": str(settings.simulated).lower()},
+            updated_before=dt.datetime.fromtimestamp(before, dt.UTC),
+        )
+        for job in JOBS
+    ]
+    if not any(instance.get_runs(wanted, limit=1) for wanted in filters):
         return []
     entries = [record.asset_entry for record in instance.get_asset_records()]
     needed = {made.run_id for entry in entries for made in (entry.last_materialization, entry.last_observation) if made}
-    # Oldest first: it is the oldest ones that are needed, if any.
-    records = instance.get_run_records(filters, limit=RUNS_AT_ONCE + len(needed), ascending=True)
-    runs = [record.dagster_run for record in records]
-    return [run.run_id for run in runs if run.job_name in JOBS and run.run_id not in needed][:RUNS_AT_ONCE]
+    found = [
+        record.dagster_run.run_id
+        for wanted in filters
+        for record in instance.get_run_records(wanted, limit=RUNS_AT_ONCE + len(needed), ascending=True)
+    ]
+    return [run_id for run_id in found if run_id not in needed][:RUNS_AT_ONCE]
 
 
 def _delete_check_results(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> None:
