@@ -39,8 +39,8 @@ INSTANCE_CONFIG = Path(__file__).resolve().parent / "dagster.yaml"
 EARLIER = frozenset(
     {
         "aac58f3aec7a820656267f1538e5ce71a3c81a49c5aaf8db86989b73596168b8",
-        "6d1d0f152bb1ba06ba86164cf4145eb41c93e5461ace59cb86cc7705260c9036",
         "ee5174359199cb9347b5ec9dfb99fe173f8b4b9bb1aca29205593dfdb8377c78",
+        "6d1d0f152bb1ba06ba86164cf4145eb41c93e5461ace59cb86cc7705260c9036",
     }
 )
 

@@ -30,6 +30,7 @@ from orchestration.market.errors import StoreError
 from orchestration.market.universe import Universe, load_universe
 from orchestration.progress import shown_on
 from orchestration.report import print_flags, print_header
+from orchestration.retention import prune
 from orchestration.settings import DBT_PROJECT_DIR, Settings
 from orchestration.storage.faults import must_link, must_lock
 from orchestration.storage.publish import PublishedManifest, current_manifest, is_in_place, is_whole, version_folder
@@ -88,6 +89,8 @@ def run_refresh(
             # The schedule need not do it again.
             instance.add_run_tags(last.run_id, {SESSION: session.isoformat()})
         told = _tell(console, settings, instance)
+        for line in prune(settings, instance):
+            console.print(f"[yellow]warning[/] {escape(line)}", highlight=False, soft_wrap=True)
     for result in filter(None, (fetched, built)):
         _print_outcome(console, settings, universe, result)
     success = fetched.success and (built is None or built.success)

@@ -70,6 +70,11 @@ class Settings(BaseSettings):
     engine: EngineName = Field("duckdb", description="what runs the SQL of the models")
     spark: str = Field("local[*]", description="address of Spark, for the engine `spark`")
     spark_driver: str = Field("127.0.0.1", description="address of this machine, as workers of a cluster reach it")
+    keep_runs_days: int = Field(400, ge=1, le=36500, description="days after which runs of Dagster are removed")
+    # Longer than a check flags what comes late (`checks.flags.LATE_DAYS`): what is forgotten must not be told again.
+    keep_alerts_days: int = Field(400, ge=60, le=36500, description="days after which told alerts are removed")
+    keep_briefs_days: int = Field(400, ge=1, le=36500, description="days after which written briefs are removed")
+    keep_versions: int = Field(3, ge=2, le=1000, description="published versions that stay, the current one included")
     alerts: SecretStr = Field(SecretStr(""), description="channels of alerts; see `orchestration.channels`")
     alert_timeout_seconds: float = Field(
         20, ge=1, le=45, description="time limit of a channel's answer to one message; a sensor may take 60 seconds"

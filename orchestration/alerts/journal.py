@@ -77,6 +77,12 @@ ADDED = {
 
 EVENT_COLUMNS = "e.event_id, e.kind, e.severity, e.symbols, e.session, e.title, e.lines, e.rank"
 
+# Recorded before, and owed to nobody: of what has never been dealt out nobody knows yet.
+SETTLED = """
+    select event_id, kind, symbols, session from events as e where recorded_at < ? and dealt_out and not exists (
+        select 1 from deliveries as d where d.event_id = e.event_id and d.state = 'pending')
+"""
+
 
 @dataclass(frozen=True)
 class Delivery:
@@ -322,6 +328,33 @@ class Journal:
                 " ' times: ' || reason where channel = ? and state = 'pending' and rejections >= ? and overtaken",
                 (channel, REJECTIONS_BEFORE_GIVING_UP),
             ).rowcount
+
+    def has_settled(self, before: float) -> bool:
+        """Whether there is an event recorded before (seconds since 1970) that no channel is owed any more."""
+        return self._connection.execute(f"select exists ({SETTLED})", (before,)).fetchone()[0] == 1
+
+    def forget(self, before: float, is_over: Callable[[Sequence[str], dt.date], bool]) -> int:
+        """Delete events that no channel is owed, with their deliveries; returns how many.
+
+        Args:
+            before: recorded before this, seconds since 1970.
+            is_over: told symbols and session of an event of the market, says that it cannot be flagged again; one
+                about the data has the id of its run and is looked at once.
+        """
+        with self._transaction() as connection:
+            gone = [
+                (event_id,)
+                for event_id, kind, symbols, session in connection.execute(SETTLED, (before,)).fetchall()
+                if kind == "data" or is_over(json.loads(symbols), dt.date.fromisoformat(session))
+            ]
+            connection.executemany("delete from deliveries where event_id = ?", gone)
+            connection.executemany("delete from events where event_id = ?", gone)
+        return len(gone)
+
+    def forget_runs(self, run_ids: Sequence[str]) -> None:
+        """Forget that runs have been looked at; they are gone."""
+        with self._transaction() as connection:
+            connection.executemany("delete from runs where run_id = ?", [(run_id,) for run_id in run_ids])
 
     def counts(self) -> dict[tuple[str, str], int]:
         """How many deliveries there are, by channel and state."""

@@ -52,6 +52,7 @@ def build_publish(settings: Settings) -> dg.AssetsDefinition:
             current.simulated,
             changes_record=current.changes_record,
             memory_gb=current.memory_gb,
+            versions_kept=current.keep_versions,
         )
         remove_records(current.withheld_record)
         latest = latest_session(current.warehouse_path)

@@ -48,6 +48,7 @@ def build_market_checks(universe: Universe, settings: Settings) -> dg.AssetCheck
     def market_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         from orchestration import plots
         from orchestration.checks.flags import flags, note, remember
+        from orchestration.retention import prune
         from orchestration.storage.publish import version_file
 
         current: Settings = context.resources.settings
@@ -82,5 +83,7 @@ def build_market_checks(universe: Universe, settings: Settings) -> dg.AssetCheck
                     metadata=metadata,
                 )
         remember(current, shown)
+        for line in prune(current, context.instance):
+            context.log.warning(line)
 
     return market_checks

@@ -292,6 +292,7 @@ def publish(
     changes_record: Path | None = None,
     large_rows: int | None = None,
     memory_gb: float | None = None,
+    versions_kept: int = VERSIONS_KEPT,
 ) -> PublishedManifest:
     """Copy the tables of the warehouse into a new version and make it the current one.
 
@@ -306,6 +307,7 @@ def publish(
             it every row is looked at.
         large_rows: a table with more rows is published in parts; `LARGE_ROWS` if not given.
         memory_gb: what it may take; more goes to the disk.
+        versions_kept: how many stay, this one included.
 
     Raises:
         PublishError: the version could not be built; readers stay on the last good one.
@@ -361,7 +363,7 @@ def publish(
         ) from error
     if changes_record is not None:
         note_published(changes_record, manifest, warehouse)
-    _drop_old(versions)
+    _drop_old(versions, versions_kept)
     return manifest
 
 
@@ -516,10 +518,10 @@ def _sweep(versions: Path) -> None:
             path.unlink()
 
 
-def _drop_old(versions: Path) -> None:
-    """Remove all but the last three that are there, of a home that may have lost some."""
+def _drop_old(versions: Path, kept: int) -> None:
+    """Remove all but the last ones that are there, of a home that may have lost some."""
     there = sorted((path for path in versions.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
-    for path in there[:-VERSIONS_KEPT]:
+    for path in there[:-kept]:
         if path.is_symlink():
             path.unlink()
         elif not _is_open(path):

@@ -10,12 +10,13 @@ import dagster as dg
 import pytest
 from typer.testing import CliRunner
 
+from orchestration import retention
 from orchestration.cli import app
-from orchestration.instance import fail_dead_runs
+from orchestration.instance import fail_dead_runs, opened_instance
 from orchestration.resources import warehouse_lock
 from orchestration.settings import Settings
 from orchestration.storage.publish import current_manifest
-from tests.jobs import small_seeds, write_seeds
+from tests.jobs import refresh_and_read, small_seeds, write_seeds
 
 pytestmark = pytest.mark.integration
 
@@ -100,6 +101,24 @@ def test_a_bad_seed_is_one_line_and_nothing_is_started(tmp_path: Path) -> None:
         "error: price_levels.csv, row 5, column upper: 54 is below lower 56; allowed: upper >= lower\n"
     )
     assert not (tmp_path / "home" / "sample").exists()
+
+
+def test_what_cannot_be_removed_is_said_and_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    settings = Settings(home=tmp_path / "home", seeds=Path(two_funds(tmp_path)))
+
+    def denied(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "index.db")
+
+    monkeypatch.setattr(retention, "_runs", denied)
+    success, said = refresh_and_read(settings)
+    assert success
+    line = "old runs could not be removed ([Errno 13] Permission denied: 'index.db'); the next refresh tries again"
+    assert said.count(line) == 1
+    with opened_instance(settings) as instance:
+        logged = [entry.user_message for run in instance.get_runs() for entry in instance.all_logs(run.run_id)]
+    # The web UI and the schedule have no other place for it.
+    assert logged.count(line) == 1
 
 
 @pytest.mark.slow

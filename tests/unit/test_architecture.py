@@ -35,7 +35,8 @@ ALLOWED = {
         "spark_cluster",
     },
     "alerts": {"market", "settings", "storage", "channels", "instance", "phrases"},
-    "checks": {"market", "settings", "storage", "assets", "alerts", "plots", "phrases"},
+    "retention": {"settings", "storage", "alerts", "instance"},
+    "checks": {"market", "settings", "storage", "assets", "alerts", "plots", "phrases", "retention"},
     "automation": {"market", "settings", "alerts", "instance", "run_launcher"},
     "build": {"market", "settings", "loading", "resources", "assets", "checks", "automation"},
     "definitions": {"build"},
@@ -61,6 +62,7 @@ ALLOWED = {
         "instance",
         "progress",
         "report",
+        "retention",
     },
     "cli": {
         "market",

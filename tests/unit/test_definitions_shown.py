@@ -1,5 +1,8 @@
 """What the web UI shows of every asset, check and run: groups, one line, owners, kinds, columns, links, tags."""
 
+import base64
+import datetime as dt
+import io
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,7 +10,9 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from PIL import Image
 
+from orchestration import plots
 from orchestration.assets import OWNERS
 from orchestration.assets.ingest import CONTROL
 from orchestration.assets.models import mart_names, read_manifest
@@ -207,3 +212,17 @@ def test_a_run_that_no_job_has_tagged_says_its_source(settings: Settings) -> Non
 def test_lists_show_the_first_sentence() -> None:
     assert first_sentence_first("One\nsentence; one row per day.\n") == "One sentence; one row per day."
     assert first_sentence_first("One.\nTwo. Three.") == "One.\n\nTwo. Three."
+
+
+def test_a_picture_is_small_and_keeps_the_colour_of_a_single_dot() -> None:
+    days = [dt.date(2025, 1, 1) + dt.timedelta(days=n) for n in range(250)]
+    closes = plots.Series(days, [100.0 + n * 37 % 11 for n in range(250)])
+    bands = [plots.Band("zone", 103, 105), plots.Band("line", 108, 108)]
+    text = plots.markdown_image(plots.price_with_levels("AAA", closes, bands, days[-1:]), "a level")
+    stored = base64.b64decode(text.partition("base64,")[2].rstrip(")"))
+    picture = Image.open(io.BytesIO(stored))
+    assert picture.mode == "P"
+    colours = {colour for _, colour in picture.convert("RGB").getcolors(256) or ()}
+    for wanted in (plots.COLOURS[0], plots.COLOURS[1]):
+        red, green, blue = (int(wanted[at : at + 2], 16) for at in (1, 3, 5))
+        assert any(abs(red - r) + abs(green - g) + abs(blue - b) < 12 for r, g, b in colours), wanted

@@ -135,13 +135,16 @@ run_monitoring:
   enabled: true
   start_timeout_seconds: 300
 """
+NEW = ("# Looks of", "# What a run prints")
 
 
-@pytest.mark.parametrize("without", [("# A first visit", "# Dagster's own log"), ("# A first visit",), ()], ids=len)
+@pytest.mark.parametrize(
+    "without", [(*NEW, "# Dagster's own log", "# A first visit"), (*NEW, "# A first visit"), NEW], ids=len
+)
 def test_an_earlier_configuration_of_ours_is_replaced(tmp_path: Path, home: Path, without: tuple[str, ...]) -> None:
     ours = earlier = INSTANCE_CONFIG.read_text()
     for part in without:
-        # Up to the line or the empty line that follows it; the log comes last.
+        # Up to the line or the empty line that follows it.
         begin = earlier.index(part)
         end = earlier.index("\n\n", begin) if "\n\n" in earlier[begin:] else len(earlier)
         earlier = earlier[: begin - 1] + earlier[end:]

@@ -69,9 +69,10 @@ def publish_once(
     published: Path,
     tables: Mapping[str, tuple[str, ...]] = {"daily_bars": GRAIN},
     mark: str = "f",
+    **others: int,
 ) -> int:
     marts = {name: Mart(grain) for name, grain in tables.items()}
-    return publish(warehouse, marts, published, mark, "files", False).version
+    return publish(warehouse, marts, published, mark, "files", False, **others).version
 
 
 def test_a_fingerprint_names_the_definitions_apart(tmp_path: Path) -> None:
@@ -130,6 +131,13 @@ def test_the_last_three_versions_stay(warehouse: Path, tmp_path: Path) -> None:
     assert [publish_once(warehouse, published) for _ in range(5)] == [1, 2, 3, 4, 5]
     assert sorted(p.name for p in (published / "versions").iterdir()) == ["3", "4", "5"]
     assert (published / "current").readlink() == Path("versions/5")
+
+
+def test_as_many_versions_stay_as_are_to_be_kept(warehouse: Path, tmp_path: Path) -> None:
+    published = tmp_path / "published"
+    for kept in (5, 5, 5, 5, 5, 4, 2, 3):
+        publish_once(warehouse, published, versions_kept=kept)
+    assert sorted(p.name for p in (published / "versions").iterdir()) == ["6", "7", "8"]
 
 
 def test_an_open_reader_keeps_its_version_and_the_next_open_sees_the_new_one(warehouse: Path, tmp_path: Path) -> None:
