@@ -142,6 +142,7 @@ def _bars(watched: Watched) -> pa.Table:
             "source": ["files"] * len(bars),
             "observed_at": pa.nulls(len(bars), pa.timestamp("us")),
             "tick_size": [watched.tick] * len(bars),
+            "price_basis": ["split_adjusted"] * len(bars),
             "session_number": pa.array([bar.position for bar, _ in bars], pa.int64()),
         }
     )

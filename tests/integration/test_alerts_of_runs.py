@@ -187,7 +187,7 @@ def test_a_clock_that_was_wrong_once_hides_no_failure_and_tells_none_twice(
         job = build_definitions(settings).resolve_job_def("refresh")
 
         def fail(cause: str) -> None:
-            run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+            run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=job.tags)
             instance.report_run_failed(run, cause)
             failed.append(f"data|run|{run.run_id}")
             tell(settings, instance, everything=True)
@@ -209,7 +209,7 @@ def test_runs_of_before_the_journal_are_no_news(settings: Settings, hook: Webhoo
         job = build_definitions(settings).resolve_job_def("refresh")
 
         def fail() -> str:
-            run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+            run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=job.tags)
             instance.report_run_failed(run, "broken")
             return f"data|run|{run.run_id}"
 

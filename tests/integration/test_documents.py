@@ -344,7 +344,7 @@ def test_the_runbook_knows_every_check_of_the_data(tmp_path: Path) -> None:
     graph = asset_graph(Settings(home=tmp_path))
     described = [graph.get_check_spec(key).description or "" for key in graph.asset_check_keys]
     named = {d.partition("docs/runbook.md#")[2] for d in described if "docs/runbook.md#" in d}
-    assert len(named) == 11
+    assert len(named) == 12
     assert named <= known
 
 

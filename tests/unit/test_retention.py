@@ -181,9 +181,8 @@ def test_runs_of_others_and_runs_that_go_on_stay(lived: Lived) -> None:
         lived.run(0, tags={HOME: str(lived.settings.root.parent / "yahoo"), "source": "yahoo"}),
         lived.run(0, tags={"source": "sample"}),
     ]
-    goes_on = lived.instance.create_run_for_job(
-        dg.Definitions([metals], jobs=[dg.define_asset_job("refresh")]).resolve_job_def("refresh"), tags={HOME: str(lived.settings.root)}
-    ).run_id
+    job = dg.Definitions([metals], jobs=[dg.define_asset_job("refresh")]).resolve_job_def("refresh")
+    goes_on = lived.instance.create_run_for_job(job, tags={HOME: str(lived.settings.root)}).run_id
     ours = lived.run(0)
     last = lived.run(500)
     assert lived.prune(500, keep_runs_days=10) == []

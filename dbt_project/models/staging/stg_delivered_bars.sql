@@ -3,6 +3,7 @@
 ) }}
 -- The newest version of each bar, with its session's place among those on which its exchange expects a bar. An
 -- incremental build adds what was observed since the last one, under the next build number.
+{% set admitted = ref('stg_admitted_bars') %}
 with
 {% if is_incremental() %}
     -- Later versions of a symbol are always observed later, whatever the clock says; and the session of a bar may not
@@ -23,7 +24,7 @@ with
                 partition by bars.symbol, bars.session_date
                 order by bars.observed_at desc, bars.batch_id desc
             ) as versions_back
-        from {{ ref('stg_admitted_bars') }} as bars
+        from {{ admitted }} as bars
         left join built
             on bars.symbol = built.symbol
         where
