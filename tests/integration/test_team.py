@@ -174,7 +174,7 @@ def _lived(team: Team, instance: dg.DagsterInstance, server: PostgresServer, hoo
 
     def looked_at() -> bool:
         with journal(settings.alerts_dir) as notes:
-            return notes.has_run(repeated)
+            return not notes.unknown([repeated])
 
     team.until("all is told", lambda: looked_at() and nothing_is_owed())
     team.until(
