@@ -158,7 +158,9 @@ def build_ingest(settings: Settings) -> dg.AssetsDefinition:
         universe = load_universe(current.seeds)
         rules = plan_rules(config, current, universe.symbols, local=context.resources.bar_source.local)
         lake = Lake(current.lake_dir)
-        set_right = [*lake.prepare(), *let_readers_in(current.published_dir)]
+        # Readers first: whatever is wrong with the lake is no reason to keep them out.
+        set_right = let_readers_in(current.published_dir)
+        set_right += lake.prepare()
         for line in set_right:
             context.log.warning(line)
         if current.store:

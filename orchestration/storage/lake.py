@@ -189,11 +189,20 @@ class Lake:
         sync(self.root)
 
     def _link_again(self, dataset: str) -> list[str]:
-        """If its link is gone, leads nowhere or has become a text, let the folder with the most rows count."""
+        """If its link is gone, leads nowhere or out of the lake, or is a text, let the folder with the most rows count.
+
+        A folder outside may be another home's, from which a copy with its absolute links was made.
+        """
         name = self.root / dataset
-        if name.is_dir():
+        leads_out = name.is_symlink() and name.resolve().parent != self.root.resolve()
+        if name.is_dir() and not leads_out:
             return []
-        folders = [folder for folder in self.root.glob(f".{dataset}-*") if folder.is_dir()]
+        folders = [folder for folder in self.root.glob(f".{dataset}-*") if folder.is_dir() and not folder.is_symlink()]
+        if leads_out and name.is_dir() and not folders:
+            raise LakeError(
+                f"{name}: leads to {name.readlink()}, out of this lake, where it may be another home's; copy that"
+                f" folder to {self.root}, let the link lead to it by its name alone, and refresh again"
+            )
         if name.is_file():
             # Some tools keep a link as a file with its target in it; another file is none of ours.
             target = self.root / name.read_bytes()[:255].decode("utf-8", "replace").strip()
@@ -208,7 +217,8 @@ class Lake:
             return []
         fullest = max(folders, key=lambda folder: (_rows_of(folder), folder.name))
         self._let_count(dataset, fullest)
-        return [f"{name}: its link was gone; {fullest.name}, which holds the most rows, counts again"]
+        was = "led out of the lake" if leads_out else "was gone"
+        return [f"{name}: its link {was}; {fullest.name}, which holds the most rows, counts again"]
 
     def _settle_leftovers(self, dataset: str) -> list[str]:
         """Take over the rows that stand only in folders that do not count, then remove these; keep what is in doubt."""
@@ -439,6 +449,8 @@ def _missing_rows(path: Path, counts: Path, schema: pa.Schema) -> pa.Table:
     # Files never change, and most of what stands twice stands there under the same name.
     if _is_same_file(path, counts / path.name) or not _rows_in(path):
         return schema.empty_table()
+    if strange := set(pq.read_schema(path).names) - set(schema.names):
+        raise LakeError(f"{path}: has columns that are not known: {', '.join(sorted(strange))}")
     counting = sorted(counts.resolve().glob("*.parquet"))
     for other in counting:
         parquet_footer(other)

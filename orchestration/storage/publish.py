@@ -162,12 +162,12 @@ def let_readers_in(published: Path) -> list[str]:
     """
     current = published / "current"
     try:
-        if not published.is_dir() or (current.is_symlink() and is_whole(current)):
+        if not published.is_dir() or (current.is_symlink() and _is_here(current) and is_whole(current)):
             return []
         if current.is_dir() and not current.is_symlink() and is_whole(current):
             return _make_a_link(current, published)
-        numbers = sorted((int(p.name) for p in (published / "versions").glob("*") if p.name.isdigit()), reverse=True)
-        whole = next((number for number in numbers if is_whole(version_folder(published, number))), None)
+        there = reversed(_numbered(published / "versions"))
+        whole = next((number for number in there if is_whole(version_folder(published, number))), None)
         if whole is None:
             return []
         said = [] if current.is_symlink() or not current.exists() else [_set_aside(current, published)]
@@ -175,6 +175,17 @@ def let_readers_in(published: Path) -> list[str]:
     except OSError as error:
         raise PublishError(cannot_be_written(error, published)) from error
     return [*said, f"{current}: led to no whole version; readers see version {whole} again, the newest that is whole"]
+
+
+def _is_here(current: Path) -> bool:
+    """Whether the link leads to a version by this home's own folder, and not into the home that it was copied from."""
+    return current.readlink().parent in (Path("versions"), current.parent / "versions")
+
+
+def _numbered(versions: Path) -> list[int]:
+    """The versions that are there, ascending; what somebody else has put beside them is none."""
+    names = (path.name for path in versions.glob("*") if (path / MANIFEST).is_file())
+    return sorted(int(name) for name in names if name.isascii() and name.isdigit())
 
 
 def _make_a_link(current: Path, published: Path) -> list[str]:
@@ -316,7 +327,7 @@ def publish(
     versions.mkdir(parents=True, exist_ok=True)
     let_readers_in(published)
     _sweep(versions)
-    number = max((int(p.name) for p in versions.iterdir() if p.name.isdigit()), default=0) + 1
+    number = max((int(p.name) for p in versions.iterdir() if p.name.isascii() and p.name.isdigit()), default=0) + 1
     building = versions / f"{_BUILDING}{number}"
     try:
         building.mkdir()
@@ -520,8 +531,7 @@ def _sweep(versions: Path) -> None:
 
 def _drop_old(versions: Path, kept: int) -> None:
     """Remove all but the last ones that are there, of a home that may have lost some."""
-    there = sorted((path for path in versions.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
-    for path in there[:-kept]:
+    for path in (versions / str(number) for number in _numbered(versions)[:-kept]):
         if path.is_symlink():
             path.unlink()
         elif not _is_open(path):

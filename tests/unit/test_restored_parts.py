@@ -203,6 +203,35 @@ def test_a_link_that_leads_nowhere_or_is_a_text(target: str, lake: Lake) -> None
     assert content(lake) == before
 
 
+def test_a_link_into_the_home_that_was_copied_is_made_one_of_this_home(lake: Lake, tmp_path: Path) -> None:
+    before = content(lake)
+    copy = Lake(tmp_path / "copy" / "lake")
+    shutil.copytree(lake.root, copy.root, symlinks=True)
+    link = copy.root / "bars"
+    link.unlink()
+    link.symlink_to(counting(lake))
+    assert any("its link led out of the lake" in line for line in copy.prepare())
+    copy.append("bars", rows("later", 7), "later", 0)
+    assert compact(copy, "bars", small_files=0)
+    assert content(lake) == before
+    assert content(copy) == before + Counter(map(str, rows("later", 7).to_pylist()))
+    # Without a folder of its own there is nothing to go on with.
+    shutil.rmtree(counting(copy))
+    link.unlink()
+    link.symlink_to(counting(lake))
+    with pytest.raises(LakeError, match=r"out of this lake, where it may be another home's; copy that folder"):
+        copy.prepare()
+    assert content(lake) == before
+
+
+def test_columns_that_are_not_known_are_not_thrown_away(lake: Lake) -> None:
+    folder = beside(lake)
+    later = rows("first", 5).append_column("of_a_later_version", pa.array([1.0, 2.0]))
+    pq.write_table(later, folder / "first-0000.parquet")
+    assert any("has columns that are not known: of_a_later_version" in line for line in lake.prepare())
+    assert folder.is_dir()
+
+
 def test_a_link_to_what_is_not_there_is_no_empty_lake(lake: Lake) -> None:
     """A disk that is not mounted, or a copy without what begins with a dot."""
     before, folder = content(lake), counting(lake)
@@ -283,6 +312,26 @@ def test_versions_that_cannot_be_shown_do_not_pile_up(
                 publish(tmp_path / "warehouse.duckdb", {"bars": Mart()}, published, "f", "files", False)
     assert sorted(path.name for path in (published / "versions").iterdir()) == ["1", "2", "3"]
     assert version(published) == 3
+
+
+def test_a_link_into_another_home_leads_to_a_version_of_this_one(published: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(published, other, symlinks=True)
+    (published / "current").unlink()
+    (published / "current").symlink_to(other / "versions" / "3")
+    assert len(let_readers_in(published)) == 1
+    assert (published / "current").readlink() == Path("versions/3")
+
+
+def test_what_somebody_has_put_beside_the_versions_stays(published: Path, tmp_path: Path) -> None:
+    versions = published / "versions"
+    (versions / "1999").mkdir()
+    (versions / "1999" / "notes.txt").write_text("mine")
+    (versions / "0").write_text("mine")
+    (versions / "²").mkdir()
+    for _ in range(4):
+        publish(tmp_path / "warehouse.duckdb", {"bars": Mart()}, published, "f", "files", False)
+    assert {"1999", "0", "²"} <= {path.name for path in versions.iterdir()}
 
 
 def test_a_link_that_is_gone_leads_to_the_newest_whole_version(published: Path) -> None:
