@@ -108,6 +108,8 @@ def _other_flags(found: dict[str, Flags]) -> list[tuple[str, list[str]]]:
 
 def print_status(settings: Settings, console: Console | None = None) -> None:
     """Alerts not sent, the published version, and per instrument what is stored and how its last request ended."""
+    from orchestration.storage.control import still_held
+
     console = console or Console()
     print_header(console, settings)
     print_owed(settings, console)
@@ -121,6 +123,7 @@ def print_status(settings: Settings, console: Console | None = None) -> None:
     _print_store(console, settings, manifest)
     title = "SIMULATED coverage" if manifest.simulated else "Coverage"
     table = _table(title, ("symbol", "first", "latest"), ("bars", "missing", "behind", "last request"))
+    held = still_held(settings.control_dir, ())["symbol"].to_pylist()
     for row in rows(settings.published_file, COVERAGE):
         table.add_row(
             row["symbol"],
@@ -129,7 +132,7 @@ def print_status(settings: Settings, console: Console | None = None) -> None:
             f"{row['stored_sessions']:,}",
             _text(row["missing_sessions"] or None),
             _text(row["staleness_sessions"] or None),
-            _text(row["last_fetch_status"]),
+            "held back" if row["symbol"] in held else _text(row["last_fetch_status"]),
         )
     console.print(table)
     _print_held_back(console, settings)

@@ -173,6 +173,7 @@ def ingest(
             set(lake.read("rejected_bars", ["rejected_id"])["rejected_id"].to_pylist()),
         ),
         unlisted=unlisted,
+        bases=lake.price_bases(),
     )
     results: dict[str, SymbolResult] = {}
     total = len(requests)
@@ -250,6 +251,7 @@ class _Sorter:
     newest: StoredBars
     batch: _Batch
     unlisted: dict[str, pd.DatetimeIndex]
+    bases: dict[str, str]
     new_rejections: list[tuple[str, dt.date | None, str, str, str]] = field(default_factory=list)
     _latest: tuple[FetchOutcome, bars.Validated] | None = None
 
@@ -289,12 +291,13 @@ class _Sorter:
         """Put what is new into the batch; nothing of a symbol that our own code fails with."""
         try:
             taken = self._taken(self._consistent(outcome))
+            unlisted = self._unlisted(outcome.request.symbol, taken.bars)
         except LakeError:
             raise
         except Exception as error:
-            taken = self._taken(broken(outcome.request, error))
+            taken, unlisted = self._nothing_of(broken(outcome.request, error)), {}
         self.batch.bars += taken.bars
-        self._note_unlisted(outcome.request.symbol, taken.bars)
+        self.unlisted |= unlisted
         self.batch.rejected += taken.rejected
         self.batch.known_rejections |= {row["rejected_id"] for row in taken.rejected}
         self.new_rejections += [
@@ -306,13 +309,15 @@ class _Sorter:
         self.batch.flush_if_due()
         return taken.result
 
-    def _note_unlisted(self, symbol: str, tables: list[pa.Table]) -> None:
-        """Remember days of new bars that the calendar does not have."""
+    def _unlisted(self, symbol: str, tables: list[pa.Table]) -> Unlisted:
+        """The days that the calendar of a symbol's exchange does not have, with those of its new bars."""
         exchange = self.instruments[symbol].calendar
+        found = dict(self.unlisted)
         for table in tables:
             days = pd.DatetimeIndex(table["session_date"].to_pandas()).as_unit("s").difference(self.closed[exchange])
             if len(days):
-                self.unlisted[exchange] = self.unlisted.get(exchange, days).union(days)
+                found[exchange] = found.get(exchange, days).union(days)
+        return found
 
     def _consistent(self, outcome: FetchOutcome) -> FetchOutcome:
         """The outcome; a failure if it contradicts itself, or all that is stored: what is wrong a person has to say."""
@@ -327,6 +332,8 @@ class _Sorter:
         accepted = self.validated(outcome).accepted
         if (step := frequency(accepted["session_date"])) != "daily":
             return f"{step} bars instead of daily ones"
+        if said := self._other_basis(outcome, accepted):
+            return said
         sessions, tick = self.closed[instrument.calendar], instrument.tick_size
         wrong = contradicted_sessions(accepted, sessions, tick)
         if wrong and not outcome.request.whole_history:
@@ -347,6 +354,20 @@ class _Sorter:
                 )
         return ""
 
+    def _other_basis(self, outcome: FetchOutcome, accepted: pd.DataFrame) -> str:
+        """What is wrong with a part of a history whose prices are of another basis than what is stored before it."""
+        stored = self.bases.get(outcome.request.symbol)
+        earlier = self.held.sessions(outcome.request.symbol)
+        if stored is None or stored == str(outcome.basis) or not len(accepted) or not len(earlier):
+            return ""
+        first = accepted["session_date"].iloc[0]
+        if first <= pd.Timestamp(earlier[0]):
+            return ""
+        return (
+            f"prices are {str(outcome.basis).replace('_', '-')} from {first.date()} on, and {stored.replace('_', '-')} "
+            "where they are stored before: give the whole history on one of both"
+        )
+
     def _with_all_stored(self, request: FetchRequest, accepted: pd.DataFrame) -> pd.DataFrame:
         """The whole history as it would stand with what was delivered."""
         known = self.newest.of(request.symbol)
@@ -366,24 +387,12 @@ class _Sorter:
             if request.whole_history:
                 rebased = bars.rebased(accepted, stored)
             accepted = accepted[bars.news(accepted, stored)]
-        stamp: dict[str, Any] = {
-            "symbol": request.symbol,
-            "source": self.batch.source,
-            "observed_at": _observed_at(
-                self.held.latest_observation(request.symbol), self.asked_at.get(request.symbol)
-            ),
-            "batch_id": self.batch.batch_id,
-        }
+        stamp = self._stamp(request.symbol)
         currency = outcome.currency or self.instruments[request.symbol].currency
         new = [_table(rows, stamp) for rows in (accepted.assign(currency=currency), rebased) if rows is not None]
         severities = sorted_rows.rejected["severity"]
-        result = SymbolResult(
-            symbol=request.symbol,
-            reason=request.reason,
-            status=outcome.status,
-            detail=outcome.detail,
-            note=outcome.detail if outcome.status is FetchStatus.OK else "",
-            currency=outcome.currency,
+        result = replace(
+            _result(outcome),
             delivered=len(outcome.bars),
             new=sum(table.num_rows for table in new),
             rebased=0 if rebased is None else len(rebased),
@@ -391,7 +400,29 @@ class _Sorter:
             demoted=int((severities == "demoted").sum()),
             held_back=sorted_rows.held_back,
         )
-        fetch = {
+        rejected = self._new_in_quarantine(request.symbol, sorted_rows.rejected, stamp)
+        tables = [table for table in new if table.num_rows]
+        return _Taken(result, tables, rejected, self._fetch(outcome, result, stamp))
+
+    def _nothing_of(self, outcome: FetchOutcome) -> "_Taken":
+        """What goes into the batch of a symbol that our own code fails with: that it did, and nothing of what came."""
+        result = _result(outcome)
+        return _Taken(result, [], [], self._fetch(outcome, result, self._stamp(outcome.request.symbol)))
+
+    def _stamp(self, symbol: str) -> dict[str, Any]:
+        latest, asked_at = self.held.latest_observation(symbol), self.asked_at.get(symbol)
+        return {
+            "symbol": symbol,
+            "source": self.batch.source,
+            "observed_at": _observed_at(latest, asked_at),
+            "batch_id": self.batch.batch_id,
+        }
+
+    @staticmethod
+    def _fetch(outcome: FetchOutcome, result: SymbolResult, stamp: dict[str, Any]) -> dict[str, Any]:
+        """A row of the log of fetches."""
+        request = outcome.request
+        return {
             **stamp,
             "reason": request.reason,
             "requested_from": request.start,
@@ -406,8 +437,6 @@ class _Sorter:
             "held_back_rows": result.held_back,
             "price_basis": str(outcome.basis) if result.delivered else None,
         }
-        rejected = self._new_in_quarantine(request.symbol, sorted_rows.rejected, stamp)
-        return _Taken(result, [table for table in new if table.num_rows], rejected, fetch)
 
     def _new_in_quarantine(self, symbol: str, rejected: pd.DataFrame, stamp: dict) -> list[dict[str, Any]]:
         """Rejected rows, each fault once however often the source repeats it."""
@@ -439,6 +468,13 @@ class _Taken:
     bars: list[pa.Table]
     rejected: list[dict[str, Any]]
     fetch: dict[str, Any]
+
+
+def _result(outcome: FetchOutcome) -> SymbolResult:
+    """How a request ended, before anything of it is counted."""
+    request = outcome.request
+    note = outcome.detail if outcome.status is FetchStatus.OK else ""
+    return SymbolResult(request.symbol, request.reason, outcome.status, outcome.detail, note, outcome.currency)
 
 
 def _table(rows: pd.DataFrame, stamp: dict) -> pa.Table:

@@ -292,7 +292,7 @@ def build_models(settings: Settings) -> dg.AssetsDefinition:
             tag_run(context, current, build="whole")
             context.resources.progress(0, 0, f"building all tables anew, as {whole}")
             invocation, events = build()
-        elif not invocation.is_successful() and current.engine == "duckdb" and not context.is_subset:
+        if not invocation.is_successful() and current.engine == "duckdb" and not context.is_subset:
             reasons = blamed(target / RUN_RESULTS, manifest, current.warehouse_path)
             if reasons and hold_back(current, reasons):
                 for symbol, reason in reasons.items():

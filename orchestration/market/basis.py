@@ -15,8 +15,8 @@ from orchestration.market.bars import PRICE_COLUMNS, equal, split_adjusted
 
 # Steps of prices. Fine ones of large prices are lost in single precision, so there are coarse ones too.
 GRIDS = (1.0, 0.1, 0.05, 0.01, 0.005, 0.001)
-# Of a step; single precision of a price of a hundred thousand steps.
-GRID_TOLERANCE = 0.02
+# Of a step, and of a price; from where on of a step being on it says nothing.
+GRID_TOLERANCE, SINGLE_PRECISION, LARGEST_TOLERANCE = 0.02, 1.2e-7, 0.25
 # Closes before the last dividend that it takes to say that the adjustment was undone; and before and after it, that
 # closes are adjusted although it cannot be.
 LEAST_UNDONE, LEAST_BEFORE, LEAST_AFTER = 5, 20, 3
@@ -24,6 +24,8 @@ ON_GRID, OFF_GRID = 0.95, 0.5
 
 # What else prices were once quoted in: parts of today's step, and fractions (in New York until 2001).
 PARTS_OF_A_STEP, FRACTION = (1, 2, 4, 5, 8, 10), 1 / 64
+# Below a dollar there are finer steps.
+PENNY, PENNY_STEP = 1.0, 0.0001
 # A split of up to so many shares for one, and of so many sessions at least between two of them.
 MOST_SHARES, LEAST_OF_A_SPLIT = 50, 20
 
@@ -31,11 +33,14 @@ MOST_SHARES, LEAST_OF_A_SPLIT = 50, 20
 # them; and how near it must be to a step that prices are quoted in, or some of them, to be the same.
 LEAST_MOVES, MOST_PARTS, STEP_TOLERANCE, SAME_STEP, MOST_MULTIPLES = 8, 60, 0.1, 1e-6, 20
 
+# Steps of exchange rates, which no close is held against: finer than what single precision leaves of most prices.
+FINE = (1e-4, 1e-5)
+
 # What is rounded to no more decimals was quoted, or adjusted by somebody who rounds.
 DECIMALS = 6
 
-# Smaller splits look like ordinary moves.
-LEAST_SPLIT = 1.3
+# Smaller splits look like ordinary moves; beside adjusted closes, like dividends.
+LEAST_SPLIT, LEAST_TOLD = 1.3, 1.1
 
 # Which part of a dividend the close falls by: at least so much (taxes take the rest). By how many standard errors a
 # history must be away from that to be adjusted, from nothing to be not; and over how many dividends.
@@ -92,7 +97,7 @@ def establish(delivered: pd.DataFrame, said: PriceBasis | None = None) -> Establ
         return Established(split_adjusted(_told(delivered)))
     if said is PriceBasis.DIVIDEND_ADJUSTED:
         return _put_back(delivered) or _adjusted(delivered)
-    if is_as_traded(delivered):
+    if is_as_traded(delivered) or _adjusted_closes_skip_splits(delivered):
         note = "prices were as traded before each split; they were put on the basis of the last one"
         return Established(split_adjusted(_told(delivered)), note=note)
     if not _says_nothing(delivered["adj_close"], delivered["close"]).all():
@@ -111,15 +116,16 @@ def _recognised(delivered: pd.DataFrame) -> Established:
     if last < LEAST_UNDONE:
         return Established(delivered)
     falls = falls_by_dividends(known)
-    if _on_a_grid(traded[:last]) >= OFF_GRID:
-        # Rounded after they were adjusted, perhaps; then nothing can be put back.
-        return _adjusted(delivered) if falls is False else Established(delivered)
-    if back := _put_back(delivered):
-        return back
+    if falls is not True and _share_on(traded[:last], _step_after(traded[last:])) < OFF_GRID:
+        if back := _put_back(delivered):
+            return back
+        if falls is False or _left_the_grid(traded):
+            return _adjusted(delivered)
     if falls is not None:
         return Established(delivered) if falls else _adjusted(delivered)
-    if _left_the_grid(traded):
-        return _adjusted(delivered)
+    if _on_a_grid(traded[:last]) >= OFF_GRID:
+        # Rounded after they were adjusted, perhaps.
+        return Established(delivered, note=DOUBT)
     if _by_a_split(traded[:last], 0.01):
         return Established(delivered)
     if (np.round(traded, DECIMALS) == traded).all():
@@ -136,7 +142,7 @@ def _told(delivered: pd.DataFrame) -> pd.DataFrame:
 
 def _says_nothing(adjusted: pd.Series, close: pd.Series) -> pd.Series:
     """Where an adjusted close is unknown, or the close itself."""
-    return adjusted.isna() | equal(adjusted, close)
+    return adjusted.isna() | equal(adjusted, close) | ((adjusted - close).abs() <= _decimals(adjusted.to_numpy()) / 2)
 
 
 def _adjusted(delivered: pd.DataFrame) -> Established:
@@ -161,7 +167,11 @@ def _put_back(delivered: pd.DataFrame) -> Established | None:
         return None
     last, closes = int(paid[-1]), known["close"].to_numpy()
     factor = _factors(closes, known["dividend"].to_numpy())
-    if _on_a_grid((closes * _later_splits(known) / factor)[:last]) < ON_GRID:
+    later = _later_splits(known)
+    back, rounding = (closes * later / factor)[:last], _rounding(closes) * (later / factor)[:last]
+    after = closes[last:] * later[last:]
+    steps = GRIDS if len(after) < LEAST_AFTER else GRIDS[: GRIDS.index(_step_after(after)) + 1]
+    if max(_on(back, step, rounding).mean() for step in steps) < ON_GRID:
         return None
     of_session = pd.Series(factor, index=known["session_date"])
     by_row = delivered["session_date"].map(of_session).fillna(1.0)
@@ -181,6 +191,18 @@ def is_as_traded(delivered: pd.DataFrame) -> bool:
     places = places[places > 0]
     said = np.log(ratio[places])
     return len(places) > 1 and bool((np.abs(moves[places] + said) < np.abs(moves[places])).all())
+
+
+def _adjusted_closes_skip_splits(delivered: pd.DataFrame) -> bool:
+    """Whether closes jump at every split, by what it says, and the adjusted closes beside them at none."""
+    known = _known_closes(delivered)
+    ratio = known["split_ratio"].to_numpy()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        factor = np.log(known["adj_close"].to_numpy() / known["close"].to_numpy())
+    places = np.flatnonzero(np.abs(np.log(ratio)) >= np.log(LEAST_TOLD))
+    places = places[places > 0]
+    told = factor[places] - factor[places - 1]
+    return len(places) > 0 and bool((np.abs(told - np.log(ratio[places])) < np.log(LEAST_TOLD) / 2).all())
 
 
 def falls_by_dividends(known: pd.DataFrame) -> bool | None:
@@ -219,6 +241,11 @@ def _later_splits(known: pd.DataFrame) -> np.ndarray:
     return np.append(np.cumprod(known["split_ratio"].to_numpy()[::-1])[::-1][1:], 1.0)
 
 
+def _rounding(closes: np.ndarray) -> float:
+    """By how much closes that are rounded to some decimals may be off; 0 if they are not."""
+    return next((0.5 * 10.0**-n for n in range(1, DECIMALS + 1) if (np.round(closes, n) == closes).all()), 0.0)
+
+
 def _factors(adjusted: np.ndarray, dividends: np.ndarray) -> np.ndarray:
     """By what each close was multiplied; 1 from the last dividend on."""
     factor = np.ones(len(adjusted))
@@ -228,14 +255,33 @@ def _factors(adjusted: np.ndarray, dividends: np.ndarray) -> np.ndarray:
     return factor
 
 
+def _step_after(closes: np.ndarray) -> float:
+    """The largest step that all closes after the last dividend are on; the finest where they are few, or on none."""
+    if len(closes) < LEAST_AFTER:
+        return GRIDS[-1]
+    return next((step for step in GRIDS if _on(closes, step).all()), GRIDS[-1])
+
+
+def _share_on(prices: np.ndarray, step: float) -> float:
+    """The share of prices that are whole steps, or such fractions as were quoted once."""
+    return float((_on(prices, step) | _on(prices, FRACTION)).mean())
+
+
 def _on_a_grid(prices: np.ndarray) -> float:
     """The largest share of prices that are whole steps of the same size."""
     return max(_on(prices, step).mean() for step in GRIDS)
 
 
-def _on(prices: np.ndarray, step: float) -> np.ndarray:
-    """Which prices are whole steps."""
-    return np.abs(prices / step - np.round(prices / step)) < GRID_TOLERANCE
+def _on(prices: np.ndarray, step: float, rounding: float = 0.0) -> np.ndarray:
+    """Which prices are whole steps, but for single precision and a rounding; none where that is half a step.
+
+    Args:
+        prices: of any size.
+        step: of the grid.
+        rounding: by how much prices may be off besides.
+    """
+    tolerance = GRID_TOLERANCE + (SINGLE_PRECISION * prices + rounding) / step
+    return (np.abs(prices / step - np.round(prices / step)) < tolerance) & (tolerance < LARGEST_TOLERANCE)
 
 
 def _left_the_grid(closes: np.ndarray) -> bool:
@@ -248,11 +294,14 @@ def _left_the_grid(closes: np.ndarray) -> bool:
         return True
     for step in GRIDS:
         off = np.flatnonzero(~_on(closes, step))
-        if not len(off) or len(closes) - off[-1] <= LEAST_AFTER:
+        if not len(off):
+            return False
+        if len(closes) - off[-1] <= LEAST_AFTER:
             continue
         before = closes[: off[-1] + 1]
         grids = np.array([_on(before, step / part) for part in PARTS_OF_A_STEP])
-        if len(before) < LEAST_BEFORE or (grids | _on(before, FRACTION)).mean(axis=1).max() >= OFF_GRID:
+        pennies = (before < PENNY) & _on(before, PENNY_STEP)
+        if len(before) < LEAST_BEFORE or (grids | _on(before, FRACTION) | pennies).mean(axis=1).max() >= OFF_GRID:
             return False
         return not _by_a_split(before, step)
     return False
@@ -283,7 +332,7 @@ def _is_odd(step: float | None) -> bool:
     """Whether a step is none that prices are quoted in, nor a whole part of one, as after a split."""
     if step is None:
         return False
-    quoted = np.array([*GRIDS, FRACTION])[:, np.newaxis] / np.arange(1, MOST_SHARES + 1)
+    quoted = np.array([*GRIDS, FRACTION, *FINE])[:, np.newaxis] / np.arange(1, MOST_SHARES + 1)
     multiples = step / quoted
     same = np.abs(multiples - np.round(multiples)) < SAME_STEP * multiples
     return not same[(multiples > 0.5) & (multiples < MOST_MULTIPLES)].any()

@@ -6,8 +6,10 @@ only with a file that the folder's own listing shows, so no source symbol can na
 
 import functools
 import os
+import re
 import stat
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +18,7 @@ import pandas as pd
 from orchestration.market.bars import empty_raw
 from orchestration.market.basis import PriceBasis
 from orchestration.market.calendar import time_zone
+from orchestration.market.errors import SeedError
 from orchestration.market.fetch_plan import FetchRequest
 from orchestration.market.universe import SeedRow, Symbol, read_rows
 from orchestration.sources.base import FetchOutcome, FetchStatus, outcome_of
@@ -31,7 +34,27 @@ class FileBasis(SeedRow):
     """What the prices of one file are; a row of price_basis.csv in the drop folder."""
 
     symbol: Symbol
-    price_basis: Literal[tuple(PriceBasis)]  # type: ignore[valid-type]
+    price_basis: Literal["traded", "split_adjusted", "dividend_adjusted"]
+
+
+@dataclass(frozen=True)
+class Said:
+    """What price_basis.csv says, by source symbol or symbol; what is wrong with it, and whom it names then."""
+
+    bases: dict[str, PriceBasis]
+    fault: str = ""
+    named: frozenset[str] = frozenset()
+
+    def of(self, tickers: Sequence[str]) -> PriceBasis | None:
+        """What it says of a file; None if nothing.
+
+        Raises:
+            MalformedFileError: it names the file, and cannot be read.
+        """
+        names = [ticker.casefold() for ticker in tickers]
+        if self.named.intersection(names):
+            raise MalformedFileError(self.fault)
+        return next((self.bases[name] for name in names if name in self.bases), None)
 
 
 class FilesSource:
@@ -57,9 +80,6 @@ class FilesSource:
         A request for the whole history is answered with every row of the file, also with those that lie in
         the future, because validation is to name them; a forced range with the rows of that range, and with
         the rows whose date cannot be read.
-
-        Raises:
-            SeedError: a row of price_basis.csv is wrong.
         """
         try:
             names = self._listing()
@@ -81,13 +101,20 @@ class FilesSource:
                 names.setdefault(path.stem.casefold(), []).append(path.name)
         return names
 
-    def _said(self) -> dict[str, PriceBasis]:
-        """What the folder says that prices are, by source symbol or symbol."""
-        path = self.folder / BASIS_FILE
-        rows = read_rows(path, FileBasis, key="symbol") if path.exists() else []
-        return {row.symbol.casefold(): row.price_basis for _, row in rows}
+    def _said(self) -> "Said":
+        """What the folder says that prices are."""
+        path = next((path for path in self.folder.iterdir() if path.name.casefold() == BASIS_FILE), None)
+        if path is None:
+            return Said({})
+        try:
+            rows = read_rows(path, FileBasis, key="symbol")
+        except SeedError as error:
+            # Whom it is about cannot be told from what is wrong; whoever is not named in it is not concerned.
+            text = path.read_bytes().decode("utf-8", "replace").replace("\0", "")
+            return Said({}, str(error), frozenset(re.split(r"[\s,;\"]+", text.casefold())))
+        return Said({row.symbol.casefold(): PriceBasis(row.price_basis) for _, row in rows})
 
-    def _outcome(self, names: list[str], said: dict[str, PriceBasis], request: FetchRequest) -> FetchOutcome:
+    def _outcome(self, names: list[str], said: "Said", request: FetchRequest) -> FetchOutcome:
         symbol = shown(request.source_symbol)
         if not names:
             return _failure(request, FetchStatus.ABSENT, f"no {symbol}.csv or {symbol}.parquet in {self.folder}")
@@ -97,8 +124,7 @@ class FilesSource:
         try:
             path = self._inside(names[0])
             tickers = (request.source_symbol, request.symbol)
-            basis = next((said[ticker.casefold()] for ticker in tickers if ticker.casefold() in said), None)
-            file = read_price_file(path, tickers, self.max_bytes, _zone(request), basis)
+            file = read_price_file(path, tickers, self.max_bytes, _zone(request), said.of(tickers))
         except MalformedFileError as error:
             return _failure(request, FetchStatus.MALFORMED, str(error))
         except OSError as error:

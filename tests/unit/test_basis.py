@@ -10,13 +10,13 @@ import pytest
 
 from orchestration.market.bars import raw_frame
 from orchestration.market.basis import (
+    DOUBT,
     PriceBasis,
     UnclearBasisError,
     contradicted_sessions,
     establish,
     other_returns,
 )
-from orchestration.market.errors import SeedError
 from orchestration.market.fetch_plan import FetchRequest
 from orchestration.sources.base import FetchOutcome, FetchStatus
 from orchestration.sources.files import FilesSource
@@ -78,7 +78,9 @@ def test_what_is_not_adjusted_stays(seed: int, split: float, columns: tuple[str,
     frame = company(seed, 0.01, split, single_precision).assign(adj_close=np.nan)
     delivered = raw(frame.drop(columns=[name for name in ("dividend", "split_ratio") if name not in columns]))
     found = establish(delivered)
-    assert (found.basis, found.note) == (PriceBasis.SPLIT_ADJUSTED, "")
+    # With dividends and closes to the cent, somebody may have rounded after adjusting.
+    assert (found.basis, found.note) in [(PriceBasis.SPLIT_ADJUSTED, ""), (PriceBasis.SPLIT_ADJUSTED, DOUBT)]
+    assert not found.note or "dividend" in columns
     pd.testing.assert_frame_equal(found.bars, delivered)
 
 
@@ -120,6 +122,53 @@ def test_steps_of_former_times_are_no_adjustment(former: Callable[[pd.DataFrame]
     assert establish(raw(frame)).basis is PriceBasis.SPLIT_ADJUSTED
 
 
+@pytest.mark.parametrize("tick", [1.0, 0.05, 0.01])
+def test_rounded_after_it_was_adjusted_it_comes_back_where_the_tick_is_larger(tick: float) -> None:
+    truth = company(3, tick)
+    prices = ["open", "high", "low", "close"]
+    frame = auto_adjusted(truth).assign(**{name: auto_adjusted(truth)[name].round(3) for name in prices})
+    found = establish(raw(frame))
+    assert "put back" in found.note
+    np.testing.assert_allclose(found.bars["close"], truth["close"], atol=0.001)
+    to_the_cent = establish(raw(frame.round(dict.fromkeys(prices, 2))))
+    assert ("put back" in to_the_cent.note) == (tick > 0.01)
+    assert to_the_cent.note
+
+
+def rising_junior(frame: pd.DataFrame) -> pd.DataFrame:
+    close = frame["close"] / frame["close"].iloc[0] * np.linspace(0.15, 1.6, len(frame))
+    return frame.assign(close=np.where(close < 1, np.round(close, 4), np.round(close, 2)))
+
+
+def great_split(frame: pd.DataFrame) -> pd.DataFrame:
+    before = np.arange(len(frame)) < 300
+    close = np.where(before, np.round(frame["close"] * 50, 2) / 50, frame["close"]).astype("float32")
+    return frame.assign(close=close.astype(float), split_ratio=np.where(np.arange(len(frame)) == 300, 50.0, 1.0))
+
+
+def exchange_rate(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(close=np.round(frame["close"] / 50, 5))
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("made", [rising_junior, great_split, exchange_rate])
+def test_what_was_traded_is_not_taken_for_adjusted(seed: int, made: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+    frame = made(company(seed).drop(columns=["dividend", "adj_close", "open", "high", "low"]))
+    found = establish(raw(frame))
+    assert (found.basis, found.note) == (PriceBasis.SPLIT_ADJUSTED, "")
+
+
+@pytest.mark.parametrize("split", [2.0, 1.5, 0.1])
+def test_adjusted_closes_tell_that_the_closes_beside_them_are_as_traded(split: float) -> None:
+    truth = company(2, split=split)
+    factor = np.where(np.arange(len(DAYS)) < 300, split, 1.0)
+    prices = {name: truth[name] * factor for name in ("open", "high", "low", "close", "dividend")}
+    found = establish(raw(truth.assign(**prices, volume=truth["volume"] / factor)))
+    assert "as traded before each split" in found.note
+    np.testing.assert_allclose(found.bars["close"], truth["close"], rtol=1e-12)
+    assert establish(raw(truth)).note == ""
+
+
 def payer(falls: bool, dividends: int = 60) -> pd.DataFrame:
     """A quiet fund that pays 1 % every two months, to the cent; adjusted for it or not."""
     chance = np.random.default_rng(5)
@@ -152,7 +201,7 @@ def test_prices_that_lie_on_no_grid_must_say_what_they_are() -> None:
     delivered = raw(net_asset_value(frame))
     with pytest.raises(UnclearBasisError):
         establish(delivered)
-    computed = raw(frame.assign(close=np.cumprod(1 + np.random.default_rng(2).normal(0, 0.01, len(frame)))))
+    computed = raw(frame.assign(close=50 * np.cumprod(1 + np.random.default_rng(2).normal(0, 0.01, len(frame)))))
     doubtful = establish(computed)
     assert doubtful.bars is computed
     assert doubtful.note.startswith("nothing tells whether the closes hold the dividends")
@@ -247,8 +296,16 @@ def test_the_folder_says_what_cannot_be_told(tmp_path: Path) -> None:
         (tmp_path / "price_basis.csv").write_text(f"Symbol;Price_Basis\npay;{basis}\n")
         assert read(tmp_path, frame).bars["dividend"].sum() == pytest.approx(kept)
     (tmp_path / "price_basis.csv").write_text("symbol,price_basis\nPAY,adjusted\n")
-    with pytest.raises(SeedError, match=r"^price_basis\.csv, row 2, column price_basis: 'adjusted' is not allowed"):
-        read(tmp_path, frame)
+    refused = read(tmp_path, frame)
+    assert refused.status is FetchStatus.MALFORMED
+    assert refused.detail == (
+        "price_basis.csv, row 2, column price_basis: 'adjusted' is not allowed; "
+        "allowed: traded, split_adjusted, dividend_adjusted"
+    )
+    # Who is not named in it is not concerned.
+    (tmp_path / "Price_Basis.csv").write_text("symbol,price_basis\nOTHER,adjusted\n")
+    (tmp_path / "price_basis.csv").unlink()
+    assert read(tmp_path, company(3)).status is FetchStatus.OK
 
 
 # ---- adjusted closes that contradict dividends
