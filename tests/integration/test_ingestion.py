@@ -375,6 +375,29 @@ def test_bars_that_are_not_daily_are_told_and_not_stored(lake: Lake, vendor: Ven
     assert stored(lake) == {}
 
 
+@pytest.mark.parametrize("adjusted_first", [True, False])
+def test_a_part_of_a_history_on_another_basis_is_refused(lake: Lake, tmp_path: Path, adjusted_first: bool) -> None:
+    """A whole file of adjusted closes, then the last sessions as they were traded, or the other way round."""
+    drop = tmp_path / "drop"
+    drop.mkdir()
+    universe = load_universe(small_seeds(tmp_path / "seeds", "AAA"))
+
+    def deliver(days: Sequence[dt.date], basis: str) -> IngestReport:
+        lines = [f"{day},{100 + n}.5,1\n" for n, day in enumerate(DAYS) if day in days]
+        (drop / "AAA.csv").write_text("Date,Close,Volume\n" + "".join(lines))
+        (drop / "price_basis.csv").write_text(f"symbol,price_basis\nAAA,{basis}\n")
+        return ingest(universe, FilesSource(drop), "files", lake, FRIDAY, replace(RULES, restatement_sessions=None))
+
+    first, then = ("dividend_adjusted", "split_adjusted")[:: 1 if adjusted_first else -1]
+    assert deliver(DAYS[:30], first).results[0].status is FetchStatus.OK
+    (refused,) = deliver(DAYS[25:32], then).results
+    assert refused.status is FetchStatus.INCONSISTENT
+    assert "give the whole history on one of both" in refused.detail
+    assert lake.price_bases() == {"AAA": first}
+    assert deliver(DAYS, then).results[0].status is FetchStatus.OK
+    assert lake.price_bases() == {"AAA": then}
+
+
 # ---- one instrument never stops the others
 
 
@@ -428,20 +451,23 @@ def test_whatever_goes_wrong_with_one_symbol_stays_with_it(
             raise UnforeseenError("nobody thought of it")
         return wrapped(*given, **named)
 
-    def noting(method: Any) -> Any:
+    def noting(name: str) -> Any:
+        method = getattr(ingestion._Sorter, name)
+
         def handled(sorter: Any, outcome: FetchOutcome) -> Any:
-            # The failure of the symbol is written down with the same functions.
-            at_work[:] = [outcome.request.symbol] if outcome.status is FetchStatus.OK else ["none"]
+            before = at_work.copy()
+            # That it failed is written down with the clock that may have failed.
+            at_work[:] = ["none"] if name == "_nothing_of" else [outcome.request.symbol]
             try:
                 return method(sorter, outcome)
             finally:
-                at_work.clear()
+                at_work[:] = before
 
         return handled
 
     with monkeypatch.context() as patch:
-        for method in ("look_at", "_taken"):
-            patch.setattr(ingestion._Sorter, method, noting(getattr(ingestion._Sorter, method)))
+        for method in ("look_at", "take", "_nothing_of"):
+            patch.setattr(ingestion._Sorter, method, noting(method))
         patch.setattr(real, function, fails_for_one)
         report = ingest(universe, source, "files", lake, MONDAY + dt.timedelta(days=10), rules)
     if not failed:

@@ -168,7 +168,7 @@ class TestFirstRefresh:
                 text = str(evaluation.metadata["plot"].value)
                 picture = base64.b64decode(text.partition("base64,")[2].removesuffix(")"))
                 assert picture.startswith(b"\x89PNG"), name
-                assert len(picture) > 5_000, name
+                assert len(picture) > 3_000, name  # in the colours of a palette
 
     def test_a_level_that_is_added_is_a_check_at_the_next_load(self, tmp_path: Path) -> None:
         seeds = write_seeds(tmp_path / "seeds")
