@@ -347,6 +347,46 @@ def test_another_reader_takes_the_place_of_the_one_before(server: PostgresServer
     assert server.rows("select n from orewatch.claim_checks", "publisher") == [(4,)]
 
 
+@pytest.mark.parametrize("kind", ["table", "view", "materialized view"])
+def test_what_somebody_made_in_the_place_of_a_table_stays(
+    server: PostgresServer, versions: Versions, kind: str
+) -> None:
+    """Even with our role as its owner: the name of a table is no proof that it is ours."""
+    versions.load(server, versions.make())
+    server.rows("drop table orewatch.claim_checks")
+    server.rows(f"create {kind} orewatch.claim_checks as select 42 as n")
+    with pytest.raises(PublishError) as caught:
+        versions.load(server, versions.make())
+    assert str(caught.value) == (
+        "PostgreSQL schema orewatch holds something that is not Orewatch's in the place of its tables:"
+        f" {kind} orewatch.claim_checks; rename it, move it to another schema, or drop it"
+    )
+    assert server.rows("select n from orewatch.claim_checks") == [(42,)]
+    server.rows(f"alter {kind} orewatch.claim_checks rename to mine")
+    assert versions.load(server, versions.make()) == postgres.Publication(waited=True, kept=())
+    assert server.rows("select n from orewatch.mine") == [(42,)]
+    assert server.rows("select n from orewatch.claim_checks", "analyst") == [(3,)]
+
+
+def test_a_table_that_somebody_has_renamed_stays(server: PostgresServer, versions: Versions) -> None:
+    versions.load(server, versions.make())
+    server.rows("alter table orewatch.claim_checks rename to first")
+    versions.load(server, versions.make())
+    assert server.rows("select n from orewatch.first") == [(1,)]
+    assert server.rows("select n from orewatch.claim_checks", "analyst") == [(2,)]
+
+
+def test_a_table_of_somebody_in_an_old_schema_stays(server: PostgresServer, versions: Versions) -> None:
+    versions.load(server, versions.make())
+    server.rows("create view orewatch.narrow as select n from orewatch.claim_checks")
+    versions.load(server, versions.make())
+    ((old,),) = server.rows("select nspname from pg_namespace where nspname like 'orewatch_old_%'")
+    server.rows(f"drop table {old}.claim_checks cascade")
+    server.rows(f"create table {old}.claim_checks as select 42 as n")
+    assert versions.load(server, versions.make()).kept == (f"{old}: objects of yours depend on it",)
+    assert server.rows(f"select n from {old}.claim_checks") == [(42,)]  # noqa: S608
+
+
 def test_schemas_that_only_look_like_ours_stay(server: PostgresServer, versions: Versions) -> None:
     versions.load(server, versions.make())
     for name in ("orewatch_next", "orewatch_old_2024"):
@@ -362,11 +402,12 @@ def test_schemas_that_only_look_like_ours_stay(server: PostgresServer, versions:
         assert server.rows(f"select n from orewatch_{name}.claim_checks") == [(number,)]  # noqa: S608
 
 
-def test_a_schema_of_an_earlier_version_is_carried_on(server: PostgresServer, versions: Versions) -> None:
-    """Its comment names no tables: ours are those that have the names of ours."""
+@pytest.mark.parametrize("more", [{}, {"tables": list(MARTS), "reader": "analyst"}])
+def test_a_schema_of_an_earlier_version_is_carried_on(server: PostgresServer, versions: Versions, more: dict) -> None:
+    """Its comment names no tables, or no oids: ours are those that have the names of ours."""
     versions.load(server, versions.make())
     ((text,),) = server.rows("select obj_description('orewatch'::regnamespace, 'pg_namespace')")
-    earlier = json.dumps({"orewatch": json.loads(text)["orewatch"]})
+    earlier = json.dumps({"orewatch": json.loads(text)["orewatch"]} | more)
     server.rows(f"comment on schema orewatch is '{earlier}'")
     server.rows("create table orewatch.mine as select 1 as x")
     assert versions.load(server, versions.make()) == postgres.Publication(waited=True, kept=())
