@@ -337,6 +337,20 @@ def _swap(schema: str, fresh: str, old: str, tables: Collection[int], reader: st
         select 'schema ' || quote_ident({_text(fresh)}) as what, '' as columns, nspacl as acls, nspowner as owner
         from pg_namespace where oid = {here}
     ) as schemas"""  # noqa: S608
+    # What is dropped with a table, and matters to more than its speed.
+    carried = f"""(
+        select pg_describe_object(classid, objid, objsubid) as what from pg_depend
+        where refclassid = 'pg_class'::regclass and refobjid in (select oid from pg_class where {is_ours})
+            and deptype = 'a' and classid = any (
+                '{{pg_policy,pg_trigger,pg_rewrite,pg_publication_rel}}'::regclass[]
+            )
+        union
+        select 'row level security of table ' || oid::regclass from pg_class
+        where {is_ours} and (relrowsecurity or relforcerowsecurity)
+        union
+        select 'security label of ' || pg_describe_object(classoid, objoid, objsubid) from pg_seclabel
+        where classoid = 'pg_class'::regclass and objoid in (select oid from pg_class where {is_ours})
+    ) as carried"""  # noqa: S608
     return f"""
 do $swap$
 declare
@@ -345,6 +359,7 @@ declare
     waited boolean := true;
     place regclass;
     granted record;
+    carried text;
     others text;
 begin
     perform set_config('lock_timeout', '{each}ms', true);
@@ -364,6 +379,10 @@ begin
         pause := least(pause * 2, 0.5);
     end loop;
     perform set_config('orewatch.waited', case when waited then 'yes' else 'no' end, false);
+    select string_agg(what, ', ' order by what) into carried from {carried};
+    if carried is not null then
+        raise exception 'the new tables would lose %; take it off, and put it on a view or a function of your own (docs/configuration.md, PostgreSQL)', left(carried, 400);
+    end if;
     for granted in {grants.format(on_tables, _text(reader))} loop
         execute format('grant %s on %s to %s', granted.privilege, granted.what, granted.grantee)
             || case when granted.is_grantable then ' with grant option' else '' end;

@@ -328,6 +328,96 @@ def test_grants_go_with_a_schema_that_is_renamed_around_a_session(
     assert server.rows("select n from orewatch.claim_checks", "desk") == [(2,)]
 
 
+def test_grants_on_columns_stay(server: PostgresServer, versions: Versions) -> None:
+    versions.load(server, versions.make())
+    server.rows("grant usage on schema orewatch to desk")
+    server.rows("grant select (symbol, close) on orewatch.daily_bars to desk")
+    server.rows("grant select (n), update (n) on orewatch.daily_bars to publisher with grant option")
+    for number in (2, 3):
+        versions.load(server, versions.make())
+        seen = server.rows("select distinct symbol, close from orewatch.daily_bars", "desk")
+        assert seen == [("A", number + 0.25)]
+        with pytest.raises(Exception, match="permission denied"):
+            server.rows("select n from orewatch.daily_bars", "desk")
+        granted = server.rows(
+            "select attname, attacl::text from pg_attribute where attrelid = 'orewatch.daily_bars'::regclass"
+            " and attacl is not null order by 1"
+        )
+        assert granted == [
+            ("close", "{desk=r/owner}"),
+            ("n", "{publisher=r*w*/owner}"),
+            ("symbol", "{desk=r/owner}"),
+        ]
+
+
+# What somebody puts on a table of ours and a new one would not have, each with its name in the refusal.
+CARRIED = {
+    "alter table orewatch.claim_checks enable row level security": "row level security of table orewatch.claim_checks",
+    "alter table orewatch.claim_checks force row level security": "row level security of table orewatch.claim_checks",
+    "create policy few on orewatch.claim_checks using (n > 1)": "policy few on table orewatch.claim_checks",
+    "create trigger told after insert on orewatch.claim_checks execute function desk.told()": (
+        "trigger told on table orewatch.claim_checks"
+    ),
+    "create rule never as on delete to orewatch.claim_checks do instead nothing": (
+        "rule never on table orewatch.claim_checks"
+    ),
+    "create publication streamed for table orewatch.claim_checks": (
+        "publication of table orewatch.claim_checks in publication streamed"
+    ),
+    "insert into pg_seclabel values ('orewatch.claim_checks'::regclass, 'pg_class'::regclass, 1, 'masks', 'secret')": (
+        "security label of column claim_id of table orewatch.claim_checks"
+    ),
+}
+
+
+@pytest.mark.parametrize("statement", CARRIED)
+@pytest.mark.parametrize("somebody_reads", [False, True])
+def test_what_a_new_table_would_lose_stops_the_publication(
+    server: PostgresServer,
+    versions: Versions,
+    monkeypatch: pytest.MonkeyPatch,
+    statement: str,
+    somebody_reads: bool,
+) -> None:
+    monkeypatch.setattr(postgres, "PATIENCE_SECONDS", 0)
+    versions.load(server, versions.make())
+    server.rows("create schema desk")
+    server.rows("create function desk.told() returns trigger language plpgsql as 'begin return null; end'")
+    server.rows(statement)
+    try:
+        with server.connect("analyst") as connection, connection.cursor() as cursor:
+            if somebody_reads:
+                cursor.executescript("begin")
+                cursor.execute("select count(*) from orewatch.daily_bars")
+                cursor.fetchall()
+            with pytest.raises(PublishError) as caught:
+                versions.load(server, versions.make())
+            cursor.executescript("commit")
+    finally:
+        server.rows("drop publication if exists streamed")
+    assert str(caught.value) == (
+        "PostgreSQL schema orewatch was not replaced by version 2, its readers keep what they had: the new tables"
+        f" would lose {CARRIED[statement]}; take it off, and put it on a view or a function of your own"
+        " (docs/configuration.md, PostgreSQL)"
+    )
+    assert server.rows("select n from orewatch.claim_checks") == [(1,)]
+
+
+def test_some_rows_for_somebody_through_a_function(server: PostgresServer, versions: Versions) -> None:
+    """What docs/configuration.md says instead of row policies: it is asked for the table at each call."""
+    versions.load(server, versions.make())
+    server.rows("create schema desk")
+    server.rows("grant usage on schema desk to desk")
+    server.rows(
+        "create function desk.bars() returns table (symbol text, close double precision) language sql stable"
+        " security definer as $$ select symbol, close from orewatch.daily_bars where symbol = 'A' $$"
+    )
+    server.rows("create view desk.bars as select * from desk.bars()")
+    server.rows("grant select on desk.bars to desk")
+    assert versions.load(server, versions.make()) == postgres.Publication(waited=True, kept=())
+    assert server.rows("select distinct close from desk.bars", "desk") == [(2.25,)]
+
+
 def test_another_reader_takes_the_place_of_the_one_before(server: PostgresServer, versions: Versions) -> None:
     versions.load(server, versions.make())
     server.rows("grant usage on schema orewatch to publisher")
