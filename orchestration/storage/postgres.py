@@ -160,14 +160,21 @@ def _says(manifest: PublishedManifest) -> dict[str, Any]:
 
 
 def _set_limits(cursor: Any, lock_seconds: float) -> None:
-    """Our limits for this transaction, in the place of those that somebody has set for the role or the database."""
+    """Our limits for this transaction, in the place of those that somebody has set for the role or the database.
+
+    It has to be the first statement of the transaction.
+    """
+    # Under a stricter level we would not see what others have done to the tables since we began.
+    cursor.execute("set transaction isolation level read committed, read write")
     limits = {
         "lock_timeout": lock_seconds,
         "statement_timeout": STATEMENT_SECONDS,
         "idle_in_transaction_session_timeout": IDLE_SECONDS,
         "transaction_timeout": 0,
     }
-    values = ", ".join(f"('{name}', '{int(seconds * 1000)}')" for name, seconds in limits.items())
+    # The driver writes text in UTF-8, whatever the server takes it for.
+    ours = {name: int(seconds * 1000) for name, seconds in limits.items()} | {"client_encoding": "UTF8"}
+    values = ", ".join(f"('{name}', '{value}')" for name, value in ours.items())
     # Not every server has all of them.
     cursor.execute(
         f"select set_config(name, value, true) from (values {values}) as ours (name, value)"  # noqa: S608
@@ -472,7 +479,14 @@ def _connected(url: str, failed: str, work: Callable[[Any], T]) -> T:
     import adbc_driver_postgresql.dbapi as postgres
 
     try:
-        with postgres.connect(_with_time_limits(url)) as connection:
+        with postgres.connect(_with_time_limits(url)) as connection, connection.cursor() as cursor:
+            # Where this is on, the driver, which asks for the server's types as it connects, knows none of them.
+            cursor.execute("select current_setting('quote_all_identifiers')")
+            knows_types = cursor.fetchall() == [("off",)]
+            connection.commit()
+            if knows_types:
+                return work(connection)
+        with postgres.connect(_unquoted(_with_time_limits(url))) as connection:
             return work(connection)
     except PublishError:
         raise
@@ -513,6 +527,14 @@ def _with_time_limits(url: str) -> str:
         if f"{name}=" not in url:
             url += f"{'&' if '?' in url else '?'}{name}={value}"
     return url
+
+
+def _unquoted(url: str) -> str:
+    """The URL for a session that writes names as they are; not every pooler takes it, so it is for where it must be."""
+    option = "options=-cquote_all_identifiers%3Doff"
+    if re.search(r"[?&]options=", url):
+        return re.sub(r"([?&])options=", rf"\1{option}%20", url)
+    return f"{url}{'&' if '?' in url else '?'}{option}"
 
 
 def _text(value: str) -> str:

@@ -252,6 +252,27 @@ def test_limits_of_the_role_and_an_idle_session_stop_no_publication(
         cursor.executescript("commit")
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "default_transaction_read_only = on",
+        "quote_all_identifiers = on",
+        "client_encoding = latin1",
+    ],
+)
+def test_defaults_of_the_role_change_no_publication(server: PostgresServer, versions: Versions, setting: str) -> None:
+    server.rows(f"alter role publisher set {setting}")
+    for _ in range(2):
+        manifest = versions.make()
+        assert versions.load(server, manifest, role="publisher") == postgres.Publication(waited=True, kept=())
+        assert standing(server.url("publisher"), "orewatch", manifest).is_current
+    assert server.rows("select claim_id, n from orewatch.claim_checks", "analyst") == [("ä'\"", 2)]
+    # With options in the URL too.
+    manifest, file = versions.make(), version_file(versions.folder / "published", 3)
+    url = server.url("publisher") + "?options=-csearch_path%3Dorewatch"
+    assert publish_to_postgres(url, "orewatch", "analyst", file, manifest, MARTS).waited
+
+
 # What others have in the readers' schema, each with a query of which the answer stays.
 OTHERS = {
     "create table orewatch.mine as select 1 as x": "select x, 'orewatch.mine'::regclass::oid from orewatch.mine",
@@ -401,6 +422,23 @@ def test_what_a_new_table_would_lose_stops_the_publication(
         " (docs/configuration.md, PostgreSQL)"
     )
     assert server.rows("select n from orewatch.claim_checks") == [(1,)]
+
+
+@pytest.mark.parametrize("level", ["read committed", "serializable"])
+def test_what_is_put_on_a_table_during_a_publication_stops_it(
+    server: PostgresServer, versions: Versions, monkeypatch: pytest.MonkeyPatch, level: str
+) -> None:
+    server.rows(f"alter role publisher set default_transaction_isolation = '{level}'")
+    versions.load(server, versions.make(), role="publisher")
+    load = postgres._load
+
+    def and_then(*arguments: object) -> None:
+        load(*arguments)
+        server.rows("create policy few on orewatch.claim_checks using (n > 1)", "publisher")
+
+    monkeypatch.setattr(postgres, "_load", and_then)
+    with pytest.raises(PublishError, match="would lose policy few on table"):
+        versions.load(server, versions.make(), role="publisher")
 
 
 def test_some_rows_for_somebody_through_a_function(server: PostgresServer, versions: Versions) -> None:
