@@ -321,8 +321,9 @@ def _swap(schema: str, fresh: str, old: str, tables: Collection[int], reader: st
         reader: whom we have granted them; what others were granted, they are granted on the new tables too.
     """
     each = max(10, int(LOCK_SECONDS * 1000 / max(1, len(tables))))
-    is_ours = _is_one_of(tables)
     here, there = _place(schema), _place(fresh)
+    # In its place still: somebody may have moved one while the new ones were loaded.
+    is_ours = f"relnamespace = {here} and {_is_one_of(tables)}"
     grants = """
         select acl.privilege_type || columns as privilege, acl.is_grantable, what,
             case acl.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(acl.grantee)) end as grantee
@@ -388,7 +389,7 @@ begin
     perform set_config('orewatch.waited', case when waited then 'yes' else 'no' end, false);
     select string_agg(what, ', ' order by what) into carried from {carried};
     if carried is not null then
-        raise exception 'the new tables would lose %; take it off, and put it on a view or a function of your own (docs/configuration.md, PostgreSQL)', left(carried, 400);
+        raise exception 'the new tables would lose %; take it off (what to have instead of row policies: docs/configuration.md, PostgreSQL)', left(carried, 400);
     end if;
     for granted in {grants.format(on_tables, _text(reader))} loop
         execute format('grant %s on %s to %s', granted.privilege, granted.what, granted.grantee)

@@ -418,8 +418,8 @@ def test_what_a_new_table_would_lose_stops_the_publication(
         server.rows("drop publication if exists streamed")
     assert str(caught.value) == (
         "PostgreSQL schema orewatch was not replaced by version 2, its readers keep what they had: the new tables"
-        f" would lose {CARRIED[statement]}; take it off, and put it on a view or a function of your own"
-        " (docs/configuration.md, PostgreSQL)"
+        f" would lose {CARRIED[statement]}; take it off (what to have instead of row policies: docs/configuration.md,"
+        " PostgreSQL)"
     )
     assert server.rows("select n from orewatch.claim_checks") == [(1,)]
 
@@ -439,6 +439,23 @@ def test_what_is_put_on_a_table_during_a_publication_stops_it(
     monkeypatch.setattr(postgres, "_load", and_then)
     with pytest.raises(PublishError, match="would lose policy few on table"):
         versions.load(server, versions.make(), role="publisher")
+
+
+def test_a_table_that_is_moved_away_during_a_publication_stays_there(
+    server: PostgresServer, versions: Versions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions.load(server, versions.make())
+    server.rows("create schema desk")
+    load = postgres._load
+
+    def and_then(*arguments: object) -> None:
+        load(*arguments)
+        server.rows("alter table orewatch.claim_checks set schema desk")
+
+    monkeypatch.setattr(postgres, "_load", and_then)
+    assert versions.load(server, versions.make()) == postgres.Publication(waited=True, kept=())
+    assert server.rows("select n from desk.claim_checks") == [(1,)]
+    assert server.rows("select n from orewatch.claim_checks", "analyst") == [(2,)]
 
 
 def test_some_rows_for_somebody_through_a_function(server: PostgresServer, versions: Versions) -> None:
