@@ -467,10 +467,13 @@ def test_some_rows_for_somebody_through_a_function(server: PostgresServer, versi
         "create function desk.bars() returns table (symbol text, close double precision) language sql stable"
         " security definer as $$ select symbol, close from orewatch.daily_bars where symbol = 'A' $$"
     )
-    server.rows("create view desk.bars as select * from desk.bars()")
-    server.rows("grant select on desk.bars to desk")
+    server.rows("revoke execute on function desk.bars from public")
+    server.rows("grant execute on function desk.bars to desk")
     assert versions.load(server, versions.make()) == postgres.Publication(waited=True, kept=())
-    assert server.rows("select distinct close from desk.bars", "desk") == [(2.25,)]
+    assert server.rows("select distinct close from desk.bars()", "desk") == [(2.25,)]
+    for query in ("select * from desk.bars()", "select * from orewatch.daily_bars"):
+        with pytest.raises(Exception, match="permission denied"):
+            server.rows(query, "publisher")
 
 
 def test_another_reader_takes_the_place_of_the_one_before(server: PostgresServer, versions: Versions) -> None:
