@@ -6,14 +6,15 @@ that fails or is killed leaves nothing behind, and readers their version. The ol
 are dropped in transactions of their own, because a reader may still be reading them.
 
 Others may have objects in the readers' schema, grants on our tables, and limits on our role. What is ours is said by
-the comment of a schema, which names our tables; nothing else is moved or dropped.
+the comment of a schema, which names our tables and their oids; nothing else is moved or dropped. What others have put
+on our tables is carried over (grants), or the publication is refused (row policies and the like).
 
 The URL holds a password: no error of this module quotes it.
 """
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -121,14 +122,13 @@ def publish_to_postgres(
             if before is None:
                 cursor.execute(f"alter schema {identifier(fresh)} rename to {identifier(schema)}")
             else:
-                # An earlier version of this program did not name its tables.
-                before = {"tables": list(manifest.rows), "reader": ""} | before
-                cursor.execute(_swap(schema, fresh, old, before["tables"], before["reader"]))
+                cursor.execute(_swap(schema, fresh, old, before["tables"].values(), before["reader"]))
                 cursor.execute("select current_setting('orewatch.waited')")
                 waited = cursor.fetchall()[0][0] == "yes"
                 _describe(cursor, old, before | {"superseded": True})
                 _change_reader(cursor, schema, before["reader"], reader)
-            _describe(cursor, schema, {"orewatch": _says(manifest), "tables": list(manifest.rows), "reader": reader})
+            tables = _ours(cursor, schema, list(manifest.rows))
+            _describe(cursor, schema, {"orewatch": _says(manifest), "tables": tables, "reader": reader})
             connection.commit()
             return Publication(waited, tuple(_drop_old(connection, cursor, schema)))
 
@@ -160,14 +160,21 @@ def _says(manifest: PublishedManifest) -> dict[str, Any]:
 
 
 def _set_limits(cursor: Any, lock_seconds: float) -> None:
-    """Our limits for this transaction, in the place of those that somebody has set for the role or the database."""
+    """Our limits for this transaction, in the place of those that somebody has set for the role or the database.
+
+    It has to be the first statement of the transaction.
+    """
+    # Under a stricter level we would not see what others have done to the tables since we began.
+    cursor.execute("set transaction isolation level read committed, read write")
     limits = {
         "lock_timeout": lock_seconds,
         "statement_timeout": STATEMENT_SECONDS,
         "idle_in_transaction_session_timeout": IDLE_SECONDS,
         "transaction_timeout": 0,
     }
-    values = ", ".join(f"('{name}', '{int(seconds * 1000)}')" for name, seconds in limits.items())
+    # The driver writes text in UTF-8, whatever the server takes it for.
+    ours = {name: int(seconds * 1000) for name, seconds in limits.items()} | {"client_encoding": "UTF8"}
+    values = ", ".join(f"('{name}', '{value}')" for name, value in ours.items())
     # Not every server has all of them.
     cursor.execute(
         f"select set_config(name, value, true) from (values {values}) as ours (name, value)"  # noqa: S608
@@ -217,13 +224,50 @@ def _said(cursor: Any, schema: str) -> dict[str, Any] | None:
 
 
 def _refuse_foreign(cursor: Any, schema: str, manifest: PublishedManifest) -> dict[str, Any] | None:
+    """The comment of the readers' schema, with those of our tables that are in it; None if there is no such schema.
+
+    Raises:
+        PublishError: the schema, or something in the place of a table, is not ours.
+    """
     said = _said(cursor, schema)
-    if said is not None and (source := said["orewatch"].get("source")) != manifest.source:
+    if said is None:
+        return None
+    if (source := said["orewatch"].get("source")) != manifest.source:
         raise PublishError(
             f"PostgreSQL schema {schema} holds prices of the source {source}, not of {manifest.source};"
             " choose another name: OREWATCH_POSTGRES_SCHEMA"
         )
+    # An earlier version of this program did not name its tables.
+    said = {"tables": list(manifest.rows), "reader": ""} | said
+    said["tables"] = _ours(cursor, schema, said["tables"])
+    cursor.execute(
+        "select pg_describe_object('pg_class'::regclass, oid, 0) from pg_class"  # noqa: S608
+        f" where relnamespace = {_place(schema)} and relname = any ({_names(manifest.rows)})"
+        f" and not {_is_one_of(said['tables'].values())} order by relname"
+    )
+    if found := [what for (what,) in cursor.fetchall()]:
+        raise PublishError(
+            f"PostgreSQL schema {schema} holds something that is not Orewatch's in the place of its tables:"
+            f" {', '.join(found)}; rename it, move it to another schema, or drop it"
+        )
     return said
+
+
+def _ours(cursor: Any, schema: str, tables: Mapping[str, int] | Sequence[str]) -> dict[str, int]:
+    """Our tables that are in a schema, with their oids.
+
+    Args:
+        cursor: of the connection.
+        schema: that has a comment of ours.
+        tables: what its comment says: names and oids. A table of another oid is somebody's, whatever its name. An
+            earlier version of this program noted the names alone, so they have to do.
+    """
+    cursor.execute(
+        "select relname, oid::bigint from pg_class"  # noqa: S608
+        f" where relnamespace = {_place(schema)} and relkind = 'r' and relname = any ({_names(tables)})"
+        " and pg_has_role(relowner, 'member') order by relname"
+    )
+    return {n: oid for n, oid in cursor.fetchall() if not isinstance(tables, Mapping) or tables[n] == oid}
 
 
 def _change_reader(cursor: Any, schema: str, before: str, reader: str) -> None:
@@ -248,7 +292,9 @@ def _finish(
         place = f"{identifier(fresh)}.{identifier(table)}"
         mart = marts.get(table, Mart())
         if mart.grain:
-            yield f"create index on {place} ({', '.join(map(identifier, mart.grain))})"
+            # A name that no other version has: a table that somebody has renamed keeps its index.
+            index = identifier(f"{table}_{fresh.rpartition('_')[2]}")
+            yield f"create index {index} on {place} ({', '.join(map(identifier, mart.grain))})"
         yield f"comment on table {place} is {_text(label + mart.description.strip())}"
         for column, description in mart.columns.items():
             yield f"comment on column {place}.{identifier(column)} is {_text(description.strip())}"
@@ -258,7 +304,7 @@ def _finish(
         yield f"grant select on all tables in schema {identifier(fresh)} to {identifier(reader)}"
 
 
-def _swap(schema: str, fresh: str, old: str, tables: Sequence[str], reader: str) -> str:
+def _swap(schema: str, fresh: str, old: str, tables: Collection[int], reader: str) -> str:
     """A block that moves our tables out of the readers' schema into an old one, and the fresh ones in.
 
     That is atomic for each name, not for a statement that looks up several: it could find one old table and the next
@@ -271,27 +317,48 @@ def _swap(schema: str, fresh: str, old: str, tables: Sequence[str], reader: str)
         schema: the readers' schema.
         fresh: where the new tables are.
         old: a schema that is not there, for the old tables.
-        tables: names of ours in the readers' schema.
+        tables: oids of ours in the readers' schema.
         reader: whom we have granted them; what others were granted, they are granted on the new tables too.
     """
     each = max(10, int(LOCK_SECONDS * 1000 / max(1, len(tables))))
-    names = f"array[{', '.join(map(_text, tables))}]::name[]"
-    is_ours = f"relkind = 'r' and relname = any ({names}) and pg_has_role(relowner, 'member')"
     here, there = _place(schema), _place(fresh)
+    # In its place still: somebody may have moved one while the new ones were loaded.
+    is_ours = f"relnamespace = {here} and {_is_one_of(tables)}"
     grants = """
-        select acl.privilege_type, acl.is_grantable, what,
+        select acl.privilege_type || columns as privilege, acl.is_grantable, what,
             case acl.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(acl.grantee)) end as grantee
         from {}, aclexplode(acls) as acl where acl.grantee <> owner and pg_get_userbyid(acl.grantee) <> {}
     """
     on_tables = f"""(
-        select 'table ' || fresh.oid::regclass as what, ours.relacl as acls, ours.relowner as owner
-        from (select * from pg_class where relnamespace = {here} and {is_ours}) as ours
+        select 'table ' || fresh.oid::regclass as what, held.columns, held.acls, ours.relowner as owner
+        from (select * from pg_class where {is_ours}) as ours
         inner join pg_class as fresh on ours.relname = fresh.relname and fresh.relnamespace = {there}
+        cross join lateral (
+            select '' as columns, ours.relacl as acls
+            union all
+            select format(' (%I)', attname), theirs.attacl
+            from pg_attribute as theirs inner join pg_attribute as new using (attname)
+            where theirs.attrelid = ours.oid and new.attrelid = fresh.oid
+        ) as held
     ) as tables"""  # noqa: S608
     on_schema = f"""(
-        select 'schema ' || quote_ident({_text(fresh)}) as what, nspacl as acls, nspowner as owner
+        select 'schema ' || quote_ident({_text(fresh)}) as what, '' as columns, nspacl as acls, nspowner as owner
         from pg_namespace where oid = {here}
     ) as schemas"""  # noqa: S608
+    # What is dropped with a table, and matters to more than its speed.
+    carried = f"""(
+        select pg_describe_object(classid, objid, objsubid) as what from pg_depend
+        where refclassid = 'pg_class'::regclass and refobjid in (select oid from pg_class where {is_ours})
+            and deptype = 'a' and classid = any (
+                '{{pg_policy,pg_trigger,pg_rewrite,pg_publication_rel}}'::regclass[]
+            )
+        union
+        select 'row level security of table ' || oid::regclass from pg_class
+        where {is_ours} and (relrowsecurity or relforcerowsecurity)
+        union
+        select 'security label of ' || pg_describe_object(classoid, objoid, objsubid) from pg_seclabel
+        where classoid = 'pg_class'::regclass and objoid in (select oid from pg_class where {is_ours})
+    ) as carried"""  # noqa: S608
     return f"""
 do $swap$
 declare
@@ -300,12 +367,13 @@ declare
     waited boolean := true;
     place regclass;
     granted record;
+    carried text;
     others text;
 begin
     perform set_config('lock_timeout', '{each}ms', true);
     loop
         begin
-            for place in select oid from pg_class where relnamespace = {here} and {is_ours} order by relname loop
+            for place in select oid from pg_class where {is_ours} order by relname loop
                 execute format('lock table %s in access exclusive mode', place);
             end loop;
             exit;
@@ -319,13 +387,17 @@ begin
         pause := least(pause * 2, 0.5);
     end loop;
     perform set_config('orewatch.waited', case when waited then 'yes' else 'no' end, false);
+    select string_agg(what, ', ' order by what) into carried from {carried};
+    if carried is not null then
+        raise exception 'the new tables would lose %; take it off (what to have instead of row policies: docs/configuration.md, PostgreSQL)', left(carried, 400);
+    end if;
     for granted in {grants.format(on_tables, _text(reader))} loop
-        execute format('grant %s on %s to %s', granted.privilege_type, granted.what, granted.grantee)
+        execute format('grant %s on %s to %s', granted.privilege, granted.what, granted.grantee)
             || case when granted.is_grantable then ' with grant option' else '' end;
     end loop;
     if waited then
         create schema {identifier(old)};
-        for place in select oid from pg_class where relnamespace = {here} and {is_ours} loop
+        for place in select oid from pg_class where {is_ours} loop
             execute format('alter table %s set schema {identifier(old)}', place);
         end loop;
         for place in select oid from pg_class where relnamespace = {there} and relkind = 'r' loop
@@ -343,7 +415,7 @@ begin
         raise exception 'a session has been reading its tables for more than {PATIENCE_SECONDS} seconds, and they cannot be replaced around it, because the schema also holds %; end that session, or move what is yours to another schema', left(others, 200);
     end if;
     for granted in {grants.format(on_schema, _text(reader))} loop
-        execute format('grant %s on %s to %s', granted.privilege_type, granted.what, granted.grantee)
+        execute format('grant %s on %s to %s', granted.privilege, granted.what, granted.grantee)
             || case when granted.is_grantable then ' with grant option' else '' end;
     end loop;
     alter schema {identifier(schema)} rename to {identifier(old)};
@@ -374,12 +446,8 @@ def _drop_old(connection: Any, cursor: Any, schema: str) -> list[str]:
         if not said.get("superseded"):
             kept.append(f"{name}: nothing in it says that nobody needs it; drop it if that is so")
             continue
-        cursor.execute(
-            "select relname from pg_class where relnamespace = (select oid from pg_namespace where nspname = $1)"
-            " and relkind = 'r' and pg_has_role(relowner, 'member')",
-            [name],
-        )
-        ours = [f"table {identifier(name)}.{identifier(t)}" for (t,) in cursor.fetchall() if t in said["tables"]]
+        ours = [f"table {identifier(name)}.{identifier(t)}" for t in _ours(cursor, name, said["tables"])]
+        connection.commit()
         reasons = [_dropped(connection, cursor, what) for what in ours]
         if not any(reasons):
             reasons = [_dropped(connection, cursor, f"schema {identifier(name)}")]
@@ -412,7 +480,14 @@ def _connected(url: str, failed: str, work: Callable[[Any], T]) -> T:
     import adbc_driver_postgresql.dbapi as postgres
 
     try:
-        with postgres.connect(_with_time_limits(url)) as connection:
+        with postgres.connect(_with_time_limits(url)) as connection, connection.cursor() as cursor:
+            # Where this is on, the driver, which asks for the server's types as it connects, knows none of them.
+            cursor.execute("select current_setting('quote_all_identifiers')")
+            knows_types = cursor.fetchall() == [("off",)]
+            connection.commit()
+            if knows_types:
+                return work(connection)
+        with postgres.connect(_unquoted(_with_time_limits(url))) as connection:
             return work(connection)
     except PublishError:
         raise
@@ -455,6 +530,14 @@ def _with_time_limits(url: str) -> str:
     return url
 
 
+def _unquoted(url: str) -> str:
+    """The URL for a session that writes names as they are; not every pooler takes it, so it is for where it must be."""
+    option = "options=-cquote_all_identifiers%3Doff"
+    if re.search(r"[?&]options=", url):
+        return re.sub(r"([?&])options=", rf"\1{option}%20", url)
+    return f"{url}{'&' if '?' in url else '?'}{option}"
+
+
 def _text(value: str) -> str:
     """A string literal that means the same whatever the server thinks of backslashes."""
     return "E'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
@@ -463,3 +546,13 @@ def _text(value: str) -> str:
 def _place(schema: str) -> str:
     """The schema as an object of the catalogue."""
     return f"{_text(identifier(schema))}::regnamespace"
+
+
+def _names(names: Iterable[str]) -> str:
+    """An array of names."""
+    return f"array[{', '.join(map(_text, names))}]::name[]"
+
+
+def _is_one_of(tables: Iterable[int]) -> str:
+    """A condition on rows of pg_class."""
+    return f"oid = any (array[{', '.join(map(str, tables))}]::oid[])"

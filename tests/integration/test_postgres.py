@@ -252,6 +252,27 @@ def test_limits_of_the_role_and_an_idle_session_stop_no_publication(
         cursor.executescript("commit")
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "default_transaction_read_only = on",
+        "quote_all_identifiers = on",
+        "client_encoding = latin1",
+    ],
+)
+def test_defaults_of_the_role_change_no_publication(server: PostgresServer, versions: Versions, setting: str) -> None:
+    server.rows(f"alter role publisher set {setting}")
+    for _ in range(2):
+        manifest = versions.make()
+        assert versions.load(server, manifest, role="publisher") == postgres.Publication(waited=True, kept=())
+        assert standing(server.url("publisher"), "orewatch", manifest).is_current
+    assert server.rows("select claim_id, n from orewatch.claim_checks", "analyst") == [("ä'\"", 2)]
+    # With options in the URL too.
+    manifest, file = versions.make(), version_file(versions.folder / "published", 3)
+    url = server.url("publisher") + "?options=-csearch_path%3Dorewatch"
+    assert publish_to_postgres(url, "orewatch", "analyst", file, manifest, MARTS).waited
+
+
 # What others have in the readers' schema, each with a query of which the answer stays.
 OTHERS = {
     "create table orewatch.mine as select 1 as x": "select x, 'orewatch.mine'::regclass::oid from orewatch.mine",
@@ -328,6 +349,133 @@ def test_grants_go_with_a_schema_that_is_renamed_around_a_session(
     assert server.rows("select n from orewatch.claim_checks", "desk") == [(2,)]
 
 
+def test_grants_on_columns_stay(server: PostgresServer, versions: Versions) -> None:
+    versions.load(server, versions.make())
+    server.rows("grant usage on schema orewatch to desk")
+    server.rows("grant select (symbol, close) on orewatch.daily_bars to desk")
+    server.rows("grant select (n), update (n) on orewatch.daily_bars to publisher with grant option")
+    for number in (2, 3):
+        versions.load(server, versions.make())
+        seen = server.rows("select distinct symbol, close from orewatch.daily_bars", "desk")
+        assert seen == [("A", number + 0.25)]
+        with pytest.raises(Exception, match="permission denied"):
+            server.rows("select n from orewatch.daily_bars", "desk")
+        granted = server.rows(
+            "select attname, attacl::text from pg_attribute where attrelid = 'orewatch.daily_bars'::regclass"
+            " and attacl is not null order by 1"
+        )
+        assert granted == [
+            ("close", "{desk=r/owner}"),
+            ("n", "{publisher=r*w*/owner}"),
+            ("symbol", "{desk=r/owner}"),
+        ]
+
+
+# What somebody puts on a table of ours and a new one would not have, each with its name in the refusal.
+CARRIED = {
+    "alter table orewatch.claim_checks enable row level security": "row level security of table orewatch.claim_checks",
+    "alter table orewatch.claim_checks force row level security": "row level security of table orewatch.claim_checks",
+    "create policy few on orewatch.claim_checks using (n > 1)": "policy few on table orewatch.claim_checks",
+    "create trigger told after insert on orewatch.claim_checks execute function desk.told()": (
+        "trigger told on table orewatch.claim_checks"
+    ),
+    "create rule never as on delete to orewatch.claim_checks do instead nothing": (
+        "rule never on table orewatch.claim_checks"
+    ),
+    "create publication streamed for table orewatch.claim_checks": (
+        "publication of table orewatch.claim_checks in publication streamed"
+    ),
+    "insert into pg_seclabel values ('orewatch.claim_checks'::regclass, 'pg_class'::regclass, 1, 'masks', 'secret')": (
+        "security label of column claim_id of table orewatch.claim_checks"
+    ),
+}
+
+
+@pytest.mark.parametrize("statement", CARRIED)
+@pytest.mark.parametrize("somebody_reads", [False, True])
+def test_what_a_new_table_would_lose_stops_the_publication(
+    server: PostgresServer,
+    versions: Versions,
+    monkeypatch: pytest.MonkeyPatch,
+    statement: str,
+    somebody_reads: bool,
+) -> None:
+    monkeypatch.setattr(postgres, "PATIENCE_SECONDS", 0)
+    versions.load(server, versions.make())
+    server.rows("create schema desk")
+    server.rows("create function desk.told() returns trigger language plpgsql as 'begin return null; end'")
+    server.rows(statement)
+    try:
+        with server.connect("analyst") as connection, connection.cursor() as cursor:
+            if somebody_reads:
+                cursor.executescript("begin")
+                cursor.execute("select count(*) from orewatch.daily_bars")
+                cursor.fetchall()
+            with pytest.raises(PublishError) as caught:
+                versions.load(server, versions.make())
+            cursor.executescript("commit")
+    finally:
+        server.rows("drop publication if exists streamed")
+    assert str(caught.value) == (
+        "PostgreSQL schema orewatch was not replaced by version 2, its readers keep what they had: the new tables"
+        f" would lose {CARRIED[statement]}; take it off (what to have instead of row policies: docs/configuration.md,"
+        " PostgreSQL)"
+    )
+    assert server.rows("select n from orewatch.claim_checks") == [(1,)]
+
+
+@pytest.mark.parametrize("level", ["read committed", "serializable"])
+def test_what_is_put_on_a_table_during_a_publication_stops_it(
+    server: PostgresServer, versions: Versions, monkeypatch: pytest.MonkeyPatch, level: str
+) -> None:
+    server.rows(f"alter role publisher set default_transaction_isolation = '{level}'")
+    versions.load(server, versions.make(), role="publisher")
+    load = postgres._load
+
+    def and_then(*arguments: object) -> None:
+        load(*arguments)
+        server.rows("create policy few on orewatch.claim_checks using (n > 1)", "publisher")
+
+    monkeypatch.setattr(postgres, "_load", and_then)
+    with pytest.raises(PublishError, match="would lose policy few on table"):
+        versions.load(server, versions.make(), role="publisher")
+
+
+def test_a_table_that_is_moved_away_during_a_publication_stays_there(
+    server: PostgresServer, versions: Versions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions.load(server, versions.make())
+    server.rows("create schema desk")
+    load = postgres._load
+
+    def and_then(*arguments: object) -> None:
+        load(*arguments)
+        server.rows("alter table orewatch.claim_checks set schema desk")
+
+    monkeypatch.setattr(postgres, "_load", and_then)
+    assert versions.load(server, versions.make()) == postgres.Publication(waited=True, kept=())
+    assert server.rows("select n from desk.claim_checks") == [(1,)]
+    assert server.rows("select n from orewatch.claim_checks", "analyst") == [(2,)]
+
+
+def test_some_rows_for_somebody_through_a_function(server: PostgresServer, versions: Versions) -> None:
+    """What docs/configuration.md says instead of row policies: it is asked for the table at each call."""
+    versions.load(server, versions.make())
+    server.rows("create schema desk")
+    server.rows("grant usage on schema desk to desk")
+    server.rows(
+        "create function desk.bars() returns table (symbol text, close double precision) language sql stable"
+        " security definer as $$ select symbol, close from orewatch.daily_bars where symbol = 'A' $$"
+    )
+    server.rows("revoke execute on function desk.bars from public")
+    server.rows("grant execute on function desk.bars to desk")
+    assert versions.load(server, versions.make()) == postgres.Publication(waited=True, kept=())
+    assert server.rows("select distinct close from desk.bars()", "desk") == [(2.25,)]
+    for query in ("select * from desk.bars()", "select * from orewatch.daily_bars"):
+        with pytest.raises(Exception, match="permission denied"):
+            server.rows(query, "publisher")
+
+
 def test_another_reader_takes_the_place_of_the_one_before(server: PostgresServer, versions: Versions) -> None:
     versions.load(server, versions.make())
     server.rows("grant usage on schema orewatch to publisher")
@@ -347,6 +495,46 @@ def test_another_reader_takes_the_place_of_the_one_before(server: PostgresServer
     assert server.rows("select n from orewatch.claim_checks", "publisher") == [(4,)]
 
 
+@pytest.mark.parametrize("kind", ["table", "view", "materialized view"])
+def test_what_somebody_made_in_the_place_of_a_table_stays(
+    server: PostgresServer, versions: Versions, kind: str
+) -> None:
+    """Even with our role as its owner: the name of a table is no proof that it is ours."""
+    versions.load(server, versions.make())
+    server.rows("drop table orewatch.claim_checks")
+    server.rows(f"create {kind} orewatch.claim_checks as select 42 as n")
+    with pytest.raises(PublishError) as caught:
+        versions.load(server, versions.make())
+    assert str(caught.value) == (
+        "PostgreSQL schema orewatch holds something that is not Orewatch's in the place of its tables:"
+        f" {kind} orewatch.claim_checks; rename it, move it to another schema, or drop it"
+    )
+    assert server.rows("select n from orewatch.claim_checks") == [(42,)]
+    server.rows(f"alter {kind} orewatch.claim_checks rename to mine")
+    assert versions.load(server, versions.make()) == postgres.Publication(waited=True, kept=())
+    assert server.rows("select n from orewatch.mine") == [(42,)]
+    assert server.rows("select n from orewatch.claim_checks", "analyst") == [(3,)]
+
+
+def test_a_table_that_somebody_has_renamed_stays(server: PostgresServer, versions: Versions) -> None:
+    versions.load(server, versions.make())
+    server.rows("alter table orewatch.claim_checks rename to first")
+    versions.load(server, versions.make())
+    assert server.rows("select n from orewatch.first") == [(1,)]
+    assert server.rows("select n from orewatch.claim_checks", "analyst") == [(2,)]
+
+
+def test_a_table_of_somebody_in_an_old_schema_stays(server: PostgresServer, versions: Versions) -> None:
+    versions.load(server, versions.make())
+    server.rows("create view orewatch.narrow as select n from orewatch.claim_checks")
+    versions.load(server, versions.make())
+    ((old,),) = server.rows("select nspname from pg_namespace where nspname like 'orewatch_old_%'")
+    server.rows(f"drop table {old}.claim_checks cascade")
+    server.rows(f"create table {old}.claim_checks as select 42 as n")
+    assert versions.load(server, versions.make()).kept == (f"{old}: objects of yours depend on it",)
+    assert server.rows(f"select n from {old}.claim_checks") == [(42,)]  # noqa: S608
+
+
 def test_schemas_that_only_look_like_ours_stay(server: PostgresServer, versions: Versions) -> None:
     versions.load(server, versions.make())
     for name in ("orewatch_next", "orewatch_old_2024"):
@@ -362,11 +550,12 @@ def test_schemas_that_only_look_like_ours_stay(server: PostgresServer, versions:
         assert server.rows(f"select n from orewatch_{name}.claim_checks") == [(number,)]  # noqa: S608
 
 
-def test_a_schema_of_an_earlier_version_is_carried_on(server: PostgresServer, versions: Versions) -> None:
-    """Its comment names no tables: ours are those that have the names of ours."""
+@pytest.mark.parametrize("more", [{}, {"tables": list(MARTS), "reader": "analyst"}])
+def test_a_schema_of_an_earlier_version_is_carried_on(server: PostgresServer, versions: Versions, more: dict) -> None:
+    """Its comment names no tables, or no oids: ours are those that have the names of ours."""
     versions.load(server, versions.make())
     ((text,),) = server.rows("select obj_description('orewatch'::regnamespace, 'pg_namespace')")
-    earlier = json.dumps({"orewatch": json.loads(text)["orewatch"]})
+    earlier = json.dumps({"orewatch": json.loads(text)["orewatch"]} | more)
     server.rows(f"comment on schema orewatch is '{earlier}'")
     server.rows("create table orewatch.mine as select 1 as x")
     assert versions.load(server, versions.make()) == postgres.Publication(waited=True, kept=())
