@@ -5,7 +5,7 @@ import json
 import re
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -225,6 +225,19 @@ def test_a_view_of_somebody_stays(server: PostgresServer, versions: Versions) ->
     assert server.rows("select n from orewatch.claim_checks") == [(2,)]
 
 
+def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Do something between two statements of the next publication, before it loads its tables."""
+    quoted = postgres.identifier
+
+    def identifier(name: str) -> str:
+        if name.startswith("orewatch_next_"):
+            monkeypatch.setattr(postgres, "identifier", quoted)
+            act()
+        return quoted(name)
+
+    monkeypatch.setattr(postgres, "identifier", identifier)
+
+
 def test_limits_of_the_role_and_an_idle_session_stop_no_publication(
     server: PostgresServer, versions: Versions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,15 +246,7 @@ def test_limits_of_the_role_and_an_idle_session_stop_no_publication(
     for limit in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
         server.rows(f"alter role publisher set {limit} = '700ms'")
     versions.load(server, versions.make(), role="publisher")
-    quoted = postgres.identifier
-
-    def slowly(name: str) -> str:
-        if name.startswith("orewatch_next_"):  # between two statements of the transaction
-            monkeypatch.setattr(postgres, "identifier", quoted)
-            time.sleep(1.5)
-        return quoted(name)
-
-    monkeypatch.setattr(postgres, "identifier", slowly)
+    meanwhile(monkeypatch, lambda: time.sleep(1.5))
     with server.connect("analyst") as connection, connection.cursor() as cursor:
         cursor.executescript("begin")
         cursor.execute("select n from orewatch.claim_checks")
@@ -430,13 +435,8 @@ def test_what_is_put_on_a_table_during_a_publication_stops_it(
 ) -> None:
     server.rows(f"alter role publisher set default_transaction_isolation = '{level}'")
     versions.load(server, versions.make(), role="publisher")
-    load = postgres._load
-
-    def and_then(*arguments: object) -> None:
-        load(*arguments)
-        server.rows("create policy few on orewatch.claim_checks using (n > 1)", "publisher")
-
-    monkeypatch.setattr(postgres, "_load", and_then)
+    statement = "create policy few on orewatch.claim_checks using (n > 1)"
+    meanwhile(monkeypatch, lambda: server.rows(statement, "publisher"))
     with pytest.raises(PublishError, match="would lose policy few on table"):
         versions.load(server, versions.make(), role="publisher")
 
@@ -446,13 +446,8 @@ def test_a_table_that_is_moved_away_during_a_publication_stays_there(
 ) -> None:
     versions.load(server, versions.make())
     server.rows("create schema desk")
-    load = postgres._load
-
-    def and_then(*arguments: object) -> None:
-        load(*arguments)
-        server.rows("alter table orewatch.claim_checks set schema desk")
-
-    monkeypatch.setattr(postgres, "_load", and_then)
+    statement = "alter table orewatch.claim_checks set schema desk"
+    meanwhile(monkeypatch, lambda: server.rows(statement))
     assert versions.load(server, versions.make()) == postgres.Publication(waited=True, kept=())
     assert server.rows("select n from desk.claim_checks") == [(1,)]
     assert server.rows("select n from orewatch.claim_checks", "analyst") == [(2,)]
