@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -72,24 +71,26 @@ def open_journal(settings: Settings, instance: dg.DagsterInstance) -> None:
 
 
 def note_flagged(
-    settings: Settings, flagged: Mapping[str, Sequence[dict[str, Any]]], published: Path, run_id: str | None = None
+    settings: Settings, flagged: Mapping[str, Sequence[dict[str, Any]]], version: int, run_id: str | None = None
 ) -> None:
     """Note what market checks flag, in one transaction; events that are in the journal already stay as they are.
 
     Args:
-        settings: where the journal and the seeds lie.
+        settings: where the journal, the published version and the seeds lie.
         flagged: the flagged rows of each group of `checks.flags`, by its name.
-        published: the DuckDB file of the version that they looked at.
+        version: the published version that they looked at.
         run_id: the run in which they did; its events are dealt out together when it has ended.
     """
     from orchestration.market.universe import load_universe
+    from orchestration.storage.publish import version_file
 
-    if not any(flagged.values()):
-        return
-    facts = load_facts(flagged, published, load_universe(settings.seeds))
-    alerts = [alert for group, rows in flagged.items() for alert in alerts_of(group, rows, facts)]
+    alerts: list[Alert] = []
+    if any(flagged.values()):
+        published = version_file(settings.published_dir, version)
+        facts = load_facts(flagged, published, load_universe(settings.seeds))
+        alerts = [alert for group, rows in flagged.items() for alert in alerts_of(group, rows, facts)]
     with journal(settings.alerts_dir) as notes:
-        notes.record(alerts, time.time(), run_id)
+        notes.record(alerts, time.time(), run_id, version)
 
 
 def tell(

@@ -42,6 +42,9 @@ REJECTIONS_BEFORE_GIVING_UP = 5
 # Events wait for their run to end, so that an evening is one message; but not for a run of which nothing is heard.
 RUN_PATIENCE = 3600.0
 
+# Name of the fact which published version it was last told the flags of.
+VERSION_NOTED = "flagged of version"
+
 # For another process to let go of the file, in seconds: each holds it for the moment of one transaction.
 PATIENCE = 30.0
 POLL = 0.01
@@ -146,10 +149,26 @@ class Journal:
             raise
         self._connection.execute("commit")
 
-    def record(self, alerts: Iterable[Alert], now: float, run_id: str | None = None) -> int:
-        """Note events of a run that has not ended; those that are there already stay. Returns how many are new."""
+    def record(self, alerts: Iterable[Alert], now: float, run_id: str | None = None, version: int | None = None) -> int:
+        """Note events; those that are there already stay. Returns how many are new.
+
+        Args:
+            alerts: the events.
+            now: seconds since 1970.
+            run_id: the run that found them, which has not ended; None if it was none.
+            version: the published version of which these are all that is flagged; None if they are not.
+        """
         with self._transaction() as connection:
+            if version is not None:
+                connection.execute("insert or replace into facts values (?, ?)", (VERSION_NOTED, version))
             return _insert(connection, alerts, run_id, now)
+
+    def has_noted(self, version: int) -> bool:
+        """Whether it holds what is flagged of a published version; not so a new file, or an old copy put back."""
+        found = self._connection.execute(
+            "select 1 from facts where name = ? and value = ?", (VERSION_NOTED, version)
+        ).fetchone()
+        return found is not None
 
     def begin_with(self, instance_id: str, ended: Sequence[str]) -> None:
         """Note, once for each instance of Dagster, which of its runs are no news: those that ended before.
@@ -207,7 +226,7 @@ class Journal:
         with self._transaction() as connection:
             fresh = connection.execute(
                 f"select {EVENT_COLUMNS} from events as e where not dealt_out and"  # noqa: S608
-                " (run_id in (select run_id from runs) or abs(? - recorded_at) > ?) order by rowid",
+                " (run_id is null or run_id in (select run_id from runs) or abs(? - recorded_at) > ?) order by rowid",
                 (now, RUN_PATIENCE),
             ).fetchall()
             for row in fresh:

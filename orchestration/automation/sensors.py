@@ -29,7 +29,9 @@ def build_alert_sensor(settings: Settings) -> dg.SensorDefinition:
     )
     def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         from orchestration.alerts.deliver import tell
+        from orchestration.checks.flags import note_what_is_missing
 
+        note_what_is_missing(settings)
         if not is_asked(context.instance):
             fail_dead_runs(context.instance)
         told = tell(settings, context.instance, context.log.info)

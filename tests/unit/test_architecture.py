@@ -37,7 +37,7 @@ ALLOWED = {
     "alerts": {"market", "settings", "storage", "channels", "instance", "phrases"},
     "retention": {"settings", "storage", "alerts", "instance"},
     "checks": {"market", "settings", "storage", "assets", "alerts", "plots", "phrases", "retention"},
-    "automation": {"market", "settings", "alerts", "instance", "run_launcher"},
+    "automation": {"market", "settings", "alerts", "checks", "instance", "run_launcher"},
     "build": {"market", "settings", "loading", "resources", "assets", "checks", "automation"},
     "definitions": {"build"},
     "instance": {"settings", "storage"},
