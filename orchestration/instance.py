@@ -31,6 +31,9 @@ OF_OTHERS = (
     "DAGSTER_DEFAULT_IO_MANAGER_SILENCE_FAILURES",
 )
 
+# What a system that is no Linux says of its start and of processes.
+UNKNOWN = "unknown"
+
 GONE = "the process of this run is gone"
 
 INSTANCE_CONFIG = Path(__file__).resolve().parent / "dagster.yaml"
@@ -114,24 +117,35 @@ def process_tags(run_id: str) -> dict[str, str]:
     return {HOST: socket.gethostname(), PID: str(pid), PROCESS: f"{run_id} {_kernel()} {_started(pid)}"}
 
 
-def process_lives(run: dg.DagsterRun) -> bool | None:
-    """Whether the process in which a run lives is there; None if nothing says which it is, or it is out of sight."""
-    if run.tags.get(HOST) != socket.gethostname() or PID not in run.tags:
+def process_lives(run: dg.DagsterRun, settings: Settings | None = None) -> bool | None:
+    """Whether the process in which a run lives is there; None if nothing says which it is, or it is out of sight.
+
+    Args:
+        run: the run.
+        settings: name the home from which somebody looks; None if nobody knows it. A home lies on one machine, whatever
+            the machine is called today.
+    """
+    if PID not in run.tags:
         return None
-    pid = int(run.tags[PID])
+    pid, of_this_name = int(run.tags[PID]), run.tags.get(HOST) == socket.gethostname()
     if PROCESS not in run.tags:  # of the command line of an earlier version
-        return process_exists(pid)
+        return process_exists(pid) if of_this_name else None
     run_id, kernel, started = run.tags[PROCESS].split(" ")
     if run_id != run.run_id:
         return None
-    if kernel != _kernel():
-        # After a start of the machine nothing is left; processes of another container of the same name are not seen.
-        return False if kernel.partition("/")[0] != _kernel().partition("/")[0] else None
-    return process_exists(pid) and _started(pid) in (started, "unknown")
+    here = _kernel()
+    if kernel == here and (of_this_name or here != UNKNOWN):
+        return process_exists(pid) and _started(pid) in (started, UNKNOWN)
+    # After a start of the machine nothing is left; processes of another container are not seen.
+    of_this_machine = of_this_name or (settings is not None and run.tags.get(HOME) == str(settings.root))
+    is_restarted = UNKNOWN not in (kernel, here) and kernel.partition("/")[0] != here.partition("/")[0]
+    return False if of_this_machine and is_restarted else None
 
 
 def fail_dead_runs(
-    instance: dg.DagsterInstance, is_repeated: Callable[[dg.DagsterRun], bool] = lambda _: False
+    instance: dg.DagsterInstance,
+    settings: Settings,
+    is_repeated: Callable[[dg.DagsterRun], bool] = lambda _: False,
 ) -> list[str]:
     """Mark runs of ours whose process is gone as failed, whoever launched them; returns their ids.
 
@@ -140,12 +154,13 @@ def fail_dead_runs(
 
     Args:
         instance: where the runs are; those of other projects are left alone.
+        settings: name the home from which somebody looks.
         is_repeated: whether the caller does again what a run was to do; else Dagster does, where it is told to.
     """
     unfinished = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
     dead = []
-    for run in instance.get_runs(dg.RunsFilter(statuses=unfinished, tags={HOST: socket.gethostname()})):
-        if process_lives(run) is not False:
+    for run in instance.get_runs(dg.RunsFilter(statuses=unfinished)):
+        if process_lives(run, settings) is not False:
             continue
         # What ended between the two looks has said so before its process was gone.
         now = instance.get_run_by_id(run.run_id)
@@ -164,7 +179,7 @@ def _kernel() -> str:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("utf-8").strip()
         return f"{boot}/{os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115  (no path)
     except OSError:  # no Linux: the number of the process alone has to tell
-        return "unknown"
+        return UNKNOWN
 
 
 def _started(pid: int) -> str:
@@ -173,5 +188,5 @@ def _started(pid: int) -> str:
         # Behind the name, which may hold anything: the state first, the start as the twentieth.
         facts = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
     except OSError:
-        return "unknown"
+        return UNKNOWN
     return "dead" if facts[0] in "ZX" else facts[19]

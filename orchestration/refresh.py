@@ -68,7 +68,7 @@ def run_refresh(
         # Before any run of this refresh can end: what ended earlier is no news.
         open_journal(settings, instance)
         note_what_is_missing(settings)  # a further session would take the flags away
-        fail_dead_runs(instance)
+        fail_dead_runs(instance, settings)
         sweep(settings.root)  # what a killed verification left
         ours = {"progress": progress, "ready_dbt": ready_dbt or ReadyDbt(settings)}
         definitions = build_definitions(

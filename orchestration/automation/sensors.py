@@ -33,7 +33,7 @@ def build_alert_sensor(settings: Settings) -> dg.SensorDefinition:
 
         note_what_is_missing(settings)
         if not is_asked(context.instance):
-            fail_dead_runs(context.instance)
+            fail_dead_runs(context.instance, settings)
         told = tell(settings, context.instance, context.log.info)
         tried = "; ".join(outcome.text for outcome in told.outcomes)
         return dg.SkipReason(f"{told.events} new events" + (f"; {tried}" if tried else ""))
