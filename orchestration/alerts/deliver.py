@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ import dagster as dg
 from orchestration.alerts.data import cause, judge_run
 from orchestration.alerts.journal import Journal, Judgement, journal
 from orchestration.alerts.market import alerts_of, load_facts
-from orchestration.alerts.messages import Alert
+from orchestration.alerts.messages import NO_ANSWER, Alert
 from orchestration.channels import Channel
 from orchestration.instance import is_ours
 from orchestration.settings import NEW_YORK, Settings
@@ -38,19 +38,26 @@ START_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """How it went with one channel: how many alerts it accepted, how many were given up, and why not the rest."""
+    """How it went with one channel: how many alerts it accepted, how many were given up, and why not the rest.
+
+    Those that are given up were refused for good, or perhaps delivered: the service never says so in time.
+    """
 
     channel: str
     sent: int
     reason: str | None = None
     given_up: int = 0
+    perhaps_delivered: int = 0
 
     @property
     def text(self) -> str:
         """In words."""
-        parts = [f"{self.sent} sent"] if self.sent or not (self.reason or self.given_up) else []
+        gone = self.given_up or self.perhaps_delivered
+        parts = [f"{self.sent} sent"] if self.sent or not (self.reason or gone) else []
         if self.given_up:
             parts.append(f"{self.given_up} given up, refused for good (orewatch alerts)")
+        if self.perhaps_delivered:
+            parts.append(f"{self.perhaps_delivered} given up, perhaps delivered, no answer in time (orewatch alerts)")
         if self.reason:
             parts.append(f"not sent: {self.reason}; it will be tried again")
         return f"{self.channel}: {', '.join(parts)}"
@@ -176,7 +183,18 @@ def send(settings: Settings, channels: Sequence[Channel], test: bool = False) ->
     """
     started = [(channel, _start(settings, channel, test)) for channel in channels]
     deadline = time.monotonic() + START_SECONDS + 2 * settings.alert_timeout_seconds
-    return [_finish(channel, process, deadline) for channel, process in started]
+    outcomes = [_finish(channel, process, deadline) for channel, process in started]
+    return outcomes if test else [_without_what_arrived(settings, outcome) for outcome in outcomes]
+
+
+def _without_what_arrived(settings: Settings, outcome: Outcome) -> Outcome:
+    """An outcome once more, after its sender was ended and could not give up itself what has no answer."""
+    if outcome.reason != NO_ANSWER:
+        return outcome
+    with journal(settings.alerts_dir) as notes:
+        perhaps = outcome.perhaps_delivered + notes.give_up_unanswered(outcome.channel)
+        reason = outcome.reason if notes.waiting(outcome.channel) else None
+    return replace(outcome, reason=reason, perhaps_delivered=perhaps)
 
 
 def _start(settings: Settings, channel: Channel, test: bool) -> subprocess.Popen[str]:
@@ -212,14 +230,14 @@ def _finish(channel: Channel, process: subprocess.Popen[str], deadline: float) -
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
-        return Outcome(channel.name, 0, "no answer in time")
+        return Outcome(channel.name, 0, NO_ANSWER)
     if process.returncode == -signal.SIGALRM:
-        return Outcome(channel.name, 0, "no answer in time")
+        return Outcome(channel.name, 0, NO_ANSWER)
     try:
         answer = json.loads(output)
     except ValueError:
         return Outcome(channel.name, 0, f"the sender ended with {process.returncode}")
-    return Outcome(channel.name, answer["sent"], answer["reason"], answer["given_up"])
+    return Outcome(channel.name, answer["sent"], answer["reason"], answer["given_up"], answer["perhaps_delivered"])
 
 
 def _line(settings: Settings, alert: Alert) -> str:
