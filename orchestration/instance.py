@@ -8,14 +8,16 @@ import fcntl
 import hashlib
 import os
 import socket
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
 
+from orchestration.market.errors import SettingsError
 from orchestration.settings import Settings
-from orchestration.storage.faults import must_lock
+from orchestration.storage.faults import disk_fault, must_lock
 from orchestration.storage.scratch import process_exists
 
 # Tags of a run: its home, and the process in which it lives.
@@ -36,6 +38,13 @@ UNKNOWN = "unknown"
 
 GONE = "the process of this run is gone"
 
+# What to do about an instance that cannot be opened, and how much is said of what Dagster says about it.
+_REMEDY = (
+    "mend what is there (a dagster.yaml that breaks, a package that it names and is not installed), or let DAGSTER_HOME"
+    " name another folder; without DAGSTER_HOME every source has one of its own"
+)
+WHY_CHARACTERS = 300
+
 INSTANCE_CONFIG = Path(__file__).resolve().parent / "dagster.yaml"
 
 # SHA-256 of the configurations that earlier versions wrote: nobody has changed a file that is still like that.
@@ -55,13 +64,18 @@ def prepare_instance(settings: Settings) -> Path:
     in which others have been before us keeps the configuration that it has, or has not.
 
     Raises:
-        SettingsError: it lies on a file system without locks.
+        SettingsError: it is no folder, or lies on a file system without locks.
     """
     # Dagster takes an absolute path only, and `orewatch dev` changes the working directory.
-    home = Path(os.environ.get("DAGSTER_HOME") or settings.dagster_home).expanduser().resolve()
-    home.mkdir(parents=True, exist_ok=True)
-    must_lock(home)
+    home = Path(os.path.expanduser(os.environ.get("DAGSTER_HOME") or settings.dagster_home)).resolve()  # noqa: PTH111
     config = home / "dagster.yaml"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise SettingsError(f"{home}: is no folder; {_REMEDY}") from error
+    if config.is_dir():
+        raise SettingsError(f"{config}: is a folder, not a file; {_REMEDY}")
+    must_lock(home)
     if config.exists():
         is_ours_to_write = hashlib.sha256(config.read_bytes()).hexdigest() in EARLIER
     else:
@@ -80,13 +94,28 @@ def opened_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
 
     Opened one command at a time: two that make the tables of a new instance at the same moment meet half-way, and
     Dagster lets one of them fail.
+
+    Raises:
+        SettingsError: it cannot be opened as its folder and its dagster.yaml are.
     """
     home = prepare_instance(settings)
     with (home / ".opening").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        instance = dg.DagsterInstance.get()
+        try:
+            instance = dg.DagsterInstance.get()
+        except Exception as error:  # of YAML, of Dagster, of the driver of a database
+            if disk_fault(error, home) is not None:  # told with words of its own
+                raise
+            raise SettingsError(f"{home}: Dagster cannot open its instance there ({_why(error)}); {_REMEDY}") from error
     with instance:
         yield instance
+
+
+def _why(error: Exception) -> str:
+    """What Dagster, YAML or a driver says, in one line; of a wrong configuration without the preamble."""
+    wrong = error.errors if isinstance(error, dg.DagsterInvalidConfigError) else []
+    said = "; ".join(each.message for each in wrong) or str(error) or type(error).__name__
+    return textwrap.shorten(said, WHY_CHARACTERS)
 
 
 def home_tags(settings: Settings) -> dict[str, str]:

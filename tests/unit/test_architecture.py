@@ -40,7 +40,7 @@ ALLOWED = {
     "automation": {"market", "settings", "alerts", "checks", "instance", "run_launcher"},
     "build": {"market", "settings", "loading", "resources", "assets", "checks", "automation"},
     "definitions": {"build"},
-    "instance": {"settings", "storage"},
+    "instance": {"market", "settings", "storage"},
     "report": {"market", "settings", "storage", "alerts", "checks", "phrases"},
     "progress": {"resources"},
     "advice": {"settings", "sources"},
