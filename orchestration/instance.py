@@ -8,14 +8,16 @@ import fcntl
 import hashlib
 import os
 import socket
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
 
+from orchestration.market.errors import SettingsError
 from orchestration.settings import Settings
-from orchestration.storage.faults import must_lock
+from orchestration.storage.faults import disk_fault, must_lock
 from orchestration.storage.scratch import process_exists
 
 # Tags of a run: its home, and the process in which it lives.
@@ -31,7 +33,17 @@ OF_OTHERS = (
     "DAGSTER_DEFAULT_IO_MANAGER_SILENCE_FAILURES",
 )
 
+# What a system that is no Linux says of its start and of processes.
+UNKNOWN = "unknown"
+
 GONE = "the process of this run is gone"
+
+# What to do about an instance that cannot be opened, and how much is said of what Dagster says about it.
+_REMEDY = (
+    "mend what is there (a dagster.yaml that breaks, a package that it names and is not installed), or let DAGSTER_HOME"
+    " name another folder; without DAGSTER_HOME every source has one of its own"
+)
+WHY_CHARACTERS = 300
 
 INSTANCE_CONFIG = Path(__file__).resolve().parent / "dagster.yaml"
 
@@ -52,13 +64,18 @@ def prepare_instance(settings: Settings) -> Path:
     in which others have been before us keeps the configuration that it has, or has not.
 
     Raises:
-        SettingsError: it lies on a file system without locks.
+        SettingsError: it is no folder, or lies on a file system without locks.
     """
     # Dagster takes an absolute path only, and `orewatch dev` changes the working directory.
-    home = Path(os.environ.get("DAGSTER_HOME") or settings.dagster_home).expanduser().resolve()
-    home.mkdir(parents=True, exist_ok=True)
-    must_lock(home)
+    home = Path(os.path.expanduser(os.environ.get("DAGSTER_HOME") or settings.dagster_home)).resolve()  # noqa: PTH111
     config = home / "dagster.yaml"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise SettingsError(f"{home}: is no folder; {_REMEDY}") from error
+    if config.is_dir():
+        raise SettingsError(f"{config}: is a folder, not a file; {_REMEDY}")
+    must_lock(home)
     if config.exists():
         is_ours_to_write = hashlib.sha256(config.read_bytes()).hexdigest() in EARLIER
     else:
@@ -77,13 +94,28 @@ def opened_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
 
     Opened one command at a time: two that make the tables of a new instance at the same moment meet half-way, and
     Dagster lets one of them fail.
+
+    Raises:
+        SettingsError: it cannot be opened as its folder and its dagster.yaml are.
     """
     home = prepare_instance(settings)
     with (home / ".opening").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        instance = dg.DagsterInstance.get()
+        try:
+            instance = dg.DagsterInstance.get()
+        except Exception as error:  # of YAML, of Dagster, of the driver of a database
+            if disk_fault(error, home) is not None:  # told with words of its own
+                raise
+            raise SettingsError(f"{home}: Dagster cannot open its instance there ({_why(error)}); {_REMEDY}") from error
     with instance:
         yield instance
+
+
+def _why(error: Exception) -> str:
+    """What Dagster, YAML or a driver says, in one line; of a wrong configuration without the preamble."""
+    wrong = error.errors if isinstance(error, dg.DagsterInvalidConfigError) else []
+    said = "; ".join(each.message for each in wrong) or str(error) or type(error).__name__
+    return textwrap.shorten(said, WHY_CHARACTERS)
 
 
 def home_tags(settings: Settings) -> dict[str, str]:
@@ -114,24 +146,35 @@ def process_tags(run_id: str) -> dict[str, str]:
     return {HOST: socket.gethostname(), PID: str(pid), PROCESS: f"{run_id} {_kernel()} {_started(pid)}"}
 
 
-def process_lives(run: dg.DagsterRun) -> bool | None:
-    """Whether the process in which a run lives is there; None if nothing says which it is, or it is out of sight."""
-    if run.tags.get(HOST) != socket.gethostname() or PID not in run.tags:
+def process_lives(run: dg.DagsterRun, settings: Settings | None = None) -> bool | None:
+    """Whether the process in which a run lives is there; None if nothing says which it is, or it is out of sight.
+
+    Args:
+        run: the run.
+        settings: name the home from which somebody looks; None if nobody knows it. A home lies on one machine, whatever
+            the machine is called today.
+    """
+    if PID not in run.tags:
         return None
-    pid = int(run.tags[PID])
+    pid, of_this_name = int(run.tags[PID]), run.tags.get(HOST) == socket.gethostname()
     if PROCESS not in run.tags:  # of the command line of an earlier version
-        return process_exists(pid)
+        return process_exists(pid) if of_this_name else None
     run_id, kernel, started = run.tags[PROCESS].split(" ")
     if run_id != run.run_id:
         return None
-    if kernel != _kernel():
-        # After a start of the machine nothing is left; processes of another container of the same name are not seen.
-        return False if kernel.partition("/")[0] != _kernel().partition("/")[0] else None
-    return process_exists(pid) and _started(pid) in (started, "unknown")
+    here = _kernel()
+    if kernel == here and (of_this_name or here != UNKNOWN):
+        return process_exists(pid) and _started(pid) in (started, UNKNOWN)
+    # After a start of the machine nothing is left; processes of another container are not seen.
+    of_this_machine = of_this_name or (settings is not None and run.tags.get(HOME) == str(settings.root))
+    is_restarted = UNKNOWN not in (kernel, here) and kernel.partition("/")[0] != here.partition("/")[0]
+    return False if of_this_machine and is_restarted else None
 
 
 def fail_dead_runs(
-    instance: dg.DagsterInstance, is_repeated: Callable[[dg.DagsterRun], bool] = lambda _: False
+    instance: dg.DagsterInstance,
+    settings: Settings,
+    is_repeated: Callable[[dg.DagsterRun], bool] = lambda _: False,
 ) -> list[str]:
     """Mark runs of ours whose process is gone as failed, whoever launched them; returns their ids.
 
@@ -140,12 +183,13 @@ def fail_dead_runs(
 
     Args:
         instance: where the runs are; those of other projects are left alone.
+        settings: name the home from which somebody looks.
         is_repeated: whether the caller does again what a run was to do; else Dagster does, where it is told to.
     """
     unfinished = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
     dead = []
-    for run in instance.get_runs(dg.RunsFilter(statuses=unfinished, tags={HOST: socket.gethostname()})):
-        if process_lives(run) is not False:
+    for run in instance.get_runs(dg.RunsFilter(statuses=unfinished)):
+        if process_lives(run, settings) is not False:
             continue
         # What ended between the two looks has said so before its process was gone.
         now = instance.get_run_by_id(run.run_id)
@@ -164,7 +208,7 @@ def _kernel() -> str:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("utf-8").strip()
         return f"{boot}/{os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115  (no path)
     except OSError:  # no Linux: the number of the process alone has to tell
-        return "unknown"
+        return UNKNOWN
 
 
 def _started(pid: int) -> str:
@@ -173,5 +217,5 @@ def _started(pid: int) -> str:
         # Behind the name, which may hold anything: the state first, the start as the twentieth.
         facts = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
     except OSError:
-        return "unknown"
+        return UNKNOWN
     return "dead" if facts[0] in "ZX" else facts[19]

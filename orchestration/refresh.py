@@ -22,7 +22,7 @@ from orchestration.assets.ingest import FETCH_OUTCOME, INGESTED, SET_RIGHT, Refr
 from orchestration.assets.publish import POSTGRES, PUBLISHED, STORED_LAKE, STORED_VERSION
 from orchestration.automation.schedules import SESSION, due_session
 from orchestration.build import build_definitions
-from orchestration.checks.flags import evaluated_version
+from orchestration.checks.flags import evaluated_version, note_what_is_missing
 from orchestration.checks.market import check_groups
 from orchestration.dbt_process import ReadyDbt
 from orchestration.instance import fail_dead_runs, opened_instance, process_tags
@@ -67,7 +67,8 @@ def run_refresh(
     with shown_on(console) as progress, _quiet(), opened_instance(settings) as instance:
         # Before any run of this refresh can end: what ended earlier is no news.
         open_journal(settings, instance)
-        fail_dead_runs(instance)
+        note_what_is_missing(settings)  # a further session would take the flags away
+        fail_dead_runs(instance, settings)
         sweep(settings.root)  # what a killed verification left
         ours = {"progress": progress, "ready_dbt": ready_dbt or ReadyDbt(settings)}
         definitions = build_definitions(

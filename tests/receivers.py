@@ -25,6 +25,8 @@ class Webhook:
     Attributes:
         status: what it answers.
         delay: seconds between having taken a message and saying so.
+        drips: seconds between two bytes of the body of its answer, which never ends; 0 for an answer without a body.
+        cuts: whether its answer ends before its end.
         location: where it redirects to, if its answer is a redirect.
         refuses: event ids; a message that names one of them is answered with 400.
         takes_and_fails: whether it keeps a message all the same that it answers with an error.
@@ -34,6 +36,8 @@ class Webhook:
     def __init__(self, port: int = 0) -> None:
         self.status = 200
         self.delay = 0.0
+        self.drips = 0.0
+        self.cuts = False
         self.location = ""
         self.refuses: set[str] = set()
         self.takes_and_fails = False
@@ -53,7 +57,12 @@ class Webhook:
                     self.send_response(status)
                     if hook.location:
                         self.send_header("Location", hook.location)
+                    if hook.drips or hook.cuts:
+                        self.send_header("Content-Length", "100")
                     self.end_headers()
+                    while hook.drips:
+                        self.wfile.write(b"x")
+                        time.sleep(hook.drips)
 
             def do_GET(self) -> None:
                 """Somebody follows a redirect, and takes this page for an answer."""

@@ -14,9 +14,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -24,7 +23,7 @@ import dagster as dg
 from orchestration.alerts.data import cause, judge_run
 from orchestration.alerts.journal import Journal, Judgement, journal
 from orchestration.alerts.market import alerts_of, load_facts
-from orchestration.alerts.messages import Alert
+from orchestration.alerts.messages import NO_ANSWER, Alert
 from orchestration.channels import Channel
 from orchestration.instance import is_ours
 from orchestration.settings import NEW_YORK, Settings
@@ -39,19 +38,26 @@ START_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """How it went with one channel: how many alerts it accepted, how many were given up, and why not the rest."""
+    """How it went with one channel: how many alerts it accepted, how many were given up, and why not the rest.
+
+    Those that are given up were refused for good, or perhaps delivered: the service never says so in time.
+    """
 
     channel: str
     sent: int
     reason: str | None = None
     given_up: int = 0
+    perhaps_delivered: int = 0
 
     @property
     def text(self) -> str:
         """In words."""
-        parts = [f"{self.sent} sent"] if self.sent or not (self.reason or self.given_up) else []
+        gone = self.given_up or self.perhaps_delivered
+        parts = [f"{self.sent} sent"] if self.sent or not (self.reason or gone) else []
         if self.given_up:
             parts.append(f"{self.given_up} given up, refused for good (orewatch alerts)")
+        if self.perhaps_delivered:
+            parts.append(f"{self.perhaps_delivered} given up, perhaps delivered, no answer in time (orewatch alerts)")
         if self.reason:
             parts.append(f"not sent: {self.reason}; it will be tried again")
         return f"{self.channel}: {', '.join(parts)}"
@@ -72,24 +78,26 @@ def open_journal(settings: Settings, instance: dg.DagsterInstance) -> None:
 
 
 def note_flagged(
-    settings: Settings, flagged: Mapping[str, Sequence[dict[str, Any]]], published: Path, run_id: str | None = None
+    settings: Settings, flagged: Mapping[str, Sequence[dict[str, Any]]], version: int, run_id: str | None = None
 ) -> None:
     """Note what market checks flag, in one transaction; events that are in the journal already stay as they are.
 
     Args:
-        settings: where the journal and the seeds lie.
+        settings: where the journal, the published version and the seeds lie.
         flagged: the flagged rows of each group of `checks.flags`, by its name.
-        published: the DuckDB file of the version that they looked at.
+        version: the published version that they looked at.
         run_id: the run in which they did; its events are dealt out together when it has ended.
     """
     from orchestration.market.universe import load_universe
+    from orchestration.storage.publish import version_file
 
-    if not any(flagged.values()):
-        return
-    facts = load_facts(flagged, published, load_universe(settings.seeds))
-    alerts = [alert for group, rows in flagged.items() for alert in alerts_of(group, rows, facts)]
+    alerts: list[Alert] = []
+    if any(flagged.values()):
+        published = version_file(settings.published_dir, version)
+        facts = load_facts(flagged, published, load_universe(settings.seeds))
+        alerts = [alert for group, rows in flagged.items() for alert in alerts_of(group, rows, facts)]
     with journal(settings.alerts_dir) as notes:
-        notes.record(alerts, time.time(), run_id)
+        notes.record(alerts, time.time(), run_id, version)
 
 
 def tell(
@@ -175,7 +183,18 @@ def send(settings: Settings, channels: Sequence[Channel], test: bool = False) ->
     """
     started = [(channel, _start(settings, channel, test)) for channel in channels]
     deadline = time.monotonic() + START_SECONDS + 2 * settings.alert_timeout_seconds
-    return [_finish(channel, process, deadline) for channel, process in started]
+    outcomes = [_finish(channel, process, deadline) for channel, process in started]
+    return outcomes if test else [_without_what_arrived(settings, outcome) for outcome in outcomes]
+
+
+def _without_what_arrived(settings: Settings, outcome: Outcome) -> Outcome:
+    """An outcome once more, after its sender was ended and could not give up itself what has no answer."""
+    if outcome.reason != NO_ANSWER:
+        return outcome
+    with journal(settings.alerts_dir) as notes:
+        perhaps = outcome.perhaps_delivered + notes.give_up_unanswered(outcome.channel)
+        reason = outcome.reason if notes.waiting(outcome.channel) else None
+    return replace(outcome, reason=reason, perhaps_delivered=perhaps)
 
 
 def _start(settings: Settings, channel: Channel, test: bool) -> subprocess.Popen[str]:
@@ -211,14 +230,14 @@ def _finish(channel: Channel, process: subprocess.Popen[str], deadline: float) -
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
-        return Outcome(channel.name, 0, "no answer in time")
+        return Outcome(channel.name, 0, NO_ANSWER)
     if process.returncode == -signal.SIGALRM:
-        return Outcome(channel.name, 0, "no answer in time")
+        return Outcome(channel.name, 0, NO_ANSWER)
     try:
         answer = json.loads(output)
     except ValueError:
         return Outcome(channel.name, 0, f"the sender ended with {process.returncode}")
-    return Outcome(channel.name, answer["sent"], answer["reason"], answer["given_up"])
+    return Outcome(channel.name, answer["sent"], answer["reason"], answer["given_up"], answer["perhaps_delivered"])
 
 
 def _line(settings: Settings, alert: Alert) -> str:

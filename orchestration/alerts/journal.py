@@ -3,7 +3,8 @@
 One SQLite file per source, written ahead and synced at every commit, so that what is noted survives a process killed
 at any moment. An event enters once, under its id; it is dealt out to the channels in the transaction that marks it as
 dealt out; a delivery is `pending` until its channel has accepted it (`sent`) or it is given up (`expired`, with the
-reason): it has waited too long, or the service refuses it and nothing else. No URL is ever stored.
+reason): it has waited too long, the service refuses it and nothing else, or it has most likely arrived, though the
+service never says so in time. No URL is ever stored.
 
 Clocks are set wrong and right again. So what has happened is known by ids, never by moments: runs by theirs, events by
 the run that found them. Moments only measure waits; a wait that ends further ahead than any wait is long was noted by
@@ -39,8 +40,15 @@ LONGEST_STEP = 86400.0
 # Refusals for good of one event, by a service that has accepted other messages meanwhile.
 REJECTIONS_BEFORE_GIVING_UP = 5
 
+# Attempts that the service may have taken and did not answer in time: with their waits two hours of them. A service
+# that is down refuses or says so, and is tried for a week.
+UNANSWERED_BEFORE_GIVING_UP = 8
+
 # Events wait for their run to end, so that an evening is one message; but not for a run of which nothing is heard.
 RUN_PATIENCE = 3600.0
+
+# Name of the fact which published version it was last told the flags of.
+VERSION_NOTED = "flagged of version"
 
 # For another process to let go of the file, in seconds: each holds it for the moment of one transaction.
 PATIENCE = 30.0
@@ -65,11 +73,13 @@ create table if not exists facts (name text primary key, value real not null);
 """
 
 # Columns that a journal of an earlier version lacks: `overtaken` says that the channel has accepted others since,
-# `age` for how many seconds a delivery has waited, as of the moment `aged_at`.
+# `age` for how many seconds a delivery has waited, as of the moment `aged_at`, `unanswered` how many attempts may have
+# arrived without an answer.
 ADDED = {
     "deliveries": {
         "rejections": "integer not null default 0",
         "overtaken": "integer not null default 0",
+        "unanswered": "integer not null default 0",
         "age": "real not null default 0",
         "aged_at": "real",
     }
@@ -146,10 +156,26 @@ class Journal:
             raise
         self._connection.execute("commit")
 
-    def record(self, alerts: Iterable[Alert], now: float, run_id: str | None = None) -> int:
-        """Note events of a run that has not ended; those that are there already stay. Returns how many are new."""
+    def record(self, alerts: Iterable[Alert], now: float, run_id: str | None = None, version: int | None = None) -> int:
+        """Note events; those that are there already stay. Returns how many are new.
+
+        Args:
+            alerts: the events.
+            now: seconds since 1970.
+            run_id: the run that found them, which has not ended; None if it was none.
+            version: the published version of which these are all that is flagged; None if they are not.
+        """
         with self._transaction() as connection:
+            if version is not None:
+                connection.execute("insert or replace into facts values (?, ?)", (VERSION_NOTED, version))
             return _insert(connection, alerts, run_id, now)
+
+    def has_noted(self, version: int) -> bool:
+        """Whether it holds what is flagged of a published version; not so a new file, or an old copy put back."""
+        found = self._connection.execute(
+            "select 1 from facts where name = ? and value = ?", (VERSION_NOTED, version)
+        ).fetchone()
+        return found is not None
 
     def begin_with(self, instance_id: str, ended: Sequence[str]) -> None:
         """Note, once for each instance of Dagster, which of its runs are no news: those that ended before.
@@ -207,7 +233,7 @@ class Journal:
         with self._transaction() as connection:
             fresh = connection.execute(
                 f"select {EVENT_COLUMNS} from events as e where not dealt_out and"  # noqa: S608
-                " (run_id in (select run_id from runs) or abs(? - recorded_at) > ?) order by rowid",
+                " (run_id is null or run_id in (select run_id from runs) or abs(? - recorded_at) > ?) order by rowid",
                 (now, RUN_PATIENCE),
             ).fetchall()
             for row in fresh:
@@ -256,13 +282,13 @@ class Journal:
     def waiting(self, channel: str) -> list[Waiting]:
         """Everything that a channel is owed."""
         found = self._connection.execute(
-            f"select {EVENT_COLUMNS}, e.run_id, d.doubtful, d.rejections from deliveries as d"  # noqa: S608
+            f"select {EVENT_COLUMNS}, e.run_id, d.doubtful, d.rejections, d.unanswered from deliveries as d"  # noqa: S608
             " inner join events as e on d.event_id = e.event_id where d.channel = ? and d.state = 'pending'",
             (channel,),
         )
         return [
-            Waiting(_alert(event), run_id, bool(doubtful), rejections)
-            for *event, run_id, doubtful, rejections in found.fetchall()
+            Waiting(_alert(event), run_id, bool(doubtful), rejections, unanswered)
+            for *event, run_id, doubtful, rejections, unanswered in found.fetchall()
         ]
 
     def begin(self, channel: str, event_ids: Sequence[str], now: float) -> None:
@@ -274,7 +300,7 @@ class Journal:
                 ).fetchone()
                 connection.execute(
                     "update deliveries set attempts = ?, next_attempt_at = ?, doubtful = 1,"
-                    " reason = 'the attempt broke off' where event_id = ? and channel = ?",
+                    " unanswered = unanswered + 1, reason = 'the attempt broke off' where event_id = ? and channel = ?",
                     (attempts + 1, now + min(FIRST_WAIT * 2.0**attempts, LONGEST_WAIT), event_id, channel),
                 )
 
@@ -290,7 +316,9 @@ class Journal:
                 "update deliveries set overtaken = 1 where channel = ? and state = 'pending'", (channel,)
             )
 
-    def failed(self, channel: str, before: Sequence[Waiting], reason: str, doubtful: bool) -> None:
+    def failed(
+        self, channel: str, before: Sequence[Waiting], reason: str, doubtful: bool, unanswered: bool = False
+    ) -> None:
         """Note that an attempt failed.
 
         Args:
@@ -298,12 +326,25 @@ class Journal:
             before: what was sent, as it stood before the attempt.
             reason: in words, without anything of the URL.
             doubtful: whether the channel may have accepted them all the same.
+            unanswered: whether it may have, and did not say in time that it had not.
         """
         with self._transaction() as connection:
             connection.executemany(
-                "update deliveries set doubtful = ?, reason = ? where event_id = ? and channel = ?",
-                [(doubtful or item.doubtful, reason, item.alert.event_id, channel) for item in before],
+                "update deliveries set doubtful = ?, unanswered = ?, reason = ? where event_id = ? and channel = ?",
+                [
+                    (doubtful or item.doubtful, item.unanswered + unanswered, reason, item.alert.event_id, channel)
+                    for item in before
+                ],
             )
+
+    def give_up_unanswered(self, channel: str) -> int:
+        """Give up what a channel has perhaps been told often enough without a word; returns how many events."""
+        with self._transaction() as connection:
+            return connection.execute(
+                "update deliveries set state = 'expired', reason = 'given up, perhaps delivered: ' || unanswered ||"
+                " ' attempts without an answer in time' where channel = ? and state = 'pending' and unanswered >= ?",
+                (channel, UNANSWERED_BEFORE_GIVING_UP),
+            ).rowcount
 
     def rejected(self, channel: str, before: Sequence[Waiting], reason: str, doubtful: bool) -> int:
         """Note that the service refused a message for good; returns how many events are given up by that.
@@ -319,9 +360,9 @@ class Journal:
         """
         with self._transaction() as connection:
             connection.executemany(
-                "update deliveries set rejections = rejections + 1, doubtful = ?, reason = ?"
+                "update deliveries set rejections = rejections + 1, doubtful = ?, unanswered = ?, reason = ?"
                 " where event_id = ? and channel = ?",
-                [(doubtful or item.doubtful, reason, item.alert.event_id, channel) for item in before],
+                [(doubtful or item.doubtful, item.unanswered, reason, item.alert.event_id, channel) for item in before],
             )
             return connection.execute(
                 "update deliveries set state = 'expired', reason = 'given up, refused ' || rejections ||"

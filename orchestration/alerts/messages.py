@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 from orchestration.channels import SEVERITIES
 
+# The service had the message, and nobody learned what it made of it.
+NO_ANSWER = "no answer in time"
+
 # Beyond these an evening is told in one line each: somebody reads this on a telephone.
 TOLD_IN_FULL = 10
 
@@ -47,12 +50,14 @@ class Waiting:
         run_id: the run that found it, if known.
         doubtful: whether an earlier attempt may have reached the channel.
         rejections: how often the service refused a message with this alert for good.
+        unanswered: how often it may have taken one and did not say so in time.
     """
 
     alert: Alert
     run_id: str | None = None
     doubtful: bool = False
     rejections: int = 0
+    unanswered: int = 0
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from orchestration.alerts.journal import journal
-from orchestration.alerts.messages import Alert, Message, Waiting, compose, ordered
+from orchestration.alerts.messages import NO_ANSWER, Alert, Message, Waiting, compose, ordered
 
 if TYPE_CHECKING:
     from apprise import NotifyBase
@@ -44,6 +44,9 @@ NEVER_ARRIVED = {
     "CERTIFICATE_VERIFY_FAILED": "the certificate was not accepted",
     "NewConnectionError": "no connection",
 }
+
+# An answer that ends before its end: the service had the message.
+CUT_ANSWER = "the answer broke off"
 
 # An error that a plug-in caught; anything else that it logs as a detail is no reason.
 _EXCEPTION = re.compile(r"[A-Za-z/_ ]*Exception[a-z_ ]*: ")
@@ -75,6 +78,11 @@ class Failure:
     reason: str
     doubtful: bool
     for_good: bool
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether the service may have accepted it and never says so; one that is down refuses, closes, or says 5xx."""
+        return self.reason in (NO_ANSWER, CUT_ANSWER)
 
 
 class _Log(logging.Handler):
@@ -126,14 +134,16 @@ def _send_all(order: dict[str, Any], folder: Path, channel: str) -> dict[str, An
     refused_alone: set[str] = set()
     answering = 0.0
     with journal(folder) as journal_:
+        # Nobody else sends at this moment: what has no answer gets none.
+        perhaps = journal_.give_up_unanswered(channel)
         while waiting := [w for w in journal_.waiting(channel) if w.alert.event_id not in refused_alone]:
             if answering > ROUND_PART * order["limit"]:
-                return _outcome(sent, reason or "it is slow, the rest follows in the next round", given_up)
+                return _outcome(sent, reason or "it is slow, the rest follows in the next round", given_up, perhaps)
             service = _service(order["url"], order["limit"])
             if service is None:
                 journal_.begin(channel, [w.alert.event_id for w in waiting], time.time())
                 journal_.failed(channel, waiting, UNKNOWN_URL, doubtful=False)
-                return _outcome(sent, UNKNOWN_URL, given_up)
+                return _outcome(sent, UNKNOWN_URL, given_up, perhaps)
             whole = [w for w in waiting if not w.rejections]
             message = compose(whole or _alone(waiting), order["simulated"], order["ui_url"], _room(service))
             journal_.begin(channel, message.event_ids, time.time())
@@ -148,15 +158,16 @@ def _send_all(order: dict[str, Any], folder: Path, channel: str) -> dict[str, An
             reason = failure.reason
             attempted = [w for w in waiting if w.alert.event_id in message.event_ids]
             if not failure.for_good:
-                journal_.failed(channel, attempted, reason, failure.doubtful)
-                return _outcome(sent, reason, given_up)
+                journal_.failed(channel, attempted, reason, failure.doubtful, failure.unanswered)
+                perhaps += journal_.give_up_unanswered(channel)
+                break
             given_up += journal_.rejected(channel, attempted, reason, failure.doubtful)
             if not whole:
                 refused_alone.update(message.event_ids)
                 if len(refused_alone) == REFUSALS_IN_A_ROUND:
                     break
-        # What was refused may have been given up; then nothing is left to try again.
-        return _outcome(sent, reason if journal_.waiting(channel) else None, given_up)
+        # What failed may have been given up; then nothing is left to try again.
+        return _outcome(sent, reason if journal_.waiting(channel) else None, given_up, perhaps)
 
 
 def _alone(waiting: Sequence[Waiting]) -> list[Waiting]:
@@ -165,8 +176,8 @@ def _alone(waiting: Sequence[Waiting]) -> list[Waiting]:
     return [replace(chosen, alert=replace(chosen.alert, lines=()))]
 
 
-def _outcome(sent: int, reason: str | None, given_up: int = 0) -> dict[str, Any]:
-    return {"sent": sent, "reason": reason, "given_up": given_up}
+def _outcome(sent: int, reason: str | None, given_up: int = 0, perhaps: int = 0) -> dict[str, Any]:
+    return {"sent": sent, "reason": reason, "given_up": given_up, "perhaps_delivered": perhaps}
 
 
 def _test(order: dict[str, Any]) -> dict[str, Any]:
@@ -313,7 +324,9 @@ def failure_in(lines: Sequence[str], redirect: str = "") -> Failure:
         if sign in text:
             return Failure(reason, partly, for_good=False)
     if re.search(r"timed? ?out", text, re.IGNORECASE):
-        return Failure("no answer in time", doubtful=True, for_good=False)
+        return Failure(NO_ANSWER, doubtful=True, for_good=False)
+    if "IncompleteRead" in text:
+        return Failure(CUT_ANSWER, doubtful=True, for_good=False)
     # Without an error of the network: Apprise or the service would not have this message.
     return Failure("not accepted", doubtful=True, for_good="Exception: " not in text)
 

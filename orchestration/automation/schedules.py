@@ -54,7 +54,7 @@ def build_schedule(job: "UnresolvedAssetJobDefinition", settings: Settings) -> d
         tick = context.scheduled_execution_time
         session = due_session(tick).isoformat()
         # Or a run that died with the machine would stand for a refresh that is on its way.
-        fail_dead_runs(context.instance, is_repeated=lambda run: run.tags.get(SESSION) == session)
+        fail_dead_runs(context.instance, settings, is_repeated=lambda run: run.tags.get(SESSION) == session)
         found = context.instance.get_runs(dg.RunsFilter(tags={SESSION: session}, statuses=UNFINISHED_OR_GOOD))
         return evening(tick, next((run for run in found if is_ours(run, settings)), None))
 

@@ -29,9 +29,11 @@ def build_alert_sensor(settings: Settings) -> dg.SensorDefinition:
     )
     def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         from orchestration.alerts.deliver import tell
+        from orchestration.checks.flags import note_what_is_missing
 
+        note_what_is_missing(settings)
         if not is_asked(context.instance):
-            fail_dead_runs(context.instance)
+            fail_dead_runs(context.instance, settings)
         told = tell(settings, context.instance, context.log.info)
         tried = "; ".join(outcome.text for outcome in told.outcomes)
         return dg.SkipReason(f"{told.events} new events" + (f"; {tried}" if tried else ""))

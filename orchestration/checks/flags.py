@@ -20,7 +20,7 @@ from typing import Any
 
 from orchestration.settings import Settings
 from orchestration.storage.fingerprint import definitions_of
-from orchestration.storage.publish import current_manifest, version_file
+from orchestration.storage.publish import current_manifest, is_in_place, is_whole, version_file, version_folder
 from orchestration.storage.records import write_text
 from orchestration.storage.warehouse import rows
 
@@ -268,9 +268,31 @@ def note(settings: Settings, shown: Mapping[str, Flags], run_id: str | None = No
     """
     from orchestration.alerts.deliver import note_flagged
 
-    for version in {found.version for found in shown.values() if found.rows}:  # one, unless somebody published
+    for version in {found.version for found in shown.values()} - {0}:  # one, unless somebody published
         flagged = {group: found.rows for group, found in shown.items() if found.version == version}
-        note_flagged(settings, flagged, version_file(settings.published_dir, version), run_id)
+        note_flagged(settings, flagged, version, run_id)
+
+
+def note_what_is_missing(settings: Settings) -> None:
+    """Note what is flagged at this moment in a journal that does not know it: a new one, or an old copy put back.
+
+    The market checks note only what they look at, and do not look twice at a version.
+    """
+    from orchestration.alerts.journal import journal
+
+    manifest = current_manifest(settings.published_dir)
+    if manifest is None:
+        return
+    with journal(settings.alerts_dir) as notes:
+        if notes.has_noted(manifest.version):  # nearly always so
+            return
+    # What the checks have not seen yet, or what has to be published again, they will note themselves.
+    if (
+        evaluated_version(settings) == manifest.version
+        and is_in_place(settings.published_dir, manifest)
+        and is_whole(version_folder(settings.published_dir, manifest.version))
+    ):
+        note(settings, {group: flags(settings, group) for group in GROUPS})
 
 
 def remember(settings: Settings, shown: Mapping[str, Flags]) -> None:

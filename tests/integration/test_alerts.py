@@ -18,7 +18,7 @@ import pytest
 from rich.console import Console
 
 from orchestration.alerts.deliver import Outcome, Report, send, tell
-from orchestration.alerts.journal import REJECTIONS_BEFORE_GIVING_UP, Judgement, journal
+from orchestration.alerts.journal import REJECTIONS_BEFORE_GIVING_UP, UNANSWERED_BEFORE_GIVING_UP, Judgement, journal
 from orchestration.alerts.messages import Alert
 from orchestration.alerts.overview import print_alerts, try_channels
 from orchestration.alerts.send import REFUSALS_IN_A_ROUND
@@ -284,6 +284,34 @@ def test_a_slow_answer_is_waited_for(tmp_path: Path, hook: Webhook) -> None:
     assert send_all(settings) == {"desk": Outcome("desk", 1)}
     assert send_all(settings) == {"desk": Outcome("desk", 0)}
     assert hook.ids == ["a"]
+
+
+@pytest.mark.parametrize("answer", ["drips", "late", "cut"])
+def test_a_service_that_takes_everything_and_never_says_so_is_not_told_for_ever(
+    answer: str, tmp_path: Path, hook: Webhook
+) -> None:
+    settings = home(tmp_path, f"desk={hook.url}", alert_timeout_seconds=1)
+    happen(settings, "a")
+    hook.drips, hook.delay, hook.cuts = 0.3 * (answer == "drips"), 2.0 * (answer == "late"), answer == "cut"
+    reason = "the answer broke off" if answer == "cut" else "no answer in time"
+    assert send_all(settings)["desk"] == Outcome("desk", 0, reason)
+    happen(settings, "b")
+    with journal(settings.alerts_dir) as notes:  # more of the same
+        for _ in range(UNANSWERED_BEFORE_GIVING_UP - 2):
+            notes.begin("desk", ["a"], time.time())
+    outcome = send_all(settings)["desk"]
+    assert outcome == Outcome("desk", 0, reason, perhaps_delivered=1)
+    assert outcome.text.startswith(
+        "desk: 1 given up, perhaps delivered, no answer in time (orewatch alerts), not sent:"
+    )
+    assert hook.ids == ["a", "b", "a"] or hook.ids == ["a", "a", "b"]
+    console = Console(record=True, width=400)
+    print_alerts(settings, console)
+    assert f"given up, perhaps delivered: {UNANSWERED_BEFORE_GIVING_UP} attempts" in console.export_text()
+    # The rest is told as before, once the service answers in time.
+    hook.drips, hook.delay, hook.cuts = 0.0, 0.0, False
+    assert send_all(settings)["desk"] == Outcome("desk", 1)
+    assert counts(settings) == {("desk", "sent"): 1, ("desk", "expired"): 1}
 
 
 def test_what_a_slow_channel_cannot_take_in_a_round_follows_in_the_next(tmp_path: Path, hook: Webhook) -> None:

@@ -1,6 +1,7 @@
 """Alerts of the real job: from the sensor and from the command line, each event once whoever comes first."""
 
 import datetime as dt
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -135,6 +136,51 @@ def test_sensor_and_command_line_tell_each_event_once(
     with opened_instance(settings) as instance:
         assert tick(settings, instance) == "0 new events"
     assert len(hook.messages) == 2
+
+
+@pytest.mark.parametrize("teller", ["refresh", "refresh of another day", "sensor"])
+def test_a_journal_that_was_moved_away_is_told_what_is_flagged_at_that_moment(
+    teller: str, settings: Settings, hook: Webhook, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    assert refresh(settings)
+    told = {event_id for event_id in hook.ids if not event_id.startswith("data|")}
+    assert len(told) >= 3
+    kept = settings.alerts_dir.with_name("kept")
+    settings.alerts_dir.rename(kept)
+    hook.messages.clear()
+    if teller == "sensor":
+        with opened_instance(settings) as instance:
+            said = tick(settings, instance)
+            assert said == f"{len(told)} new events; desk: {len(told)} sent"
+            assert tick(settings, instance) == "0 new events"
+    else:
+        assert settings.files is not None
+        if teller == "refresh of another day":  # its session takes the flags away
+            for symbol, last in MOVES.items():
+                closes = history(last)
+                drop(settings.files, symbol, [*closes, closes[-1]])
+        assert refresh(settings)
+    assert told <= set(hook.ids)
+    assert len(hook.ids) == len(set(hook.ids))
+    # Once: neither by another refresh, nor because a journal is there again that knows it.
+    hook.messages.clear()
+    assert refresh(settings)
+    shutil.rmtree(settings.alerts_dir)
+    kept.rename(settings.alerts_dir)
+    assert refresh(settings)
+    assert told.isdisjoint(hook.ids)
+
+
+def test_what_a_damaged_version_flagged_does_not_stop_the_refresh_that_heals_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    assert refresh(settings)
+    shutil.rmtree(settings.alerts_dir)
+    settings.published_file.resolve().unlink()
+    assert refresh(settings)
+    assert flags(settings, "moves").rows
 
 
 def test_an_unknown_symbol_of_a_channel_is_a_warning_of_the_refresh(

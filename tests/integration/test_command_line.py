@@ -76,6 +76,42 @@ def test_a_wrong_setting_is_one_line_on_standard_error(
     assert says in run.stderr
 
 
+@pytest.mark.parametrize("command", ["refresh", "dev"])
+@pytest.mark.parametrize(
+    ("place", "config", "says"),
+    [
+        ("file", "", "is no folder"),
+        ("file/below", "", "is no folder"),
+        ("folder", "run_launcher: [\n", "while parsing a flow node"),
+        ("folder", "- a list\n", "Dagster cannot open its instance there"),
+        ("folder", "nonsense: 1\n", 'unexpected config entry "nonsense"'),
+        ("folder", "storage:\n  mysql:\n    mysql_url: mysql://127.0.0.1/x\n", "Couldn't import module dagster_mysql"),
+        ("folder", "storage: {postgres: {postgres_url: {env: NOT_SET}}}\n", "NOT_SET"),
+        ("folder", "storage: {postgres: {postgres_url: postgresql://u:s3cret@127.0.0.1:9/x}}\n", "Dagster cannot open"),
+        ("folder", None, "dagster.yaml: is a folder"),
+    ],
+)
+def test_an_instance_that_cannot_be_opened_is_one_line(
+    command: str, place: str, config: str | None, says: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    home = tmp_path / place
+    if place == "folder":
+        home.mkdir()
+        if config is None:
+            (home / "dagster.yaml").mkdir()
+        else:
+            (home / "dagster.yaml").write_text(config, "utf-8")
+    variables = {"OREWATCH_HOME": str(tmp_path / "home"), "DAGSTER_HOME": str(home), "COLUMNS": "100"}
+    run = CliRunner().invoke(app, [command], env=variables)
+    assert run.exit_code == 2, run.output
+    (line,) = run.stderr.strip().splitlines()
+    assert line.startswith(f"error: {home}")
+    assert says in line
+    assert "s3cret" not in line
+    assert "let DAGSTER_HOME name another folder" in line
+
+
 @pytest.mark.parametrize(
     ("command", "says"),
     [
@@ -193,4 +229,4 @@ def test_a_killed_refresh_heals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         statuses = [run.status for run in instance.get_runs()]
         assert statuses.count(dg.DagsterRunStatus.SUCCESS) == 2
         assert set(statuses) <= {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE}
-        assert fail_dead_runs(instance) == []
+        assert fail_dead_runs(instance, settings) == []

@@ -38,6 +38,10 @@ SOCKET = "Socket Exception: {}"
             Failure("no connection in time", doubtful=False, for_good=False),
         ),
         ([SOCKET.format("Read timed out.")], Failure("no answer in time", doubtful=True, for_good=False)),
+        (
+            [SOCKET.format("('Connection broken: IncompleteRead(2 bytes read, 98 more expected)',")],
+            Failure("the answer broke off", doubtful=True, for_good=False),
+        ),
         ([SOCKET.format("Connection unexpectedly closed")], Failure("not accepted", doubtful=True, for_good=False)),
         (["There is nothing to send."], Failure("not accepted", doubtful=True, for_good=True)),
     ],

@@ -16,6 +16,7 @@ from orchestration.alerts.journal import (
     REJECTIONS_BEFORE_GIVING_UP,
     RUN_PATIENCE,
     SCHEMA,
+    UNANSWERED_BEFORE_GIVING_UP,
     Journal,
     Judgement,
     journal,
@@ -274,6 +275,43 @@ def test_a_journal_of_an_earlier_version_that_was_ahead_of_its_time_tells_what_i
     with journal(tmp_path) as notes:
         notes.begin_with("instance", ["first", "second", "third"])
         assert notes.unknown(["first", "second", "third"]) == ["third"]
+
+
+def attempt(notes: Journal, reason: str, *event_ids: str, doubtful: bool = True, unanswered: bool = False) -> int:
+    """An attempt of some events that fails; returns how many events were given up for want of an answer."""
+    before = [w for w in notes.waiting("desk") if w.alert.event_id in event_ids]
+    notes.begin("desk", event_ids, NOW)
+    if reason:  # else the sender was ended
+        notes.failed("desk", before, reason, doubtful, unanswered)
+    return notes.give_up_unanswered("desk")
+
+
+@pytest.mark.parametrize("reason", ["no answer in time", ""], ids=["noticed", "sender ended"])
+def test_what_has_perhaps_arrived_is_not_told_for_ever(notes: Journal, reason: str) -> None:
+    notes.record([alert("a"), alert("b")], NOW, "run")
+    ended(notes)
+    notes.deal_out([DESK], NOW, lambda _: None)
+    # Whatever else goes wrong meanwhile does not count: that the service says no, or is down.
+    for _ in range(3):
+        assert attempt(notes, "HTTP 503", "a", "b") == 0
+        notes.begin("desk", ["a"], NOW)
+        assert notes.rejected("desk", [w for w in notes.waiting("desk") if w.alert.event_id == "a"], "x", False) == 0
+    counted = [w.unanswered for w in notes.waiting("desk") if w.alert.event_id == "b"]
+    assert counted == [0]
+    given_up = [attempt(notes, reason, "b", unanswered=True) for _ in range(UNANSWERED_BEFORE_GIVING_UP)]
+    assert given_up == [0] * (UNANSWERED_BEFORE_GIVING_UP - 1) + [1]
+    assert ids(notes) == ["a"]
+    (gone,) = notes.last(["expired"], 9)
+    said = f"given up, perhaps delivered: {UNANSWERED_BEFORE_GIVING_UP} attempts without an answer in time"
+    assert (gone.event_id, gone.reason) == ("b", said)
+
+
+def test_a_service_that_is_down_is_tried_for_a_week(notes: Journal) -> None:
+    notes.record([alert("a")], NOW, "run")
+    ended(notes)
+    notes.deal_out([DESK], NOW, lambda _: None)
+    assert sum(attempt(notes, "HTTP 503", "a") for _ in range(170)) == 0
+    assert ids(notes) == ["a"]
 
 
 DAY_SECONDS = 86400.0

@@ -26,6 +26,7 @@ from tests.jobs import resolved
 from tests.runs import dead_process, living, run
 
 STARTED = dg.DagsterRunStatus.STARTED
+SETTINGS = Settings(home=Path("/here"))
 
 
 @pytest.fixture
@@ -107,6 +108,40 @@ def test_a_process_of_another_kernel(kernel: str, lives: bool | None) -> None:
     assert process_lives(begun.with_tags({**begun.tags, "orewatch/process": there})) is lives
 
 
+@pytest.mark.parametrize(
+    ("kernel", "home", "lives"),
+    [
+        ("another-boot/pid:[1]", SETTINGS.root, False),  # a container that was made again, an address that changed
+        ("another-boot/pid:[1]", "/another", None),  # of a machine that shares the instance
+        ("{boot}/pid:[1]", SETTINGS.root, None),  # a container of this machine, which may live
+        ("{boot}/{container}", "/another", True),
+        ("unknown", SETTINGS.root, None),
+    ],
+)
+def test_a_process_of_a_machine_of_another_name(kernel: str, home: Path, lives: bool | None) -> None:
+    begun = living(tags={"orewatch/home": str(home)})
+    run_id, here, started = begun.tags["orewatch/process"].split(" ")
+    boot, _, container = here.partition("/")
+    there = f"{run_id} {kernel.format(boot=boot, container=container)} {started}"
+    begun = begun.with_tags({**begun.tags, "orewatch/host": "of yesterday", "orewatch/process": there})
+    assert process_lives(begun, SETTINGS) is lives
+    # Whoever knows of no home cannot tell another start of this machine from another machine.
+    assert process_lives(begun) is (lives or None)
+
+
+def test_a_killed_run_fails_after_the_machine_came_back_under_another_name(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = (living(tags={"orewatch/home": str(home)}) for home in (SETTINGS.root, "/another"))
+    for each in (ours, theirs):
+        instance.add_run(each)
+    assert fail_dead_runs(instance, SETTINGS) == []
+    monkeypatch.setattr(socket, "gethostname", lambda: "of today")
+    assert fail_dead_runs(instance, SETTINGS) == []  # renamed while they live
+    monkeypatch.setattr(of_runs, "_kernel", lambda: "another-boot/pid:[1]")
+    assert fail_dead_runs(instance, SETTINGS) == [ours.run_id]
+
+
 def test_nothing_is_known_of_other_machines_and_of_the_run_that_is_repeated() -> None:
     assert process_lives(run()) is None
     assert process_lives(living(1).with_tags({**living(1).tags, "orewatch/host": "another"})) is None
@@ -123,8 +158,8 @@ def test_a_dead_run_fails_whoever_launched_it(
     alive = living(location=location)
     for each in (dead, alive):
         instance.add_run(each)
-    assert fail_dead_runs(instance) == [dead.run_id]
-    assert fail_dead_runs(instance) == []
+    assert fail_dead_runs(instance, SETTINGS) == [dead.run_id]
+    assert fail_dead_runs(instance, SETTINGS) == []
     statuses = {r.run_id: r.status for r in instance.get_runs()}
     assert statuses == {dead.run_id: dg.DagsterRunStatus.FAILURE, alive.run_id: STARTED}
     (said,) = instance.all_logs(dead.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
@@ -138,12 +173,12 @@ def test_a_run_that_ends_meanwhile_is_not_failed(instance: dg.DagsterInstance, m
     ends = living(dead_process())
     instance.add_run(ends)
 
-    def look(begun: dg.DagsterRun) -> bool:
+    def look(begun: dg.DagsterRun, _: Settings) -> bool:
         instance.handle_run_event(begun.run_id, dg.DagsterEvent(dg.DagsterEventType.RUN_SUCCESS.value, "refresh"))
         return False
 
     monkeypatch.setattr(of_runs, "process_lives", look)
-    assert fail_dead_runs(instance) == []
+    assert fail_dead_runs(instance, SETTINGS) == []
     after = instance.get_run_by_id(ends.run_id)
     assert after is not None
     assert after.status is dg.DagsterRunStatus.SUCCESS
@@ -157,7 +192,7 @@ def test_runs_of_others_on_a_shared_instance_are_left_alone(instance: dg.Dagster
     ]
     for each in theirs:
         instance.add_run(each)
-    assert fail_dead_runs(instance) == []
+    assert fail_dead_runs(instance, SETTINGS) == []
     assert {r.status for r in instance.get_runs()} == {STARTED}
 
 
