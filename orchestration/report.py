@@ -123,7 +123,7 @@ def print_status(settings: Settings, console: Console | None = None) -> None:
     _print_store(console, settings, manifest)
     title = "SIMULATED coverage" if manifest.simulated else "Coverage"
     table = _table(title, ("symbol", "first", "latest"), ("bars", "missing", "behind", "last request"))
-    held = still_held(settings.control_dir, ())["symbol"].to_pylist()
+    held = {row["symbol"]: row["reason"] for row in still_held(settings.control_dir, ()).to_pylist()}
     for row in rows(settings.published_file, COVERAGE):
         table.add_row(
             row["symbol"],
@@ -135,20 +135,12 @@ def print_status(settings: Settings, console: Console | None = None) -> None:
             "held back" if row["symbol"] in held else _text(row["last_fetch_status"]),
         )
     console.print(table)
-    _print_held_back(console, settings)
+    for symbol, reason in held.items():
+        console.print(
+            f"[yellow]{symbol} is held back: its latest bars failed {escape(reason)}; its next delivery is let in[/]"
+        )
     _print_calendars(console, settings)
     _print_corrections(console, "SIMULATED corrections" if manifest.simulated else "Corrections", settings)
-
-
-def _print_held_back(console: Console, settings: Settings) -> None:
-    """Instruments whose latest bars failed a data test."""
-    from orchestration.storage.control import still_held
-
-    for row in still_held(settings.control_dir, ()).to_pylist():
-        console.print(
-            f"[yellow]{row['symbol']} is held back: its latest bars failed {escape(row['reason'])};"
-            " its next delivery is let in[/]"
-        )
 
 
 def _print_calendars(console: Console, settings: Settings) -> None:
