@@ -185,24 +185,27 @@ def _put_back(delivered: pd.DataFrame) -> Established | None:
 def is_as_traded(delivered: pd.DataFrame) -> bool:
     """Whether closes were left as they were traded before each of several splits; a vendor's fault does so to one."""
     known = _known_closes(delivered)
-    ratio = known["split_ratio"].to_numpy()
     moves = np.diff(np.log(known["close"].to_numpy()), prepend=0.0)
-    places = np.flatnonzero(np.abs(np.log(ratio)) >= np.log(LEAST_SPLIT))
-    places = places[places > 0]
-    said = np.log(ratio[places])
+    places, said = _splits(known, LEAST_SPLIT)
     return len(places) > 1 and bool((np.abs(moves[places] + said) < np.abs(moves[places])).all())
 
 
 def _adjusted_closes_skip_splits(delivered: pd.DataFrame) -> bool:
     """Whether closes jump at every split, by what it says, and the adjusted closes beside them at none."""
     known = _known_closes(delivered)
-    ratio = known["split_ratio"].to_numpy()
     with np.errstate(invalid="ignore", divide="ignore"):
         factor = np.log(known["adj_close"].to_numpy() / known["close"].to_numpy())
-    places = np.flatnonzero(np.abs(np.log(ratio)) >= np.log(LEAST_TOLD))
-    places = places[places > 0]
+    places, said = _splits(known, LEAST_TOLD)
     told = factor[places] - factor[places - 1]
-    return len(places) > 0 and bool((np.abs(told - np.log(ratio[places])) < np.log(LEAST_TOLD) / 2).all())
+    return len(places) > 0 and bool((np.abs(told - said) < np.log(LEAST_TOLD) / 2).all())
+
+
+def _splits(known: pd.DataFrame, least: float) -> tuple[np.ndarray, np.ndarray]:
+    """The places of splits of a size or more that a session lies before, and the logarithms of their ratios."""
+    ratio = np.log(known["split_ratio"].to_numpy())
+    places = np.flatnonzero(np.abs(ratio) >= np.log(least))
+    places = places[places > 0]
+    return places, ratio[places]
 
 
 def falls_by_dividends(known: pd.DataFrame) -> bool | None:
