@@ -53,7 +53,7 @@ manifest: $(MANIFEST) ## prepare the dbt manifest that Dagster loads
 
 $(MANIFEST): $(INSTALLED) $(DBT_FILES)
 	@echo "Preparing the dbt manifest"
-	@$(BIN)/python -m orchestration.dbt_process --quiet parse
+	@$(BIN)/python -m orchestration.transform.dbt --quiet parse
 	@touch $@
 
 demo: $(MANIFEST) ## run everything on the simulated market and show what was flagged
@@ -135,7 +135,7 @@ golden: $(MANIFEST) ## hold every measure against trusted implementations
 	@$(BIN)/python -m tests.golden.compare 2>/dev/null || { echo "see: $(BIN)/python -m tests.golden.compare"; exit 1; }
 
 docs: $(MANIFEST) ## build the documentation of the models into dbt_project/target/static_index.html
-	@OREWATCH_WAREHOUSE=:memory: $(BIN)/python -m orchestration.dbt_process --quiet docs generate --static --empty-catalog
+	@OREWATCH_WAREHOUSE=:memory: $(BIN)/python -m orchestration.transform.dbt --quiet docs generate --static --empty-catalog
 	@echo "Open dbt_project/target/static_index.html"
 
 bench: $(MANIFEST) ## everyday waiting times, as ratios measured side by side

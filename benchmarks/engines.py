@@ -14,10 +14,10 @@ from pathlib import Path
 from benchmarks.large import cost, dbt_run
 from benchmarks.simulated_market import write_market
 from benchmarks.spark_cluster import spark_cluster
-from orchestration.dbt_process import dbt_environment
+from orchestration.ingest.lake import Lake
 from orchestration.settings import PROJECT_ROOT, Settings
-from orchestration.storage.lake import Lake
-from orchestration.storage.spark_tables import start_over
+from orchestration.transform.dbt import dbt_environment
+from orchestration.transform.spark_tables import start_over
 
 ENGINES = {"duckdb": "DuckDB", "local": "Spark, local", "cluster": "Spark, two workers"}
 
@@ -35,14 +35,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         home = (asked.home or Path(temporary)).resolve()
         settings = Settings(home=home, source="sample", memory_gb=asked.memory_gb)
-        if not settings.lake_dir.exists():
+        if not settings.paths.lake.exists():
             write_market(settings, asked.instruments, asked.years)
-        bars = Lake(settings.lake_dir).versions_observed_by(settings.now().replace(tzinfo=None))
+        bars = Lake(settings.paths.lake).versions_observed_by(settings.now().replace(tzinfo=None))
 
         def build(engine: str, spark: str, memory_gb: float) -> float:
             chosen = settings.model_copy(update={"engine": engine, "spark": spark, "memory_gb": memory_gb})
-            settings.warehouse_path.unlink(missing_ok=True)
-            start_over(settings.spark_dir)
+            settings.paths.warehouse.unlink(missing_ok=True)
+            start_over(settings.paths.spark)
             environment = {**dbt_environment(home / f"target-{engine}", chosen), "PYTHONPATH": str(PROJECT_ROOT)}
             return cost(dbt_run(whole=True), environment).wall
 

@@ -28,9 +28,9 @@ from itertools import count
 from pathlib import Path
 
 from benchmarks.steps import print_steps
-from orchestration.dbt_process import dbt_command, dbt_environment
 from orchestration.market.calendar import sessions
 from orchestration.settings import DBT_PROJECT_DIR, SAMPLE_LAST_AS_OF, Settings
+from orchestration.transform.dbt import dbt_command, dbt_environment
 
 BIN = Path(sys.executable).parent
 # Of everything: an incremental one would have nothing to do.
@@ -84,7 +84,7 @@ class Bench:
     def everything(self) -> None:
         """A refresh that fetches, builds, audits, publishes, checks and writes the brief, on prices that are known."""
         # The market checks have not seen the published version: everything after the fetch runs again.
-        (self.settings.root / "market_checks.json").unlink()
+        (self.settings.paths.root / "market_checks.json").unlink()
         self.refresh()
 
     def evening(self) -> None:
@@ -98,7 +98,7 @@ class Bench:
 
     def build(self) -> None:
         """A bare `dbt build` of the same models and tests on the same data, again."""
-        self._build(self.settings.warehouse_path, self.folder / "target")
+        self._build(self.settings.paths.warehouse, self.folder / "target")
 
     def first_build(self) -> None:
         """The same into a new warehouse, by a dbt that has not read the models for it."""

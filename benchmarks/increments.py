@@ -20,9 +20,9 @@ import pyarrow.parquet as pq
 
 from benchmarks.large import Cost, cost, dbt_run
 from benchmarks.simulated_market import NOW, write_market
-from orchestration.dbt_process import dbt_environment
+from orchestration.ingest.lake import Lake
 from orchestration.settings import PROJECT_ROOT, Settings
-from orchestration.storage.lake import Lake
+from orchestration.transform.dbt import dbt_environment
 
 # Of its sessions that are held back, one arrives in each round.
 HELD_BACK = 8
@@ -40,7 +40,7 @@ class Market:
     def __init__(self, home: Path, instruments: int, years: int) -> None:
         self.settings = Settings(home=home, source="sample")
         self.home = home
-        self.lake = Lake(self.settings.lake_dir)
+        self.lake = Lake(self.settings.paths.lake)
         self.deliveries = 0
         held = home / "to_come.parquet"
         if not held.exists():

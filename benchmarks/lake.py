@@ -32,14 +32,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmarks.simulated_market import NOW, universe, write_market
-from orchestration.assets.ingestion import FLUSH_ROWS, stored
+from orchestration.ingest.compaction import compact
+from orchestration.ingest.lake import FETCHES, Lake
+from orchestration.ingest.run import FLUSH_ROWS, stored
+from orchestration.ingest.stored_sessions import StoredBars, holdings
 from orchestration.market import bars, calendar
 from orchestration.market.fetch_plan import FetchRequest, PlanRules, plan
 from orchestration.market.universe import Universe
 from orchestration.settings import Settings
-from orchestration.storage.compaction import compact
-from orchestration.storage.holdings import StoredBars, holdings
-from orchestration.storage.lake import FETCHES, Lake
 
 YEAR = 252
 HISTORY_YEARS, INSTRUMENTS_OF_A_YEAR = 20, 300
@@ -109,7 +109,7 @@ def write_and_read(lake: Lake, folder: Path, rounds: int) -> None:
 def planned(home: Path, instruments: int) -> None:
     """The plan of all instruments; run in a process of its own, for its peak memory."""
     watched = universe(instruments)
-    lake = Lake(Settings(home=home).lake_dir)
+    lake = Lake(Settings(home=home).paths.lake)
     closed = {name: calendar.closed_sessions(name, NOW) for name in {i.calendar for i in watched.instruments}}
     expected = {name: pd.DatetimeIndex(f.loc[f["bar_expected"], "session_date"]) for name, f in closed.items()}
     before = peak_megabytes()
@@ -197,7 +197,7 @@ def refreshed(lake: Lake, watched: Universe, expected: dict[str, pd.DatetimeInde
 
 def a_year(folder: Path, rounds: int) -> None:
     """The same lake after one daily batch, and after 252 of them, with and without compaction."""
-    whole = Lake(Settings(home=folder / "whole").lake_dir)
+    whole = Lake(Settings(home=folder / "whole").paths.lake)
     settings = Settings(home=folder / "whole")
     write_market(settings, INSTRUMENTS_OF_A_YEAR, HISTORY_YEARS)
     batches = list(daily_batches(whole, YEAR))
@@ -252,7 +252,7 @@ def main(millions: float, instruments: int, rounds: int, parts: Sequence[str]) -
         if {"files", "plan", "bars"} & set(parts):
             count = write_market(settings, instruments, years)
             print(f"{count:,} bars of {instruments:,} instruments, SIMULATED; {rounds} rounds", flush=True)
-        lake = Lake(settings.lake_dir)
+        lake = Lake(settings.paths.lake)
         if "files" in parts:
             write_and_read(lake, folder, rounds)
         if "plan" in parts:

@@ -18,8 +18,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestration.dbt_process import WHOLE, dbt_command, dbt_environment
 from orchestration.settings import PROJECT_ROOT, Settings
+from orchestration.transform.dbt import WHOLE, dbt_command, dbt_environment
 
 PEERS = Path(__file__).parent / "peers"
 
@@ -82,7 +82,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         home = (asked.home or Path(temporary)).resolve()
         settings = Settings(home=home, source="sample")
-        if not settings.lake_dir.exists():
+        if not settings.paths.lake.exists():
             from benchmarks.simulated_market import write_market
 
             print(f"{write_market(settings, asked.instruments, asked.years):,} SIMULATED bars written below {home}")
@@ -91,7 +91,7 @@ def main() -> None:
         costs: dict[str, list[Cost]] = {name: [] for name in runs}
         for _ in range(asked.rounds):
             for name, command in runs.items():
-                settings.warehouse_path.unlink(missing_ok=True)
+                settings.paths.warehouse.unlink(missing_ok=True)
                 costs[name].append(cost(command, environment))
         print(f"\n{asked.instruments:,} instruments, {asked.years} years, median of {asked.rounds}\n")
         print("| | wall s | CPU s | peak GB | wall against dbt, same columns |\n|---|---|---|---|---|")

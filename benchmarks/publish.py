@@ -20,11 +20,11 @@ from pathlib import Path
 import duckdb
 
 from benchmarks.increments import Market
-from orchestration.assets.models import marts
+from orchestration.duckdb_io import identifier, literal
+from orchestration.publish.marts import marts
+from orchestration.publish.versions import LARGE_ROWS, publish
 from orchestration.settings import Settings
-from orchestration.storage.changes import note_build, take_changes
-from orchestration.storage.publish import LARGE_ROWS, publish
-from orchestration.storage.warehouse import identifier, literal
+from orchestration.transform.changed_ranges import note_build, take_changes
 
 DEFAULT = (30, 8)
 
@@ -48,14 +48,14 @@ def spent(work: Callable[[], None]) -> Spent:
 
 def copy(settings: Settings) -> Spent:
     """DuckDB's own copy of all marts, each sorted by its grain, into a file that goes away."""
-    with tempfile.TemporaryDirectory(dir=settings.root) as folder:
+    with tempfile.TemporaryDirectory(dir=settings.paths.root) as folder:
         target = Path(folder) / "copy.duckdb"
 
         def work() -> None:
             with duckdb.connect() as connection:
                 connection.execute(f"set memory_limit = '{settings.memory_gb}GB'")
                 connection.execute(f"set temp_directory = {literal(Path(folder) / 'spilled')}")
-                connection.execute(f"attach {literal(settings.warehouse_path)} as warehouse (read_only)")
+                connection.execute(f"attach {literal(settings.paths.warehouse)} as warehouse (read_only)")
                 connection.execute(f"attach {literal(target)} as copied (storage_version 'v1.0.0')")
                 for name, mart in marts().items():
                     order = ", ".join(map(identifier, mart.grain)) or "all"
@@ -73,19 +73,19 @@ def published(settings: Settings, large_rows: int) -> Spent:
 
     def work() -> None:
         publish(
-            settings.warehouse_path,
+            settings.paths.warehouse,
             tables,
-            settings.published_dir,
+            settings.paths.published,
             "benchmark",
             settings.source,
             settings.simulated,
-            changes_record=settings.changes_record,
+            changes_record=settings.paths.changes_record,
             large_rows=large_rows,
             memory_gb=settings.memory_gb,
         )
 
     took = spent(work)
-    files = [p.stat() for p in (settings.published_dir / "current").resolve().rglob("*") if p.is_file()]
+    files = [p.stat() for p in (settings.paths.published / "current").resolve().rglob("*") if p.is_file()]
     # What an older version has as well.
     linked = sum(f.st_size for f in files if f.st_nlink > 1)
     return Spent(took.wall, took.cpu, sum(f.st_size for f in files) - linked, linked)
@@ -93,16 +93,16 @@ def published(settings: Settings, large_rows: int) -> Spent:
 
 def forget(settings: Settings) -> None:
     """Remove every version."""
-    shutil.rmtree(settings.published_dir, ignore_errors=True)
-    settings.changes_record.unlink(missing_ok=True)
+    shutil.rmtree(settings.paths.published, ignore_errors=True)
+    settings.paths.changes_record.unlink(missing_ok=True)
 
 
 def take_in(market: Market, arrive: Callable[[], None]) -> None:
     """News arrives and is built."""
     arrive()
-    changes = take_changes(market.settings.changes_record, market.settings.warehouse_path)
+    changes = take_changes(market.settings.paths.changes_record, market.settings.paths.warehouse)
     market.build(whole=False)
-    note_build(market.settings.changes_record, changes, market.settings.warehouse_path)
+    note_build(market.settings.paths.changes_record, changes, market.settings.paths.warehouse)
 
 
 def show(name: str, runs: list[Spent], copies: list[Spent]) -> None:

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from orchestration.ingest.lake import BARS, FETCHES, Lake
+from orchestration.ingest.reference import control_tables, store_control
 from orchestration.market.calendar import closed_sessions_of
 from orchestration.market.universe import Instrument, Universe, load_universe
 from orchestration.settings import DBT_PROJECT_DIR, Settings
-from orchestration.storage.control import control_tables, store_control
-from orchestration.storage.lake import BARS, FETCHES, Lake
 
 NOW = dt.datetime(2026, 1, 30, 23, tzinfo=dt.UTC)
 TIERS = ("senior", "junior", "royalty")
@@ -62,13 +62,13 @@ def write_market(
     """
     watched = universe(instruments)
     sessions = closed_sessions_of((i.calendar for i in watched.instruments), NOW)
-    store_control(settings.control_dir, control_tables(watched, sessions, {}))
+    store_control(settings.paths.reference, control_tables(watched, sessions, {}))
     first = np.datetime64(NOW.date()) - np.timedelta64(365 * years, "D")
     dates = {}
     for calendar, group in sessions[sessions["bar_expected"]].groupby("calendar"):
         days = group["session_date"].to_numpy().astype("datetime64[D]")
         dates[calendar] = days[days >= first]
-    lake = Lake(settings.lake_dir)
+    lake = Lake(settings.paths.lake)
     lake.prepare()
     total, waiting, part = 0, [], 0
     for bars in map(take, _bars(watched, dates)):

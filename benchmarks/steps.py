@@ -18,17 +18,17 @@ SECONDS_BETWEEN_SAMPLES = 0.005
 STEPS = (
     ("dbt builds and tests", "dagster_dbt/core/dbt_cli_invocation.py:_stream_stdout"),
     ("Dagster: events of the run", "instance/methods/event_methods.py:handle_new_event"),
-    ("fetch, validate, store", "assets/ingestion.py:ingest"),
-    ("fetch, validate, store", "assets/ingest.py:ingest_step"),
-    ("models: start of dbt, row counts", "assets/models.py:dbt_models"),
-    ("audit", "checks/data_quality.py:data_checks"),
-    ("publish", "assets/publish.py:published_market"),
-    ("market checks", "checks/market.py:market_checks"),
-    ("brief", "assets/brief.py:market_brief"),
-    ("alerts", "orchestration/refresh.py:_tell"),
-    ("what was flagged, on the screen", "orchestration/report.py:print_flags"),
+    ("fetch, validate, store", "ingest/run.py:ingest"),
+    ("fetch, validate, store", "ingest/assets.py:ingest_step"),
+    ("models: start of dbt, row counts", "transform/assets.py:dbt_models"),
+    ("audit", "publish/audit.py:data_checks"),
+    ("publish", "publish/assets.py:published_market"),
+    ("market checks", "signals/checks.py:market_checks"),
+    ("brief", "show/brief/assets.py:market_brief"),
+    ("alerts", "orchestration/cli/refresh.py:_tell"),
+    ("what was flagged, on the screen", "orchestration/cli/status.py:print_flags"),
     ("definitions", "orchestration/build.py:build_definitions"),
-    ("Dagster: the rest of the runs", "orchestration/refresh.py:_run"),
+    ("Dagster: the rest of the runs", "orchestration/cli/refresh.py:_run"),
     ("Dagster: instance", "dagster/_core/instance/instance.py:get"),
     ("start: imports", "<frozen importlib._bootstrap>:_find_and_load"),
 )
@@ -87,7 +87,7 @@ def main(written: Path) -> None:
     sampler.start()
     sys.argv = ["orewatch", "refresh"]
     try:
-        runpy.run_module("orchestration.cli", run_name="__main__", alter_sys=True)
+        runpy.run_module("orchestration.cli.main", run_name="__main__", alter_sys=True)
     finally:
         stop.set()
         sampler.join()

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import yaml
 
-from orchestration.cli import readable_errors
+from orchestration.cli.main import readable_errors
 from orchestration.market.errors import OrewatchError
 from orchestration.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     import duckdb
 
-    from orchestration.storage.publish import Mart
+    from orchestration.publish.versions import Mart
 
 BUNDLE = Path(__file__).parent / "bundle"
 BANNER = "#### SIMULATED prices: none of them is real"
@@ -41,18 +41,20 @@ def rendered(settings: Settings, database: str | None = None) -> dict[str, str]:
     """
     import duckdb
 
-    from orchestration.assets.models import marts
+    from orchestration.publish.marts import marts
 
-    if not settings.published_file.exists():
-        raise OrewatchError(f"nothing is published below {settings.root}: run `make demo` or `orewatch refresh` first")
+    if not settings.paths.published_file.exists():
+        raise OrewatchError(
+            f"nothing is published below {settings.paths.root}: run `make demo` or `orewatch refresh` first"
+        )
     tables = marts()
     files: dict[str, str] = {}
-    with duckdb.connect(str(settings.published_file), read_only=True) as market:
+    with duckdb.connect(str(settings.paths.published_file), read_only=True) as market:
         for path in sorted(BUNDLE.rglob("*.yaml")):
             name = path.relative_to(BUNDLE).as_posix()
             content = yaml.safe_load(path.read_text("utf-8"))
             if name.startswith("databases/"):
-                content["sqlalchemy_uri"] = database or f"duckdb:///{settings.published_file}"
+                content["sqlalchemy_uri"] = database or f"duckdb:///{settings.paths.published_file}"
             elif name.startswith("datasets/"):
                 content["columns"] = _columns(name, content, market, tables)
             elif name.startswith("dashboards/") and settings.simulated:

@@ -27,7 +27,7 @@ import typer
 from rich.console import Console
 
 from dashboard.bundle import rendered
-from orchestration.cli import readable_errors, require_free_port
+from orchestration.cli.main import readable_errors, require_free_port
 from orchestration.market.errors import OrewatchError
 from orchestration.settings import PROJECT_ROOT, Settings, load_settings
 
@@ -54,7 +54,7 @@ class Superset:
     @property
     def home(self) -> Path:
         """Superset's own database, key and log; readable by its owner only."""
-        return self.settings.root / "dashboard"
+        return self.settings.paths.root / "dashboard"
 
     @property
     def log(self) -> Path:
@@ -69,7 +69,7 @@ class Superset:
             "SUPERSET_CONFIG_PATH": str(HERE / "superset_config.py"),
             "SUPERSET_SECRET_KEY": self._key(),
             "OREWATCH_DASHBOARD_DATABASE": database,
-            "OREWATCH_PUBLISHED": str(self.settings.published_dir),
+            "OREWATCH_PUBLISHED": str(self.settings.paths.published),
             "SCARF_ANALYTICS": "false",
             **more,
         }

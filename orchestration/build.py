@@ -5,20 +5,28 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.assets.brief import build_brief
-from orchestration.assets.exposures import build_exposures
-from orchestration.assets.ingest import build_ingest
-from orchestration.assets.models import build_models
-from orchestration.assets.publish import build_object_store, build_postgres, build_publish
-from orchestration.automation.jobs import build_refresh_job
-from orchestration.automation.schedules import build_schedule
-from orchestration.automation.sensors import build_alert_sensor
-from orchestration.checks.data_quality import build_data_checks
-from orchestration.checks.market import build_market_checks
-from orchestration.loading import loading
+from orchestration.alerts.sensor import build_alert_sensor, note_flags, remove_old
+from orchestration.ingest.assets import build_ingest
+from orchestration.instance.loading import loading
+from orchestration.instance.progress import silent_progress
 from orchestration.market.universe import load_universe
-from orchestration.resources import bar_source_resource, lock_resource, ready_dbt_resource, silent_progress
+from orchestration.publish.assets import (
+    build_object_store,
+    build_postgres,
+    build_publish,
+    fill_lake,
+    mend_readers,
+    readers_table,
+)
+from orchestration.publish.audit import build_data_checks
+from orchestration.resources import bar_source_resource, lock_resource, ready_dbt_resource
+from orchestration.schedules import build_refresh_job, build_schedule
 from orchestration.settings import Settings, load_settings
+from orchestration.show.brief.assets import build_brief, load_drawing
+from orchestration.show.exposures import build_exposures
+from orchestration.signals.checks import build_market_checks
+from orchestration.transform.assets import build_models
+from orchestration.transform.manifest import read_manifest
 
 
 def build_definitions(settings: Settings | None = None, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
@@ -38,14 +46,19 @@ def build_definitions(settings: Settings | None = None, resources: Mapping[str, 
 def _assembled(settings: Settings, resources: Mapping[str, Any]) -> dg.Definitions:
     universe = load_universe(settings.seeds)
     job = build_refresh_job(settings)
-    assets = [build_ingest(settings), build_models(settings), build_publish(settings), build_brief(settings)]
+    assets = [
+        build_ingest(settings, read_manifest()["sources"], mend_readers, fill_lake),
+        build_models(settings, load_drawing, readers_table),
+        build_publish(settings),
+        build_brief(settings),
+    ]
     if settings.postgres_url.get_secret_value():
         assets.append(build_postgres(settings))
     if settings.store:
         assets += build_object_store(settings)
     return dg.Definitions(
         assets=[*assets, *build_exposures(settings)],
-        asset_checks=[build_data_checks(), build_market_checks(universe, settings)],
+        asset_checks=[build_data_checks(), build_market_checks(universe, settings, note_flags, remove_old)],
         jobs=[job],
         schedules=[build_schedule(job, settings)],
         sensors=[build_alert_sensor(settings)],

@@ -9,15 +9,12 @@ from contextlib import closing, contextmanager
 
 import dagster as dg
 
-from orchestration.dbt_process import ReadyDbt
-from orchestration.instance import home_tags, process_tags
+from orchestration.files import must_link, must_lock
+from orchestration.instance.instance import home_tags, process_tags
 from orchestration.market.universe import Universe, load_universe
 from orchestration.settings import Settings
 from orchestration.sources.base import BarSource
-from orchestration.storage.faults import must_link, must_lock
-
-# Told about each symbol: (done, asked for, one line).
-ProgressReporter = Callable[[int, int, str], None]
+from orchestration.transform.dbt import ReadyDbt
 
 LOCK_PATIENCE_SECONDS = 6.0
 
@@ -32,7 +29,7 @@ def make_source(settings: Settings, universe: Universe) -> BarSource:
             timeout_seconds=settings.yahoo_timeout_seconds,
             attempts=settings.yahoo_attempts,
             backoff_seconds=settings.yahoo_backoff_seconds,
-            cache_dir=settings.root / "yfinance",
+            cache_dir=settings.paths.root / "yfinance",
             connections=settings.yahoo_connections,
         )
     if settings.source == "files":
@@ -68,10 +65,10 @@ def warehouse_lock(settings: Settings, say: Callable[[str], None]) -> Iterator[N
     """
     from filelock import FileLock, Timeout
 
-    settings.root.mkdir(parents=True, exist_ok=True)
-    must_lock(settings.root)
-    must_link(settings.root)
-    lock = FileLock(settings.lock_path)
+    settings.paths.root.mkdir(parents=True, exist_ok=True)
+    must_lock(settings.paths.root)
+    must_link(settings.paths.root)
+    lock = FileLock(settings.paths.lock)
     patience = 0.1
     while True:
         try:
@@ -118,7 +115,3 @@ ready_dbt_resource = dg.ResourceDefinition(
     required_resource_keys={"settings"},
     description="dbt, which reads the models while the steps before it run.",
 )
-
-
-def silent_progress(done: int, total: int, line: str) -> None:
-    """Report to nobody; the run's own log still has every line."""

@@ -16,6 +16,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from orchestration.channels import Channel, read_channels
+from orchestration.home import Home
 from orchestration.market.errors import SettingsError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -71,7 +72,7 @@ class Settings(BaseSettings):
     spark: str = Field("local[*]", description="address of Spark, for the engine `spark`")
     spark_driver: str = Field("127.0.0.1", description="address of this machine, as workers of a cluster reach it")
     keep_runs_days: int = Field(400, ge=1, le=36500, description="days after which runs of Dagster are removed")
-    # Longer than a check flags what comes late (`checks.flags.LATE_DAYS`): what is forgotten must not be told again.
+    # Longer than a check flags what comes late (`signals.new_events.LATE_DAYS`), or it would be told again.
     keep_alerts_days: int = Field(400, ge=60, le=36500, description="days after which told alerts are removed")
     keep_briefs_days: int = Field(400, ge=1, le=36500, description="days after which written briefs are removed")
     keep_versions: int = Field(3, ge=2, le=1000, description="published versions that stay, the current one included")
@@ -197,74 +198,14 @@ class Settings(BaseSettings):
         return self.source == "sample"
 
     @property
-    def root(self) -> Path:
-        """The folder of everything that belongs to this source."""
-        return self.home / self.source
-
-    @property
-    def lake_dir(self) -> Path:
-        """The append-only Parquet lake."""
-        return self.root / "lake"
-
-    @property
-    def control_dir(self) -> Path:
-        """The validated seeds and exchange sessions, as the models read them."""
-        return self.root / "control"
-
-    @property
-    def warehouse_path(self) -> Path:
-        """The DuckDB file that dbt writes, or that gets what Spark has built; only the running refresh opens it."""
-        return self.root / "warehouse.duckdb"
-
-    @property
-    def spark_dir(self) -> Path:
-        """Where Spark keeps the tables that it builds, and what it knows of them."""
-        return self.root / "spark"
+    def paths(self) -> Home:
+        """Where everything of this source lies."""
+        return Home(self.home / self.source)
 
     @property
     def has_java(self) -> bool:
         """Whether there is a Java, which Spark runs on."""
         return bool(os.environ.get("JAVA_HOME") or which("java"))
-
-    @property
-    def published_dir(self) -> Path:
-        """The folder of published versions and the link `current`."""
-        return self.root / "published"
-
-    @property
-    def published_file(self) -> Path:
-        """The DuckDB file that readers see now."""
-        return self.published_dir / "current" / "market.duckdb"
-
-    @property
-    def build_record(self) -> Path:
-        """What the tables of the warehouse were built from; see `storage.records`."""
-        return self.root / "build.json"
-
-    @property
-    def audit_record(self) -> Path:
-        """Which build the data checks let pass; see `storage.records`."""
-        return self.root / "audit.json"
-
-    @property
-    def premises_record(self) -> Path:
-        """What the last build took for granted besides the bars; see `storage.premises`."""
-        return self.root / "premises.json"
-
-    @property
-    def changes_record(self) -> Path:
-        """What builds have changed since the last publication; see `storage.changes`."""
-        return self.root / "changes.json"
-
-    @property
-    def briefs_dir(self) -> Path:
-        """The written market briefs, a page and its Markdown per session."""
-        return self.root / "briefs"
-
-    @property
-    def alerts_dir(self) -> Path:
-        """The journal of alerts: what happened, and which channel has been told."""
-        return self.root / "alerts"
 
     @property
     def channels(self) -> tuple[Channel, ...]:
@@ -275,26 +216,6 @@ class Settings(BaseSettings):
     def postgres_readers_schema(self) -> str:
         """The schema that readers of PostgreSQL open; one of its own for simulated prices, whatever its name."""
         return f"{self.postgres_schema}_sample" if self.simulated else self.postgres_schema
-
-    @property
-    def store_record(self) -> Path:
-        """Which object store this home keeps; see `storage.stored_lake`."""
-        return self.root / "store.json"
-
-    @property
-    def withheld_record(self) -> Path:
-        """Why the latest build is not what readers see; see `storage.records`."""
-        return self.root / "withheld.json"
-
-    @property
-    def lock_path(self) -> Path:
-        """The file whose lock says who may write the lake and the warehouse."""
-        return self.root / "refresh.lock"
-
-    @property
-    def dagster_home(self) -> Path:
-        """Dagster's own run, event and schedule storage: one per source, or the state of a check would be of both."""
-        return self.root / "dagster"
 
     def now(self) -> dt.datetime:
         """The moment the pipeline believes it is, in UTC.
@@ -317,11 +238,11 @@ class Settings(BaseSettings):
 
         For DuckDB paths stand inside SQL string literals there, so quotes are doubled here, once.
         """
-        root = str(self.root)
+        root = str(self.paths.root)
         return {
             "OREWATCH_SOURCE": self.source,
             "OREWATCH_ROOT": root if self.engine == "spark" else root.replace("'", "''"),
-            "OREWATCH_WAREHOUSE": str(self.warehouse_path),
+            "OREWATCH_WAREHOUSE": str(self.paths.warehouse),
             "OREWATCH_MEMORY_GB": str(self.memory_gb),
             "OREWATCH_ENGINE": self.engine,
             "OREWATCH_SPARK": self.spark,

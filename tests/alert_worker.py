@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 from orchestration.alerts.deliver import send
-from orchestration.alerts.journal import Judgement, journal
 from orchestration.alerts.messages import Alert
+from orchestration.alerts.outbox import Judgement, journal
 from orchestration.settings import Settings
 
 EVENTS = 5
@@ -27,7 +27,7 @@ def main(home: str, first: int, last: int) -> None:
     for number in range(first, last + 1):
         ids = [f"round{number}-event{k}" for k in range(EVENTS)]
         alerts = [Alert(i, "move", "warning", ("SIL",), dt.date(2026, 1, 30), f"Move {i}") for i in ids]
-        with journal(settings.alerts_dir) as notes:
+        with journal(settings.paths.alerts) as notes:
             for alert in alerts:
                 notes.record([alert], time.time(), f"run{number}")
             notes.record_run(f"run{number}", lambda _: Judgement({}, []), time.time())

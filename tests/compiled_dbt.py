@@ -23,9 +23,9 @@ from typing import Any
 import duckdb
 from filelock import FileLock
 
-from orchestration.assets.models import RUN_RESULTS
-from orchestration.dbt_process import WHOLE, ReadyDbt, dbt_command, dbt_environment, prepare_target, project_digest
 from orchestration.settings import DBT_PROJECT_DIR, Settings
+from orchestration.transform.dbt import WHOLE, ReadyDbt, dbt_command, dbt_environment, prepare_target, project_digest
+from orchestration.transform.run_results import RUN_RESULTS
 
 # What stands in the compiled SQL for the home and the source of whoever builds.
 ROOT, SOURCE = "/root-of-a-home", "source-of-a-home"
@@ -192,7 +192,7 @@ class CompiledDbt(ReadyDbt):
         events: list[dict[str, Any]] = []
         results: list[dict[str, Any]] = []
         try:
-            with duckdb.connect(str(self.settings.warehouse_path), config={"threads": 1}) as connection:
+            with duckdb.connect(str(self.settings.paths.warehouse), config={"threads": 1}) as connection:
                 self._build(nodes, connection, events, results)
         except (duckdb.Error, OSError) as error:
             events.append({"info": _info("MainEncounteredError", "error", f"Runtime Error {error}"), "data": {}})
@@ -213,7 +213,7 @@ class CompiledDbt(ReadyDbt):
         passed = {node.unique_id for node in compiled_nodes()}.difference(node.unique_id for node in nodes)
         for node in nodes:
             begun = dt.datetime.now(dt.UTC)
-            failures, sql = None, on_home(node.sql, self.settings.root, self.settings.source)
+            failures, sql = None, on_home(node.sql, self.settings.paths.root, self.settings.source)
             if not passed.issuperset(node.parents):
                 status, message = "skipped", None
             else:

@@ -59,7 +59,7 @@ def _environment_of_its_own() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def _manifest() -> None:
     if not MANIFEST.exists() or MANIFEST.stat().st_mtime < _newest_model():
-        from orchestration.dbt_process import dbt_command, dbt_environment
+        from orchestration.transform.dbt import dbt_command, dbt_environment
 
         subprocess.run(dbt_command("--quiet", "parse"), env=dbt_environment(MANIFEST.parent), check=True)
 
@@ -70,7 +70,7 @@ def rebuilt_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.jobs import rebuild
 
     for module in ("verify", "as_of"):
-        monkeypatch.setattr(f"orchestration.{module}.build_tables", rebuild)
+        monkeypatch.setattr(f"orchestration.cli.{module}.build_tables", rebuild)
 
 
 @pytest.fixture(scope="session")

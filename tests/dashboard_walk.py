@@ -249,7 +249,7 @@ class Visitor:
 
 def new_version(change: str) -> None:
     """Publish another version beside the current one, as a publication does: by one rename of the link."""
-    published = load_settings().published_dir
+    published = load_settings().paths.published
     current = published / "current"
     fresh = published / "versions" / f"changed-{time.monotonic_ns()}"
     shutil.copytree(current.resolve(), fresh)
@@ -277,7 +277,7 @@ def walk(visitor: Visitor, password: str, picture: Callable[[str], None]) -> dic
     seen["answers"] = {visitor.names[id_]: answer for id_, answer in visitor.answers.items()}
     seen["charts"] = sorted(visitor.names.values())
 
-    published = load_settings().published_dir
+    published = load_settings().paths.published
     seen["sql"] = {
         name: visitor.ask(sql)
         for name, sql in {

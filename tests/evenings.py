@@ -111,10 +111,10 @@ class Evenings:
             success, said = refresh_and_read(self.settings)
             wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
             assert success, said
-            for path in self.settings.briefs_dir.iterdir():
+            for path in self.settings.paths.briefs.iterdir():
                 if path.stem == self.days[HISTORY + number - 1].isoformat():
                     os.utime(path, (self.moment.timestamp(),) * 2)
-            yield Evening(number, wall, cpu, sizes(self.settings.root), said)
+            yield Evening(number, wall, cpu, sizes(self.settings.paths.root), said)
 
 
 def move_clock(monkeypatch: pytest.MonkeyPatch, now: Callable[[], dt.datetime]) -> None:

@@ -22,7 +22,7 @@ def findings(settings: Settings, result: dg.ExecuteInProcessResult) -> dict[str,
         settings, "select symbol, session_date, suspicion from daily_bars where suspicion is not null"
     ):
         found[row["symbol"]].add((row["session_date"], row["suspicion"]))
-    for part in Path(settings.lake_dir / "fetches").glob("*.parquet"):
+    for part in Path(settings.paths.lake / "fetches").glob("*.parquet"):
         for fetch in pq.read_table(part).to_pylist():
             if fetch["held_back_rows"]:
                 found[fetch["symbol"]].add((None, "held_back"))

@@ -11,8 +11,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
-from orchestration.dbt_process import dbt_environment, prepare_target
 from orchestration.settings import PROJECT_ROOT, Settings
+from orchestration.transform.dbt import dbt_environment, prepare_target
 
 
 class ForkedDbt(ExitStack):

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from orchestration.ingest.lake import Lake
 from orchestration.market.calendar import closed_sessions
 from orchestration.market.fetch_plan import PlanRules
 from orchestration.market.universe import Universe, load_universe
 from orchestration.sources.files import FilesSource
-from orchestration.storage.lake import Lake
 from tests.jobs import ClockedSettings, small_seeds
 
 NOW = dt.datetime(2026, 1, 31, 1, 0, tzinfo=dt.UTC)
@@ -230,9 +230,9 @@ class History:
 
     def ingest(self, root: Path) -> Lake:
         """Take what lies in the drop folder, and the seeds, into `root`/lake and `root`/control."""
-        from orchestration.assets.ingestion import ingest
+        from orchestration.ingest.reference import control_tables, store_control
+        from orchestration.ingest.run import ingest
         from orchestration.market.calendar import closed_sessions_of
-        from orchestration.storage.control import control_tables, store_control
 
         lake = Lake(root / "lake")
         lake.prepare()

@@ -10,21 +10,22 @@ from typing import Any
 import dagster as dg
 from rich.console import Console
 
-from orchestration.assets.ingest import RefreshConfig, plan_rules
-from orchestration.assets.ingestion import ingest
-from orchestration.assets.models import marts
 from orchestration.build import build_definitions
+from orchestration.cli.refresh import run_refresh
+from orchestration.cli.status import print_status
+from orchestration.duckdb_io import rows
+from orchestration.ingest.assets import RefreshConfig, plan_rules
+from orchestration.ingest.lake import Lake
+from orchestration.ingest.reference import control_tables, store_control
+from orchestration.ingest.run import ingest
+from orchestration.instance.progress import ProgressReporter, silent_progress
 from orchestration.market.calendar import closed_sessions_of
 from orchestration.market.universe import load_universe
-from orchestration.refresh import run_refresh
-from orchestration.report import print_status
-from orchestration.resources import ProgressReporter, make_source, silent_progress
+from orchestration.publish.marts import marts
+from orchestration.publish.versions import publish
+from orchestration.resources import make_source
 from orchestration.settings import DBT_PROJECT_DIR, Settings
-from orchestration.storage.control import control_tables, store_control
-from orchestration.storage.fingerprint import fingerprint
-from orchestration.storage.lake import Lake
-from orchestration.storage.publish import publish
-from orchestration.storage.warehouse import rows
+from orchestration.transform.fingerprint import fingerprint
 from tests.compiled_dbt import CompiledDbt
 from tests.models_sql import build_models
 
@@ -72,18 +73,18 @@ def run_job(
 
 def publish_tables(settings: Settings) -> None:
     """What the job makes of a source's bars, published: without Dagster, and so without checks, alerts and brief."""
-    universe, lake, now = load_universe(settings.seeds), Lake(settings.lake_dir), settings.now()
+    universe, lake, now = load_universe(settings.seeds), Lake(settings.paths.lake), settings.now()
     lake.prepare()
     source = make_source(settings, universe)
     rules = plan_rules(RefreshConfig(), settings, [], local=True)
     report = ingest(universe, source, settings.source, lake, now, rules)
     calendars = [instrument.calendar for instrument in universe.instruments]
     sessions = closed_sessions_of(calendars, now, report.unlisted)
-    store_control(settings.control_dir, control_tables(universe, sessions, lake.price_bases()))
-    settings.warehouse_path.unlink(missing_ok=True)
-    build_models(settings.root, settings.warehouse_path, source=settings.source)
-    made_from = fingerprint(lake, settings.control_dir, DBT_PROJECT_DIR)
-    publish(settings.warehouse_path, marts(), settings.published_dir, made_from, settings.source, settings.simulated)
+    store_control(settings.paths.reference, control_tables(universe, sessions, lake.price_bases()))
+    settings.paths.warehouse.unlink(missing_ok=True)
+    build_models(settings.paths.root, settings.paths.warehouse, source=settings.source)
+    made_from = fingerprint(lake, settings.paths.reference, DBT_PROJECT_DIR)
+    publish(settings.paths.warehouse, marts(), settings.paths.published, made_from, settings.source, settings.simulated)
 
 
 def refresh(settings: Settings, console: Console | None = None, real_dbt: bool = False) -> bool:
@@ -112,18 +113,18 @@ def asset_graph(settings: Settings) -> Any:
 
 
 def rebuild(settings: Settings, scratch: Any, progress: ProgressReporter = silent_progress) -> Path:
-    """What `orewatch verify` and `orewatch as-of` build, as `orchestration.rebuild.build_tables`, without dbt."""
+    """What `orewatch verify` and `orewatch as-of` build, as `orchestration.cli.rebuild.build_tables`, without dbt."""
 
     def built(model: str) -> None:
         progress(0, 0, f"rebuilt {model}")
 
-    build_models(settings.root, settings.warehouse_path, source=settings.source, done=built)
-    return settings.warehouse_path
+    build_models(settings.paths.root, settings.paths.warehouse, source=settings.source, done=built)
+    return settings.paths.warehouse
 
 
 def published(settings: Settings, sql: str, *parameters: Any) -> list[dict[str, Any]]:
     """Rows of the version that readers see now."""
-    return rows(settings.published_file, sql, list(parameters))
+    return rows(settings.paths.published_file, sql, list(parameters))
 
 
 def evaluations(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:

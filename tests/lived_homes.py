@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from orchestration.assets.models import mart_grains
-from orchestration.rebuild_report import differences
-from orchestration.storage.compare import TableComparison, compare
-from orchestration.verify import verify
+from orchestration.cli.compare import TableComparison, compare
+from orchestration.cli.rebuild_report import differences
+from orchestration.cli.verify import verify
+from orchestration.publish.marts import mart_grains
 from tests.histories import History
 from tests.jobs import evaluations, run_job
 from tests.models_sql import build_models
@@ -33,7 +33,7 @@ def check_refreshed_equals_rebuilt(seed: int, folder: Path, forgetful: bool, del
                 continue
             assert result.success, (history.log, stopped)
         else:
-            history.ingest(history.settings.root)
+            history.ingest(history.settings.paths.root)
     found = verify(history.settings)
     assert found.equal, (history.log, _differences(found.tables))
     assert sum(table.cells for table in found.tables) > 10_000

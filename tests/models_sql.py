@@ -5,7 +5,7 @@ from pathlib import Path
 
 import duckdb
 
-from orchestration.storage.warehouse import literal
+from orchestration.duckdb_io import literal
 from tests.compiled_dbt import compiled_nodes, create, on_home
 
 

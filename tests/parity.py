@@ -24,12 +24,12 @@ import pyarrow as pa
 
 from benchmarks.large import dbt_run
 from benchmarks.simulated_market import write_market
-from orchestration.assets.models import mart_grains
-from orchestration.dbt_process import dbt_command, dbt_environment
+from orchestration.cli.compare import BETWEEN_ENGINES, TableComparison, compare
+from orchestration.ingest.lake import BARS
+from orchestration.publish.marts import mart_grains
 from orchestration.settings import PROJECT_ROOT, Settings
-from orchestration.storage.compare import BETWEEN_ENGINES, TableComparison, compare
-from orchestration.storage.lake import BARS
-from orchestration.storage.spark_tables import load_tables, start_over
+from orchestration.transform.dbt import dbt_command, dbt_environment
+from orchestration.transform.spark_tables import load_tables, start_over
 
 
 @dataclass(frozen=True)
@@ -66,16 +66,16 @@ def build(
         RuntimeError: dbt failed; what it said is in the message.
     """
     if engine == "spark" and whole:
-        start_over(settings.spark_dir)
+        start_over(settings.paths.spark)
     selected = ["--select", *(f"+{mart}" for mart in marts)] if marts else []
     begin = time.perf_counter()
-    run_dbt(settings, engine, spark, settings.root / f"dbt-{engine}", [*dbt_run(whole), *selected])
+    run_dbt(settings, engine, spark, settings.paths.root / f"dbt-{engine}", [*dbt_run(whole), *selected])
     return time.perf_counter() - begin
 
 
 def data_tests(settings: Settings, engine: str, spark: str = "local[2]") -> dict[str, Verdict]:
     """Run dbt's data tests on what an engine has built; how each ended, by its name."""
-    target = settings.root / f"dbt-tests-{engine}"
+    target = settings.paths.root / f"dbt-tests-{engine}"
     (target / "run_results.json").unlink(missing_ok=True)  # an old one would answer for this run
     run_dbt(settings, engine, spark, target, dbt_command("test", "--select", "test_type:data"), tests_may_fail=True)
     results = json.loads((target / "run_results.json").read_text())["results"]
@@ -98,7 +98,7 @@ def run_dbt(
     done = subprocess.run(
         command,
         env={**dbt_environment(target, chosen), "PYTHONPATH": str(PROJECT_ROOT)},
-        cwd=settings.root,
+        cwd=settings.paths.root,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -122,10 +122,10 @@ def parity(settings: Settings, spark: str = "local[2]", whole: bool = True, mart
         "duckdb": build(settings, "duckdb", marts=marts),
         "spark": build(settings, "spark", spark, whole, marts),
     }
-    other = settings.root / "spark.duckdb"
-    load_tables(settings.spark_dir, other)
+    other = settings.paths.root / "spark.duckdb"
+    load_tables(settings.paths.spark, other)
     grains = {mart: grain for mart, grain in mart_grains().items() if not marts or mart in marts}
-    return Parity(compare(settings.warehouse_path, other, grains, tolerance=BETWEEN_ENGINES), seconds)
+    return Parity(compare(settings.paths.warehouse, other, grains, tolerance=BETWEEN_ENGINES), seconds)
 
 
 def generated_market(home: Path, instruments: int = 34, years: int = 3) -> Settings:
@@ -177,7 +177,7 @@ def generated_market(home: Path, instruments: int = 34, years: int = 3) -> Setti
 def refreshed(settings: Settings) -> Settings:
     """A home after a refresh, as a person starts it."""
     subprocess.run(
-        [sys.executable, "-m", "orchestration.cli", "refresh"],
+        [sys.executable, "-m", "orchestration.cli.main", "refresh"],
         env={**os.environ, **settings.given_environment(), "PYTHONPATH": str(PROJECT_ROOT)},
         stdout=subprocess.DEVNULL,
         check=False,  # what the vendor did not send is no matter here

@@ -20,12 +20,12 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.alerts.data import cause, judge_run
-from orchestration.alerts.journal import Journal, Judgement, journal
+from orchestration.alerts.data_alerts import cause, judge_run
 from orchestration.alerts.market import alerts_of, load_facts
 from orchestration.alerts.messages import NO_ANSWER, Alert
+from orchestration.alerts.outbox import Journal, Judgement, journal
 from orchestration.channels import Channel
-from orchestration.instance import is_ours
+from orchestration.instance.instance import is_ours
 from orchestration.settings import NEW_YORK, Settings
 
 LOG = logging.getLogger("orewatch.alerts")
@@ -73,7 +73,7 @@ class Report:
 
 def open_journal(settings: Settings, instance: dg.DagsterInstance) -> None:
     """Begin to keep the journal, if nobody has; what happened before is no news."""
-    with journal(settings.alerts_dir) as notes:
+    with journal(settings.paths.alerts) as notes:
         _ended(instance, notes)
 
 
@@ -84,19 +84,19 @@ def note_flagged(
 
     Args:
         settings: where the journal, the published version and the seeds lie.
-        flagged: the flagged rows of each group of `checks.flags`, by its name.
+        flagged: the flagged rows of each group of `signals.new_events`, by its name.
         version: the published version that they looked at.
         run_id: the run in which they did; its events are dealt out together when it has ended.
     """
     from orchestration.market.universe import load_universe
-    from orchestration.storage.publish import version_file
+    from orchestration.publish.versions import version_file
 
     alerts: list[Alert] = []
     if any(flagged.values()):
-        published = version_file(settings.published_dir, version)
+        published = version_file(settings.paths.published, version)
         facts = load_facts(flagged, published, load_universe(settings.seeds))
         alerts = [alert for group, rows in flagged.items() for alert in alerts_of(group, rows, facts)]
-    with journal(settings.alerts_dir) as notes:
+    with journal(settings.paths.alerts) as notes:
         notes.record(alerts, time.time(), run_id, version)
 
 
@@ -114,7 +114,7 @@ def tell(
         log: told each event once, and how each channel took it.
         everything: try channels again that failed a moment ago.
     """
-    with journal(settings.alerts_dir) as notes:
+    with journal(settings.paths.alerts) as notes:
         collect(settings, instance, notes)
         now = time.time()
         events = notes.deal_out(settings.channels, now, lambda alert: log(_line(settings, alert)))
@@ -191,7 +191,7 @@ def _without_what_arrived(settings: Settings, outcome: Outcome) -> Outcome:
     """An outcome once more, after its sender was ended and could not give up itself what has no answer."""
     if outcome.reason != NO_ANSWER:
         return outcome
-    with journal(settings.alerts_dir) as notes:
+    with journal(settings.paths.alerts) as notes:
         perhaps = outcome.perhaps_delivered + notes.give_up_unanswered(outcome.channel)
         reason = outcome.reason if notes.waiting(outcome.channel) else None
     return replace(outcome, reason=reason, perhaps_delivered=perhaps)
@@ -199,7 +199,7 @@ def _without_what_arrived(settings: Settings, outcome: Outcome) -> Outcome:
 
 def _start(settings: Settings, channel: Channel, test: bool) -> subprocess.Popen[str]:
     order = {
-        "folder": str(settings.alerts_dir),
+        "folder": str(settings.paths.alerts),
         "channel": channel.name,
         "url": channel.url,
         "limit": settings.alert_timeout_seconds,

@@ -1,8 +1,8 @@
 """Alerts from the rows that market checks flag.
 
-A group of checks flags rows of a mart (`checks.flags`); one `Group` here says what to tell of them. All it relies on
-are `symbol` and `session_date` of a flagged row, `event_id` where it has one, and the published marts, from which it
-reads the rest. A test demands an entry for every group of checks.
+A group of checks flags rows of a mart (`signals.new_events`); one `Group` here says what to tell of them. All it
+relies on are `symbol` and `session_date` of a flagged row, `event_id` where it has one, and the published marts, from
+which it reads the rest. A test demands an entry for every group of checks.
 """
 
 import datetime as dt
@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestration import phrases
 from orchestration.alerts.messages import Alert
 from orchestration.market.universe import PriceLevel, Universe
+from orchestration.signals import wording as phrases
 
 Row = Mapping[str, Any]
 
@@ -86,7 +86,7 @@ def load_facts(flagged: Mapping[str, Sequence[Row]], published: Path, universe: 
         published: the version's DuckDB file.
         universe: the seeds.
     """
-    from orchestration.storage.warehouse import rows as query
+    from orchestration.duckdb_io import rows as query
 
     names = {row["symbol"]: row["name"] for row in query(published, NAMES)}
     levels = {level.level_id: level for level in universe.levels}
@@ -214,7 +214,7 @@ def spike_alert(event_id: str, rows: Sequence[Row], facts: Facts) -> Alert:
     return Alert(event_id, "volatility", "warning", (row["symbol"],), row["session_date"], title, tuple(lines), rank)
 
 
-# By name of the group in `checks.flags`.
+# By name of the group in `signals.new_events`.
 GROUPS: dict[str, Group] = {
     "levels": Group("level", lambda row: str(row["event_id"]), level_alert),
     "extremes": Group("level", lambda row: str(row["event_id"]), level_alert),

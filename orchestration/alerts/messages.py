@@ -1,6 +1,7 @@
 """What an alert says, and how several of them make one message.
 
-Pure text: what happened comes from `alerts.market` and `alerts.data`, where it goes from `orchestration.channels`.
+Pure text: what happened comes from `alerts.market` and `alerts.data_alerts`, where it goes from
+`orchestration.channels`.
 """
 
 import datetime as dt

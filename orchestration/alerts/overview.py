@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from orchestration.alerts.deliver import send
-from orchestration.alerts.journal import FILE, Delivery, journal
+from orchestration.alerts.outbox import FILE, Delivery, journal
 from orchestration.channels import unknown_symbols
 from orchestration.market.errors import SettingsError
 from orchestration.market.universe import Universe, load_universe
@@ -30,7 +30,7 @@ def print_alerts(settings: Settings, console: Console | None = None) -> None:
     console = console or Console()
     console.print("SIMULATED" if settings.simulated else f"Source {settings.source}", highlight=False)
     print_wrong_filters(settings, load_universe(settings.seeds), console)
-    with journal(settings.alerts_dir) as notes:
+    with journal(settings.paths.alerts) as notes:
         counts = notes.counts()
         owed, sent = notes.last(["pending", "expired"], SHOWN), notes.last(["sent"], SHOWN)
     channels = _table("Channels", "channel", "wants", "sent", "pending", "given up")
@@ -55,10 +55,10 @@ def print_wrong_filters(settings: Settings, universe: Universe, console: Console
 
 def print_owed(settings: Settings, console: Console) -> None:
     """One line for each channel to which something could not be sent, with the reason; nothing if all is well."""
-    if not (settings.alerts_dir / FILE).exists():
+    if not (settings.paths.alerts / FILE).exists():
         return
     try:
-        with journal(settings.alerts_dir) as notes:
+        with journal(settings.paths.alerts) as notes:
             owed = notes.owed(time.time() - STATUS_SECONDS)
     except (OSError, sqlite3.Error) as error:
         console.print(f"[yellow]warning[/] alerts: {escape(str(error))}", highlight=False)

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from orchestration.alerts.journal import journal
 from orchestration.alerts.messages import NO_ANSWER, Alert, Message, Waiting, compose, ordered
+from orchestration.alerts.outbox import journal
 
 if TYPE_CHECKING:
     from apprise import NotifyBase

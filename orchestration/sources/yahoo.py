@@ -1,7 +1,7 @@
 """Daily bars from Yahoo through the genuine yfinance client; nothing else in the project imports it.
 
 What belongs here: asking once, telling apart what can go wrong, and turning yfinance's frame into a raw delivery
-without losing anything. What does not: pace and retries (`sources.polite`), judging bars (`market.bars`) and
+without losing anything. What does not: pace and retries (`sources.throttle`), judging bars (`market.bars`) and
 deciding what to ask (`market.fetch_plan`).
 
 Threads share one session, hence one cookie and one crumb, which yfinance guards with a lock; curl_cffi gives each of
@@ -30,7 +30,7 @@ import pandas as pd
 from orchestration.market.bars import empty_raw, raw_frame
 from orchestration.market.fetch_plan import FetchRequest
 from orchestration.sources.base import FetchOutcome, FetchStatus
-from orchestration.sources.polite import Politeness, fetch_politely
+from orchestration.sources.throttle import Politeness, fetch_politely
 
 if TYPE_CHECKING:
     from curl_cffi.requests import Session
@@ -53,7 +53,7 @@ _cache_folder: Path | None = None
 class YahooSource:
     """Yahoo, a few symbols at a time.
 
-    How fast, what is asked again and when the rest is given up: `sources.polite`.
+    How fast, what is asked again and when the rest is given up: `sources.throttle`.
 
     Args:
         pause_seconds: before a free connection begins another symbol, while all is well.

@@ -35,7 +35,7 @@ CHOSEN = (
     ),
     Chosen(
         "failed-request-counts-as-answered",
-        "orchestration/storage/lake.py",
+        "orchestration/ingest/lake.py",
         'log = log.filter(pc.and_(pc.equal(log["status"], "ok"), pc.is_valid(log["requested_to"])))',
         'log = log.filter(pc.is_valid(log["requested_to"]))',
         "The fetch plan takes sessions that a failed request did not bring for holes of the vendor and leaves them.",
@@ -56,7 +56,7 @@ CHOSEN = (
     ),
     Chosen(
         "compaction-loses-the-last-files",
-        "orchestration/storage/compaction.py",
+        "orchestration/ingest/compaction.py",
         "    if group:\n        yield group\n",
         "",
         "Merging small files throws away the newest rows of the lake, which nothing brings back.",
@@ -77,14 +77,14 @@ CHOSEN = (
     ),
     Chosen(
         "failed-audit-passes",
-        "orchestration/checks/data_quality.py",
+        "orchestration/publish/audit.py",
         "if stopped or built is None:",
         "if built is None:",
         "A build that a blocking check has stopped counts as audited and may be published.",
     ),
     Chosen(
         "earlier-change-forgotten",
-        "orchestration/storage/changes.py",
+        "orchestration/transform/changed_ranges.py",
         "since[name] = min(before.since[name], named)",
         "since[name] = named",
         "After two builds without a publication readers keep old rows that the first of the two has changed.",

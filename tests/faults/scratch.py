@@ -98,7 +98,7 @@ class Copy:
     def dbt_reads_it(self) -> Ran:
         """Make the manifest again; the tests use it as it is."""
         project = self.root / "dbt_project"
-        ran = self.run([self.program("python"), "-m", "orchestration.dbt_process", "--quiet", "parse"], 600)
+        ran = self.run([self.program("python"), "-m", "orchestration.transform.dbt", "--quiet", "parse"], 600)
         if ran.code == 0:
             (project / "target" / "manifest.json").touch()
         return ran

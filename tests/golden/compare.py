@@ -17,8 +17,8 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from orchestration.duckdb_io import rows
 from orchestration.settings import Settings
-from orchestration.storage.warehouse import rows
 from tests.golden import market
 from tests.jobs import published
 
@@ -176,7 +176,7 @@ def _variants(settings: Settings) -> Iterator[Comparison]:
     )
     adjusted = pd.DataFrame(
         rows(
-            settings.warehouse_path,
+            settings.paths.warehouse,
             "select session_date, adj_close from int_adjusted_close where symbol = 'ACTIONS' order by session_date",
         )
     ).set_index("session_date")["adj_close"]

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from orchestration.duckdb_io import rows
 from orchestration.settings import Settings
-from orchestration.storage.warehouse import rows
 from tests.jobs import published, run_job
 
 FOLDER = os.environ.get("OREWATCH_REAL_FILES")
@@ -105,7 +105,7 @@ def test_front_month_futures_never_have_a_volume_rule(settings: Settings) -> Non
 @pytest.mark.skipif(not SCORES, reason="OREWATCH_REAL_SCORES is not set: a CSV of TTR's scores of SLV")
 def test_scores_of_slv_are_those_of_ttr(settings: Settings) -> None:
     theirs = pd.read_csv(str(SCORES), parse_dates=["Date"]).set_index("Date")
-    scores = rows(settings.warehouse_path, "select * from int_move_scores where symbol = 'SLV'")
+    scores = rows(settings.paths.warehouse, "select * from int_move_scores where symbol = 'SLV'")
     mine = pd.DataFrame(scores).set_index(pd.DatetimeIndex([row["session_date"] for row in scores]).as_unit("us"))
     both = theirs.index.intersection(mine.index)
     assert len(both) > 200
@@ -157,7 +157,7 @@ def test_the_hole_of_sil_shows(settings: Settings) -> None:
 @pytest.mark.parametrize("symbol", ["GDX", "GDXJ", "SLV", "GLD"])
 def test_adjusted_closes_equal_the_vendors(symbol: str, settings: Settings) -> None:
     """With every dividend of the history, to the vendor's float32 precision; later dividends move all closes alike."""
-    bars = rows(settings.warehouse_path, "select * from int_adjusted_close where symbol = ? order by 2", [symbol])
+    bars = rows(settings.paths.warehouse, "select * from int_adjusted_close where symbol = ? order by 2", [symbol])
     ours, theirs = bars[-1]["adj_close"], bars[-1]["vendor_adj_close"]
     worst = max(abs(bar["adj_close"] / ours / (bar["vendor_adj_close"] / theirs) - 1) for bar in bars)
     assert len(bars) > 4000

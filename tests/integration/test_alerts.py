@@ -18,12 +18,12 @@ import pytest
 from rich.console import Console
 
 from orchestration.alerts.deliver import Outcome, Report, send, tell
-from orchestration.alerts.journal import REJECTIONS_BEFORE_GIVING_UP, UNANSWERED_BEFORE_GIVING_UP, Judgement, journal
 from orchestration.alerts.messages import Alert
+from orchestration.alerts.outbox import REJECTIONS_BEFORE_GIVING_UP, UNANSWERED_BEFORE_GIVING_UP, Judgement, journal
 from orchestration.alerts.overview import print_alerts, try_channels
 from orchestration.alerts.send import REFUSALS_IN_A_ROUND
+from orchestration.cli.status import print_status
 from orchestration.market.errors import SettingsError
-from orchestration.report import print_status
 from orchestration.settings import Settings
 from tests.alert_worker import event_ids
 from tests.receivers import Webhook, free_port, ids_of, mail_server
@@ -49,7 +49,7 @@ def home(tmp_path: Path, *channels: str, **more: object) -> Settings:
 def happen(settings: Settings, *event_ids: str, kind: str = "move", symbol: str = "SIL", words: str = "") -> None:
     """Events of a run that has ended, dealt out to the channels."""
     alerts = [Alert(i, kind, "warning", (symbol,), DAY, f"{symbol} moved {words}".rstrip()) for i in event_ids]
-    with journal(settings.alerts_dir) as notes:
+    with journal(settings.paths.alerts) as notes:
         now = time.time()
         notes.record(alerts, now, f"run of {event_ids}")
         notes.record_run(f"run of {event_ids}", lambda _: Judgement({}, []), now)
@@ -61,7 +61,7 @@ def send_all(settings: Settings) -> dict[str, Outcome]:
 
 
 def counts(settings: Settings) -> dict[tuple[str, str], int]:
-    with journal(settings.alerts_dir) as notes:
+    with journal(settings.paths.alerts) as notes:
         return notes.counts()
 
 
@@ -117,7 +117,7 @@ def test_a_channel_that_is_down_is_tried_again_and_holds_nobody_up(tmp_path: Pat
     settings = home(tmp_path, f"down=json://127.0.0.1:{port}", f"desk={hook.url}")
     happen(settings, "a")
     assert send_all(settings) == {"down": Outcome("down", 0, "connection refused"), "desk": Outcome("desk", 1)}
-    with journal(settings.alerts_dir) as notes:
+    with journal(settings.paths.alerts) as notes:
         assert notes.due(time.time()) == set()
         assert notes.due(time.time() + 61) == {"down"}
     happen(settings, "b")
@@ -232,7 +232,7 @@ def test_a_channel_that_hangs_is_left_at_the_time_limit(tmp_path: Path, hook: We
         assert time.monotonic() - started < limit + 15
     assert outcomes["slow"] == Outcome("slow", 0, "no answer in time")
     assert outcomes["desk"] == Outcome("desk", 1)
-    with journal(settings.alerts_dir) as notes:
+    with journal(settings.paths.alerts) as notes:
         (waiting,) = notes.waiting("slow")
         # It took the request and may have accepted it: the next message says so.
         assert waiting.doubtful
@@ -296,7 +296,7 @@ def test_a_service_that_takes_everything_and_never_says_so_is_not_told_for_ever(
     reason = "the answer broke off" if answer == "cut" else "no answer in time"
     assert send_all(settings)["desk"] == Outcome("desk", 0, reason)
     happen(settings, "b")
-    with journal(settings.alerts_dir) as notes:  # more of the same
+    with journal(settings.paths.alerts) as notes:  # more of the same
         for _ in range(UNANSWERED_BEFORE_GIVING_UP - 2):
             notes.begin("desk", ["a"], time.time())
     outcome = send_all(settings)["desk"]
@@ -371,7 +371,7 @@ def test_secrets_are_nowhere(
 
 def test_without_a_channel_each_event_is_logged_once(tmp_path: Path) -> None:
     settings = home(tmp_path)
-    with journal(settings.alerts_dir) as notes, dg.DagsterInstance.ephemeral() as instance:
+    with journal(settings.paths.alerts) as notes, dg.DagsterInstance.ephemeral() as instance:
         notes.record([Alert("a", "move", "warning", ("SIL",), DAY, "SIL moved")], time.time(), "run")
         notes.record_run("run", lambda _: Judgement({}, []), time.time())
         lines: list[str] = []
@@ -410,12 +410,12 @@ def test_status_names_what_could_not_be_sent(tmp_path: Path, hook: Webhook) -> N
 
     settings = home(tmp_path, f"desk={hook.url}", f"down=json://u:pa55w0rd@127.0.0.1:{free_port()}")
     assert status() == []
-    assert not settings.alerts_dir.exists()
+    assert not settings.paths.alerts.exists()
     happen(settings, "a", "b")
     assert status() == [f"Alerts not sent: {name}: 2 waiting (not tried yet)" for name in ("desk", "down")]
     send_all(settings)
     assert status() == ["Alerts not sent: down: 2 waiting (connection refused)"]
-    with journal(settings.alerts_dir) as notes:
+    with journal(settings.paths.alerts) as notes:
         for day in range(1, 9):
             notes.expire(time.time() + day * 86400)
     happen(settings, "c")

@@ -11,14 +11,14 @@ import pytest
 from pydantic import SecretStr
 
 from orchestration.alerts.deliver import open_journal, tell
-from orchestration.alerts.journal import journal
-from orchestration.assets.ingest import RefreshConfig
+from orchestration.alerts.outbox import journal
 from orchestration.build import build_definitions
-from orchestration.checks.flags import flags
-from orchestration.instance import opened_instance
-from orchestration.refresh import run_refresh
+from orchestration.cli.refresh import run_refresh
+from orchestration.duckdb_io import rows
+from orchestration.ingest.assets import RefreshConfig
+from orchestration.instance.instance import opened_instance
 from orchestration.settings import NEW_YORK, Settings
-from orchestration.storage.warehouse import rows
+from orchestration.signals.new_events import flags
 from tests.compiled_dbt import CompiledDbt
 from tests.jobs import refresh, resolved, resources_of, small_seeds
 from tests.receivers import Webhook
@@ -115,7 +115,7 @@ def test_sensor_and_command_line_tell_each_event_once(
 
         # The same run looked at again; the same checks evaluated again, and once more without their memory.
         assert tick(settings, instance) == "0 new events"
-        (settings.root / "market_checks.json").unlink()
+        (settings.paths.root / "market_checks.json").unlink()
         assert run_job(settings, instance).success
         assert tick(settings, instance) == "0 new events"
     # The command line, on the same instance; and a new day, which it tells itself. That evening a rule was edited, too:
@@ -130,7 +130,9 @@ def test_sensor_and_command_line_tell_each_event_once(
     assert len(hook.messages) == 2
     (new,) = {event_id for event_id in hook.ids if event_id not in told and not event_id.startswith("data|")}
     assert new.startswith("CCC|")
-    (many,) = rows(settings.published_file, "select count(*) as hits from move_rule_hits where abs(score) < 0.004")
+    (many,) = rows(
+        settings.paths.published_file, "select count(*) as hits from move_rule_hits where abs(score) < 0.004"
+    )
     assert many["hits"] > 200
     assert "Web UI:         https://ore.example.org\n" in capsys.readouterr().out
     with opened_instance(settings) as instance:
@@ -146,8 +148,8 @@ def test_a_journal_that_was_moved_away_is_told_what_is_flagged_at_that_moment(
     assert refresh(settings)
     told = {event_id for event_id in hook.ids if not event_id.startswith("data|")}
     assert len(told) >= 3
-    kept = settings.alerts_dir.with_name("kept")
-    settings.alerts_dir.rename(kept)
+    kept = settings.paths.alerts.with_name("kept")
+    settings.paths.alerts.rename(kept)
     hook.messages.clear()
     if teller == "sensor":
         with opened_instance(settings) as instance:
@@ -166,8 +168,8 @@ def test_a_journal_that_was_moved_away_is_told_what_is_flagged_at_that_moment(
     # Once: neither by another refresh, nor because a journal is there again that knows it.
     hook.messages.clear()
     assert refresh(settings)
-    shutil.rmtree(settings.alerts_dir)
-    kept.rename(settings.alerts_dir)
+    shutil.rmtree(settings.paths.alerts)
+    kept.rename(settings.paths.alerts)
     assert refresh(settings)
     assert told.isdisjoint(hook.ids)
 
@@ -177,8 +179,8 @@ def test_what_a_damaged_version_flagged_does_not_stop_the_refresh_that_heals_it(
 ) -> None:
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     assert refresh(settings)
-    shutil.rmtree(settings.alerts_dir)
-    settings.published_file.resolve().unlink()
+    shutil.rmtree(settings.paths.alerts)
+    settings.paths.published_file.resolve().unlink()
     assert refresh(settings)
     assert flags(settings, "moves").rows
 
@@ -186,7 +188,7 @@ def test_what_a_damaged_version_flagged_does_not_stop_the_refresh_that_heals_it(
 def test_an_unknown_symbol_of_a_channel_is_a_warning_of_the_refresh(
     settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DAGSTER_HOME", str(settings.dagster_home))
+    monkeypatch.setenv("DAGSTER_HOME", str(settings.paths.dagster))
     assert settings.files is not None
     for path in settings.files.glob("*.csv"):
         path.unlink()
@@ -269,7 +271,7 @@ def test_runs_of_before_the_journal_are_no_news(settings: Settings, hook: Webhoo
 def test_a_failed_run_is_told_and_waits_for_its_channel(
     settings: Settings, hook: Webhook, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DAGSTER_HOME", str(settings.dagster_home))
+    monkeypatch.setenv("DAGSTER_HOME", str(settings.paths.dagster))
     assert settings.files is not None
     for path in settings.files.glob("*.csv"):
         path.unlink()
@@ -283,7 +285,7 @@ def test_a_failed_run_is_told_and_waits_for_its_channel(
     assert "data check fetch_outcome of raw/bars failed: the drop folder has no file" in message["title"]
     assert "Nothing was published: readers keep the last good version." in message["message"]
     assert len(hook.ids) == 1
-    with journal(settings.alerts_dir) as notes:
+    with journal(settings.paths.alerts) as notes:
         assert notes.counts() == {("desk", "sent"): 1}
 
 

@@ -12,11 +12,11 @@ import pytest
 from benchmarks.increments import Market
 from benchmarks.large import cost, dbt_run
 from benchmarks.simulated_market import write_market
-from orchestration.dbt_process import dbt_environment, prepare_target
+from orchestration.duckdb_io import identifier, reading
 from orchestration.market.universe import load_universe
+from orchestration.publish.content_hash import table_hash
 from orchestration.settings import DBT_PROJECT_DIR, Settings
-from orchestration.storage.content import table_hash
-from orchestration.storage.warehouse import identifier, reading
+from orchestration.transform.dbt import dbt_environment, prepare_target
 from tests.models_sql import build_models
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -66,7 +66,7 @@ def test_batches_hold_what_one_build_holds(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "home", source="sample")
     write_market(settings, INSTRUMENTS, YEARS)
     whole = tmp_path / "whole.duckdb"
-    build_models(settings.root, whole, source=settings.source)
+    build_models(settings.paths.root, whole, source=settings.source)
 
     log = build(settings, tmp_path / "batched", "--vars", f"bars_per_batch: {BARS_PER_BATCH}")
     batches = batches_of(log)
@@ -76,15 +76,15 @@ def test_batches_hold_what_one_build_holds(tmp_path: Path) -> None:
     assert len(models_in_batches()) > 15
     inserted = re.findall(r'insert into "warehouse"\."main"\."(\w+?)(?:__dbt_tmp)?" by name', log)
     assert set(inserted) == models_in_batches()
-    assert not different_tables(whole, settings.warehouse_path)
+    assert not different_tables(whole, settings.paths.warehouse)
 
 
 def test_news_in_batches_holds_what_is_built_at_once(tmp_path: Path) -> None:
     market = Market(tmp_path / "home", len(load_universe(DBT_PROJECT_DIR / "seeds").instruments), YEARS)
     settings = market.settings
-    build_models(settings.root, settings.warehouse_path, source=settings.source)
+    build_models(settings.paths.root, settings.paths.warehouse, source=settings.source)
     before, at_once = tmp_path / "before.duckdb", tmp_path / "at_once.duckdb"
-    shutil.copy(settings.warehouse_path, before)
+    shutil.copy(settings.paths.warehouse, before)
     # A session of everybody, and a bar of what silver is compared with, long ago: most of the comparisons change.
     market.next_session()
     fund = market.lake.newest_bars(["SLV"]).slice(100, 1)
@@ -93,10 +93,10 @@ def test_news_in_batches_holds_what_is_built_at_once(tmp_path: Path) -> None:
     )
 
     assert not batches_of(build(settings, tmp_path / "target", whole=False))
-    settings.warehouse_path.rename(at_once)
-    before.rename(settings.warehouse_path)
+    settings.paths.warehouse.rename(at_once)
+    before.rename(settings.paths.warehouse)
     log = build(settings, tmp_path / "batched", "--vars", f"bars_per_batch: {BARS_PER_BATCH}", whole=False)
     assert len(batches_of(log)) > 3
     inserted = re.findall(r'insert into "?(?:\w+"?\."?)*?(\w+?)(?:__dbt_tmp\w*)?" by name', log)
     assert {"int_relative", "int_move_scores", "returns"} <= set(inserted) <= models_in_batches()
-    assert not different_tables(at_once, settings.warehouse_path)
+    assert not different_tables(at_once, settings.paths.warehouse)

@@ -15,8 +15,8 @@ import pytest
 import sqlalchemy
 from sqlalchemy.pool import NullPool, Pool, QueuePool
 
-from orchestration.storage.postgres import publish_to_postgres
-from orchestration.storage.publish import Mart, PublishedManifest, publish, version_file
+from orchestration.publish.postgres import publish_to_postgres
+from orchestration.publish.versions import Mart, PublishedManifest, publish, version_file
 from tests.postgres_server import PASSWORD, PostgresServer, postgres_server
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]

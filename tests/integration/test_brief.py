@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.brief.write import write_brief
 from orchestration.market.errors import OrewatchError
 from orchestration.settings import Settings
+from orchestration.show.brief.write import write_brief
 from tests.homes import clone
 from tests.jobs import published
 
@@ -30,7 +30,7 @@ def later(later_home: Path) -> Settings:
 
 
 def test_the_job_writes_the_brief_of_the_latest_session(then: Settings) -> None:
-    assert {path.name for path in then.briefs_dir.iterdir()} == {"2026-01-30.html", "2026-01-30.md"}
+    assert {path.name for path in then.paths.briefs.iterdir()} == {"2026-01-30.html", "2026-01-30.md"}
 
 
 def test_a_past_session_is_told_as_it_was_known_then(then: Settings, later: Settings) -> None:

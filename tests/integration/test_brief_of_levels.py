@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from orchestration.alerts.market import level_alert, load_facts
-from orchestration.brief.facts import Facts, read_facts
-from orchestration.brief.words import event_sentence
 from orchestration.market.calendar import closed_sessions
 from orchestration.market.universe import load_universe
+from orchestration.show.brief.facts import Facts, read_facts
+from orchestration.show.brief.words import event_sentence
 from tests.jobs import ClockedSettings, publish_tables, published, small_seeds
 
 pytestmark = pytest.mark.integration
@@ -111,7 +111,7 @@ def test_every_reader_takes_the_same_event_for_the_last_one(stores: dict[str, Cl
         assert levels(read_facts(settings, day))["line"]["last_event"] == first["event"]
         later = next((event for event in events if event["session_date"] > day), None)
         if later is not None:
-            facts = load_facts({"levels": [later]}, settings.published_file, universe)
+            facts = load_facts({"levels": [later]}, settings.paths.published_file, universe)
             assert f"last event there {day}: {first['event'].replace('_', ' ')}" in " ".join(
                 level_alert(later["event_id"], [later], facts).lines
             )

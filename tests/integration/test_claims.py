@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.refresh import is_current
+from orchestration.cli.refresh import is_current
 from orchestration.settings import DBT_PROJECT_DIR, Settings
 from tests.jobs import publish_tables, published, refresh, run_job, small_seeds, write_seeds
 

@@ -10,12 +10,12 @@ import dagster as dg
 import pytest
 from typer.testing import CliRunner
 
-from orchestration import retention
-from orchestration.cli import app
-from orchestration.instance import fail_dead_runs, opened_instance
+from orchestration.alerts import retention
+from orchestration.cli.main import app
+from orchestration.instance.instance import fail_dead_runs, opened_instance
+from orchestration.publish.versions import current_manifest
 from orchestration.resources import warehouse_lock
 from orchestration.settings import Settings
-from orchestration.storage.publish import current_manifest
 from tests.jobs import refresh_and_read, small_seeds, write_seeds
 
 pytestmark = pytest.mark.integration
@@ -210,15 +210,15 @@ def test_a_killed_refresh_heals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 300
-    while not (settings.lake_dir / "bars").exists() and time.monotonic() < deadline:
+    while not (settings.paths.lake / "bars").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     running.kill()
     running.wait(timeout=120)
-    assert current_manifest(settings.published_dir) is None
+    assert current_manifest(settings.paths.published) is None
     healed = orewatch(tmp_path, "refresh", OREWATCH_SEEDS=seeds)
     assert healed.returncode == 0, healed.stdout + healed.stderr
     assert "Published version 1" in healed.stdout
-    monkeypatch.setenv("DAGSTER_HOME", str(settings.dagster_home))
+    monkeypatch.setenv("DAGSTER_HOME", str(settings.paths.dagster))
     with dg.DagsterInstance.get() as instance:
         built, fetched = (run.tags for run in instance.get_runs(limit=2))
         ours = {"user": "command line", "source": "sample", "simulated": "true"}

@@ -7,17 +7,17 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from orchestration.assets import ingestion
+from orchestration.cli.refresh import is_current
+from orchestration.cli.verify import verify
+from orchestration.ingest import run as ingestion
+from orchestration.ingest.compaction import compact
+from orchestration.ingest.lake import Lake
 from orchestration.market.fetch_plan import PlanRules
 from orchestration.market.universe import load_universe
-from orchestration.refresh import is_current
+from orchestration.publish.versions import current_manifest
 from orchestration.settings import DBT_PROJECT_DIR
 from orchestration.sources.files import FilesSource
-from orchestration.storage.compaction import compact
-from orchestration.storage.fingerprint import fingerprint
-from orchestration.storage.lake import Lake
-from orchestration.storage.publish import current_manifest
-from orchestration.verify import verify
+from orchestration.transform.fingerprint import fingerprint
 from tests.histories import NOW, SESSIONS
 from tests.jobs import ClockedSettings, published, run_job, small_seeds
 
@@ -54,8 +54,8 @@ def test_merged_files_give_the_same_tables_and_a_refresh_that_finds_nothing(
         assert run_job(settings).success
         deliver(settings, SESSIONS[-3], len(SESSIONS))
         assert run_job(settings).success
-    assert len(Lake(merged.lake_dir).paths("bars")) == 2 < len(Lake(plain.lake_dir).paths("bars"))
-    assert Lake(merged.lake_dir).read("bars").num_rows == Lake(plain.lake_dir).read("bars").num_rows
+    assert len(Lake(merged.paths.lake).paths("bars")) == 2 < len(Lake(plain.paths.lake).paths("bars"))
+    assert Lake(merged.paths.lake).read("bars").num_rows == Lake(plain.paths.lake).read("bars").num_rows
     assert published(merged, KEPT) == published(plain, KEPT)
     revisions = published(merged, REVISED)
     assert revisions == published(plain, REVISED)
@@ -67,17 +67,17 @@ def test_merged_files_give_the_same_tables_and_a_refresh_that_finds_nothing(
 
     # Nothing new: the same fingerprint, although the log of fetches was merged once more.
     assert is_current(merged)
-    manifest = current_manifest(merged.published_dir)
+    manifest = current_manifest(merged.paths.published)
     assert manifest is not None
     assert ingested_again(merged).new_rows == 0
-    assert manifest.fingerprint == fingerprint(Lake(merged.lake_dir), merged.control_dir, DBT_PROJECT_DIR)
+    assert manifest.fingerprint == fingerprint(Lake(merged.paths.lake), merged.paths.reference, DBT_PROJECT_DIR)
     assert is_current(merged)
 
 
 def ingested_again(settings: ClockedSettings) -> ingestion.IngestReport:
     """What a refresh does first, and, if nothing is new, all that it does."""
     assert settings.files is not None
-    lake = Lake(settings.lake_dir)
+    lake = Lake(settings.paths.lake)
     lake.prepare()
     universe = load_universe(settings.seeds)
     return ingestion.ingest(universe, FilesSource(settings.files), "files", lake, settings.now(), PlanRules(None))

@@ -18,9 +18,10 @@ from typer.testing import CliRunner
 
 from dashboard.bundle import BUNDLE, rendered
 from dashboard.serve import ENVIRONMENT, Superset, prepared
-from orchestration.assets.models import mart_names, read_manifest
 from orchestration.market.errors import OrewatchError
+from orchestration.publish.marts import mart_names
 from orchestration.settings import PROJECT_ROOT, Settings
+from orchestration.transform.manifest import read_manifest
 from tests.browser import CHROMIUM
 from tests.homes import clone
 
@@ -165,8 +166,8 @@ def test_a_mart_column_that_is_gone_is_named_with_its_dataset(home: Path) -> Non
     other = home.parent / "changed"
     shutil.copytree(home / "sample", other / "sample", symlinks=True)
     changed = Settings(home=other, source="sample")
-    changed.published_file.chmod(0o600)
-    with duckdb.connect(str(changed.published_file)) as market:
+    changed.paths.published_file.chmod(0o600)
+    with duckdb.connect(str(changed.paths.published_file)) as market:
         market.execute("alter table level_daily drop column lower")
     with pytest.raises(OrewatchError, match=r'bundle/datasets/price_and_levels\.yaml: .*"lower"'):
         rendered(changed)
@@ -315,7 +316,7 @@ def test_another_start_keeps_password_and_bundle(seen: dict[str, Any]) -> None:
     """Nothing is made or imported again, and what is listened on is loopback."""
     superset = Superset(Settings(home=seen["home"], source="sample"))
     # The walk has published a version without a column: the bundle of the version before is meant.
-    current = superset.settings.published_dir / "current"
+    current = superset.settings.paths.published / "current"
     current.unlink()
     current.symlink_to("versions/1")
     said: list[str] = []

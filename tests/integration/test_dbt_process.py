@@ -13,16 +13,17 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from orchestration import dbt_process
-from orchestration.alerts.data import cause
-from orchestration.assets.models import RUN_RESULTS, data_tests
-from orchestration.dbt_process import ReadyDbt, main
-from orchestration.rebuild import build_tables, inside
+from orchestration.alerts.data_alerts import cause
+from orchestration.cli.rebuild import build_tables, inside
+from orchestration.duckdb_io import rows
+from orchestration.instance.scratch import process_exists, scratch
+from orchestration.publish.versions import current_manifest
 from orchestration.settings import PROJECT_ROOT, Settings
-from orchestration.storage.publish import current_manifest
-from orchestration.storage.records import read_reason, read_record, read_tests
-from orchestration.storage.scratch import process_exists, scratch
-from orchestration.storage.warehouse import rows
+from orchestration.transform import dbt as dbt_process
+from orchestration.transform.build_state import read_reason, read_record, read_tests
+from orchestration.transform.dbt import ReadyDbt, main
+from orchestration.transform.manifest import data_tests
+from orchestration.transform.run_results import RUN_RESULTS
 from tests.compiled_dbt import CompiledDbt, Finished
 from tests.homes import clone
 from tests.jobs import published, refresh_and_read, run_job, small_seeds
@@ -52,7 +53,7 @@ def test_it_answers_with_events_and_opens_no_database(ready: ReadyDbt) -> None:
     assert process.pid == prepared
     assert process.returncode == 0, out
     assert any(json.loads(line)["info"]["msg"].endswith("marts.daily_bars") for line in out.splitlines())
-    assert not ready.settings.warehouse_path.exists()
+    assert not ready.settings.paths.warehouse.exists()
     # What is asked for once more starts from scratch.
     again = ready.build()
     assert again.pid != prepared
@@ -95,7 +96,7 @@ def test_what_was_prepared_for_nothing_is_ended(ready: ReadyDbt) -> None:
 def test_it_ends_with_a_process_that_is_killed(tmp_path: Path) -> None:
     code = f"""
 from pathlib import Path
-from orchestration.dbt_process import ReadyDbt
+from orchestration.transform.dbt import ReadyDbt
 from orchestration.settings import Settings
 print(ReadyDbt(Settings(home=Path({str(tmp_path)!r})), prepare=True)._process.pid, flush=True)
 input()
@@ -161,11 +162,11 @@ def test_a_build_that_leaves_something_out_is_a_failure_that_names_it(
     told = cause(failure)
     assert told.startswith(f"dbt ended without an error, and did not run {said}")
     assert "readers keep the last published version" in told
-    reason = read_reason(settings.withheld_record)
+    reason = read_reason(settings.paths.withheld_record)
     assert reason is not None
     assert reason[0] in told
-    assert read_record(settings.build_record) is None
-    manifest = current_manifest(settings.published_dir)
+    assert read_record(settings.paths.build_record) is None
+    manifest = current_manifest(settings.paths.published)
     assert manifest is not None
     assert manifest.version == 1
 
@@ -204,14 +205,14 @@ def test_variables_of_an_operator_change_nothing(tmp_path: Path, monkeypatch: py
     settings = Settings(home=tmp_path / "home", seeds=small_seeds(tmp_path / "seeds", "SIL", "SLV"))
     success, said = refresh_and_read(settings, real_dbt=True)
     assert success, said
-    assert read_tests(settings.build_record) == data_tests()
+    assert read_tests(settings.paths.build_record) == data_tests()
     assert len(data_tests()) > 100
     (bars,) = published(settings, "select count(*) as n from daily_bars")
     assert bars["n"] > 1000
-    with scratch(settings.root) as folder:
+    with scratch(settings.paths.root) as folder:
         inside_scratch = inside(settings, folder)
-        shutil.copytree(settings.lake_dir, inside_scratch.lake_dir, symlinks=True)
-        shutil.copytree(settings.control_dir, inside_scratch.control_dir)
+        shutil.copytree(settings.paths.lake, inside_scratch.paths.lake, symlinks=True)
+        shutil.copytree(settings.paths.reference, inside_scratch.paths.reference)
         tables = build_tables(inside_scratch, folder)
         assert rows(tables, "select count(*) as n from daily_bars") == [bars]
     assert main(["--quiet", "ls", "--select", "daily_bars"]) == 0

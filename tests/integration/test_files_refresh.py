@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from orchestration.market.calendar import closed_sessions
+from orchestration.publish.versions import current_manifest
 from orchestration.settings import Settings
-from orchestration.storage.publish import current_manifest
 from tests.jobs import ClockedSettings, evaluations, published, run_job, small_seeds, steps
 
 pytestmark = pytest.mark.integration
@@ -62,7 +62,7 @@ def closes(settings: Settings, symbol: str) -> list[float]:
 
 
 def version(settings: Settings) -> int:
-    manifest = current_manifest(settings.published_dir)
+    manifest = current_manifest(settings.paths.published)
     return manifest.version if manifest else 0
 
 
@@ -171,7 +171,7 @@ def test_a_failing_data_check_withholds_the_publication(settings: ClockedSetting
     # The lake of another source was copied in by hand: rows that do not belong here.
     import pyarrow.parquet as pq
 
-    bars = next((settings.lake_dir / "bars").glob("2*.parquet"))
+    bars = next((settings.paths.lake / "bars").glob("2*.parquet"))
     table = pq.read_table(bars)
     foreign = table.set_column(
         table.schema.get_field_index("source"), "source", [["sample"] * table.num_rows]

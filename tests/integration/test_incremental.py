@@ -13,17 +13,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.simulated_market import NOW, write_market
-from orchestration.assets.models import mart_grains, marts
-from orchestration.rebuild_report import differences
+from orchestration.cli.compare import compare
+from orchestration.cli.rebuild_report import differences
+from orchestration.duckdb_io import identifier, reading, rows
+from orchestration.ingest.lake import BARS, Lake
+from orchestration.ingest.reference import SCHEMAS
+from orchestration.publish.content_hash import table_hash
+from orchestration.publish.marts import mart_grains, marts
+from orchestration.publish.partitions import file_of
+from orchestration.publish.versions import publish, version_file, version_folder
 from orchestration.settings import Settings
-from orchestration.storage.changes import note_build, take_changes
-from orchestration.storage.compare import compare
-from orchestration.storage.content import table_hash
-from orchestration.storage.control import SCHEMAS
-from orchestration.storage.lake import BARS, Lake
-from orchestration.storage.parts import file_of
-from orchestration.storage.publish import publish, version_file, version_folder
-from orchestration.storage.warehouse import identifier, reading, rows
+from orchestration.transform.changed_ranges import note_build, take_changes
 from tests.forked_dbt import ForkedDbt
 from tests.models_sql import build_models
 
@@ -73,23 +73,23 @@ class Home:
         self.folder = folder
         source = Settings(home=folder / "source", source="sample")
         write_market(source, INSTRUMENTS, YEARS)
-        self.market = Lake(source.lake_dir).newest_bars().to_pandas()
+        self.market = Lake(source.paths.lake).newest_bars().to_pandas()
         self.days = sorted(self.market["session_date"].unique())
-        self.instruments = pq.read_table(source.control_dir / "instruments.parquet").to_pandas()
+        self.instruments = pq.read_table(source.paths.reference / "instruments.parquet").to_pandas()
         self.symbols = list(self.instruments["symbol"])
         self.settings = Settings(home=folder / "home", source="sample")
-        self.settings.root.mkdir(parents=True)
-        source.control_dir.rename(self.settings.control_dir)
-        self.lake = Lake(self.settings.lake_dir)
+        self.settings.paths.root.mkdir(parents=True)
+        source.paths.reference.rename(self.settings.paths.reference)
+        self.lake = Lake(self.settings.paths.lake)
         self.lake.prepare()
-        self.lake.append("fetches", Lake(source.lake_dir).read("fetches"), "first", 0)
+        self.lake.append("fetches", Lake(source.paths.lake).read("fetches"), "first", 0)
         self.deliveries = 0
         self.dbt = ForkedDbt(self.settings, folder / "target")
 
     def watch(self, instruments: pd.DataFrame) -> None:
         """Replace the table of instruments."""
         table = pa.Table.from_pandas(instruments, schema=SCHEMAS["instruments"], preserve_index=False)
-        pq.write_table(table, self.settings.control_dir / "instruments.parquet")
+        pq.write_table(table, self.settings.paths.reference / "instruments.parquet")
 
     def of(self, *days: dt.date, without: str = "") -> Bars:
         """What the market holds of some sessions, but for one instrument."""
@@ -106,21 +106,21 @@ class Home:
 
     def build(self) -> None:
         """Run dbt as a refresh does that need not build everything."""
-        changes = take_changes(self.settings.changes_record, self.settings.warehouse_path)
+        changes = take_changes(self.settings.paths.changes_record, self.settings.paths.warehouse)
         self.dbt.run("--quiet", "run")
-        note_build(self.settings.changes_record, changes, self.settings.warehouse_path)
+        note_build(self.settings.paths.changes_record, changes, self.settings.paths.warehouse)
 
     def publish(self) -> dict[str, list[int]]:
         """Publish, and hold the version against the warehouse; returns the years written anew by large table."""
         settings, known = self.settings, marts()
         manifest = publish(
-            *(settings.warehouse_path, known, settings.published_dir, "f", "sample", True),
-            changes_record=settings.changes_record,
+            *(settings.paths.warehouse, known, settings.paths.published, "f", "sample", True),
+            changes_record=settings.paths.changes_record,
             large_rows=LARGE_ROWS,
         )
-        before, now = (version_folder(settings.published_dir, manifest.version - n) for n in (1, 0))
+        before, now = (version_folder(settings.paths.published, manifest.version - n) for n in (1, 0))
         with (
-            reading(settings.warehouse_path) as built,
+            reading(settings.paths.warehouse) as built,
             reading(version_file(before.parent.parent, manifest.version)) as seen,
         ):
             for name, mart in known.items():
@@ -137,7 +137,7 @@ class Home:
 
     def changes(self) -> dict[str, tuple[dt.date, dt.date]]:
         """From which session on rows of each symbol were replaced, and bars were read."""
-        found = rows(self.settings.warehouse_path, "select symbol, changed_from, read_from from int_changes")
+        found = rows(self.settings.paths.warehouse, "select symbol, changed_from, read_from from int_changes")
         return {row["symbol"]: (row["changed_from"], row["read_from"]) for row in found}
 
     def joins_what_is_looked_back_on(self) -> bool:
@@ -150,8 +150,8 @@ class Home:
         self.build()
         whole = self.folder / "whole.duckdb"
         whole.unlink(missing_ok=True)
-        build_models(self.settings.root, whole, source="sample")
-        compared = compare(self.settings.warehouse_path, whole, mart_grains() | GRAINS, ignored=OWN_NOTES)
+        build_models(self.settings.paths.root, whole, source="sample")
+        compared = compare(self.settings.paths.warehouse, whole, mart_grains() | GRAINS, ignored=OWN_NOTES)
         wrong = [line for table in compared for line in differences(table)]
         assert not wrong, (what, wrong)
         assert sum(table.cells for table in compared) > 1_000_000
@@ -177,7 +177,7 @@ def test_news_of_an_evening_equal_whole(home: Home) -> None:
     known = market["symbol"] != newcomer
     home.watch(home.instruments[home.instruments["symbol"] != newcomer])
     home.deliver(market[(market["session_date"] < days[-6]) & known])
-    build_models(home.settings.root, home.settings.warehouse_path, source="sample")
+    build_models(home.settings.paths.root, home.settings.paths.warehouse, source="sample")
     home.publish()
 
     # A session that one lacks and where one is in another unit, a correction long ago, last bars that are revised.
@@ -191,14 +191,14 @@ def test_news_of_an_evening_equal_whole(home: Home) -> None:
     late = home.of(days[-7], without=newcomer).iloc[9:16]
     home.deliver(session, *(bars.assign(close=bars["low"]) for bars in (bar, late)))
     home.check("a session and corrections")
-    withheld = rows(home.settings.warehouse_path, "select symbol from stg_suspect_bars where is_withheld")
+    withheld = rows(home.settings.paths.warehouse, "select symbol from stg_suspect_bars where is_withheld")
     assert withheld == [{"symbol": symbols[3]}]
     assert days[240] < home.changes()[corrected][0] < days[250]
     assert all(days[-330] < back for symbol, (_, back) in home.changes().items() if symbol not in (corrected, gone))
     assert newcomer not in home.changes()
     # What is new is no revision: or all of it would be built again from long before.
     revised = rows(
-        home.settings.warehouse_path, "select symbol, session_date from stg_delivered_bars where is_revision"
+        home.settings.paths.warehouse, "select symbol, session_date from stg_delivered_bars where is_revision"
     )
     assert {(row["symbol"], row["session_date"]) for row in revised} == {
         *zip(bar["symbol"], bar["session_date"], strict=True),
@@ -252,13 +252,13 @@ def test_incremental_equals_whole(home: Home) -> None:
     in_cents.loc[of_one, "bar_quality"] = "range_rejected"
     home.deliver(in_cents)
     home.check("a bar in another unit, which is withheld")
-    withheld = rows(home.settings.warehouse_path, "select symbol from stg_suspect_bars where is_withheld")
+    withheld = rows(home.settings.paths.warehouse, "select symbol from stg_suspect_bars where is_withheld")
     assert withheld == [{"symbol": symbols[3]}]
 
     alone = home.of(days[-7])[lambda b: b["symbol"] == symbols[6]].assign(close=lambda b: b["close"] * 100)
     home.deliver(alone.assign(open=None, high=None, low=None, bar_quality="range_rejected"))
     home.check("a bar that turns out to be in another unit, without any other news")
-    withheld = rows(home.settings.warehouse_path, "select symbol from stg_suspect_bars where is_withheld order by 1")
+    withheld = rows(home.settings.paths.warehouse, "select symbol from stg_suspect_bars where is_withheld order by 1")
     assert withheld == [{"symbol": symbol} for symbol in sorted([symbols[3], symbols[6]])]
 
     before = market["symbol"] == split
@@ -292,6 +292,6 @@ def test_a_clock_that_was_set_back_hides_nothing(home: Home) -> None:
     home.deliveries -= 30
     home.deliver(home.market[ours & ~last & (home.market["symbol"] == symbols[1])])
     home.build()
-    bars = rows(home.settings.warehouse_path, "select symbol, count(*) as bars from int_bars group by symbol")
+    bars = rows(home.settings.paths.warehouse, "select symbol, count(*) as bars from int_bars group by symbol")
     delivered = home.market[ours & ~last].groupby("symbol").size()
     assert {row["symbol"]: row["bars"] for row in bars} == delivered.to_dict()

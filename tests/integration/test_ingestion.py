@@ -13,9 +13,12 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from orchestration.assets import ingestion
-from orchestration.assets.ingest import _delivered_as_declared
-from orchestration.assets.ingestion import IngestReport, ingest
+from orchestration.ingest import run as ingestion
+from orchestration.ingest import stored_sessions as holdings_module
+from orchestration.ingest.assets import _delivered_as_declared
+from orchestration.ingest.compaction import SMALL_FILES, compact
+from orchestration.ingest.lake import BARS, FETCHES, Lake
+from orchestration.ingest.run import IngestReport, ingest
 from orchestration.market.bars import empty_raw, raw_frame
 from orchestration.market.calendar import sessions
 from orchestration.market.errors import LakeError
@@ -23,9 +26,6 @@ from orchestration.market.fetch_plan import FetchRequest, PlanRules
 from orchestration.market.universe import load_universe
 from orchestration.sources.base import FetchOutcome, FetchStatus
 from orchestration.sources.files import FilesSource
-from orchestration.storage import holdings as holdings_module
-from orchestration.storage.compaction import SMALL_FILES, compact
-from orchestration.storage.lake import BARS, FETCHES, Lake
 from tests.jobs import small_seeds
 
 pytestmark = pytest.mark.integration
@@ -412,9 +412,9 @@ STAGES = [
     ("orchestration.market.bars", "news"),
     ("orchestration.market.bars", "rebased"),
     ("orchestration.market.bars", "quarantine_id"),
-    ("orchestration.assets.ingestion", "needs_whole_history"),
-    ("orchestration.assets.ingestion", "_observed_at"),
-    ("orchestration.assets.ingestion", "_table"),
+    ("orchestration.ingest.run", "needs_whole_history"),
+    ("orchestration.ingest.run", "_observed_at"),
+    ("orchestration.ingest.run", "_table"),
 ]
 
 

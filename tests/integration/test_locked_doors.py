@@ -11,8 +11,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from orchestration.duckdb_io import reading
 from orchestration.settings import Settings
-from orchestration.storage.warehouse import reading
 from tests.bad_prices import history
 from tests.jobs import INSTRUMENTS_HEADER, published, small_seeds
 from tests.listening import LOOPBACK, children, listening
@@ -85,7 +85,7 @@ def test_names_notes_and_files_stay_data(refreshed: Refreshed) -> None:
         {"symbol": "AAA"},
         {"symbol": "^C.D=E_F-G"},
     ]
-    pages = list((settings.root / "briefs").iterdir())
+    pages = list((settings.paths.root / "briefs").iterdir())
     assert {page.suffix for page in pages} == {".html", ".md"}
     for page in pages:
         text = page.read_text("utf-8")
@@ -102,7 +102,7 @@ def test_a_channels_password_is_nowhere(refreshed: Refreshed) -> None:
     told = orewatch("alerts", **variables)
     assert "desk" in told.stdout
     assert PASSWORD not in run.stdout + run.stderr + told.stdout + told.stderr
-    assert (settings.root / "dagster").is_dir()
+    assert (settings.paths.root / "dagster").is_dir()
     assert traces(settings.home, PASSWORD) == []
 
 
@@ -126,16 +126,16 @@ def test_a_proxys_password_is_nowhere(tmp_path: Path) -> None:
 
 def test_published_files_are_for_reading(refreshed: Refreshed) -> None:
     settings, _, _ = refreshed
-    files = [path for path in (settings.published_dir / "current").iterdir() if path.is_file()]
+    files = [path for path in (settings.paths.published / "current").iterdir() if path.is_file()]
     assert len(files) > 10
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o444}
-    with duckdb.connect(str(settings.published_file), read_only=True) as connection:
+    with duckdb.connect(str(settings.paths.published_file), read_only=True) as connection:
         assert connection.execute("select count(*) from daily_bars").fetchall()[0][0] > 0
         with pytest.raises(duckdb.Error):
             connection.execute("delete from daily_bars")
     if os.geteuid() != 0:
         with pytest.raises(duckdb.Error):
-            duckdb.connect(str(settings.published_file))
+            duckdb.connect(str(settings.paths.published_file))
 
 
 @pytest.mark.parametrize(
@@ -153,8 +153,8 @@ def test_published_files_are_for_reading(refreshed: Refreshed) -> None:
 )
 def test_a_query_of_ours_reaches_nothing_else(refreshed: Refreshed, tmp_path: Path, statement: str) -> None:
     settings, _, _ = refreshed
-    inside = str(settings.root).replace("'", "''")
-    with reading(settings.warehouse_path, {"published": settings.published_file}) as connection:
+    inside = str(settings.paths.root).replace("'", "''")
+    with reading(settings.paths.warehouse, {"published": settings.paths.published_file}) as connection:
         assert connection.execute("select count(*) from stg_bar_versions").fetchall()[0][0] > 0
         assert connection.execute("select count(*) from published.daily_bars").fetchall()[0][0] > 0
         with pytest.raises(duckdb.Error):

@@ -11,7 +11,7 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import ModuleTarget
 from dagster._scheduler.scheduler import launch_scheduled_runs
 
-from orchestration.instance import opened_instance
+from orchestration.instance.instance import opened_instance
 from orchestration.settings import NEW_YORK, PROJECT_ROOT, load_settings
 from tests.jobs import small_seeds
 

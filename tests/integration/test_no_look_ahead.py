@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.assets.models import mart_grains
+from orchestration.cli.compare import compare
+from orchestration.publish.marts import mart_grains
 from orchestration.settings import Settings
-from orchestration.storage.compare import compare
 from tests.jobs import publish_tables, published
 
 pytestmark = pytest.mark.integration
@@ -41,7 +41,7 @@ def test_earlier_rows_do_not_change(cut: dt.date, sample_home: Path, later_home:
     else:
         settings = Settings(home=tmp_path, as_of=cut)
         publish_tables(settings)
-    early, late = (each.published_file.resolve() for each in (settings, whole))
+    early, late = (each.paths.published_file.resolve() for each in (settings, whole))
     compared = compare(early, late, {mart: mart_grains()[mart] for mart in MARTS}, ignored=NOT_FIGURES)
     for table in compared:
         (known,) = published(whole, f"select count(*) as n from {table.table} where session_date <= ?", cut)  # noqa: S608

@@ -13,14 +13,14 @@ import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 import pytest
 
-from orchestration.assets.models import marts
+from orchestration.ingest.lake import Lake
 from orchestration.market.errors import StoreError
-from orchestration.settings import Settings
-from orchestration.storage.changes import note_published
-from orchestration.storage.content import table_hash
-from orchestration.storage.lake import Lake
-from orchestration.storage.object_store import ObjectStore
-from orchestration.storage.publish import (
+from orchestration.publish.backups import store_lake
+from orchestration.publish.content_hash import table_hash
+from orchestration.publish.marts import marts
+from orchestration.publish.object_store import ObjectStore
+from orchestration.publish.stored_versions import store_version, version_is_stored
+from orchestration.publish.versions import (
     Mart,
     PublishedManifest,
     current_manifest,
@@ -28,8 +28,8 @@ from orchestration.storage.publish import (
     version_folder,
     write_manifest,
 )
-from orchestration.storage.stored_lake import store_lake
-from orchestration.storage.stored_versions import store_version, version_is_stored
+from orchestration.settings import Settings
+from orchestration.transform.changed_ranges import note_published
 from tests.jobs import ClockedSettings, read_status, refresh_and_read, small_seeds
 from tests.s3_server import BUCKET, KEY, SECRET, S3Server, below_a_path, s3_server
 
@@ -91,7 +91,7 @@ def test_what_readers_find_and_where_an_empty_home_goes_on(server: S3Server, des
     first = desk.home("first")
     success, said = refresh_and_read(first)
     assert success, said
-    manifest = current_manifest(first.published_dir)
+    manifest = current_manifest(first.paths.published)
     told, tables = read_current(server)
     assert told["content_hash"] == manifest.content_hash
     assert "place" not in told
@@ -103,14 +103,14 @@ def test_what_readers_find_and_where_an_empty_home_goes_on(server: S3Server, des
     # The lake too, under the names that it has on the disk.
     stored = ds.dataset(f"{BUCKET}/desk/files/lake/bars", filesystem=server.files(), format="parquet").to_table()
     assert stored.num_rows == 5
-    assert stored.equals(Lake(first.lake_dir).read("bars"))
+    assert stored.equals(Lake(first.paths.lake).read("bars"))
 
     second = desk.home("second")
     success, said = refresh_and_read(second)
     assert success, said
-    assert set(Lake(second.lake_dir).files()) > set(Lake(first.lake_dir).files())
-    assert Lake(second.lake_dir).read("bars").equals(stored)
-    assert current_manifest(second.published_dir).content_hash == manifest.content_hash
+    assert set(Lake(second.paths.lake).files()) > set(Lake(first.paths.lake).files())
+    assert Lake(second.paths.lake).read("bars").equals(stored)
+    assert current_manifest(second.paths.published).content_hash == manifest.content_hash
 
     success, said = refresh_and_read(first)
     assert not success
@@ -135,7 +135,7 @@ def test_a_store_that_is_down_withholds_nothing_and_is_made_up_for(server: S3Ser
     assert "failed stored__lake: s3://market/desk/files" in said
     assert "see docs/object-store.md" in said
     # Files, flags and brief are there all the same.
-    manifest = current_manifest(home.published_dir)
+    manifest = current_manifest(home.paths.published)
     assert manifest.version == 2
     assert "Published version 2: " in said
     assert "Object store: s3://market/desk/files/lake/catalog.json: " in read_status(home)
@@ -153,7 +153,7 @@ def test_a_store_that_is_down_withholds_nothing_and_is_made_up_for(server: S3Ser
     success, said = refresh_and_read(new)
     assert not success
     assert "see docs/object-store.md" in said
-    assert Lake(new.lake_dir).read("bars").num_rows == 0
+    assert Lake(new.paths.lake).read("bars").num_rows == 0
 
 
 def kept(store: ObjectStore, folder: Path) -> Path:
@@ -187,7 +187,7 @@ class Versions:
                 f" i + case when i > 731 then {self.number} else 0 end as close from range(1000) as t(i)"
             )
         manifest = publish(warehouse, LARGE_TABLE, self.published, f"f{self.number}", "files", False, large_rows=100)
-        note_published(self.folder / "changes.json", manifest, warehouse)
+        note_published(self.folder / "changes.json", manifest.version, manifest.published_at, warehouse)
         return manifest
 
 

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from orchestration.assets.models import mart_names
-from orchestration.dbt_process import dbt_command
+from orchestration.ingest.lake import BARS, Lake
+from orchestration.publish.marts import mart_names
 from orchestration.settings import Settings
-from orchestration.storage.lake import BARS, Lake
-from orchestration.storage.spark_tables import tables
+from orchestration.transform.dbt import dbt_command
+from orchestration.transform.spark_tables import tables
 from tests.parity import Parity, build, data_tests, generated_market, parity, run_dbt
 
 pytest.importorskip("pyspark", reason="the packages of the extra `spark` are not installed")
@@ -34,7 +34,7 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="module")
 def found(market: Settings) -> Parity:
-    lake = Lake(market.lake_dir)
+    lake = Lake(market.paths.lake)
     bars = lake.read("bars").to_pandas()
     for path in lake.paths("bars"):
         path.unlink()
@@ -60,7 +60,7 @@ def test_every_mart_is_equal(found: Parity) -> None:
 
 def test_spark_built_what_was_new_alone(market: Settings, found: Parity) -> None:
     assert found.tables
-    built = duckdb.read_parquet(str(tables(market.spark_dir)["stg_delivered_bars"] / "*.parquet"))
+    built = duckdb.read_parquet(str(tables(market.paths.spark)["stg_delivered_bars"] / "*.parquet"))
     assert dict(built.aggregate("build_number, count(*)").fetchall())[1] < built.count("*").fetchall()[0][0] / 2
 
 
@@ -72,7 +72,7 @@ def test_nothing_was_compared_with_nothing(found: Parity) -> None:
 
 def test_any_reader_opens_the_tables_of_spark(market: Settings, found: Parity) -> None:
     assert found.tables
-    folder = tables(market.spark_dir)["returns"]
+    folder = tables(market.paths.spark)["returns"]
     rows = pq.read_table(folder).num_rows
     assert rows == duckdb.read_parquet(str(folder / "*.parquet")).count("*").fetchall()[0][0] > 1000
 
@@ -91,7 +91,7 @@ def test_the_data_tests_find_the_same_on_both_engines(market: Settings, found: P
 def test_the_unit_tests_of_the_models_hold_on_spark(market: Settings, found: Parity) -> None:
     assert found.tables  # Spark takes the types of what a test does not give from the tables
     said = run_dbt(
-        market, "spark", "local[2]", market.root / "dbt-unit", dbt_command("test", "--select", "test_type:unit")
+        market, "spark", "local[2]", market.paths.root / "dbt-unit", dbt_command("test", "--select", "test_type:unit")
     )
     assert "ERROR=0" in said
     assert int(re.search(r"PASS=(\d+)", said).group(1)) > 70  # type: ignore[union-attr]

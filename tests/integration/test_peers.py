@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from orchestration.duckdb_io import literal
+from orchestration.ingest.lake import BARS, Lake
+from orchestration.ingest.reference import control_tables, store_control
 from orchestration.market.calendar import closed_sessions_of
 from orchestration.market.universe import Instrument, load_universe
 from orchestration.settings import DBT_PROJECT_DIR, PROJECT_ROOT, Settings
-from orchestration.storage.control import control_tables, store_control
-from orchestration.storage.lake import BARS, Lake
-from orchestration.storage.warehouse import literal
 from tests.models_sql import build_models
 
 pytestmark = pytest.mark.integration
@@ -118,8 +118,8 @@ def write_market(settings: Settings) -> None:
     )
     sessions = closed_sessions_of({i.calendar for i in instruments}, NOW)
     universe = replace(load_universe(DBT_PROJECT_DIR / "seeds"), instruments=instruments)
-    store_control(settings.control_dir, control_tables(universe, sessions, {}))
-    lake = Lake(settings.lake_dir)
+    store_control(settings.paths.reference, control_tables(universe, sessions, {}))
+    lake = Lake(settings.paths.lake)
     lake.prepare()
     for part, instrument in enumerate(instruments):
         days = sessions.loc[sessions["calendar"] == instrument.calendar, "session_date"].to_numpy()[-SESSIONS:]
@@ -134,7 +134,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     home = tmp_path_factory.mktemp("peers")
     settings = Settings(home=home / "home")
     write_market(settings)
-    build_models(settings.root, settings.warehouse_path, *TABLES, source="sample")
+    build_models(settings.paths.root, settings.paths.warehouse, *TABLES, source="sample")
     return settings
 
 
@@ -144,7 +144,7 @@ def test_a_peer_computes_the_cells_of_the_marts(peer: str, settings: Settings, t
     said = subprocess.run(
         [sys.executable, program, settings.home, tmp_path], check=True, stdout=subprocess.PIPE, text=True, timeout=120
     )
-    with duckdb.connect(str(settings.warehouse_path), read_only=True) as connection:
+    with duckdb.connect(str(settings.paths.warehouse), read_only=True) as connection:
         found = {
             table: [
                 connection.sql(f"select * from {place} order by symbol, session_date").to_arrow_table()  # noqa: S608
@@ -205,7 +205,7 @@ def test_what_differs_is_found(ours: object, theirs: object, same: bool) -> None
 
 
 def test_the_market_has_what_peers_could_get_wrong(settings: Settings) -> None:
-    with duckdb.connect(str(settings.warehouse_path), read_only=True) as connection:
+    with duckdb.connect(str(settings.paths.warehouse), read_only=True) as connection:
 
         def count(sql: str) -> int:
             row = connection.execute(f"select count(*) from {sql}").fetchone()  # noqa: S608

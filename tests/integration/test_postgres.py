@@ -13,11 +13,11 @@ import duckdb
 import pytest
 
 from orchestration.market.errors import PublishError
+from orchestration.publish import postgres
+from orchestration.publish.content_hash import table_hash
+from orchestration.publish.postgres import publish_to_postgres, standing
+from orchestration.publish.versions import Mart, PublishedManifest, current_manifest, publish, version_file
 from orchestration.settings import Settings
-from orchestration.storage import postgres
-from orchestration.storage.content import table_hash
-from orchestration.storage.postgres import publish_to_postgres, standing
-from orchestration.storage.publish import Mart, PublishedManifest, current_manifest, publish, version_file
 from tests.jobs import ClockedSettings, read_status, refresh_and_read, small_seeds
 from tests.postgres_server import PASSWORD, PASSWORD_IN_URL, PostgresServer, postgres_server
 
@@ -584,7 +584,7 @@ def test_a_database_that_is_down_fails_the_run_alone_and_heals_with_nothing_new(
     assert "failed published__postgres: PostgreSQL schema orewatch was not replaced by version 1" in said
     assert "Readers there keep the last version that they have; the next refresh tries again." in said
     # Files, flags and brief are there all the same.
-    manifest = current_manifest(down.published_dir)
+    manifest = current_manifest(down.paths.published)
     assert manifest is not None
     assert "Published version 1: " in said
     assert "Brief:" in said

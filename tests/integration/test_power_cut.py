@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from orchestration.instance import GONE
+from orchestration.instance.instance import GONE
 from orchestration.settings import PROJECT_ROOT, Settings
 from tests.jobs import published, small_seeds
 from tests.listening import children
@@ -61,7 +61,7 @@ def test_a_run_that_died_with_the_machine_is_failed_and_repeated_and_told(
         process = begin(team, port)
         try:
             run_id = team.until("the web UI answers", lambda: launched(team), START_SECONDS)
-            monkeypatch.setenv("DAGSTER_HOME", str(settings.dagster_home))
+            monkeypatch.setenv("DAGSTER_HOME", str(settings.paths.dagster))
             with dg.DagsterInstance.get() as instance:
 
                 def status(run: str) -> dg.DagsterRunStatus:

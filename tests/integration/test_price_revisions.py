@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.assets.ingestion import ingest
+from orchestration.duckdb_io import rows as query
+from orchestration.ingest.lake import Lake
+from orchestration.ingest.reference import control_tables, store_control
+from orchestration.ingest.run import ingest
 from orchestration.market.calendar import closed_sessions_of
 from orchestration.market.universe import load_universe
 from orchestration.sources.files import FilesSource
-from orchestration.storage.control import control_tables, store_control
-from orchestration.storage.lake import Lake
-from orchestration.storage.warehouse import rows as query
 from tests.histories import EVERYTHING, NOW, SESSIONS, History, Vendor
 from tests.jobs import small_seeds
 from tests.models_sql import build_models

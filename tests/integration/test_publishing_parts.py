@@ -7,15 +7,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from orchestration.as_of import build_as_of, explain_session
-from orchestration.brief.facts import read_facts
+from orchestration.cli.as_of import build_as_of, explain_session
+from orchestration.cli.refresh import is_current
+from orchestration.cli.verify import verify
+from orchestration.duckdb_io import identifier, reading
 from orchestration.market.errors import OrewatchError
-from orchestration.refresh import is_current
-from orchestration.storage import publish
-from orchestration.storage.content import table_hash
-from orchestration.storage.publish import current_manifest, is_in_place, version_file, version_folder
-from orchestration.storage.warehouse import identifier, reading
-from orchestration.verify import verify
+from orchestration.publish import versions as publish
+from orchestration.publish.content_hash import table_hash
+from orchestration.publish.versions import current_manifest, is_in_place, version_file, version_folder
+from orchestration.show.brief.facts import read_facts
 from tests.histories import NOW, SESSIONS
 from tests.jobs import ClockedSettings, published, read_status, run_job, small_seeds
 
@@ -32,11 +32,11 @@ def deliver(settings: ClockedSettings, sessions: list[dt.date]) -> None:
 
 def hold(settings: ClockedSettings) -> None:
     """Every table that readers see is what is in the warehouse, to the last bit."""
-    manifest = current_manifest(settings.published_dir)
+    manifest = current_manifest(settings.paths.published)
     assert manifest is not None
     assert {"daily_bars", "returns", "trend", "volatility"} <= set(manifest.parts)
-    file = version_file(settings.published_dir, manifest.version)
-    with reading(settings.warehouse_path) as built, reading(file) as seen:
+    file = version_file(settings.paths.published, manifest.version)
+    with reading(settings.paths.warehouse) as built, reading(file) as seen:
         for name in manifest.rows:
             assert table_hash(seen.table(identifier(name))) == table_hash(built.table(identifier(name))), name
 
@@ -59,7 +59,7 @@ def test_parts_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert run_job(settings).success
     hold(settings)
     # Of the years before, nothing was written.
-    before, now = (version_folder(settings.published_dir, number) / "daily_bars" for number in (1, 2))
+    before, now = (version_folder(settings.paths.published, number) / "daily_bars" for number in (1, 2))
     years = sorted(path.name for path in now.iterdir())
     rewritten = [year for year in years if not (now / year).samefile(before / year)]
     assert rewritten == [f"{SESSIONS[-1].year}.parquet"]
@@ -76,9 +76,9 @@ def test_parts_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 
     moved = settings.model_copy(update={"home": tmp_path / "moved"})
     settings.home.rename(moved.home)
-    manifest = current_manifest(moved.published_dir)
+    manifest = current_manifest(moved.paths.published)
     assert manifest is not None
-    assert not is_in_place(moved.published_dir, manifest)
+    assert not is_in_place(moved.paths.published, manifest)
     assert not is_current(moved)
     advice = "the home was moved or copied since version 2 was published; run: orewatch refresh"
     assert advice in read_status(moved)
@@ -90,7 +90,7 @@ def test_parts_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert is_current(moved)
     hold(moved)
     assert published(moved, "select count(*) as n from daily_bars") == [{"n": 2 * len(SESSIONS)}]
-    healed = current_manifest(moved.published_dir)
+    healed = current_manifest(moved.paths.published)
     assert healed is not None
     assert (healed.version, healed.content_hash) == (3, manifest.content_hash)
     assert replace(healed, version=2, published_at=manifest.published_at, place=manifest.place) == manifest

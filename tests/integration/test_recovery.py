@@ -16,24 +16,25 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from orchestration.assets.models import RUN_RESULTS, build_models
-from orchestration.assets.publish import PUBLISHED
 from orchestration.build import build_definitions
-from orchestration.checks import data_quality
-from orchestration.cli import app
-from orchestration.dbt_process import WHOLE
+from orchestration.cli.main import app
+from orchestration.cli.refresh import is_current
+from orchestration.duckdb_io import rows
+from orchestration.ingest.lake import Lake
 from orchestration.market.calendar import closed_sessions
 from orchestration.market.fetch_plan import FetchRequest
 from orchestration.market.universe import load_universe
-from orchestration.refresh import is_current
+from orchestration.publish import audit as data_quality
+from orchestration.publish.assets import PUBLISHED
+from orchestration.publish.versions import Mart, current_manifest, publish
 from orchestration.settings import DBT_PROJECT_DIR, PROJECT_ROOT, Settings
 from orchestration.sources.base import FetchOutcome
 from orchestration.sources.sample import SampleSource
-from orchestration.storage.lake import Lake
-from orchestration.storage.premises import premises, why_whole
-from orchestration.storage.publish import Mart, current_manifest, publish
-from orchestration.storage.records import read_record, write_record
-from orchestration.storage.warehouse import rows
+from orchestration.transform.assets import build_models
+from orchestration.transform.build_inputs import premises, why_whole
+from orchestration.transform.build_state import read_record, write_record
+from orchestration.transform.dbt import WHOLE
+from orchestration.transform.run_results import RUN_RESULTS
 from tests.compiled_dbt import CompiledDbt
 from tests.homes import clone, made_once
 from tests.jobs import (
@@ -119,16 +120,16 @@ def why(result: dg.ExecuteInProcessResult) -> str:
 
 
 def version(settings: Settings) -> int:
-    manifest = current_manifest(settings.published_dir)
+    manifest = current_manifest(settings.paths.published)
     return manifest.version if manifest else 0
 
 
 def test_only_what_was_built_and_audited_is_published(refreshed: ClockedSettings) -> None:
     settings = refreshed
-    built = read_record(settings.build_record)
-    manifest = current_manifest(settings.published_dir)
+    built = read_record(settings.paths.build_record)
+    manifest = current_manifest(settings.paths.published)
     assert manifest is not None
-    assert built == read_record(settings.audit_record) == manifest.fingerprint
+    assert built == read_record(settings.paths.audit_record) == manifest.fingerprint
 
     # Newer bars arrive, and somebody publishes the older tables: the version says what it was made from.
     assert settings.files is not None
@@ -138,13 +139,13 @@ def test_only_what_was_built_and_audited_is_published(refreshed: ClockedSettings
     raw = [key for key in asset_graph(settings).get_all_asset_keys() if key.path[0] in ("raw", "control")]
     assert materialize(settings, *raw).success
     assert materialize(settings, PUBLISHED).success
-    manifest = current_manifest(settings.published_dir)
+    manifest = current_manifest(settings.paths.published)
     assert manifest is not None
     assert (manifest.version, manifest.fingerprint) == (2, built)
     assert not is_current(settings)
 
     # A build that nobody has audited is not enough either.
-    write_record(settings.build_record, "abc")
+    write_record(settings.paths.build_record, "abc")
     refused = materialize(settings, PUBLISHED)
     assert REFUSED in why(refused)
     assert run_job(settings).success
@@ -167,7 +168,7 @@ def test_what_is_picked_by_hand_is_built_alone(refreshed: ClockedSettings, real_
 
 def test_what_is_picked_by_hand_from_a_damaged_warehouse_says_why_it_is_not_built(refreshed: ClockedSettings) -> None:
     """What dbt could not open cannot be counted either: dbt's own words are what a person sees."""
-    refreshed.warehouse_path.write_bytes(b"no database" * 1000)
+    refreshed.paths.warehouse.write_bytes(b"no database" * 1000)
     result = materialize(refreshed, "returns")
     assert not result.success
     assert "a model or a blocking data test failed; readers keep the last published version: " in why(result)
@@ -190,7 +191,7 @@ def test_a_check_that_is_picked_by_hand_runs_alone(refreshed: ClockedSettings) -
 
 def run_results(settings: Settings) -> dict[str, Any]:
     """What dbt wrote of its last build."""
-    return json.loads((settings.root / "dbt" / RUN_RESULTS).read_text())
+    return json.loads((settings.paths.root / "dbt" / RUN_RESULTS).read_text())
 
 
 def ran(settings: Settings) -> tuple[set[str], set[str]]:
@@ -203,20 +204,20 @@ def ran(settings: Settings) -> tuple[set[str], set[str]]:
 def test_what_dbt_said_is_in_the_failure_and_no_build_is_on_record(refreshed: ClockedSettings, real_dbt: bool) -> None:
     settings = refreshed
     # No warehouse can be made in its place, so to say: dbt stops before it runs anything.
-    settings.warehouse_path.unlink()
-    settings.warehouse_path.mkdir()
+    settings.paths.warehouse.unlink()
+    settings.paths.warehouse.mkdir()
     result = run_job(settings, real_dbt=real_dbt)
     assert not result.success
     said = why(result)
     assert "readers keep the last published version" in said
-    assert str(settings.warehouse_path) in said
+    assert str(settings.paths.warehouse) in said
     assert "FileNotFoundError" not in said
-    assert read_record(settings.build_record) is None
-    assert read_record(settings.audit_record) is None
+    assert read_record(settings.paths.build_record) is None
+    assert read_record(settings.paths.audit_record) is None
     assert version(settings) == 1
     assert REFUSED in why(materialize(settings, PUBLISHED))
 
-    settings.warehouse_path.rmdir()
+    settings.paths.warehouse.rmdir()
     assert run_job(settings).success
     assert version(settings) == 2
 
@@ -253,7 +254,7 @@ def test_a_damaged_warehouse_is_built_anew_in_the_same_run(
     assert run_job(settings).success
     for symbol in ("AAA", "BBB"):
         drop(settings.files, symbol)
-    damage(settings.warehouse_path)
+    damage(settings.paths.warehouse)
     assert run_job(settings, real_dbt=True).success
     assert (version(settings), was_whole(settings)) == (2, True)
     # As a home that had nothing to suffer from.
@@ -264,9 +265,9 @@ def test_a_damaged_warehouse_is_built_anew_in_the_same_run(
     told = "select * from returns order by all"
     assert published(settings, told) == published(whole, told)
     # And the next one may be incremental again.
-    lake = Lake(settings.lake_dir)
-    now = premises(lake, settings.control_dir, DBT_PROJECT_DIR, settings.engine)
-    assert why_whole(settings.premises_record, now, lake, settings.control_dir) == ""
+    lake = Lake(settings.paths.lake)
+    now = premises(lake, settings.paths.reference, DBT_PROJECT_DIR, settings.engine)
+    assert why_whole(settings.paths.premises_record, now, lake, settings.paths.reference) == ""
 
 
 def test_a_small_market_is_built_whole_every_time(refreshed: ClockedSettings) -> None:
@@ -281,15 +282,15 @@ def test_a_small_market_is_built_whole_every_time(refreshed: ClockedSettings) ->
 
 
 def test_a_failed_audit_leaves_no_record(settings: ClockedSettings) -> None:
-    write_record(settings.build_record, "abc")
+    write_record(settings.paths.build_record, "abc")
     bad = dg.AssetCheckResult(asset_key=data_quality.COVERAGE, check_name="fresh", passed=False)
     warning = dg.AssetCheckResult(
         asset_key=data_quality.COVERAGE, check_name="no_gaps", passed=False, severity=dg.AssetCheckSeverity.WARN
     )
     data_quality.record_audit(settings, [warning])
-    assert read_record(settings.audit_record) == "abc"
+    assert read_record(settings.paths.audit_record) == "abc"
     data_quality.record_audit(settings, [warning, bad])
-    assert read_record(settings.audit_record) is None
+    assert read_record(settings.paths.audit_record) is None
 
 
 def test_an_earlier_as_of_date_is_published(tmp_path: Path) -> None:
@@ -329,9 +330,9 @@ def test_changed_and_removed_instruments_are_no_loss(refreshed: ClockedSettings)
 @pytest.fixture
 def tables(settings: ClockedSettings) -> Iterator[duckdb.DuckDBPyConnection]:
     """A warehouse of just what the data checks read, published once with every session."""
-    settings.root.mkdir(parents=True)
+    settings.paths.root.mkdir(parents=True)
     days = [dt.date(2026, 1, day) for day in (28, 29, 30)]
-    with duckdb.connect(str(settings.warehouse_path)) as connection:
+    with duckdb.connect(str(settings.paths.warehouse)) as connection:
         connection.execute("create table stg_sessions as select 'XNYS' as calendar, unnest(?) as session_date", [days])
         connection.execute("create table daily_bars as select 'AAA' as symbol, unnest(?) as session_date", [days])
         connection.execute(
@@ -342,8 +343,8 @@ def tables(settings: ClockedSettings) -> Iterator[duckdb.DuckDBPyConnection]:
             "create table stg_suspect_bars (symbol text, session_date date, rule text, is_withheld boolean)"
         )
     marts = {"daily_bars": Mart(), "instruments": Mart()}
-    publish(settings.warehouse_path, marts, settings.published_dir, "f", "files", False)
-    with duckdb.connect(str(settings.warehouse_path)) as connection:
+    publish(settings.paths.warehouse, marts, settings.paths.published, "f", "files", False)
+    with duckdb.connect(str(settings.paths.warehouse)) as connection:
         connection.execute("delete from daily_bars where session_date = '2026-01-29'")
         yield connection
 
@@ -368,7 +369,9 @@ def test_what_counts_as_a_lost_session(
 ) -> None:
     tables.execute(change)
     tables.close()
-    found = rows(settings.warehouse_path, data_quality.LOST_SESSIONS, attached={"published": settings.published_file})
+    found = rows(
+        settings.paths.warehouse, data_quality.LOST_SESSIONS, attached={"published": settings.paths.published_file}
+    )
     assert [row["lost_sessions"] for row in found] == lost
 
 
@@ -428,8 +431,8 @@ def test_a_dead_exchange_withholds_the_publication(tmp_path: Path) -> None:
     fresh = evaluations(result)["fresh"]
     assert (fresh.passed, fresh.severity) == (False, dg.AssetCheckSeverity.ERROR)
     assert str(fresh.description).endswith("instruments are behind; every one of CMES by 2 sessions or more")
-    assert read_record(settings.build_record) is not None
-    assert read_record(settings.audit_record) is None
+    assert read_record(settings.paths.build_record) is not None
+    assert read_record(settings.paths.audit_record) is None
     assert version(settings) == 0
 
 
@@ -461,7 +464,7 @@ def test_dev_on_a_taken_port_says_so(tmp_path: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         run = subprocess.run(
-            [sys.executable, "-m", "orchestration.cli", "dev", "--port", str(port)],
+            [sys.executable, "-m", "orchestration.cli.main", "dev", "--port", str(port)],
             env={**os.environ, "OREWATCH_HOME": str(tmp_path)},
             capture_output=True,
             text=True,
@@ -474,4 +477,4 @@ def test_dev_on_a_taken_port_says_so(tmp_path: Path) -> None:
 
 def test_each_source_has_an_instance_of_its_own(tmp_path: Path) -> None:
     """The state of a check on simulated prices is none of a real source's business."""
-    assert Settings(home=tmp_path).dagster_home != Settings(home=tmp_path, source="yahoo").dagster_home
+    assert Settings(home=tmp_path).paths.dagster != Settings(home=tmp_path, source="yahoo").paths.dagster

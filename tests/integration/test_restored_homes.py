@@ -14,15 +14,15 @@ import duckdb
 import pandas as pd
 import pytest
 
-from orchestration.alerts.journal import FILE
-from orchestration.assets.publish import audited_fingerprint
+from orchestration.alerts.outbox import FILE
+from orchestration.ingest.compaction import compact
+from orchestration.ingest.lake import DATASETS, Lake
 from orchestration.market.calendar import closed_sessions
 from orchestration.market.errors import PublishError
+from orchestration.publish.assets import audited_fingerprint
+from orchestration.publish.versions import current_manifest, let_readers_in
 from orchestration.settings import Settings
-from orchestration.storage.compaction import compact
-from orchestration.storage.lake import DATASETS, Lake
-from orchestration.storage.publish import current_manifest, let_readers_in
-from orchestration.storage.records import read_record, write_record
+from orchestration.transform.build_state import read_record, write_record
 from tests.homes import clone, made_once
 from tests.jobs import ClockedSettings, evaluations, published, refresh_and_read, run_job, small_seeds
 
@@ -60,7 +60,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Clocke
         deliver(today, SESSIONS)
         assert run_job(today).success
         for dataset in DATASETS:
-            assert compact(Lake(today.lake_dir), dataset, small_files=0), dataset
+            assert compact(Lake(today.paths.lake), dataset, small_files=0), dataset
         assert run_job(today).success
         (folder / "home").rename(folder / "today")
 
@@ -76,7 +76,7 @@ def links(folder: Path) -> list[Path]:
 
 
 def content(settings: Settings) -> dict[str, Counter]:
-    lake = Lake(settings.lake_dir)
+    lake = Lake(settings.paths.lake)
     return {dataset: Counter(map(str, lake.read(dataset).to_pylist())) for dataset in DATASETS}
 
 
@@ -124,7 +124,7 @@ def put_back(*names: str) -> Callable[[ClockedSettings], None]:
 
     def restore(settings: ClockedSettings) -> None:
         for name in names:
-            old, new = yesterdays(settings, name), settings.root / name
+            old, new = yesterdays(settings, name), settings.paths.root / name
             if old.is_dir():
                 shutil.rmtree(new)
                 shutil.copytree(old, new, symlinks=True)
@@ -137,7 +137,7 @@ def put_back(*names: str) -> Callable[[ClockedSettings], None]:
 def lay_over(settings: ClockedSettings) -> None:
     """As rsync does without --delete: what is newer stays beside it, but every link leads to what it did."""
     for old in sorted(yesterdays(settings, "lake").rglob("*")):
-        new = settings.lake_dir / old.relative_to(yesterdays(settings, "lake"))
+        new = settings.paths.lake / old.relative_to(yesterdays(settings, "lake"))
         if old.is_symlink():
             new.unlink()
             new.symlink_to(old.readlink())
@@ -155,7 +155,7 @@ def lay_over_without_links(settings: ClockedSettings) -> None:
 def lose(*names: str) -> Callable[[ClockedSettings], None]:
     def remove(settings: ClockedSettings) -> None:
         for name in names:
-            path = settings.root / name
+            path = settings.paths.root / name
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     return remove
@@ -163,7 +163,7 @@ def lose(*names: str) -> Callable[[ClockedSettings], None]:
 
 def cut(name: str, at: float = 0.5) -> Callable[[ClockedSettings], None]:
     def shorten(settings: ClockedSettings) -> None:
-        path = (settings.root / name).resolve()
+        path = (settings.paths.root / name).resolve()
         path.chmod(0o644)
         os.truncate(path, int(path.stat().st_size * at))
 
@@ -212,11 +212,11 @@ def test_the_next_refresh_heals(done: str, settings: ClockedSettings) -> None:
     assert after["fetches"] > before.pop("fetches")
     assert before.items() <= after.items()
     assert published(settings, BARS) == told
-    assert (settings.published_dir / "current").is_symlink()
+    assert (settings.paths.published / "current").is_symlink()
     # Nothing is left to be said, and nothing silts up: a folder for each dataset, but where links were followed.
-    assert [*Lake(settings.lake_dir).prepare(), *let_readers_in(settings.published_dir)] == []
-    assert len(list(settings.lake_dir.glob(".*"))) <= len(DATASETS)
-    assert len(list((settings.published_dir / "versions").iterdir())) <= 3
+    assert [*Lake(settings.paths.lake).prepare(), *let_readers_in(settings.paths.published)] == []
+    assert len(list(settings.paths.lake.glob(".*"))) <= len(DATASETS)
+    assert len(list((settings.paths.published / "versions").iterdir())) <= 3
 
 
 def test_yesterdays_lake_gets_today_again(settings: ClockedSettings) -> None:
@@ -229,9 +229,9 @@ def test_yesterdays_lake_gets_today_again(settings: ClockedSettings) -> None:
 
 def test_a_cut_file_of_the_lake_is_named_with_the_remedy(settings: ClockedSettings) -> None:
     told = published(settings, BARS)
-    (file,) = [path for path in Lake(settings.lake_dir).paths("bars") if path.name != "schema.parquet"]
+    (file,) = [path for path in Lake(settings.paths.lake).paths("bars") if path.name != "schema.parquet"]
     whole = file.read_bytes()
-    cut(str(file.relative_to(settings.root.resolve())))(settings)
+    cut(str(file.relative_to(settings.paths.root.resolve())))(settings)
     success, said = refresh_and_read(settings)
     assert not success
     assert f"{file}: cannot be read as Parquet" in said
@@ -268,19 +268,19 @@ def test_a_publication_from_another_days_warehouse_is_refused(settings: ClockedS
     with pytest.raises(PublishError, match="run orewatch refresh"):
         audited_fingerprint(settings)
     # One that says nothing of its warehouse, as those of earlier revisions.
-    write_record(settings.build_record, "abc")
-    write_record(settings.audit_record, "abc")
+    write_record(settings.paths.build_record, "abc")
+    write_record(settings.paths.audit_record, "abc")
     with pytest.raises(PublishError, match="run orewatch refresh"):
         audited_fingerprint(settings)
 
 
 def test_a_reader_of_a_copy_with_links_followed_goes_on_reading(settings: ClockedSettings) -> None:
     follow_links(settings)
-    with duckdb.connect(str(settings.published_file), read_only=True) as reader:
+    with duckdb.connect(str(settings.paths.published_file), read_only=True) as reader:
         before = reader.execute(BARS).fetchall()
         assert run_job(settings).success
         assert reader.execute(BARS).fetchall() == before
-    manifest = current_manifest(settings.published_dir)
+    manifest = current_manifest(settings.paths.published)
     assert manifest is not None
     assert manifest.version == 4
 
@@ -291,33 +291,33 @@ def test_a_home_of_an_earlier_revision_keeps_what_was_told_flagged_and_published
 ) -> None:
     """Without what later revisions have added: links in the lake, words in manifest and records, a journal's column."""
     settings = Settings(home=clone(sample_home, tmp_path / "home"))
-    flagged = json.loads((settings.root / "market_checks.json").read_text())
+    flagged = json.loads((settings.paths.root / "market_checks.json").read_text())
     told = "select event_id, dealt_out from events order by event_id"
-    with closing(sqlite3.connect(settings.alerts_dir / FILE)) as connection:
+    with closing(sqlite3.connect(settings.paths.alerts / FILE)) as connection:
         before = connection.execute(told).fetchall()
         connection.execute("alter table deliveries drop column rejections")
     for dataset in DATASETS:
-        folder = (settings.lake_dir / dataset).resolve()
-        (settings.lake_dir / dataset).unlink()
-        folder.rename(settings.lake_dir / dataset)
-    manifest = settings.published_dir / "versions" / "1" / "manifest.json"
+        folder = (settings.paths.lake / dataset).resolve()
+        (settings.paths.lake / dataset).unlink()
+        folder.rename(settings.paths.lake / dataset)
+    manifest = settings.paths.published / "versions" / "1" / "manifest.json"
     said = json.loads(manifest.read_text())
     first = ("version", "fingerprint", "source", "simulated", "published_at", "rows")
     manifest.unlink()
     manifest.write_text(json.dumps({name: said[name] for name in first}))
-    write_record(settings.build_record, str(read_record(settings.build_record)))
-    for record in (settings.changes_record, settings.premises_record):
+    write_record(settings.paths.build_record, str(read_record(settings.paths.build_record)))
+    for record in (settings.paths.changes_record, settings.paths.premises_record):
         record.unlink()
     rows_before, tables = content(settings), published(settings, BARS)
     assert len(before) > 10
-    assert let_readers_in(settings.published_dir) == []
+    assert let_readers_in(settings.paths.published) == []
     assert run_job(settings).success
     after = content(settings)
     assert all(rows_before[dataset] <= after[dataset] for dataset in DATASETS)
     assert published(settings, BARS) == tables
-    with closing(sqlite3.connect(settings.alerts_dir / FILE)) as connection:
+    with closing(sqlite3.connect(settings.paths.alerts / FILE)) as connection:
         assert connection.execute(told).fetchall() == before
-    now = json.loads((settings.root / "market_checks.json").read_text())
+    now = json.loads((settings.paths.root / "market_checks.json").read_text())
     assert {group: state["flagged"] for group, state in now.items()} == {
         group: state["flagged"] for group, state in flagged.items()
     }

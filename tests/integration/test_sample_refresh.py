@@ -9,9 +9,11 @@ import dagster as dg
 import duckdb
 import pytest
 
-from orchestration.assets.models import RUN_RESULTS, marts, read_manifest
+from orchestration.publish.marts import marts
+from orchestration.publish.versions import current_manifest, publish
 from orchestration.settings import Settings
-from orchestration.storage.publish import current_manifest, publish
+from orchestration.transform.manifest import read_manifest
+from orchestration.transform.run_results import RUN_RESULTS
 from tests.jobs import asset_graph, evaluations, published, run_job, write_seeds
 from tests.models_sql import build_models
 
@@ -101,7 +103,7 @@ class TestFirstRefresh:
         assert published(settings, "select * from rejected_bars") == []
 
     def test_every_table_says_that_it_is_the_sample(self, settings: Settings) -> None:
-        manifest = current_manifest(settings.published_dir)
+        manifest = current_manifest(settings.paths.published)
         assert manifest is not None
         assert manifest.simulated
         assert len(manifest.rows) == 18
@@ -189,7 +191,7 @@ class TestFirstRefresh:
 
     def test_columns_are_shown_as_they_are(self, settings: Settings) -> None:
         models = [node for node in read_manifest()["nodes"].values() if node["resource_type"] == "model"]
-        with duckdb.connect(str(settings.warehouse_path), read_only=True) as warehouse:
+        with duckdb.connect(str(settings.paths.warehouse), read_only=True) as warehouse:
             for model in models:
                 shown = {name: column["data_type"] for name, column in model["columns"].items()}
                 rows = warehouse.sql(f"describe {model['name']}").fetchall()
@@ -201,9 +203,9 @@ class TestFirstRefresh:
         """And what other tests run in the place of dbt builds what dbt builds."""
         again = tmp_path / "warehouse.duckdb"
         # On another number of threads: sums of doubles must not depend on who comes first.
-        build_models(settings.root, again, source="sample", threads=5)
+        build_models(settings.paths.root, again, source="sample", threads=5)
         second = publish(again, marts(), tmp_path / "published", "f", "sample", True)
-        manifest = current_manifest(settings.published_dir)
+        manifest = current_manifest(settings.paths.published)
         assert manifest is not None
         assert second.hashes == manifest.hashes
         assert second.content_hash == manifest.content_hash != ""
@@ -211,7 +213,7 @@ class TestFirstRefresh:
     def test_what_stands_for_dbt_elsewhere_ends_as_dbt_did(
         self, first: dg.ExecuteInProcessResult, settings: Settings, sample_home: Path
     ) -> None:
-        manifests = [current_manifest(home.published_dir) for home in (settings, Settings(home=sample_home))]
+        manifests = [current_manifest(home.paths.published) for home in (settings, Settings(home=sample_home))]
         assert manifests[0] is not None
         assert manifests[1] is not None
         # Only what says when a run saw something may differ.
@@ -219,7 +221,7 @@ class TestFirstRefresh:
         real, stood_in = (
             {
                 r["unique_id"]: (r["status"], r["failures"])
-                for r in json.loads((home.root / "dbt" / RUN_RESULTS).read_text())["results"]
+                for r in json.loads((home.paths.root / "dbt" / RUN_RESULTS).read_text())["results"]
                 if r["unique_id"].startswith(("model.", "test."))
             }
             for home in (settings, Settings(home=sample_home))
@@ -235,7 +237,7 @@ def test_later_sessions_arrive_and_only_they_are_flagged(first: dg.ExecuteInProc
     result = run_job(later)
     assert result.success
     assert len(published(later, "select 1 from daily_bars where symbol = 'SIL'")) == before + 2
-    manifest = current_manifest(later.published_dir)
+    manifest = current_manifest(later.paths.published)
     assert manifest is not None
     assert manifest.version == 2
     assert published(

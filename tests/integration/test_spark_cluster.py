@@ -32,7 +32,7 @@ def test_a_build_survives_the_loss_of_a_worker(tmp_path: Path) -> None:
     lost, over = threading.Event(), threading.Event()
     with spark_cluster(tmp_path / "cluster", workers=2, cores=1, memory_gb=1) as cluster:
         watch = threading.Thread(
-            target=lose_a_worker, args=(cluster, market.spark_dir / "tables" / "orewatch.db", lost, over)
+            target=lose_a_worker, args=(cluster, market.paths.spark / "tables" / "orewatch.db", lost, over)
         )
         watch.start()
         try:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.assets.models import mart_grains
+from orchestration.cli.compare import BETWEEN_ENGINES, compare
+from orchestration.publish.marts import mart_grains
+from orchestration.publish.versions import current_manifest
 from orchestration.settings import PROJECT_ROOT, Settings
-from orchestration.storage.compare import BETWEEN_ENGINES, compare
-from orchestration.storage.publish import current_manifest
 from tests.jobs import publish_tables
 from tests.receivers import free_port
 
@@ -29,7 +29,7 @@ pytestmark = [
 
 def start(home: Path, as_of: str, engine: str, spark: str = "local[2]") -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-m", "orchestration.cli", "refresh"],
+        [sys.executable, "-m", "orchestration.cli.main", "refresh"],
         env={
             **os.environ,
             "PYTHONPATH": str(PROJECT_ROOT),
@@ -56,7 +56,7 @@ def refresh(home: Path, as_of: str, engine: str, spark: str = "local[2]") -> str
 def kill_while_building(home: Path, as_of: str) -> None:
     """Kill a refresh, with all of its processes, once Spark has begun to write tables."""
     process = start(home, as_of, "spark")
-    tables = Settings(home=home, source="sample").spark_dir / "tables"
+    tables = Settings(home=home, source="sample").paths.spark / "tables"
     deadline = time.monotonic() + 300
     begun = time.time()
     try:
@@ -72,26 +72,26 @@ def kill_while_building(home: Path, as_of: str) -> None:
 def test_a_refresh_on_spark(tmp_path: Path) -> None:
     spark, duckdb = (Settings(home=tmp_path / name, source="sample") for name in ("spark", "duckdb"))
     publish_tables(spark.model_copy(update={"as_of": dt.date(2026, 1, 29)}))
-    first = current_manifest(spark.published_dir)
+    first = current_manifest(spark.paths.published)
 
     kill_while_building(spark.home, "2026-01-30")
-    assert current_manifest(spark.published_dir) == first
+    assert current_manifest(spark.paths.published) == first
 
     said = refresh(spark.home, "2026-01-30", "spark")
     assert "SIMULATED" in said
-    second = current_manifest(spark.published_dir)
+    second = current_manifest(spark.paths.published)
     assert second is not None
     assert second.version == 2
     # A refresh that finds nothing new asks no Spark: nothing answers at this address.
     said = refresh(spark.home, "2026-01-30", "spark", f"spark://127.0.0.1:{free_port()}")
     assert "Nothing new: published version 2 stands" in said
-    assert current_manifest(spark.published_dir) == second
+    assert current_manifest(spark.paths.published) == second
 
     publish_tables(duckdb.model_copy(update={"as_of": dt.date(2026, 1, 29)}))
     publish_tables(duckdb)
     tables = compare(
-        duckdb.published_file,
-        spark.published_file,
+        duckdb.paths.published_file,
+        spark.paths.published_file,
         mart_grains(),
         ignored=("observed_at", "batch_id", "first_observed_at", "changed_at", "last_fetch_at"),
         tolerance=BETWEEN_ENGINES,

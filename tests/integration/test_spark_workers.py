@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.spark_cluster import spark_cluster
 from orchestration.settings import PROJECT_ROOT
-from orchestration.spark_cluster import BROKEN_OFF, end_without_workers
+from orchestration.transform.spark import BROKEN_OFF, end_without_workers
 
 pytest.importorskip("pyspark", reason="the packages of the extra `spark` are not installed")
 
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 # What a build does: the watch begins before the session, which then has work.
 PROGRAM = """
 import sys
-from orchestration.spark_cluster import end_without_workers
+from orchestration.transform.spark import end_without_workers
 from pyspark.sql import SparkSession
 
 end_without_workers(sys.argv[1], "1.0", patience=float(sys.argv[2]))

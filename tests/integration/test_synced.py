@@ -9,7 +9,7 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.loader import LoadingContextForTest
 
 from orchestration.build import build_definitions
-from orchestration.instance import opened_instance
+from orchestration.instance.instance import opened_instance
 from tests.jobs import ClockedSettings, refresh, small_seeds
 
 pytestmark = pytest.mark.integration

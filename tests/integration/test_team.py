@@ -21,10 +21,10 @@ import pytest
 from dagster._core.events.log import EventLogEntry
 from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
 
-from orchestration.alerts.journal import journal
-from orchestration.checks.flags import flags
-from orchestration.instance import GONE
+from orchestration.alerts.outbox import journal
+from orchestration.instance.instance import GONE
 from orchestration.settings import PROJECT_ROOT, Settings
+from orchestration.signals.new_events import flags
 from tests.deployment import health_check, team_environment
 from tests.jobs import published, small_seeds
 from tests.listening import LOOPBACK, children, listening
@@ -140,7 +140,7 @@ def _lived(team: Team, instance: dg.DagsterInstance, server: PostgresServer, hoo
         return list(instance.get_ticks(state.instigator_origin_id, state.selector_id))
 
     def nothing_is_owed() -> bool:
-        with journal(settings.alerts_dir) as notes:
+        with journal(settings.paths.alerts) as notes:
             return ("desk", "pending") not in notes.counts()
 
     # All at once, in no order that would suit them.
@@ -173,7 +173,7 @@ def _lived(team: Team, instance: dg.DagsterInstance, server: PostgresServer, hoo
     team.until("the repeated run has ended", lambda: status(repeated) is dg.DagsterRunStatus.SUCCESS)
 
     def looked_at() -> bool:
-        with journal(settings.alerts_dir) as notes:
+        with journal(settings.paths.alerts) as notes:
             return not notes.unknown([repeated])
 
     team.until("all is told", lambda: looked_at() and nothing_is_owed())
@@ -190,7 +190,7 @@ def _lived(team: Team, instance: dg.DagsterInstance, server: PostgresServer, hoo
         ).returncode
         for name in team.running
     }
-    with journal(settings.alerts_dir) as notes:
+    with journal(settings.paths.alerts) as notes:
         owed = notes.counts()
     runs = {run.run_id: run for run in instance.get_runs()}
     return Story(

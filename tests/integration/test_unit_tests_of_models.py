@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.dbt_process import dbt_command, dbt_environment, prepare_target
 from orchestration.settings import Settings
+from orchestration.transform.dbt import dbt_command, dbt_environment, prepare_target
 from tests.homes import clone
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]

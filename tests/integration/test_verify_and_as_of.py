@@ -14,17 +14,17 @@ import pytest
 from filelock import FileLock
 from typer.testing import CliRunner
 
-from orchestration.as_of import build_as_of, explain_event, explain_session, parse_moment
-from orchestration.cli import app
+from orchestration.cli.as_of import build_as_of, explain_event, explain_session, parse_moment
+from orchestration.cli.main import app
+from orchestration.cli.rebuild_report import run_as_of, run_verify
+from orchestration.cli.verify import verify
+from orchestration.ingest.lake import Lake
+from orchestration.instance.scratch import scratch
 from orchestration.market.errors import OrewatchError
 from orchestration.market.fetch_plan import PlanRules
-from orchestration.rebuild_report import run_as_of, run_verify
+from orchestration.publish.versions import current_manifest
 from orchestration.settings import PROJECT_ROOT, Settings
 from orchestration.sources.files import FilesSource
-from orchestration.storage.lake import Lake
-from orchestration.storage.publish import current_manifest
-from orchestration.storage.scratch import scratch
-from orchestration.verify import verify
 from tests.histories import NOW, SESSIONS
 from tests.jobs import ClockedSettings, evaluations, published, run_job, small_seeds
 
@@ -89,14 +89,14 @@ def test_a_past_alert_is_explained(
     rebuilt_in_process: None,
 ) -> None:  # fmt: skip
     settings, moment = corrected
-    before = current_manifest(settings.published_dir)
+    before = current_manifest(settings.paths.published)
     folder = tmp_path / "then"
     manifest = build_as_of(settings, moment, folder)
     assert (manifest.as_of, manifest.version, manifest.seeds) == (moment.isoformat(), 0, str(settings.seeds))
     assert {p.name for p in folder.iterdir()} >= {"market.duckdb", "manifest.json", "daily_bars.parquet"}
     ((event_id, event, low),) = event_of(settings, folder / "market.duckdb")
     assert (event, low) == ("pierce_rejected", 55.75)
-    assert event_of(settings, settings.published_file) == []
+    assert event_of(settings, settings.paths.published_file) == []
 
     facts = explain_event(settings, folder, event_id)
     assert facts[0].then is not None
@@ -110,8 +110,8 @@ def test_a_past_alert_is_explained(
     for text in ("today's", "no longer so now", "55.75 -> 57.25 (+2.69%), correction", str(folder)):
         assert text in shown
     # Readers see what they saw.
-    assert current_manifest(settings.published_dir) == before
-    assert not list(settings.root.glob(".scratch-*"))
+    assert current_manifest(settings.paths.published) == before
+    assert not list(settings.paths.root.glob(".scratch-*"))
     with pytest.raises(OrewatchError, match="event abc: neither"):
         explain_event(settings, folder, "abc")
 
@@ -127,7 +127,7 @@ def test_as_of_refuses_what_cannot_be(corrected: tuple[ClockedSettings, dt.datet
     with pytest.raises(OrewatchError, match="holds other files"):
         build_as_of(settings, moment, tmp_path / "mine")
     with pytest.raises(OrewatchError, match="among the published versions"):
-        build_as_of(settings, moment, settings.published_dir / "versions" / "9")
+        build_as_of(settings, moment, settings.paths.published / "versions" / "9")
     assert (tmp_path / "mine" / "letter.txt").read_text() == "dear"
     assert not (tmp_path / "a").exists()
 
@@ -147,7 +147,7 @@ def test_moments(text: str, moment: str) -> None:
 def test_a_correction_is_told_once_and_status_shows_it(
     corrected: tuple[ClockedSettings, dt.datetime], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from orchestration.report import print_status
+    from orchestration.cli.status import print_status
 
     settings, _ = corrected
     (row,) = published(settings, "select * from price_revisions")
@@ -173,8 +173,8 @@ def test_verify_finds_every_kind_of_difference(
     settings, _ = corrected
     assert run_verify(settings)
     # Asked again, nothing new: the log of fetches has grown, the tables and their fingerprint have not.
-    lake = Lake(settings.lake_dir)
-    from orchestration.assets.ingestion import ingest
+    lake = Lake(settings.paths.lake)
+    from orchestration.ingest.run import ingest
     from orchestration.market.universe import load_universe
 
     assert settings.files is not None
@@ -183,15 +183,15 @@ def test_verify_finds_every_kind_of_difference(
 
     def refreshing(done: int, total: int, line: str) -> None:
         if line.startswith("rebuilt"):  # somebody else may refresh meanwhile
-            with FileLock(settings.lock_path, timeout=0):
+            with FileLock(settings.paths.lock, timeout=0):
                 free.append(line)
 
     found = verify(settings, refreshing)
     assert found.equal
     assert len(free) > 30
-    assert len(found.tables) == len(current_manifest(settings.published_dir).rows)  # type: ignore[union-attr]
+    assert len(found.tables) == len(current_manifest(settings.paths.published).rows)  # type: ignore[union-attr]
 
-    file = settings.published_file.resolve()
+    file = settings.paths.published_file.resolve()
     kept = file.read_bytes()
     try:
         with duckdb.connect(str(file)) as connection:
@@ -209,7 +209,7 @@ def test_verify_finds_every_kind_of_difference(
     assert f"trend AAA {SESSION}: only in the rebuild" in shown
     assert "is not what a full rebuild gives" in shown
     assert "open is" not in shown
-    assert not list(settings.root.glob(".scratch-*"))
+    assert not list(settings.paths.root.glob(".scratch-*"))
 
 
 def test_a_version_older_than_the_lake_is_not_compared(
@@ -220,8 +220,8 @@ def test_a_version_older_than_the_lake_is_not_compared(
     with pytest.raises(OrewatchError, match="nothing has been published yet"):
         verify(other)
     seeds = {p.name: p.read_text() for p in settings.seeds.glob("*.csv")}
-    lake_file = settings.lake_dir / "bars" / "99990101T000000-0000.parquet"
-    lake_file.write_bytes((settings.lake_dir / "bars" / "schema.parquet").read_bytes())
+    lake_file = settings.paths.lake / "bars" / "99990101T000000-0000.parquet"
+    lake_file.write_bytes((settings.paths.lake / "bars" / "schema.parquet").read_bytes())
     try:
         with pytest.raises(OrewatchError, match=r"made from an older lake.*run: orewatch refresh"):
             verify(settings)
@@ -232,7 +232,7 @@ def test_a_version_older_than_the_lake_is_not_compared(
 
 def command(settings: ClockedSettings, *arguments: str) -> tuple[list[str], dict[str, str]]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OREWATCH_")}
-    return [sys.executable, "-m", "orchestration.cli", *arguments], {
+    return [sys.executable, "-m", "orchestration.cli.main", *arguments], {
         **environment,
         **settings.given_environment(),
         "PYTHONPATH": str(PROJECT_ROOT),
@@ -252,7 +252,7 @@ def test_a_killed_verification_leaves_nothing_for_long(
     )
     try:
         deadline = time.monotonic() + 300
-        while not (work := list(settings.root.glob(".scratch-*/files/dbt"))) and time.monotonic() < deadline:
+        while not (work := list(settings.paths.root.glob(".scratch-*/files/dbt"))) and time.monotonic() < deadline:
             assert running.poll() is None
             time.sleep(0.05)
         assert work
@@ -261,14 +261,14 @@ def test_a_killed_verification_leaves_nothing_for_long(
         code = running.wait(timeout=300)
     if sign is signal.SIGTERM:
         assert code == 128 + sign
-        assert not list(settings.root.glob(".scratch-*"))
+        assert not list(settings.paths.root.glob(".scratch-*"))
     # What a kill leaves belongs to dbt until dbt has ended; then the next command removes it.
     deadline = time.monotonic() + 300
-    while list(settings.root.glob(".scratch-*")) and time.monotonic() < deadline:
-        with scratch(settings.root):
+    while list(settings.paths.root.glob(".scratch-*")) and time.monotonic() < deadline:
+        with scratch(settings.paths.root):
             pass
         time.sleep(0.2)
-    assert not list(settings.root.glob(".scratch-*"))
+    assert not list(settings.paths.root.glob(".scratch-*"))
 
 
 def test_options_of_the_command_line() -> None:

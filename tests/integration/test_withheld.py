@@ -8,11 +8,11 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from orchestration.checks import data_quality
+from orchestration.ingest.lake import BARS, Lake
+from orchestration.publish import audit as data_quality
+from orchestration.publish.versions import current_manifest
 from orchestration.settings import Settings
-from orchestration.storage.lake import BARS, Lake
-from orchestration.storage.publish import current_manifest
-from orchestration.storage.records import read_reason
+from orchestration.transform.build_state import read_reason
 from tests.jobs import ClockedSettings, published, read_status, refresh_and_read, small_seeds
 
 pytestmark = pytest.mark.integration
@@ -75,7 +75,7 @@ def write_impossible(settings: ClockedSettings, symbols: Sequence[str]) -> None:
         file = settings.drop_folder() / f"{symbol}.csv"
         header, *lines = file.read_text().splitlines()
         file.write_text("\n".join([header, *lines[5:]]) + "\n")
-    lake = Lake(settings.lake_dir)
+    lake = Lake(settings.paths.lake)
     bars = lake.newest_bars(symbols).to_pandas().query("session_date < @DAYS[5]")
     later = {"observed_at": bars["observed_at"] + dt.timedelta(seconds=1), "batch_id": "by-hand", "open": 1.0}
     impossible = bars.assign(**later, high=2.0, low=1.0, bar_quality="ok")
@@ -111,7 +111,7 @@ def test_what_a_data_test_finds_in_one_instrument_is_held_back(settings: Clocked
 
 @pytest.mark.parametrize("real_dbt", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_build_that_fails_a_data_test_is_withheld_and_says_so(settings: ClockedSettings, real_dbt: bool) -> None:
-    first = current_manifest(settings.published_dir)
+    first = current_manifest(settings.paths.published)
     assert first is not None
     assert "withheld" not in read_status(settings)
 
@@ -124,7 +124,7 @@ def test_a_build_that_fails_a_data_test_is_withheld_and_says_so(settings: Clocke
     assert "What stopped it: orewatch status" in said
     assert "The latest build was withheld from readers on 20" in read_status(settings)
     assert "a model or a blocking data test failed: ohlc_is_possible" in read_status(settings)
-    assert current_manifest(settings.published_dir) == first
+    assert current_manifest(settings.paths.published) == first
     with dg.DagsterInstance.get() as instance:
         records = instance.event_log_storage.get_asset_check_execution_history(
             dg.AssetCheckKey(dg.AssetKey("daily_bars"), "ohlc_is_possible"), limit=1
@@ -134,11 +134,11 @@ def test_a_build_that_fails_a_data_test_is_withheld_and_says_so(settings: Clocke
     assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.ERROR)
 
     # What was written by hand is taken back: published, and nothing is withheld any more.
-    for path in (settings.lake_dir / "bars").glob("by-hand*.parquet"):
+    for path in (settings.paths.lake / "bars").glob("by-hand*.parquet"):
         path.unlink()
     deliver(settings.drop_folder(), GOOD)
     assert refresh_and_read(settings)[0]
-    manifest = current_manifest(settings.published_dir)
+    manifest = current_manifest(settings.paths.published)
     assert manifest is not None
     assert manifest.version == 2
     assert "withheld" not in read_status(settings)
@@ -163,10 +163,10 @@ def test_a_check_that_stops_says_what_readers_keep(tmp_path: Path) -> None:
     assert told.metadata["readers_keep"].value == "nothing: there is no version yet"
 
     data_quality.record_audit(settings, [warned])
-    assert read_reason(settings.withheld_record) is None
+    assert read_reason(settings.paths.withheld_record) is None
     data_quality.record_audit(settings, [warned, stopped])
-    reason = read_reason(settings.withheld_record)
+    reason = read_reason(settings.paths.withheld_record)
     assert reason is not None
     assert reason[0] == "fresh: 30 instruments are behind"
-    settings.withheld_record.write_text("{")
-    assert read_reason(settings.withheld_record) is None
+    settings.paths.withheld_record.write_text("{")
+    assert read_reason(settings.paths.withheld_record) is None

@@ -19,9 +19,10 @@ import pytest
 
 from orchestration.market import bars
 from orchestration.market.fetch_plan import FetchRequest, needs_whole_history
-from orchestration.sources import polite, yahoo
+from orchestration.sources import throttle as polite
+from orchestration.sources import yahoo
 from orchestration.sources.base import FetchOutcome, FetchStatus
-from orchestration.sources.polite import GIVE_UP_AFTER
+from orchestration.sources.throttle import GIVE_UP_AFTER
 from orchestration.sources.yahoo import YahooSource
 from tests.yahoo_loopback import Fault, Market, YahooLoopback, weekdays
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from orchestration.assets.ingestion import IngestReport, ingest
+from orchestration.ingest.lake import Lake
+from orchestration.ingest.run import IngestReport, ingest
 from orchestration.market.calendar import sessions
 from orchestration.market.fetch_plan import PlanRules
 from orchestration.market.universe import load_universe
+from orchestration.publish.versions import current_manifest
 from orchestration.sources.base import FetchStatus
 from orchestration.sources.yahoo import YahooSource
-from orchestration.storage.lake import Lake
-from orchestration.storage.publish import current_manifest
 from tests.jobs import ClockedSettings, evaluations, published, run_job, small_seeds
 from tests.receivers import free_port
 from tests.yahoo_loopback import Fault, Market, YahooLoopback, weekdays
@@ -78,16 +78,16 @@ def refresh_lake(settings: ClockedSettings, now: dt.datetime = THURSDAY, timeout
         timeout_seconds=timeout,
         attempts=2,
         backoff_seconds=0.01,
-        cache_dir=settings.root / "yfinance",
+        cache_dir=settings.paths.root / "yfinance",
     )
-    lake = Lake(settings.lake_dir)
+    lake = Lake(settings.paths.lake)
     lake.prepare()
     return ingest(load_universe(settings.seeds), source, "yahoo", lake, now, PlanRules(10))
 
 
 def stored(settings: ClockedSettings) -> dict[str, dict[dt.date, float]]:
     closes: dict[str, dict[dt.date, float]] = {}
-    for row in Lake(settings.lake_dir).newest_bars().to_pylist():
+    for row in Lake(settings.paths.lake).newest_bars().to_pylist():
         closes.setdefault(row["symbol"], {})[row["session_date"]] = row["close"]
     return closes
 
@@ -124,12 +124,12 @@ EVERY_DAY = (Fault.RATE_LIMITED, Fault.TRUNCATED)
 )
 def test_all_symbols_fail(fault: Fault, yahoo: YahooLoopback, settings: ClockedSettings) -> None:
     refresh_lake(settings)
-    before = Lake(settings.lake_dir).read("bars")
+    before = Lake(settings.paths.lake).read("bars")
     yahoo.market.now = FRIDAY
     yahoo.faults.set(fault)
     report = refresh_lake(settings, FRIDAY, timeout=0.5 if fault is Fault.HANG else 60.0)
     assert [r.status for r in report.failures] == [CLASSES[fault]] * len(SYMBOLS)
-    assert Lake(settings.lake_dir).read("bars").equals(before)
+    assert Lake(settings.paths.lake).read("bars").equals(before)
 
     yahoo.faults.clear()
     healed = refresh_lake(settings, FRIDAY)
@@ -184,7 +184,7 @@ def test_a_correction_in_the_window_becomes_a_new_version(yahoo: YahooLoopback, 
     report = refresh_lake(settings)
     assert {r.symbol: r.new for r in report.results} == {"AAA": 0, "BBB": 0, "CCC": 1}
     versions = [
-        r for r in Lake(settings.lake_dir).read("bars", symbols=["CCC"]).to_pylist() if r["session_date"] == corrected
+        r for r in Lake(settings.paths.lake).read("bars", symbols=["CCC"]).to_pylist() if r["session_date"] == corrected
     ]
     assert len(versions) == 2
     assert stored(settings)["CCC"] == delivered(yahoo, "CCC")
@@ -210,7 +210,7 @@ def test_an_action_brings_the_whole_history_in_the_same_batch(
     results = {r.symbol: r for r in report.results}
     assert results["AAA"].reason == "new_action"
     assert results["AAA"].new == before + 1
-    rows = Lake(settings.lake_dir).newest_bars(["AAA"]).to_pylist()
+    rows = Lake(settings.paths.lake).newest_bars(["AAA"]).to_pylist()
     assert {r["batch_id"] for r in rows} == {report.batch_id}
     assert (rows[-1]["split_ratio"], rows[-1]["dividend"]) == ((4.0, 0.0) if action == "split" else (1.0, 0.5))
     assert stored(settings)["AAA"] == delivered(yahoo, "AAA")
@@ -248,7 +248,7 @@ class TestWholeJob:
         outcome = evaluations(result)["fetch_outcome"]
         assert (outcome.passed, outcome.severity) == (False, dg.AssetCheckSeverity.ERROR)
         assert outcome.description == "3 of 3 symbols failed"
-        manifest = current_manifest(settings.published_dir)
+        manifest = current_manifest(settings.paths.published)
         assert manifest is not None
         assert manifest.version == 1
 

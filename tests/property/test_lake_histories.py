@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from orchestration.ingest.lake import Lake
 from orchestration.market.bars import VENDOR_TOLERANCE
-from orchestration.storage.lake import Lake
 from tests.histories import History
 
 VALUES = ["open", "high", "low", "close", "volume", "dividend", "split_ratio", "bar_quality"]

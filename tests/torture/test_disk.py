@@ -51,7 +51,7 @@ def on_a_disk(world: World, size: str, before: str = "true") -> None:
         home=world.home,
         folder=world.folder,
         before=before,
-        command=f"{sys.executable} -m orchestration.cli refresh",
+        command=f"{sys.executable} -m orchestration.cli.main refresh",
     )
     subprocess.run(["unshare", "-rm", "sh", "-c", script], env=world.environment(), check=True, timeout=600)
 

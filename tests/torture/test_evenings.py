@@ -8,9 +8,9 @@ from statistics import median
 
 import pytest
 
-from orchestration.alerts.journal import FILE
+from orchestration.alerts.outbox import FILE
 from orchestration.build import build_definitions
-from orchestration.instance import opened_instance
+from orchestration.instance.instance import opened_instance
 from tests.evenings import Evening, Evenings
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -56,7 +56,7 @@ def test_a_home_does_not_silt_up(count: int, tmp_path: Path, monkeypatch: pytest
 
 def events_since(world: Evenings) -> list[str]:
     """The events that were noted on this evening."""
-    with closing(sqlite3.connect(world.settings.alerts_dir / FILE)) as connection:
+    with closing(sqlite3.connect(world.settings.paths.alerts / FILE)) as connection:
         began = world.moment.timestamp()
         return [name for (name,) in connection.execute("select event_id from events where recorded_at >= ?", (began,))]
 

@@ -19,11 +19,11 @@ import duckdb
 import pytest
 from pydantic import SecretStr
 
-from orchestration.alerts.data import cause
-from orchestration.assets.models import mart_grains
+from orchestration.alerts.data_alerts import cause
+from orchestration.publish.marts import mart_grains
+from orchestration.publish.postgres import publish_to_postgres
+from orchestration.publish.versions import Mart, publish, version_file
 from orchestration.settings import PROJECT_ROOT, Settings
-from orchestration.storage.postgres import publish_to_postgres
-from orchestration.storage.publish import Mart, publish, version_file
 from tests.jobs import run_job
 from tests.postgres_server import PostgresServer, postgres_server
 

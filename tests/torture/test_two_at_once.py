@@ -53,7 +53,7 @@ def test_two_command_lines_at_once(
 OPEN = """
 import sys
 from pathlib import Path
-from orchestration.instance import opened_instance
+from orchestration.instance.instance import opened_instance
 from orchestration.settings import Settings
 sys.stdin.readline()
 with opened_instance(Settings(home=Path(sys.argv[1]))) as instance:

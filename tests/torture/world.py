@@ -82,7 +82,7 @@ class World:
         """A command in a process group of its own, its output in `<folder>/said`."""
         with (self.folder / "said").open("w") as said:
             return subprocess.Popen(
-                [sys.executable, "-m", "orchestration.cli", *(arguments or ("refresh",))],
+                [sys.executable, "-m", "orchestration.cli.main", *(arguments or ("refresh",))],
                 env=self.environment(),
                 cwd=PROJECT_ROOT,
                 stdout=said,

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.advice import after_fetch, runbook
+from orchestration.cli.remediation import after_fetch, runbook
+from orchestration.files import disk_fault
 from orchestration.settings import Settings
 from orchestration.sources.base import FetchStatus
-from orchestration.storage.faults import disk_fault
 from tests.documents import anchors
 
 

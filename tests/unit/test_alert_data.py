@@ -5,8 +5,8 @@ import datetime as dt
 import dagster as dg
 import pytest
 
-from orchestration.alerts.data import judge_run
-from orchestration.alerts.journal import Judgement
+from orchestration.alerts.data_alerts import judge_run
+from orchestration.alerts.outbox import Judgement
 
 STEP = "data_checks"
 DAYS = [dt.date(2028, 2, 29), dt.date(2026, 12, 31), dt.date(2026, 7, 1)]

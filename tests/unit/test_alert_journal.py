@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.alerts.journal import (
+from orchestration.alerts.messages import Alert
+from orchestration.alerts.outbox import (
     EXPIRES_AFTER,
     FILE,
     LONGEST_WAIT,
@@ -21,7 +22,6 @@ from orchestration.alerts.journal import (
     Judgement,
     journal,
 )
-from orchestration.alerts.messages import Alert
 from orchestration.channels import read_channels
 from orchestration.settings import NEW_YORK
 
@@ -213,7 +213,7 @@ def test_a_new_journal_waits_for_who_is_writing_to_it(tmp_path: Path) -> None:
 
 
 def test_a_new_journal_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestration.alerts.journal.PATIENCE", 0.2)
+    monkeypatch.setattr("orchestration.alerts.outbox.PATIENCE", 0.2)
     with contextlib.closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as other:
         other.execute("begin immediate")
         with pytest.raises(sqlite3.OperationalError, match="database is locked"):

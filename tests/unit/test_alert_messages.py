@@ -6,12 +6,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from orchestration.alerts.data import judge_run
+from orchestration.alerts.data_alerts import judge_run
 from orchestration.alerts.market import GROUPS, Facts, alerts_of, level_alert, move_alert
 from orchestration.alerts.messages import Alert, Waiting, compose, ordered
 from orchestration.channels import KINDS
-from orchestration.checks import flags
 from orchestration.market.universe import PriceLevel
+from orchestration.signals import new_events as flags
 from tests.receivers import ids_of
 
 DAY = dt.date(2026, 1, 30)

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from orchestration.brief.facts import Facts
-from orchestration.brief.words import event_sentence, headline, level_name, move_sentence, price, sections
-from orchestration.storage.publish import PublishedManifest
+from orchestration.publish.versions import PublishedManifest
+from orchestration.show.brief.facts import Facts
+from orchestration.show.brief.words import event_sentence, headline, level_name, move_sentence, price, sections
 
 SESSION = dt.date(2026, 1, 30)
 

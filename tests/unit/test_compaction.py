@@ -18,13 +18,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestration.ingest import compaction
+from orchestration.ingest import lake as lake_module
+from orchestration.ingest.compaction import SMALL_FILES, compact
+from orchestration.ingest.lake import DATASETS, Lake
+from orchestration.ingest.snapshot import snapshot_lake
+from orchestration.ingest.stored_sessions import holdings
 from orchestration.market.errors import LakeError
-from orchestration.storage import compaction
-from orchestration.storage import lake as lake_module
-from orchestration.storage.compaction import SMALL_FILES, compact
-from orchestration.storage.holdings import holdings
-from orchestration.storage.lake import DATASETS, Lake
-from orchestration.storage.snapshot import snapshot_lake
 
 MORNING = dt.datetime(2026, 1, 5, 9)  # noqa: DTZ001  (the lake's moments are UTC without a mark)
 
@@ -284,8 +284,8 @@ def test_a_broken_file_is_named_and_nothing_is_changed(lake: Lake) -> None:
 COMPACTING = """
 import sys
 from pathlib import Path
-from orchestration.storage.compaction import compact
-from orchestration.storage.lake import Lake
+from orchestration.ingest.compaction import compact
+from orchestration.ingest.lake import Lake
 lake = Lake(Path(sys.argv[1]))
 lake.prepare()
 print("ready", flush=True)

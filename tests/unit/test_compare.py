@@ -5,7 +5,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from orchestration.storage.compare import TableComparison, compare
+from orchestration.cli.compare import TableComparison, compare
 
 KEYS = {"t": ("symbol", "day")}
 

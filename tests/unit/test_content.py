@@ -7,10 +7,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from orchestration.assets.models import marts
+from orchestration.publish.content_hash import content_hash, table_hash
+from orchestration.publish.marts import marts
+from orchestration.publish.versions import Mart, current_manifest, publish
 from orchestration.settings import DBT_PROJECT_DIR
-from orchestration.storage.content import content_hash, table_hash
-from orchestration.storage.publish import Mart, current_manifest, publish
 
 ROWS = "(values ('a', 1.5::double, date '2026-01-30'), ('b', null, null), ('b', null, null)) as t(symbol, x, day)"
 

@@ -7,8 +7,8 @@ import pytest
 from dbt.cli import params
 from dbt.env_vars import KNOWN_ENGINE_ENV_VARS
 
-from orchestration.dbt_process import HANDED_ON, dbt_environment
 from orchestration.settings import DBT_PROJECT_DIR, PROJECT_ROOT, Settings
+from orchestration.transform.dbt import HANDED_ON, dbt_environment
 
 OURS = {
     "DBT_PROJECT_DIR": str(DBT_PROJECT_DIR),
@@ -72,7 +72,7 @@ def test_what_a_process_needs_is_handed_on(name: str, tmp_path: Path, monkeypatc
 def test_settings_win_over_what_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OREWATCH_WAREHOUSE", "elsewhere")
     settings = Settings(home=tmp_path)
-    assert dbt_environment(tmp_path, settings)["OREWATCH_WAREHOUSE"] == str(settings.warehouse_path)
+    assert dbt_environment(tmp_path, settings)["OREWATCH_WAREHOUSE"] == str(settings.paths.warehouse)
     # Without settings, as `make manifest` and `make docs` call it, the project's own variables count.
     assert dbt_environment(tmp_path)["OREWATCH_WAREHOUSE"] == "elsewhere"
 
@@ -98,4 +98,4 @@ def test_nobody_calls_dbt_in_another_way() -> None:
     this = Path(__file__).relative_to(PROJECT_ROOT).as_posix()
     # In the environment that it is given; a command that stands in a document.
     others = {"tests/forked_dbt.py", "tests/integration/test_documents.py"}
-    assert callers - others == {"orchestration/dbt_process.py", this}
+    assert callers - others == {"orchestration/transform/dbt.py", this}

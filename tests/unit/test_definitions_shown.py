@@ -12,15 +12,15 @@ import dagster as dg
 import pytest
 from PIL import Image
 
-from orchestration import plots
-from orchestration.assets import OWNERS
-from orchestration.assets.ingest import CONTROL
-from orchestration.assets.models import mart_names, read_manifest
-from orchestration.assets.shown import asked_for, first_sentence_first, tag_run
+from orchestration.asset_metadata import OWNERS, asked_for, first_sentence_first, tag_run
 from orchestration.build import build_definitions
+from orchestration.ingest.assets import CONTROL
+from orchestration.ingest.lake import DATASETS
+from orchestration.ingest.reference import SCHEMAS
+from orchestration.publish.marts import mart_names
 from orchestration.settings import PROJECT_ROOT, Settings
-from orchestration.storage.control import SCHEMAS
-from orchestration.storage.lake import DATASETS
+from orchestration.signals import plots
+from orchestration.transform.manifest import read_manifest
 from tests import documents
 from tests.jobs import asset_graph
 

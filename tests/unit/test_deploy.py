@@ -10,7 +10,7 @@ import sqlalchemy
 import yaml
 from dagster._core.instance.config import dagster_instance_config
 
-from orchestration.instance import INSTANCE_CONFIG
+from orchestration.instance.instance import INSTANCE_CONFIG
 from orchestration.settings import PROJECT_ROOT, Settings
 from tests.deployment import DEPLOY, RELEASE, as_in_a_shell, health_check, procfile, read, services, team_environment
 

@@ -13,8 +13,8 @@ import pytest
 from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
-from orchestration.event_log import CONNECTIONS, EventLog
-from orchestration.instance import INSTANCE_CONFIG, prepare_instance
+from orchestration.instance.event_log import CONNECTIONS, EventLog
+from orchestration.instance.instance import INSTANCE_CONFIG, MOVED, prepare_instance
 from orchestration.settings import PROJECT_ROOT, Settings
 
 
@@ -77,7 +77,7 @@ def test_nothing_that_a_run_has_stored_waits_for_the_process_to_end(home: Path) 
 def test_a_killed_process_loses_no_event(tmp_path: Path) -> None:
     code = f"""
         import os, signal
-        from orchestration.event_log import EventLog
+        from orchestration.instance.event_log import EventLog
         from tests.unit.test_event_log import entry
         log = EventLog({str(tmp_path)!r})
         for number in range(50):
@@ -150,6 +150,19 @@ def test_an_earlier_configuration_of_ours_is_replaced(tmp_path: Path, home: Path
         earlier = earlier[: begin - 1] + earlier[end:]
     begin, end = earlier.index("# A run whose process died"), earlier.index("  retry_on_asset_or_op_failure: false\n")
     earlier = earlier[:begin] + MONITORING + earlier[end:].partition("\n")[2]
+    for module, now in MOVED.items():
+        earlier = earlier.replace(now, module).replace(f"{now.replace('.', '/')}.py", f"{module.replace('.', '/')}.py")
     (home / "dagster.yaml").write_text(earlier)
     prepare_instance(Settings(home=tmp_path))
     assert (home / "dagster.yaml").read_text() == ours
+
+
+def test_a_configuration_of_somebody_else_names_our_classes_where_they_are_now(tmp_path: Path, home: Path) -> None:
+    own = INSTANCE_CONFIG.read_text().replace("max_retries: 1", "max_retries: 2")
+    earlier = own
+    for module, now in MOVED.items():
+        earlier = earlier.replace(f"module: {now}", f"module: {module}")
+    assert earlier != own
+    (home / "dagster.yaml").write_text(earlier)
+    prepare_instance(Settings(home=tmp_path))
+    assert (home / "dagster.yaml").read_text() == own

@@ -11,11 +11,12 @@ import duckdb
 import pytest
 
 from orchestration.alerts import deliver
-from orchestration.alerts.journal import RUN_PATIENCE, journal
-from orchestration.checks.flags import Event, Flags, Memory, Span, evaluate, flags, note, remember
+from orchestration.alerts.flagged import note
+from orchestration.alerts.outbox import RUN_PATIENCE, journal
 from orchestration.market import universe
+from orchestration.publish.versions import Mart, publish
 from orchestration.settings import Settings
-from orchestration.storage.publish import Mart, publish
+from orchestration.signals.new_events import Event, Flags, Memory, Span, evaluate, flags, remember
 
 MON, TUE, WED, THU = (dt.date(2026, 1, d) for d in (26, 27, 28, 29))
 
@@ -171,7 +172,7 @@ def test_definitions_travel_with_the_published_version(tmp_path: Path) -> None:
 
 def forget_all_but_wednesday(settings: Settings, *names: str) -> None:
     """As if the check had never heard of the other two, nor of what is named."""
-    path = settings.root / "market_checks.json"
+    path = settings.paths.root / "market_checks.json"
     state = json.loads(path.read_text("utf-8"))
     state["volatility"]["seen"]["volatility_spikes"] = ["A|2026-01-28|spike"]
     for name in names:
@@ -197,7 +198,7 @@ def test_all_groups_are_noted_with_one_look_at_seeds_and_journal(
     }  # fmt: skip
     note(settings, {"volatility": spikes, "pairs": Flags({"p": [pair]}, Memory(), spikes.version), "moves": NOTHING})
     assert opened == ["seeds", "journal"]
-    with journal(settings.alerts_dir) as notes:
+    with journal(settings.paths.alerts) as notes:
         notes.deal_out(settings.channels, time.time() + 2 * RUN_PATIENCE, lambda alert: opened.append(alert.event_id))
     assert sorted(opened[2:]) == ["A|2026-01-28|spike", "p|2026-01-28|widening"]
     note(settings, {"volatility": NOTHING})
@@ -210,7 +211,7 @@ NOTHING = Flags({}, Memory(), 0)
 def published(home: Path, definitions: str) -> Settings:
     """A version with three spikes of one instrument, made by these definitions."""
     settings = Settings(home=home)
-    settings.root.mkdir(parents=True, exist_ok=True)
+    settings.paths.root.mkdir(parents=True, exist_ok=True)
     warehouse = home / "warehouse.duckdb"
     warehouse.unlink(missing_ok=True)
     with duckdb.connect(str(warehouse)) as connection:
@@ -226,7 +227,7 @@ def published(home: Path, definitions: str) -> Settings:
     publish(
         warehouse,
         {**dict.fromkeys(("daily_bars", "volatility", "trend"), daily), "instruments": Mart(("symbol",))},
-        settings.published_dir,
+        settings.paths.published,
         f"bars.{definitions}",
         "sample",
         True,

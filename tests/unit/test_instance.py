@@ -9,10 +9,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from orchestration import instance as of_runs
-from orchestration.automation.sensors import build_alert_sensor
+from orchestration.alerts.sensor import build_alert_sensor
 from orchestration.build import build_definitions
-from orchestration.instance import (
+from orchestration.instance import instance as of_runs
+from orchestration.instance.instance import (
     GONE,
     INSTANCE_CONFIG,
     fail_dead_runs,
@@ -54,7 +54,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 )
 def test_a_run_is_ours_by_proof(tags: dict[str, str], location: str | None, ours: bool, tmp_path: Path) -> None:
     settings = Settings(source="yahoo", home=tmp_path)
-    tags = {name: value.format(root=settings.root) for name, value in tags.items()}
+    tags = {name: value.format(root=settings.paths.root) for name, value in tags.items()}
     assert is_ours(run(tags, location), settings) is ours
 
 
@@ -111,11 +111,15 @@ def test_a_process_of_another_kernel(kernel: str, lives: bool | None) -> None:
 @pytest.mark.parametrize(
     ("kernel", "home", "lives"),
     [
-        ("another-boot/pid:[1]", SETTINGS.root, False),  # a container that was made again, an address that changed
+        (
+            "another-boot/pid:[1]",
+            SETTINGS.paths.root,
+            False,
+        ),  # a container that was made again, an address that changed
         ("another-boot/pid:[1]", "/another", None),  # of a machine that shares the instance
-        ("{boot}/pid:[1]", SETTINGS.root, None),  # a container of this machine, which may live
+        ("{boot}/pid:[1]", SETTINGS.paths.root, None),  # a container of this machine, which may live
         ("{boot}/{container}", "/another", True),
-        ("unknown", SETTINGS.root, None),
+        ("unknown", SETTINGS.paths.root, None),
     ],
 )
 def test_a_process_of_a_machine_of_another_name(kernel: str, home: Path, lives: bool | None) -> None:
@@ -132,7 +136,7 @@ def test_a_process_of_a_machine_of_another_name(kernel: str, home: Path, lives: 
 def test_a_killed_run_fails_after_the_machine_came_back_under_another_name(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ours, theirs = (living(tags={"orewatch/home": str(home)}) for home in (SETTINGS.root, "/another"))
+    ours, theirs = (living(tags={"orewatch/home": str(home)}) for home in (SETTINGS.paths.root, "/another"))
     for each in (ours, theirs):
         instance.add_run(each)
     assert fail_dead_runs(instance, SETTINGS) == []
@@ -220,7 +224,7 @@ def test_an_instance_of_others_keeps_the_configuration_that_it_has(
     theirs, empty = tmp_path / "theirs", tmp_path / "empty"
     (theirs / "history").mkdir(parents=True)
     empty.mkdir()
-    for folder, ours in ((theirs, False), (empty, True), (settings.dagster_home, True)):
+    for folder, ours in ((theirs, False), (empty, True), (settings.paths.dagster, True)):
         monkeypatch.setenv("DAGSTER_HOME", str(folder))
         assert prepare_instance(settings) == folder
         assert (folder / "dagster.yaml").exists() is ours

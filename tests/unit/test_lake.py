@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from orchestration.ingest.compaction import compact
+from orchestration.ingest.lake import BARS, FETCHES, Lake, new_batch_id
 from orchestration.market.errors import LakeError
-from orchestration.storage.compaction import compact
-from orchestration.storage.lake import BARS, FETCHES, Lake, new_batch_id
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import duckdb
 import pytest
 from matplotlib.figure import Figure
 
-from orchestration import phrases
-from orchestration.checks.levels import edges_text, level_checks
 from orchestration.market.universe import load_universe
+from orchestration.signals import wording as phrases
+from orchestration.signals.levels import edges_text, level_checks
 from tests.jobs import small_seeds
 
 FIRST, SPLIT, LAST = dt.date(2026, 1, 5), dt.date(2026, 1, 6), dt.date(2026, 1, 7)

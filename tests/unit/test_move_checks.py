@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from orchestration.checks.moves import describe, summary
+from orchestration.cli.status import _move_table
 from orchestration.market.universe import MOVE_MEASURES, MoveRule
-from orchestration.report import _move_table
+from orchestration.signals.moves import describe, summary
 
 DAY = dt.date(2026, 1, 30)
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from orchestration.market.bars import empty_raw
 from orchestration.market.fetch_plan import FetchRequest
 from orchestration.sources.base import FetchOutcome, FetchStatus
-from orchestration.sources.polite import GIVE_UP_AFTER, TRANSIENT, Politeness, fetch_politely
+from orchestration.sources.throttle import GIVE_UP_AFTER, TRANSIENT, Politeness, fetch_politely
 
 OK, LIMITED, TIMEOUT, UNKNOWN = (
     FetchStatus.OK,

@@ -7,9 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from orchestration.storage.control import SCHEMAS, store_control
-from orchestration.storage.lake import BARS, Lake
-from orchestration.storage.premises import premises, why_whole, write_premises
+from orchestration.ingest.lake import BARS, Lake
+from orchestration.ingest.reference import SCHEMAS, store_control
+from orchestration.transform.build_inputs import premises, why_whole, write_premises
 
 # UTC, as the lake has it.
 NOON = dt.datetime(2026, 1, 8, 12, tzinfo=dt.UTC).replace(tzinfo=None)

@@ -41,7 +41,7 @@ INVOCATION = "process manifest dagster_dbt_translator project_dir target_path ra
 # By file of ours: each name, with the parameters that we give or, where a method of ours stands in its place, take.
 # These and no others; with `...` at the end, others that may be left out. None: only the name counts.
 PRIVATE: dict[str, dict[str, str | None]] = {
-    "orchestration/alerts/data.py": {
+    "orchestration/alerts/data_alerts.py": {
         "dagster.DagsterEvent.step_failure_data": None,
         f"{FAILURE}.StepFailureData.error": None,
         f"{FAILURE}.StepFailureData.user_failure_data": None,
@@ -57,26 +57,27 @@ PRIVATE: dict[str, dict[str, str | None]] = {
         "dagster.DagsterInstance.run_storage": None,
         "dagster._core.storage.runs.SqlRunStorage.get_run_storage_id": "self",
     },
-    "orchestration/assets/models.py": {
-        "dagster.AssetCheckSpec._replace": None,
+    "orchestration/transform/assets.py": {
         "dagster.AssetExecutionContext.is_subset": None,
-        "dagster_dbt.DagsterDbtTranslator.get_asset_check_spec": "self asset_spec manifest unique_id project",
-        "dagster_dbt.DagsterDbtTranslator.get_asset_spec": "self manifest unique_id project",
         "dagster_dbt.DbtCliInvocation": INVOCATION,
         "dagster_dbt.asset_utils.get_subset_selection_for_context": SELECTION,
     },
-    "orchestration/assets/shown.py": {
+    "orchestration/transform/translator.py": {
+        "dagster.AssetCheckSpec._replace": None,
+        "dagster_dbt.DagsterDbtTranslator.get_asset_check_spec": "self asset_spec manifest unique_id project",
+        "dagster_dbt.DagsterDbtTranslator.get_asset_spec": "self manifest unique_id project",
+    },
+    "orchestration/asset_metadata.py": {
         "dagster.AssetExecutionContext.run": None,
         "dagster.DagsterInstance.add_run_tags": "self run_id new_tags ...",
     },
-    "orchestration/automation/jobs.py": {JOB: None},
-    "orchestration/automation/schedules.py": {
+    "orchestration/schedules.py": {
         JOB: None,
         "dagster.DagsterInstance.get_runs": "self filters ascending ...",
     },
-    "orchestration/checks/market.py": {"dagster.AssetCheckExecutionContext.run": None},
-    "orchestration/checks/data_quality.py": {"dagster.AssetCheckResult._replace": None},
-    "orchestration/event_log.py": {
+    "orchestration/signals/checks.py": {"dagster.AssetCheckExecutionContext.run": None},
+    "orchestration/publish/audit.py": {"dagster.AssetCheckResult._replace": None},
+    "orchestration/instance/event_log.py": {
         "dagster._core.events.log.EventLogEntry": None,
         "dagster._core.events.log.EventLogEntry.dagster_event_type": None,
         "dagster._core.events.log.EventLogEntry.run_id": None,
@@ -97,7 +98,7 @@ PRIVATE: dict[str, dict[str, str | None]] = {
         "dagster._core.storage.sqlite.SQLITE_BUSY_TIMEOUT_SECONDS": None,
         "dagster._serdes.ConfigurableClassData": None,
     },
-    "orchestration/instance.py": {
+    "orchestration/instance/instance.py": {
         "dagster.DagsterInstance.add_run_tags": "self run_id new_tags ...",
         "dagster.DagsterRun.remote_job_origin": None,
         "dagster._core.remote_origin.RemoteJobOrigin.location_name": None,
@@ -105,7 +106,7 @@ PRIVATE: dict[str, dict[str, str | None]] = {
         "dagster.DagsterInstance.report_run_failed": "self dagster_run message ...",
     },
     "orchestration/resources.py": {"dagster.DagsterInstance.add_run_tags": "self run_id new_tags ..."},
-    "orchestration/refresh.py": {
+    "orchestration/cli/refresh.py": {
         "dagster.DagsterInstance.add_run_tags": "self run_id new_tags ...",
         "dagster.AssetCheckEvaluation.asset_check_key": None,
         "dagster.AssetKey.to_python_identifier": "self ...",
@@ -121,7 +122,7 @@ PRIVATE: dict[str, dict[str, str | None]] = {
         "dagster._core.errors.DagsterAssetCheckFailedError": None,
         "dagster_shared.error.SerializableErrorInfo.cls_name": None,
     },
-    "orchestration/retention.py": {
+    "orchestration/alerts/retention.py": {
         "dagster.DagsterInstance.compute_log_manager": None,
         "dagster.DagsterInstance.event_log_storage": None,
         "dagster.DagsterInstance.get_asset_records": "self ...",
@@ -144,7 +145,7 @@ PRIVATE: dict[str, dict[str, str | None]] = {
         "dagster._core.storage.runs.schema.RunTagsTable": None,
         "dagster._core.storage.runs.schema.RunsTable": None,
     },
-    "orchestration/run_launcher.py": {
+    "orchestration/instance/run_launcher.py": {
         "dagster.DagsterInstance.run_launcher": None,
         "dagster.DagsterInstance.run_monitoring_enabled": None,
         "dagster._core.errors.DagsterLaunchFailedError": None,
@@ -232,16 +233,16 @@ TEXTS: dict[str, dict[str, tuple[str, str]]] = {
         "dagster api grpc-health-check": ("dagster/_cli/api.py", 'name="grpc-health-check"'),
     },
     "deploy/dagster.yaml": {"scheme: postgresql+psycopg2": ("dagster_postgres/utils.py", 'f"{scheme}://')},
-    "orchestration/assets/models.py": {
+    "orchestration/transform/run_results.py": {
         "Errors parsed from dbt logs:": ("dagster_dbt/core/dbt_cli_invocation.py", "Errors parsed from dbt logs:"),
     },
-    "orchestration/dbt_process.py": {
+    "orchestration/transform/dbt.py": {
         '"DAGSTER_DBT_CLI": "true"': ("dagster_dbt/core/resource.py", '"DAGSTER_DBT_CLI": "true"'),
     },
-    "orchestration/event_log.py": {
+    "orchestration/instance/event_log.py": {
         '"history" / "runs"': ("dagster/_core/instance/ref.py", '"history", "runs"'),
     },
-    "orchestration/run_launcher.py": {
+    "orchestration/instance/run_launcher.py": {
         "after telling it to shut down": ("dagster/_grpc/server.py", "after telling it to shut down"),
     },
     "tests/integration/test_team.py": {

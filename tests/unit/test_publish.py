@@ -14,26 +14,15 @@ import duckdb
 import pytest
 from dagster_dbt import DbtCliInvocation
 
-from orchestration.assets.models import data_tests, dbt_complaint, dbt_failures, mart_grains, marts, stopped
-from orchestration.assets.publish import audited_fingerprint
+from orchestration.cli.compare import compare
+from orchestration.duckdb_io import reading, rows
+from orchestration.ingest.lake import Lake
 from orchestration.market.errors import PublishError
-from orchestration.settings import Settings
-from orchestration.storage import publish as publishing
-from orchestration.storage.changes import (
-    CHANGED_FROM,
-    RANKED_ON,
-    RELATIVE_FROM,
-    REVISED_FROM,
-    changed_since,
-    note_build,
-    note_published,
-    take_changes,
-)
-from orchestration.storage.compare import compare
-from orchestration.storage.content import table_hash
-from orchestration.storage.fingerprint import definitions_of, fingerprint
-from orchestration.storage.lake import Lake
-from orchestration.storage.publish import (
+from orchestration.publish import versions as publishing
+from orchestration.publish.assets import audited_fingerprint
+from orchestration.publish.content_hash import table_hash
+from orchestration.publish.marts import mart_grains, marts
+from orchestration.publish.versions import (
     Mart,
     PublishedManifest,
     copy_version,
@@ -45,8 +34,21 @@ from orchestration.storage.publish import (
     version_folder,
     write_tables,
 )
-from orchestration.storage.records import read_record, read_tests, remove_records, write_record
-from orchestration.storage.warehouse import reading, rows
+from orchestration.settings import Settings
+from orchestration.transform.build_state import read_record, read_tests, remove_records, write_record
+from orchestration.transform.changed_ranges import (
+    CHANGED_FROM,
+    RANKED_ON,
+    RELATIVE_FROM,
+    REVISED_FROM,
+    changed_since,
+    note_build,
+    note_published,
+    take_changes,
+)
+from orchestration.transform.fingerprint import definitions_of, fingerprint
+from orchestration.transform.manifest import data_tests
+from orchestration.transform.run_results import dbt_complaint, dbt_failures, stopped
 
 
 @pytest.fixture
@@ -575,7 +577,7 @@ def test_what_builds_have_changed_adds_up(market: Market) -> None:
     manifest = market.publish()
     market.build("insert into int_ranked_changes values ('silver', date '2023-01-05')", since="2024-01-05")
     market.build("delete from int_ranked_changes", since="2024-11-05")
-    since = changed_since(market.record, manifest, market.warehouse)
+    since = changed_since(market.record, manifest.version, manifest.published_at, market.warehouse)
     assert since is not None
     never = dt.date.max
     assert since == {
@@ -585,9 +587,9 @@ def test_what_builds_have_changed_adds_up(market: Market) -> None:
         RANKED_ON: dt.date(2023, 1, 5),
     }
     # Of another publication of the same number, as after all versions were removed.
-    note_published(market.record, manifest, market.warehouse)
+    note_published(market.record, manifest.version, manifest.published_at, market.warehouse)
     again = PublishedManifest(1, "f", "files", False, "2020-01-01T00:00:00+00:00", {})
-    assert changed_since(market.record, again, market.warehouse) is None
+    assert changed_since(market.record, again.version, again.published_at, market.warehouse) is None
 
 
 def test_a_record_is_whole_or_absent(tmp_path: Path) -> None:
@@ -611,21 +613,21 @@ def test_only_a_build_that_was_audited_is_published(tmp_path: Path) -> None:
         "^the tables have not been built and audited since the last fetch; materialize all, or run orewatch refresh$"
     )
     for built, audited in ((None, None), ("a", None), (None, "a"), ("a", "b")):
-        remove_records(settings.build_record, settings.audit_record)
-        for path, mark in ((settings.build_record, built), (settings.audit_record, audited)):
+        remove_records(settings.paths.build_record, settings.paths.audit_record)
+        for path, mark in ((settings.paths.build_record, built), (settings.paths.audit_record, audited)):
             if mark:
                 write_record(path, mark)
         with pytest.raises(PublishError, match=one_line):
             audited_fingerprint(settings)
     # And of what was built and audited, only what every data test has passed.
     tests = data_tests()
-    write_record(settings.build_record, "b", tests - {missing := min(tests)})
+    write_record(settings.paths.build_record, "b", tests - {missing := min(tests)})
     with pytest.raises(PublishError, match=rf"not passed 1 of the models and tests: {missing.split('.')[2]}; material"):
         audited_fingerprint(settings)
-    write_record(settings.build_record, "b")  # as earlier versions wrote it
+    write_record(settings.paths.build_record, "b")  # as earlier versions wrote it
     with pytest.raises(PublishError, match=rf"not passed {len(tests)} of the .* and {len(tests) - 10} more; material"):
         audited_fingerprint(settings)
-    write_record(settings.build_record, "b", tests)
+    write_record(settings.paths.build_record, "b", tests)
     assert audited_fingerprint(settings) == "b"
 
 

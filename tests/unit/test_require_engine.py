@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.assets import models
 from orchestration.market.errors import SettingsError
 from orchestration.settings import Settings
+from orchestration.transform import assets as models
 
 
 @pytest.fixture

@@ -18,14 +18,14 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from orchestration.alerts.journal import FILE, journal
-from orchestration.cli import app
+from orchestration.alerts.outbox import FILE, journal
+from orchestration.cli.main import app
+from orchestration.files import disk_fault, must_link, must_lock
+from orchestration.ingest.compaction import compact
+from orchestration.ingest.lake import DATASETS, Lake
+from orchestration.instance.scratch import scratch
 from orchestration.market.errors import LakeError, OrewatchError, PublishError, SettingsError
-from orchestration.storage.compaction import compact
-from orchestration.storage.faults import disk_fault, must_link, must_lock
-from orchestration.storage.lake import DATASETS, Lake
-from orchestration.storage.publish import Mart, current_manifest, is_whole, let_readers_in, publish
-from orchestration.storage.scratch import scratch
+from orchestration.publish.versions import Mart, current_manifest, is_whole, let_readers_in, publish
 
 
 def rows(batch: str, *days: int, close: float | None = 1.5) -> pa.Table:
@@ -502,8 +502,8 @@ AS_ANOTHER_USER = """
 import os, sys
 from pathlib import Path
 from orchestration.market.errors import OrewatchError
-from orchestration.storage.lake import Lake
-from orchestration.storage.publish import let_readers_in
+from orchestration.ingest.lake import Lake
+from orchestration.publish.versions import let_readers_in
 os.setuid(65534)
 lake = Lake(Path(sys.argv[1]))
 try:

@@ -13,15 +13,15 @@ import pytest
 from dagster._core.storage.compute_log_manager import ComputeIOType
 from pydantic import ValidationError
 
-from orchestration import retention
+from orchestration.alerts import retention
 from orchestration.alerts.deliver import open_journal
-from orchestration.alerts.journal import Journal, journal
 from orchestration.alerts.messages import Alert
+from orchestration.alerts.outbox import Journal, journal
+from orchestration.alerts.retention import LOOKING, prune
 from orchestration.build import build_definitions
-from orchestration.checks.flags import LATE_DAYS
-from orchestration.instance import HOME, prepare_instance
-from orchestration.retention import LOOKING, prune
+from orchestration.instance.instance import HOME, prepare_instance
 from orchestration.settings import Settings
+from orchestration.signals.new_events import LATE_DAYS
 from tests.evenings import move_clock
 from tests.postgres_server import PostgresServer, postgres_server
 
@@ -75,7 +75,7 @@ class Lived:
     def run(self, day: int, makes: str = "", job: str = "refresh", tags: dict[str, str] | None = None) -> str:
         """A run that ends on a day; its id."""
         self.day = day
-        tags = {HOME: str(self.settings.root)} if tags is None else tags
+        tags = {HOME: str(self.settings.paths.root)} if tags is None else tags
         definitions = dg.Definitions([metals], jobs=[dg.define_asset_job(job, tags=tags)])
         done = definitions.resolve_job_def(job).execute_in_process(
             instance=self.instance, raise_on_error=False, tags={"makes": makes} if makes else {}
@@ -136,9 +136,9 @@ def lived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtu
     settings = Settings(home=tmp_path / "home")
     with postgres_server() if request.param == "PostgreSQL" else nullcontext() as postgres:
         if request.param != "ours":
-            settings.dagster_home.mkdir(parents=True)
+            settings.paths.dagster.mkdir(parents=True)
             told = ON_POSTGRES.format(url=postgres.url().replace("://", "+psycopg2://")) if postgres else DAGSTERS_OWN
-            (settings.dagster_home / "dagster.yaml").write_text(told)
+            (settings.paths.dagster / "dagster.yaml").write_text(told)
         prepare_instance(settings)
         with dg.DagsterInstance.get() as instance:
             lived = Lived(settings, instance, postgres)
@@ -155,7 +155,7 @@ def test_old_runs_go_with_everything_that_they_left(lived: Lived) -> None:
     assert lived.prune(405, keep_runs_days=400) == []
     assert lived.traces() == lived.runs() == set(younger)
     assert lived.state() == before
-    with journal(lived.settings.alerts_dir) as notes:
+    with journal(lived.settings.paths.alerts) as notes:
         assert notes.unknown([*old, *younger]) == old
     assert lived.prune(405, keep_runs_days=400) == []
     assert lived.runs() == set(younger)
@@ -178,11 +178,11 @@ def test_the_run_that_made_what_an_asset_is_now_stays_however_old(lived: Lived) 
 def test_runs_of_others_and_runs_that_go_on_stay(lived: Lived) -> None:
     theirs = [
         lived.run(0, tags={}),
-        lived.run(0, tags={HOME: str(lived.settings.root.parent / "yahoo"), "source": "yahoo"}),
+        lived.run(0, tags={HOME: str(lived.settings.paths.root.parent / "yahoo"), "source": "yahoo"}),
         lived.run(0, tags={"source": "sample"}),
     ]
     job = dg.Definitions([metals], jobs=[dg.define_asset_job("refresh")]).resolve_job_def("refresh")
-    goes_on = lived.instance.create_run_for_job(job, tags={HOME: str(lived.settings.root)}).run_id
+    goes_on = lived.instance.create_run_for_job(job, tags={HOME: str(lived.settings.paths.root)}).run_id
     ours = lived.run(0)
     last = lived.run(500)
     assert lived.prune(500, keep_runs_days=10) == []
@@ -197,7 +197,7 @@ def test_a_failure_that_nobody_has_looked_at_is_told_before_its_run_goes_and_onc
     for day in (100, 101, 150):
         assert lived.prune(day, keep_runs_days=10) == []
         assert lived.traces() == {last}
-        with journal(lived.settings.alerts_dir) as notes:
+        with journal(lived.settings.paths.alerts) as notes:
             notes.deal_out([], lived.now().timestamp(), told.append)
     assert [alert.event_id for alert in told].count(f"data|run|{failed}") == 1
 
@@ -281,8 +281,8 @@ def test_what_cannot_be_removed_is_said_and_the_rest_goes(lived: Lived, monkeypa
 
 
 def _brief(settings: Settings, name: str, written: dt.datetime, suffix: str = ".html") -> Path:
-    settings.briefs_dir.mkdir(parents=True, exist_ok=True)
-    page = settings.briefs_dir / f"{name}{suffix}"
+    settings.paths.briefs.mkdir(parents=True, exist_ok=True)
+    page = settings.paths.briefs / f"{name}{suffix}"
     page.write_text("a brief")
     os.utime(page, (written.timestamp(),) * 2)
     return page
@@ -352,13 +352,13 @@ def test_the_journal_keeps_what_could_be_told_again(lived: Lived, monkeypatch: p
         _event("not watched now", "move", ("REMOVED",), old),
         _event("late", "move", ("LIVE",), today - dt.timedelta(days=99)),
     ]
-    with journal(lived.settings.alerts_dir) as notes:
+    with journal(lived.settings.paths.alerts) as notes:
         recorded = lived.now().timestamp() - 101 * 86400
         notes.record([*gone, *kept], recorded)
         notes.deal_out([], recorded + 7200, lambda alert: None)
         notes.record([_event("owed to nobody yet", "level", ("LIVE",), old)], recorded)
     assert lived.prune(500, keep_alerts_days=100) == []
-    with journal(lived.settings.alerts_dir) as notes:
+    with journal(lived.settings.paths.alerts) as notes:
         # Only what was forgotten would enter anew.
         assert notes.record(kept, lived.now().timestamp()) == 0
         assert notes.record(gone, lived.now().timestamp()) == len(gone)

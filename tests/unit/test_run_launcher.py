@@ -11,8 +11,8 @@ from dagster._core.launcher.base import WorkerStatus
 from dagster._grpc.types import GetCurrentRunsResult
 from dagster._serdes import serialize_value
 
-from orchestration.instance import opened_instance, process_tags
-from orchestration.run_launcher import RunLauncher, is_asked
+from orchestration.instance.instance import opened_instance, process_tags
+from orchestration.instance.run_launcher import RunLauncher, is_asked
 from orchestration.settings import Settings
 from tests.runs import dead_process, run
 

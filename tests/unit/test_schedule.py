@@ -10,10 +10,9 @@ import dagster as dg
 import pytest
 from dagster._utils.schedules import schedule_execution_time_iterator
 
-from orchestration.automation.jobs import build_refresh_job
-from orchestration.automation.schedules import UNFINISHED_OR_GOOD, build_schedule, due_session, evening
-from orchestration.instance import process_tags
+from orchestration.instance.instance import process_tags
 from orchestration.market.calendar import closed_sessions
+from orchestration.schedules import UNFINISHED_OR_GOOD, build_refresh_job, build_schedule, due_session, evening
 from orchestration.settings import NEW_YORK, Settings
 from tests.runs import dead_process, run
 
@@ -22,7 +21,7 @@ def tick(day: str) -> dt.datetime:
     return dt.datetime.combine(dt.date.fromisoformat(day), dt.time(17, 30), tzinfo=NEW_YORK)
 
 
-HOME = Settings().root
+HOME = Settings().paths.root
 
 
 def run_of(session: str, status: dg.DagsterRunStatus = dg.DagsterRunStatus.SUCCESS, **tags: str) -> dg.DagsterRun:

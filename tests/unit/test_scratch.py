@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.storage.scratch import scratch, sweep
+from orchestration.instance.scratch import scratch, sweep
 
 
 def test_it_goes_with_its_work(tmp_path: Path) -> None:

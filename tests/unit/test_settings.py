@@ -45,7 +45,7 @@ def test_variables_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert settings.files == tmp_path
     assert settings.as_of == dt.date(2026, 1, 29)
     assert settings.restatement_sessions == 0
-    assert settings.lake_dir == tmp_path / "home" / "files" / "lake"
+    assert settings.paths.lake == tmp_path / "home" / "files" / "lake"
 
 
 def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,14 +160,14 @@ def test_simulated_and_real_prices_never_share_a_path(tmp_path: Path) -> None:
     files = Settings(source="files", home=tmp_path, files=tmp_path)
     for attribute in (
         "root",
-        "lake_dir",
-        "warehouse_path",
-        "published_dir",
-        "lock_path",
+        "lake",
+        "warehouse",
+        "published",
+        "lock",
         "published_file",
-        "dagster_home",
+        "dagster",
     ):
-        paths = [getattr(settings, attribute) for settings in (sample, yahoo, files)]
+        paths = [getattr(settings.paths, attribute) for settings in (sample, yahoo, files)]
         assert len(set(paths)) == 3, attribute
         for settings, path in zip((sample, yahoo, files), paths, strict=True):
             assert path.is_relative_to(tmp_path / settings.source)

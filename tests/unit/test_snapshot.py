@@ -6,8 +6,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from orchestration.storage.lake import BARS, FETCHES, Lake
-from orchestration.storage.snapshot import first_observation, snapshot_lake
+from orchestration.ingest.lake import BARS, FETCHES, Lake
+from orchestration.ingest.snapshot import first_observation, snapshot_lake
 
 MORNING = dt.datetime(2026, 1, 5, 9)  # noqa: DTZ001  (the lake's moments are UTC without a mark)
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from orchestration.storage.spark_tables import SCHEMA, start_over, tables
+from orchestration.transform.spark_tables import SCHEMA, start_over, tables
 
 
 def test_a_whole_build_begins_without_a_table(tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ from typing import IO
 import pyarrow as pa
 import pytest
 
+from orchestration.ingest.compaction import compact
+from orchestration.ingest.lake import FETCHES, Lake
 from orchestration.market.errors import OrewatchError, StoreError
-from orchestration.storage.compaction import compact
-from orchestration.storage.lake import FETCHES, Lake
-from orchestration.storage.object_store import ObjectStore
-from orchestration.storage.stored_lake import CATALOG, lake_is_stored, read_catalog, store_lake, take_over
+from orchestration.publish.backups import CATALOG, lake_is_stored, read_catalog, store_lake, take_over
+from orchestration.publish.object_store import ObjectStore
 
 
 class Home:
@@ -121,7 +121,7 @@ def test_an_upload_that_breaks_off_leaves_the_catalog_as_it_was(
         raise OSError("the line is dead")
 
     with monkeypatch.context() as broken:
-        broken.setattr("orchestration.storage.object_store.shutil.copyfileobj", half)
+        broken.setattr("orchestration.publish.object_store.shutil.copyfileobj", half)
         with pytest.raises(StoreError, match=r"lake/fetches/.*: the line is dead; see docs/object-store.md"):
             store_lake(home.lake, store, home.record)
     assert read_catalog(store) == catalog

@@ -1,4 +1,0 @@
-"""Assets along the data's way: ingestion, dbt models, publication."""
-
-# Of every asset.
-OWNERS = ["team:orewatch"]

@@ -1,1 +1,0 @@
-"""Asset checks: they read and report; the logic is in the marts."""

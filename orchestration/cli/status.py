@@ -1,0 +1,361 @@
+"""What the command line shows: the header, what was flagged, the state of the store."""
+
+import datetime as dt
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from orchestration.alerts.overview import print_owed
+from orchestration.duckdb_io import rows
+from orchestration.publish.versions import MISPLACED, PublishedManifest, current_manifest, is_in_place
+from orchestration.settings import Settings
+from orchestration.signals import wording as phrases
+from orchestration.signals.new_events import GROUPS, Flags, flags
+from orchestration.transform.build_state import read_reason
+
+COVERAGE = """
+    select symbol, first_session, last_session, stored_sessions, missing_sessions, staleness_sessions, last_fetch_status
+    from data_coverage order by symbol
+"""
+
+CLAIMS = """
+    select claim_id, symbol, session_date, measure, argument, claimed, computed, verdict, base_date
+    from claim_checks order by session_date, claim_id
+"""
+
+# Genuine ones only: a new basis changes thousands of values and corrects none.
+CORRECTIONS = """
+    select symbol, session_date, field, old_value, new_value, corrected_by, changed_at, is_large
+    from price_revisions
+    where
+        reason in ('correction', 'action')
+        and field not in ('adj_close', 'volume')
+        and changed_at >= ?
+    order by is_large desc, changed_at desc, abs(corrected_by) desc, symbol, session_date, field
+"""
+
+CORRECTIONS_SHOWN = 8
+CORRECTIONS_DAYS = 30
+MOVES_SHOWN = 15
+LINES_SHOWN = 8
+
+VERDICT_STYLES = {"confirmed": "green", "refuted": "bold red", "not computable": "yellow"}
+
+
+def print_header(console: Console, settings: Settings) -> None:
+    """Which source this is, and loudly so when its prices are made up."""
+    if settings.simulated:
+        console.print(
+            f"[black on yellow] SIMULATED [/] sample market as of {settings.as_of}; real prices: OREWATCH_SOURCE=yahoo"
+        )
+    else:
+        console.print(f"Source [bold]{settings.source}[/], data in {settings.paths.root}")
+
+
+def print_flags(console: Console, settings: Settings, rebuilt: bool) -> None:
+    """What was flagged in the sessions looked at last, and where to look next."""
+    manifest = current_manifest(settings.paths.published)
+    if manifest is None:
+        console.print("Nothing has been published yet.")
+        return
+    if rebuilt:
+        console.print(
+            f"Published version {manifest.version}: {len(manifest.rows)} tables, {sum(manifest.rows.values()):,} rows"
+        )
+    else:
+        console.print(f"Nothing new: published version {manifest.version} stands")
+    found = {group: flags(settings, group) for group in GROUPS}
+    label = "SIMULATED " if settings.simulated else ""
+    if found["levels"].rows:
+        console.print(_level_table(f"{label}Levels", found["levels"].rows))
+    if found["moves"].rows:
+        console.print(_move_table(f"{label}Large moves", found["moves"].rows))
+    for title, lines in _other_flags(found):
+        console.print(f"[bold]{label}{title}[/]")
+        for line in lines[:LINES_SHOWN]:
+            console.print(f" {escape(line)}", highlight=False)
+        if len(lines) > LINES_SHOWN:
+            console.print(f" and {len(lines) - LINES_SHOWN} more")
+        console.print()
+    if not any(flagged.rows for flagged in found.values()):
+        latest = _latest(found["levels"])
+        console.print(f"Nothing was flagged in the latest sessions ({latest}): no level met, no rule broken.")
+    if pages := sorted(settings.paths.briefs.glob("*.html")):
+        console.print(f"Brief:          {pages[-1]}", soft_wrap=True)
+    console.print(f"Tables for BI:  {settings.paths.published_file}")
+    # Where the user says that it is, or where `make dev` opens it.
+    opened = "" if "ui_url" in settings.model_fields_set else "make dev, then "
+    console.print(f"Web UI:         {opened}{settings.ui_url}", soft_wrap=True)
+
+
+def _other_flags(found: dict[str, Flags]) -> list[tuple[str, list[str]]]:
+    """Extremes, pairs and spikes, a line each."""
+    parts = {
+        "Extremes and round numbers": [
+            f"{row['session_date']} {row['symbol']} {phrases.level_event(row, _price(row['level']))}"
+            for row in found["extremes"].rows
+        ],
+        "Widening gaps": [f"{row['session_date']} {phrases.widening_pair(row)}" for row in found["pairs"].rows],
+        "Volatility spikes": [
+            f"{row['session_date']} {row['symbol']} {phrases.spike(row)}" for row in found["volatility"].rows
+        ],
+    }
+    return [(title, lines) for title, lines in parts.items() if lines]
+
+
+def print_status(settings: Settings, console: Console | None = None) -> None:
+    """Alerts not sent, the published version, and per instrument what is stored and how its last request ended."""
+    from orchestration.ingest.reference import still_held
+
+    console = console or Console()
+    print_header(console, settings)
+    print_owed(settings, console)
+    manifest = _published(settings, console)
+    if manifest is None:
+        _print_withheld(console, settings)
+        return
+    console.print(f"Published version {manifest.version} of {manifest.published_at}, {_content(manifest)}")
+    _print_withheld(console, settings)
+    _print_postgres(console, settings, manifest)
+    _print_store(console, settings, manifest)
+    title = "SIMULATED coverage" if manifest.simulated else "Coverage"
+    table = _table(title, ("symbol", "first", "latest"), ("bars", "missing", "behind", "last request"))
+    held = {row["symbol"]: row["reason"] for row in still_held(settings.paths.reference, ()).to_pylist()}
+    for row in rows(settings.paths.published_file, COVERAGE):
+        table.add_row(
+            row["symbol"],
+            _text(row["first_session"]),
+            _text(row["last_session"]),
+            f"{row['stored_sessions']:,}",
+            _text(row["missing_sessions"] or None),
+            _text(row["staleness_sessions"] or None),
+            "held back" if row["symbol"] in held else _text(row["last_fetch_status"]),
+        )
+    console.print(table)
+    for symbol, reason in held.items():
+        console.print(
+            f"[yellow]{symbol} is held back: its latest bars failed {escape(reason)}; its next delivery is let in[/]"
+        )
+    _print_calendars(console, settings)
+    _print_corrections(console, "SIMULATED corrections" if manifest.simulated else "Corrections", settings)
+
+
+def _print_calendars(console: Console, settings: Settings) -> None:
+    """Exchanges whose sessions are not known for much longer."""
+    from orchestration.market.calendar import running_out
+
+    known = rows(
+        settings.paths.published_file, "select calendar, string_agg(symbol, ', ') as who from instruments group by 1"
+    )
+    users = {row["calendar"]: row["who"] for row in known}
+    for name, last in running_out(users, settings.now().date()).items():
+        console.print(
+            f"[yellow]Calendar {name} is recorded until {last}; what is missing later of {users[name]} nobody knows;"
+            " upgrade exchange_calendars[/]"
+        )
+
+
+def _print_corrections(console: Console, title: str, settings: Settings) -> None:
+    """The vendor's latest corrections of prices and dividends, those that are large first and in bold."""
+    import duckdb
+
+    try:
+        since = dt.datetime.now(dt.UTC).replace(tzinfo=None) - dt.timedelta(days=CORRECTIONS_DAYS)
+        found = rows(settings.paths.published_file, CORRECTIONS, [since])
+    except duckdb.BinderException:  # a version from before reasons were told apart
+        return
+    if not found:
+        return
+    table = _table(
+        f"{title} seen in the last {CORRECTIONS_DAYS} days",
+        ("symbol", "session", "field"),
+        ("from", "to", "by", "seen"),
+    )
+    for row in found[:CORRECTIONS_SHOWN]:
+        table.add_row(
+            row["symbol"],
+            _text(row["session_date"]),
+            row["field"],
+            f"{row['old_value']:,g}",
+            f"{row['new_value']:,g}",
+            "" if row["corrected_by"] is None else f"{row['corrected_by']:+.2%}",
+            f"{row['changed_at']:%Y-%m-%d}",
+            style="bold" if row["is_large"] else "",
+        )
+    if len(found) > CORRECTIONS_SHOWN:
+        table.caption = f"and {len(found) - CORRECTIONS_SHOWN} more; price_revisions has all"
+    console.print(table)
+
+
+def _content(manifest: PublishedManifest) -> str:
+    """The content hash as far as people compare it."""
+    return (
+        f"content {manifest.content_hash[:12]} ({manifest.hashed_by})" if manifest.content_hash else "no content hash"
+    )
+
+
+def _print_withheld(console: Console, settings: Settings) -> None:
+    if withheld := read_reason(settings.paths.withheld_record):
+        reason, since = withheld
+        console.print(f"[bold red]The latest build was withheld[/] from readers on {since}: {escape(reason)}")
+
+
+def _print_postgres(console: Console, settings: Settings, manifest: PublishedManifest) -> None:
+    url = settings.postgres_url.get_secret_value()
+    if not url:
+        return
+    from orchestration.publish.postgres import standing
+
+    there = standing(url, settings.postgres_readers_schema, manifest)
+    style = "" if there.is_current else "[yellow]"
+    console.print(f"{style}PostgreSQL: {escape(there.text)}", soft_wrap=True)
+
+
+def _print_store(console: Console, settings: Settings, manifest: PublishedManifest) -> None:
+    if not settings.store:
+        return
+    from orchestration.publish.stored_versions import standing
+
+    is_current, text = standing(
+        settings.store, settings.source, settings.paths.published, manifest, settings.paths.store_record
+    )
+    console.print(f"{'' if is_current else '[yellow]'}Object store: {escape(text)}", soft_wrap=True)
+
+
+def print_claims(settings: Settings, console: Console | None = None) -> None:
+    """Every claim with our value and the verdict."""
+    console = console or Console()
+    print_header(console, settings)
+    manifest = _published(settings, console)
+    if manifest is None:
+        return
+    table = _table(
+        "SIMULATED claims" if manifest.simulated else "Claims",
+        ("claim", "symbol", "session"),
+        ("claimed", "computed", "since", "verdict"),
+    )
+    for row in rows(settings.paths.published_file, CLAIMS):
+        style = VERDICT_STYLES[row["verdict"]]
+        table.add_row(
+            escape(row["claim_id"]),
+            escape(row["symbol"]),
+            str(row["session_date"]),
+            _claim_value(row["measure"], row["claimed"]),
+            _claim_value(row["measure"], row["computed"]),
+            _text(row["base_date"]),
+            f"[{style}]{row['verdict']}[/]",
+        )
+    console.print(table)
+
+
+def _published(settings: Settings, console: Console) -> PublishedManifest | None:
+    """The version that readers see; None, and a word about it, before the first and if its files are elsewhere."""
+    manifest = current_manifest(settings.paths.published)
+    if manifest is None:
+        console.print("Nothing has been published yet; run: orewatch refresh")
+    elif not is_in_place(settings.paths.published, manifest):
+        console.print(MISPLACED.format(version=manifest.version))
+        return None
+    return manifest
+
+
+def _claim_value(measure: str, value: float | None) -> str:
+    """A return in percent, a statement as yes or no, anything else as a number."""
+    if value is None:
+        return ""
+    if measure.startswith("return_"):
+        return f"{value:+.2%}"
+    if measure in ("close", "largest_fall_rank"):
+        return f"{value:,g}"
+    return "yes" if value else "no"
+
+
+def _table(title: str, left: tuple[str, ...], right: tuple[str, ...]) -> Table:
+    """A table for a terminal of 80 columns: names may wrap, dates and numbers are never cut."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in (*left, *right):
+        wraps = name in ("level", "event", "claim")
+        table.add_column(name, justify="right" if name in right else "left", no_wrap=not wraps, overflow="fold")
+    return table
+
+
+def _level_table(title: str, events: list[dict[str, Any]]) -> Table:
+    table = _table(title, ("session", "level", "event"), ("close before", "close"))
+    for row in events:
+        table.add_row(
+            str(row["session_date"]),
+            escape(row["level_id"]),
+            f"{row['event'].replace('_', ' ')} {row['direction']}",
+            _price(row["prev_close"]),
+            _price(row["close"]),
+        )
+    return table
+
+
+def _move_table(title: str, hits: list[dict[str, Any]]) -> Table:
+    """One row per symbol and session; records in bold."""
+    moves: dict[tuple[str, dt.date], list[dict[str, Any]]] = {}
+    for row in hits:
+        moves.setdefault((row["symbol"], row["session_date"]), []).append(row)
+    shown = sorted(moves.values(), key=lambda found: -abs(found[0]["return_1d"]))[:MOVES_SHOWN]
+    more = f" (the largest {MOVES_SHOWN} of {len(moves)})" if len(moves) > MOVES_SHOWN else ""
+    table = _table(title + more, ("session", "symbol"), ("1 day", "rank", "largest since"))
+    table.add_column("also", overflow="fold")
+    for found in shown:
+        row = found[0]
+        rank = f"{row['rank_since_inception']} of {row['returns_since_inception']:,}"
+        since = _since(row["largest_since"], row["largest_since_return"])
+        table.add_row(
+            str(row["session_date"]),
+            escape(row["symbol"]),
+            f"{row['return_1d']:+.2%}" + ("*" if row["sessions_since_previous"] > 1 else ""),
+            rank,
+            f"[bold]{since}[/]" if row["is_record"] else since,
+            _also(found),
+        )
+    if any(hit["bridges_gap"] for found in shown for hit in found):
+        table.caption = "* spans missing sessions"
+    return table
+
+
+def _also(hits: list[dict[str, Any]]) -> str:
+    """What a move broke beside the daily threshold, in few words: z-7 5d-17%* open-6% volume.
+
+    Of several z scores, and of several cumulative returns, the largest; move_rule_hits holds all.
+    """
+    largest: dict[str, dict[str, Any]] = {}
+    for hit in sorted(hits, key=lambda hit: abs(hit["score"])):
+        largest["z" if hit["measure"] in ("z_score", "z_ewma", "robust_z") else hit["measure"]] = hit
+    words = []
+    if "z" in largest:
+        words.append(f"z{largest['z']['score']:+.0f}")
+    elif "percentile" in largest:
+        words.append("extreme")
+    if several := largest.get("cumulative_return"):
+        words.append(f"{several['sessions']}d{several['score']:+.0%}" + ("*" if several["bridges_gap"] else ""))
+    if opened := largest.get("opening_gap"):
+        words.append(f"open{opened['score']:+.0%}")
+    if "volume_ratio" in largest:
+        words.append("volume")
+    return " ".join(words)
+
+
+def _since(day: dt.date | None, value: float | None) -> str:
+    return "record" if day is None else f"{day} {value:+.2%}"
+
+
+def _latest(looked_at: Flags) -> str:
+    """The latest session, or from which to which where instruments end on different ones."""
+    ends = sorted({span.latest for span in looked_at.memory.spans.values()})
+    return "no bars" if not ends else str(ends[0]) if len(ends) == 1 else f"{ends[0]} to {ends[-1]}"
+
+
+def _price(value: float) -> str:
+    return f"{value:,.1f}" if value >= 1000 else f"{value:,.3f}"
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)

@@ -1,0 +1,1 @@
+"""From the warehouse to readers: audit, versions, and the copies that follow them."""

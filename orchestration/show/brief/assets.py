@@ -1,0 +1,55 @@
+"""The asset of the market brief."""
+
+from pathlib import Path
+
+import dagster as dg
+
+from orchestration.asset_metadata import OWNERS, links
+from orchestration.publish.assets import PUBLISHED
+from orchestration.settings import Settings
+
+BRIEF = dg.AssetKey(["published", "market_brief"])
+
+
+def build_brief(settings: Settings) -> dg.AssetsDefinition:
+    """The brief of the latest session, from the published tables alone."""
+    simulated = "SIMULATED prices. " if settings.simulated else ""
+
+    @dg.asset(
+        key=BRIEF,
+        deps=[PUBLISHED],
+        group_name="publish",
+        kinds={"html", "markdown"},
+        owners=OWNERS,
+        tags={"source": settings.source},
+        description=f"{simulated}A short factual page about the latest session.\n\nWhat moved and how unusual it was,"
+        " levels met and near, juniors against seniors, metal against miners, volatility against trend.",
+        metadata=links("docs/brief.md", Path(__file__)),
+        required_resource_keys={"settings", "progress"},
+    )
+    def market_brief(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        from orchestration.show.brief.write import write_brief
+
+        current: Settings = context.resources.settings
+        context.resources.progress(0, 0, "writing the brief")
+        written = write_brief(current)
+        return dg.MaterializeResult(
+            metadata={
+                "brief": dg.MetadataValue.md(written.brief.markdown),
+                "latest_session": str(written.session),
+                "page": dg.MetadataValue.path(written.html),
+                "markdown": dg.MetadataValue.path(written.markdown),
+            }
+        )
+
+    return market_brief
+
+
+def load_drawing() -> None:
+    """Load what the brief and the pictures of checks need; a refresh does it while it waits for dbt."""
+    import jinja2  # noqa: F401
+    import matplotlib.backends.backend_agg
+    import matplotlib.backends.backend_svg
+    import matplotlib.dates  # noqa: F401
+
+    import orchestration.show.brief.write  # noqa: F401

@@ -1,0 +1,60 @@
+"""The brief's charts: price with levels, drawdown, volatility, relative strength."""
+
+from typing import TYPE_CHECKING
+
+from orchestration.show.brief.facts import Facts
+from orchestration.show.brief.words import level_name
+from orchestration.signals import plots
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Lines that one chart can still be read with.
+MOST_LINES = 6
+
+
+def charts(facts: Facts) -> list[tuple[str, "Figure"]]:
+    """Figures with a sentence that says what each shows."""
+    found = _prices(facts)
+    for title, column, base in (
+        ("Drawdown", "drawdown", 0.0),
+        ("Volatility of 21 sessions, annualised", "close_to_close_21", None),
+    ):
+        series = {symbol: _series(facts, symbol, column) for symbol in _compared(facts)}
+        if series:
+            found.append((title, plots.lines(title, series, percent=True, base=base)))
+    strength = {
+        f"{pair['long_symbol']} / {pair['short_symbol']}": plots.Series.of(
+            [row for row in facts.pair_history if row["pair_id"] == pair["pair_id"]], "strength"
+        )
+        for pair in facts.pairs[:MOST_LINES]
+    }
+    if strength:
+        title = "Relative strength, 1 a year before"
+        found.append((title, plots.lines(title, strength, base=1.0)))
+    return found
+
+
+def _prices(facts: Facts) -> list[tuple[str, "Figure"]]:
+    found = []
+    for symbol in dict.fromkeys(level["symbol"] for level in facts.levels):
+        levels = [level for level in facts.levels if level["symbol"] == symbol]
+        bands = [plots.Band(level_name({**level, "kind": None}), level["lower"], level["upper"]) for level in levels]
+        met = [event["session_date"] for event in facts.events if event["symbol"] == symbol]
+        title = f"{symbol} with its levels"
+        figure = plots.price_with_levels(title, _series(facts, symbol, "close"), bands, met)
+        found.append((f"{title}; {levels[0]['price_source']}", figure))
+    return found
+
+
+def _compared(facts: Facts) -> list[str]:
+    """Metals and the sector's funds, as many as a chart can carry."""
+    legs = {pair[leg] for pair in facts.pairs for leg in ("long_symbol", "short_symbol")}
+    funds = [row for row in facts.instruments if row["asset_class"] == "etf"]
+    metals = [row["symbol"] for row in funds if row["tier"] == "metal"]
+    miners = [row["symbol"] for row in funds if row["symbol"] in legs]
+    return list(dict.fromkeys([*metals, *miners]))[:MOST_LINES]
+
+
+def _series(facts: Facts, symbol: str, column: str) -> plots.Series:
+    return plots.Series.of([row for row in facts.history if row["symbol"] == symbol], column)

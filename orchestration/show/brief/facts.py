@@ -1,0 +1,217 @@
+"""What the brief reports: rows of the published tables, as of one session.
+
+Nothing later than the session is read. The marts of one row per session know nothing of the days after them; what the
+tables hold as of the latest session only (`level_status`) is used for what does not change.
+"""
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any
+
+from orchestration.duckdb_io import query, reading
+from orchestration.market.errors import OrewatchError
+from orchestration.publish.versions import PublishedManifest, readable_manifest, version_file
+from orchestration.settings import Settings
+
+Row = dict[str, Any]
+
+# Sessions that charts look back over.
+CHART_DAYS = 365
+
+# Not the latest of any: a stray bar of one instrument is no session of the market.
+LATEST = "select max(market_session) as session from market_summary"
+
+SESSIONS_AROUND = """
+    select max(session_date) filter (where session_date <= $session) as before,
+           min(session_date) filter (where session_date >= $session) as after
+    from daily_bars
+"""
+
+INSTRUMENTS = """
+    select
+        i.symbol, i.name, i.asset_class, i.metal, i.tier, i.currency, i.tick_size, i.metal_symbol, i.sector_symbol,
+        coalesce(b.close_as_traded, b.close) as close, coalesce(b.close_as_traded / b.close, 1) as splits_to_come,
+        b.bar_quality, b.close_as_traded is null as is_dividend_adjusted,
+        r.return_1d, r.return_5d, r.return_21d, r.return_1y, r.base_date_1y, r.return_ytd, r.base_date_ytd,
+        r.sessions_since_previous,
+        v.close_to_close_21, v.close_to_close_252, v.volatility_ratio_21_252, v.volatility_percentile_252,
+        v.is_volatility_spike,
+        t.drawdown, t.peak_date, t.trend_state, t.verdict, t.is_52w_high, t.is_52w_low,
+        t.high_52w * coalesce(b.close_as_traded / b.close, 1) as high_52w,
+        t.low_52w * coalesce(b.close_as_traded / b.close, 1) as low_52w,
+        s.beta_252, s.futures_dimson_beta_252, s.rank_1d,
+        m.z_63, m.rank_since_inception, m.returns_since_inception, m.largest_since,
+        m.largest_since_return, m.is_record, m.history_start, m.bridges_gap
+    from instruments as i
+    inner join daily_bars as b on i.symbol = b.symbol and b.session_date = $session
+    inner join returns as r on i.symbol = r.symbol and r.session_date = $session
+    inner join volatility as v on i.symbol = v.symbol and v.session_date = $session
+    inner join trend as t on i.symbol = t.symbol and t.session_date = $session
+    left join sector_relative as s on i.symbol = s.symbol and s.session_date = $session
+    left join large_moves as m on i.symbol = m.symbol and m.session_date = $session
+    order by i.asset_class = 'metal' desc, i.metal desc nulls last, i.symbol
+"""
+
+HITS = """
+    select hits.*, moves.return_1d
+    from move_rule_hits as hits
+    inner join large_moves as moves on hits.symbol = moves.symbol and hits.session_date = moves.session_date
+    where hits.session_date = $session
+    order by hits.symbol, hits.rule_id
+"""
+
+ABSENT = """
+    select i.symbol, i.name, max(b.session_date) as last_session
+    from instruments as i
+    inner join daily_bars as b on i.symbol = b.symbol and b.session_date <= $session
+    group by i.symbol, i.name
+    having max(b.session_date) < $session
+    order by i.symbol
+"""
+
+AHEAD = """
+    select symbol, name, session_date as last_session
+    from market_summary
+    where session_date > market_session
+    order by symbol
+"""
+
+EVENTS = """
+    select e.*, i.name, i.tick_size
+    from level_events as e
+    inner join instruments as i on e.symbol = i.symbol
+    where e.session_date = $session
+    order by e.kind in ('extreme', 'round_number'), e.symbol, e.level_id, e.event_order
+"""
+
+# Watched levels, as they stood at the session.
+LEVELS = """
+    select
+        l.level_id, l.symbol, l.kind, s.note, s.price_source, l.lower, l.upper, l.role, b.close_as_traded as close,
+        i.tick_size,
+        e.event as last_event, e.direction as last_direction, e.session_date as last_event_date
+    from level_daily as l
+    inner join level_status as s on l.level_id = s.level_id
+    inner join instruments as i on l.symbol = i.symbol
+    inner join daily_bars as b on l.symbol = b.symbol and l.session_date = b.session_date
+    left join (
+        select level_id, event, direction, session_date
+        from level_events
+        where session_date <= $session
+        qualify row_number() over (partition by level_id order by session_date desc, event_order) = 1
+    ) as e on l.level_id = e.level_id
+    where l.session_date = $session
+    order by l.symbol, l.lower, l.upper, l.level_id
+"""
+
+PAIRS = "select * from pair_spreads where session_date = $session order by pair_id"
+
+SECTORS = "select * from sector_daily where session_date = $session order by sector"
+
+REJECTED = """
+    select symbol, session_date, rule from rejected_bars
+    where session_date between $session - interval 7 days and $session
+    order by session_date desc, symbol
+"""
+
+HISTORY = """
+    select
+        b.symbol, b.session_date,
+        b.close * now.splits_to_come as close,
+        t.drawdown, v.close_to_close_21
+    from daily_bars as b
+    inner join (
+        select symbol, coalesce(close_as_traded / close, 1) as splits_to_come
+        from daily_bars where session_date = $session
+    ) as now on b.symbol = now.symbol
+    inner join trend as t on b.symbol = t.symbol and b.session_date = t.session_date
+    inner join volatility as v on b.symbol = v.symbol and b.session_date = v.session_date
+    where b.session_date between $session - to_days($days) and $session
+    order by b.symbol, b.session_date
+"""
+
+PAIR_HISTORY = """
+    select pair_id, session_date, exp(sum(spread_1d) over (partition by pair_id order by session_date)) as strength
+    from pair_spreads
+    where session_date between $session - to_days($days) and $session and spread_1d is not null
+    order by pair_id, session_date
+"""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that one brief says, as rows of the published tables.
+
+    Attributes:
+        session: the session that it is about.
+        manifest: the published version that it was read from.
+        instruments: those with a bar on the session, metals first; `hits` holds the move rules that each broke.
+        absent: those whose latest bar is older.
+        ahead: those that have a later bar than the market's session, where the brief is about that.
+        events: level events of the session.
+        levels: levels of the seed on the session's prices, with role and last event.
+        pairs: spreads of the session.
+        sectors: equal-weight groups of the session.
+        rejected: quarantined bars of the week before.
+        history: closes, drawdowns and volatilities of the year before, by symbol and session.
+        pair_history: growth of the long leg over the short one since the start of that year.
+    """
+
+    session: dt.date
+    manifest: PublishedManifest
+    instruments: list[Row]
+    absent: list[Row]
+    ahead: list[Row]
+    events: list[Row]
+    levels: list[Row]
+    pairs: list[Row]
+    sectors: list[Row]
+    rejected: list[Row]
+    history: list[Row]
+    pair_history: list[Row]
+
+    def instrument(self, symbol: str) -> Row | None:
+        """The row of one instrument; None if it has no bar on the session."""
+        return next((row for row in self.instruments if row["symbol"] == symbol), None)
+
+
+def read_facts(settings: Settings, session: dt.date | None = None) -> Facts:
+    """The facts of a session, the market's if none is named, from one published version.
+
+    Raises:
+        OrewatchError: nothing is published, the home was moved since, or no instrument has a bar on that day.
+    """
+    manifest = readable_manifest(settings.paths.published)
+    if manifest is None:
+        raise OrewatchError("nothing has been published yet; run: orewatch refresh")
+    # The version's own folder, not the link: all queries see one version, whatever is published meanwhile.
+    published = version_file(settings.paths.published, manifest.version)
+    with reading(published) as connection:
+        market_session = query(connection, LATEST)[0]["session"]
+        session = session or market_session
+        if session is None:
+            raise OrewatchError("the published tables hold no bars; run: orewatch refresh")
+        on: dict[str, Any] = {"session": session}
+        year = {**on, "days": CHART_DAYS}
+        instruments = query(connection, INSTRUMENTS, on)
+        if not instruments:
+            around = query(connection, SESSIONS_AROUND, on)[0]
+            nearest = " and ".join(str(day) for day in around.values() if day)
+            raise OrewatchError(f"no instrument has a bar on {session}; nearest sessions: {nearest}")
+        hits = query(connection, HITS, on)
+        for row in instruments:
+            row["hits"] = [hit for hit in hits if hit["symbol"] == row["symbol"]]
+        return Facts(
+            session=session,
+            manifest=manifest,
+            instruments=instruments,
+            absent=query(connection, ABSENT, on),
+            ahead=query(connection, AHEAD) if session == market_session else [],
+            events=query(connection, EVENTS, on),
+            levels=query(connection, LEVELS, on),
+            pairs=query(connection, PAIRS, on),
+            sectors=query(connection, SECTORS, on),
+            rejected=query(connection, REJECTED, on),
+            history=query(connection, HISTORY, year),
+            pair_history=query(connection, PAIR_HISTORY, year),
+        )

@@ -1,0 +1,64 @@
+"""The brief as a page (HTML, in one file without network) and as Markdown."""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestration.show.brief.facts import Facts
+from orchestration.show.brief.words import headline, sections, spoken
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class Brief:
+    """The written brief: the same words in two forms."""
+
+    title: str
+    html: str
+    markdown: str
+
+
+def render(facts: Facts) -> Brief:
+    """Write the facts out."""
+    from orchestration.show.brief.charts import charts
+    from orchestration.signals import plots
+
+    title = f"Orewatch market brief, {spoken(facts.session)}"
+    shared = {
+        "title": title,
+        "simulated": facts.manifest.simulated,
+        "manifest": facts.manifest,
+        "published_at": f"{dt.datetime.fromisoformat(facts.manifest.published_at):%Y-%m-%d %H:%M} UTC",
+        "headline": headline(facts),
+        "sections": sections(facts),
+    }
+    marked = plots.simulated if facts.manifest.simulated else lambda figure: figure
+    drawings = [(caption, plots.svg(marked(figure))) for caption, figure in charts(facts)]
+    return Brief(title, _rendered("brief.html.j2", charts=drawings, **shared), _rendered("brief.md.j2", **shared))
+
+
+def _rendered(template: str, **values: Any) -> str:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=template.endswith(".html.j2"),
+        # Markdown may hold HTML; a name may not.
+        finalize=None if template.endswith(".html.j2") else _without_tags,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    environment.filters["table_row"] = _table_row
+    return environment.get_template(template).render(values)
+
+
+def _without_tags(value: object) -> object:
+    return value.replace("<", "&lt;") if isinstance(value, str) else value
+
+
+def _table_row(cells: Sequence[str]) -> str:
+    """A row of a Markdown table; a bar inside a cell must not end it."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -1,0 +1,412 @@
+"""The brief's sentences and tables. Every number is a cell of a table; no sentence says more than its numbers do."""
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from orchestration.show.brief.facts import Facts, Row
+from orchestration.signals import wording as phrases
+
+# How many rows the long tables show.
+NEAREST_SHOWN = 12
+# How many moves are told in words; the table has them all.
+SENTENCES_SHOWN = 5
+METAL = "metal"
+EXTREMES = ("52-week high", "52-week low")
+# What a gap between two did against five sessions ago.
+GAPS = {"widening": "the gap is widening", "narrowing": "the gap is narrowing", "turned": "the gap has changed sides"}
+VERDICTS = {
+    "consolidation": "Consolidation (trend up, less than 20 % below the peak)",
+    "reversal": "Reversal (two closes below SMA 200, SMA 50 falling)",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the brief: its header and its cells as they are shown.
+
+    Attributes:
+        header: column names.
+        rows: as many cells each.
+        text_columns: how many of the first columns hold text; the others hold numbers.
+    """
+
+    header: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    text_columns: int = 1
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the brief."""
+
+    title: str
+    sentences: list[str]
+    table: Table | None = None
+
+
+def sections(facts: Facts) -> list[Section]:
+    """The brief in reading order."""
+    parts = [
+        _moves(facts),
+        _levels(facts),
+        _watch_next(facts),
+        _juniors(facts),
+        _miners(facts),
+        _gold(facts),
+        _volatility(facts),
+        _data(facts),
+    ]
+    return [part for part in parts if part.sentences or part.table]
+
+
+def headline(facts: Facts) -> str:
+    """The largest move of the session in one sentence."""
+    moves = _by_size(facts.instruments)
+    return move_sentence(moves[0]) if moves else "No instrument has a return for this session."
+
+
+def move_sentence(row: Row) -> str:
+    """What one instrument did and how unusual it was."""
+    change = row["return_1d"]
+    verb = "fell" if change < 0 else "rose" if change > 0 else "did not move:"
+    closed = f"{price(row, row['close'])} {row['currency']}"
+    text = f"{row['name']}, {row['symbol']}, {verb} {percent(abs(change))} to {closed}"
+    if beyond := phrases.beyond_the_day(row["hits"]):
+        text += f" ({', '.join(beyond)})"
+    if phrases.is_of_the_day(row["hits"]):
+        kind = "fall" if change < 0 else "rise"
+        if row["is_record"]:
+            text += f", its largest {kind} since its stored history starts on {row['history_start']}"
+            text += f" ({row['returns_since_inception']:,} returns)"
+        else:
+            text += f", its largest {kind} since {row['largest_since']} ({percent(row['largest_since_return'], True)})"
+        if row["z_63"] is not None:
+            text += f", {abs(row['z_63']):.1f} standard deviations of the 63 returns before it"
+    if row["sessions_since_previous"] and row["sessions_since_previous"] > 1:
+        text += f"; bars are missing before it, the return spans {row['sessions_since_previous']} sessions"
+    return text + "."
+
+
+def event_sentence(event: Row) -> str:
+    """What one level event was."""
+    close, before = price(event, event["close"]), price(event, event["prev_close"])
+    text = f"{event['symbol']} {phrases.level_event(event, level_in_words(event))}, at {close}"
+    text += f" after {before}" if before else ""
+    # The price flutters around the level: checks and alerts leave such an event out.
+    return text + ("; no close has got away from it since its last event." if event["is_repeat"] else ".")
+
+
+def level_in_words(row: Row) -> str:
+    """54, or the zone 54-56."""
+    return f"the zone {level_name(row)}" if phrases.is_zone(row) else level_name(row)
+
+
+def level_name(row: Row) -> str:
+    """A level as people write it: 54, or 54-56 for a zone; what it is where that never changes, as a round number."""
+    kind = row.get("kind")
+    if kind in EXTREMES:  # a close of the past
+        return f"{price(row, row['lower'])} ({kind})"
+    lower, upper = row["lower"], row["upper"]
+    text = _round(row, lower) if upper == lower else f"{_round(row, lower)}-{_round(row, upper)}"
+    # Support and resistance are roles, and roles flip: the column says which it is now.
+    return f"{text} ({kind})" if kind in ("psychological", "record") else text
+
+
+def _moves(facts: Facts) -> Section:
+    by_size = _by_size(facts.instruments)
+    moved = [row for row in by_size if row["hits"]]
+    known = [row for row in facts.instruments if row["return_1d"] is not None]
+    sentences = []
+    if known:
+        up = sum(row["return_1d"] > 0 for row in known)
+        down = sum(row["return_1d"] < 0 for row in known)
+        records = sum(bool(row["is_record"]) and phrases.is_of_the_day(row["hits"]) for row in moved)
+        text = f"Of {len(known)} instruments with a return, {up} rose and {down} fell; {len(moved)} broke a move rule"
+        sentences.append(text + (f", {records} of them with a record of their stored history." if records else "."))
+    # The largest stands at the top of the page already.
+    sentences += [move_sentence(row) for row in moved[:SENTENCES_SHOWN] if row is not by_size[0]]
+    rows = [
+        (
+            row["symbol"],
+            row["name"],
+            price(row, row["close"]),
+            percent(row["return_1d"], True),
+            number(row["z_63"]),
+            _rank(row),
+            percent(row["return_21d"], True),
+            percent(row["return_ytd"], True),
+            percent(row["return_1y"], True),
+            percent(row["drawdown"], True),
+        )
+        for row in facts.instruments
+    ]
+    header = ("symbol", "name", "close", "1 day", "z 63", "rank", "21 sessions", "ytd", "1 year", "drawdown")
+    return Section("What moved", sentences, Table(header, rows, 2))
+
+
+def _rank(row: Row) -> str:
+    if not phrases.is_of_the_day(row["hits"]):
+        return ""
+    if row["is_record"]:
+        return f"record of {row['returns_since_inception']:,}"
+    return f"{row['rank_since_inception']} of {row['returns_since_inception']:,}"
+
+
+def _levels(facts: Facts) -> Section:
+    watched = [event for event in facts.events if event["kind"] not in ("extreme", "round_number")]
+    others = [
+        event for event in facts.events if event["kind"] in ("extreme", "round_number") and not event["is_repeat"]
+    ]
+    sentences = [event_sentence(event) for event in watched if not _said_by_another(event, watched)]
+    if not watched:
+        sentences.append("No watched level was met.")
+    for direction, along in (("up", "upwards"), ("down", "downwards")):
+        crossed = [
+            f"{event['symbol']} {event['levels_crossed']}"
+            for event in others
+            if event["event"] == "round_numbers_crossed" and event["direction"] == direction
+        ]
+        if crossed:
+            sentences.append(f"Round numbers crossed {along}: {'; '.join(crossed)}.")
+    told: set[str] = set()
+    for extreme in ("all_time_high", "52w_high", "all_time_low", "52w_low"):
+        # An all-time extreme is one of 52 weeks as well.
+        hit = sorted({event["symbol"] for event in others if event["level_id"].endswith(f":{extreme}")} - told)
+        told |= set(hit)
+        if hit:
+            words = phrases.extreme_name(extreme)
+            sentences.append(f"Closed beyond the {words}, for the first time in a run: {', '.join(hit)}.")
+    return Section("Levels", sentences)
+
+
+def _said_by_another(event: Row, events: Iterable[Row]) -> bool:
+    """Whether another event of the level says the same and more: a role flip, or a cross that was a failed retest."""
+    more = {"confirmed": "role_flip", "close_cross": "retest_failed"}
+    return any(
+        other["event"] == more.get(event["event"]) and other["level_id"] == event["level_id"] for other in events
+    )
+
+
+def _watch_next(facts: Facts) -> Section:
+    rows = []
+    for level in facts.levels:
+        rows.append((abs(_distance(level["close"], level["lower"], level["upper"])), level))
+    for row in facts.instruments:
+        for name, key in zip(EXTREMES, ("high_52w", "low_52w"), strict=True):
+            if row[key] is not None and row["asset_class"] in ("metal", "etf"):
+                entry = {**row, "lower": row[key], "upper": row[key], "kind": name, "last_event": None, "role": None}
+                rows.append((abs(_distance(row["close"], row[key], row[key])), entry))
+    rows.sort(key=lambda item: item[0])
+    seeds = [entry for _, entry in rows if entry.get("level_id")]
+    nearest = [entry for _, entry in rows][:NEAREST_SHOWN]
+    shown = nearest + [entry for entry in seeds if entry not in nearest]
+    cells = [
+        (
+            entry["symbol"],
+            level_name(entry),
+            entry["role"] or "",
+            _last_event(entry),
+            price(entry, entry["close"]),
+            percent(_distance(entry["close"], entry["lower"], entry["upper"]), True),
+        )
+        for entry in shown
+    ]
+    inside = [e for e in seeds if e["lower"] <= e["close"] <= e["upper"] and e["upper"] > e["lower"]]
+    sentences = [f"{e['symbol']} stands inside {level_in_words(e)}." for e in inside]
+    above = [e for e in seeds if e["lower"] > e["close"]]
+    below = [e for e in seeds if e["upper"] < e["close"]]
+    for word, found in (("above", above), ("below", below)):
+        symbols = sorted({e["symbol"] for e in found})
+        for symbol in symbols:
+            level = next(e for e in found if e["symbol"] == symbol)
+            way = percent(abs(_distance(level["close"], level["lower"], level["upper"])))
+            sentences.append(
+                f"Next level {word} {symbol} at {price(level, level['close'])}: {level_in_words(level)}, {way} away."
+            )
+    header = ("symbol", "level", "confirmed role", "last event", "close", "way to go")
+    return Section("What to watch next", sentences, Table(header, cells, 4) if cells else None)
+
+
+def _distance(close: float, lower: float, upper: float) -> float:
+    """Fraction that the close has to move to reach the nearer edge; 0 inside a zone."""
+    if lower <= close <= upper:
+        return 0.0
+    return (lower if close < lower else upper) / close - 1
+
+
+def _last_event(entry: Row) -> str:
+    if not entry["last_event"]:
+        return ""
+    return f"{entry['last_event'].replace('_', ' ')} {entry['last_direction']} {entry['last_event_date']}"
+
+
+def _juniors(facts: Facts) -> Section:
+    sentences = []
+    for pair in (p for p in facts.pairs if p["kind"] == "junior_senior"):
+        sentences.append(_pair_sentence(facts, pair))
+        junior, senior = facts.instrument(pair["long_symbol"]), facts.instrument(pair["short_symbol"])
+        if junior and senior:
+            sentences.append(_beta_sentence(junior, senior))
+    return Section("Juniors against seniors", sentences)
+
+
+def _beta_sentence(junior: Row, senior: Row) -> str:
+    known = [f"{row['symbol']} {row['beta_252']:.2f}" for row in (junior, senior) if row["beta_252"] is not None]
+    unknown = [row["symbol"] for row in (junior, senior) if row["beta_252"] is None]
+    parts = [", ".join(known)] if known else []
+    if unknown:
+        parts.append(f"not known for {' and '.join(unknown)}, fewer than 252 paired sessions")
+    metal = junior["metal_symbol"] or "their metal"
+    return f"Beta to {metal} over 252 sessions: {'; '.join(parts)}."
+
+
+def _pair_sentence(facts: Facts, pair: Row) -> str:
+    left, right = facts.instrument(pair["long_symbol"]), facts.instrument(pair["short_symbol"])
+    text = f"{pair['long_symbol']} against {pair['short_symbol']}:"
+    if left and right and left["return_1d"] is not None and right["return_1d"] is not None:
+        text += f" {percent(left['return_1d'], True)} and {percent(right['return_1d'], True)} on the day"
+    if pair["spread_21d"] is None:
+        return text + "; 21 paired sessions are not there yet."
+    text += f"; log difference over 21 sessions {pair['spread_21d']:+.3f}"
+    if pair["z_252"] is not None:
+        text += f", {pair['z_252']:+.1f} standard deviations from the mean of the 252 before"
+    return text + (f"; {GAPS[pair['state']]}." if pair["state"] else ".")
+
+
+def _miners(facts: Facts) -> Section:
+    sentences = [_pair_sentence(facts, p) for p in facts.pairs if p["kind"] == "miners_to_metal"]
+    rows = [
+        (
+            row["sector"].replace("_", " "),
+            percent(row["equal_weight_return"], True),
+            percent(row["breadth_advancing"]),
+            percent(row["breadth_above_sma_50"]),
+            percent(row["breadth_above_sma_200"]),
+            "" if row["new_highs_52w"] is None else f"{row['new_highs_52w']} / {row['new_lows_52w']}",
+            str(row["members"]),
+        )
+        for row in facts.sectors
+    ]
+    header = (
+        "listed companies",
+        "equal weight",
+        "advancing",
+        "above SMA 50",
+        "above SMA 200",
+        "highs / lows",
+        "members",
+    )
+    return Section("Metal against miners", sentences, Table(header, rows) if rows else None)
+
+
+def _gold(facts: Facts) -> Section:
+    sentences = []
+    metals = [row for row in facts.instruments if row["asset_class"] == METAL or row["tier"] == METAL]
+    gold = [row for row in metals if row["metal"] == "gold" and row["return_1d"] is not None]
+    for row in gold:
+        text = f"{row['symbol']} {percent(row['return_1d'], True)} on the day"
+        if row["return_21d"] is not None:
+            text += f", {percent(row['return_21d'], True)} over 21 sessions"
+        text += f", drawdown {percent(row['drawdown'], True)}"
+        sentences.append(text + (f"; trend {row['trend_state']}." if row["trend_state"] else "; trend not known yet."))
+    for pair in (p for p in facts.pairs if p["kind"] == "metal_ratio"):
+        text = f"The price ratio {pair['long_symbol']} / {pair['short_symbol']} is {pair['value']:.2f}. "
+        sentences.append(text + _pair_sentence(facts, pair))
+    return Section("Gold as anchor", sentences)
+
+
+def _volatility(facts: Facts) -> Section:
+    known = [row for row in facts.instruments if row["close_to_close_21"] is not None]
+    spikes = [row for row in known if row["is_volatility_spike"]]
+    sentences = []
+    if spikes:
+        up = [row["symbol"] for row in spikes if row["trend_state"] == "up"]
+        text = (
+            f"Volatility spikes (21 sessions at least 1.5 times 252, and in the top 5 % of a year): {_symbols(spikes)}"
+        )
+        trends = f"with the trend still up: {', '.join(up)}" if up else "none of them in an up trend"
+        sentences.append(f"{text}; {'all with the trend still up' if len(up) == len(spikes) else trends}.")
+    elif known:
+        sentences.append("No volatility spike.")
+    for verdict, words in VERDICTS.items():
+        found = [row for row in facts.instruments if row["verdict"] == verdict]
+        if found:
+            sentences.append(f"{words}: {_symbols(found)}.")
+    rows = [
+        (
+            row["symbol"],
+            row["trend_state"] or "",
+            row["verdict"] or "",
+            percent(row["close_to_close_21"]),
+            "" if row["volatility_ratio_21_252"] is None else f"{row['volatility_ratio_21_252']:.2f}",
+            percent(row["volatility_percentile_252"]),
+            "yes" if row["is_volatility_spike"] else "",
+            percent(row["drawdown"], True),
+        )
+        for row in known
+    ]
+    header = ("symbol", "trend", "verdict", "vol 21", "21 / 252", "percentile", "spike", "drawdown")
+    return Section("Volatility against trend", sentences, Table(header, rows, 3) if rows else None)
+
+
+def _data(facts: Facts) -> Section:
+    sentences = [
+        f"{row['symbol']} has no bar for this session; its latest is of {row['last_session']}." for row in facts.absent
+    ]
+    sentences += [
+        f"{row['symbol']} has a later bar, of {row['last_session']}, than the market; it is not in this brief."
+        for row in facts.ahead
+    ]
+    sentences += [
+        f"{row['symbol']}'s prices came adjusted for dividends: what was traded is unknown, and no level is watched."
+        for row in facts.instruments
+        if row["is_dividend_adjusted"]
+    ]
+    for row in facts.rejected:
+        sentences.append(
+            f"{row['symbol']} {row['session_date']}: rejected or without its range, {row['rule'].replace('_', ' ')}."
+        )
+    return Section("About the data", sentences)
+
+
+def _symbols(rows: Sequence[Row]) -> str:
+    return ", ".join(row["symbol"] for row in rows)
+
+
+def _by_size(rows: Iterable[Row]) -> list[Row]:
+    return sorted((r for r in rows if r["return_1d"] is not None), key=lambda r: -abs(r["return_1d"]))
+
+
+def percent(value: float | None, signed: bool = False) -> str:
+    """A fraction in percent with two decimals; empty if unknown."""
+    if value is None:
+        return ""
+    return f"{value:+.2%}" if signed else f"{value:.2%}"
+
+
+def number(value: float | None) -> str:
+    """A score with its sign and one decimal; empty if unknown."""
+    return "" if value is None else f"{value:+.1f}"
+
+
+def price(row: Row, value: float | None) -> str:
+    """A price with as many decimals as the instrument's tick, and one more between two ticks; empty if unknown."""
+    if value is None:
+        return ""
+    tick = row.get("tick_size") or 0.01
+    decimals = max(0, len(f"{tick:.6f}".rstrip("0").partition(".")[2]))
+    if abs(value - round(value, decimals)) > 0.1 * 10**-decimals:
+        decimals += 1
+    return f"{value:,.{decimals}f}"
+
+
+def _round(row: Row, value: float) -> str:
+    """A price without the zeros that end it: 54, not 54.000."""
+    text = price(row, value)
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def spoken(session: dt.date) -> str:
+    """A date in words: Friday 30 January 2026."""
+    return f"{session:%A} {session.day} {session:%B %Y}"

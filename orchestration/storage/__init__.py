@@ -1,1 +1,0 @@
-"""Where data rests: the append-only lake, the warehouse and the published versions."""

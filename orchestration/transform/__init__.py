@@ -1,0 +1,1 @@
+"""From the lake to the warehouse: dbt, what a build rests on, and Spark."""

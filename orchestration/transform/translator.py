@@ -1,0 +1,78 @@
+"""How dbt's models and tests read in the UI of Dagster."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator, DbtProject
+
+from orchestration.asset_metadata import OWNERS, first_sentence_first, links
+from orchestration.settings import DBT_PROJECT_DIR
+
+
+class OrewatchTranslator(DagsterDbtTranslator):
+    """Adds owners, source and links, and says where prices are simulated; keeps all that dagster-dbt reads itself.
+
+    Args:
+        source: name of the source of prices.
+        simulated: whether every price of it is made up.
+    """
+
+    def __init__(self, source: str, simulated: bool) -> None:
+        super().__init__()
+        self.source, self.simulated = source, simulated
+        self._specs: dict[tuple[int, str, int], dg.AssetSpec] = {}
+
+    def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
+        """The asset of one dbt node, described in the words of its yml rather than with its SQL."""
+        # Asked for each node by every check and every model that reads it.
+        known = self._specs.get(key := (id(manifest), unique_id, id(project)))
+        if known is not None:
+            return known
+        spec = super().get_asset_spec(manifest, unique_id, project)
+        node = manifest["nodes"].get(unique_id)
+        if node is not None:
+            description = first_sentence_first(node["description"])
+            files = (node["original_file_path"], node["patch_path"].partition("://")[2])
+            spec = spec.replace_attributes(
+                description=f"SIMULATED prices. {description}" if self.simulated else description
+            ).merge_attributes(
+                owners=OWNERS,
+                tags={"source": self.source},
+                metadata=links(node["config"]["meta"]["document"], *(DBT_PROJECT_DIR / file for file in files)),
+            )
+        return self._specs.setdefault(key, spec)
+
+    def get_asset_check_spec(
+        self, asset_spec: dg.AssetSpec, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
+    ) -> dg.AssetCheckSpec | None:
+        """The check of one dbt test, with what it demands in words."""
+        spec = super().get_asset_check_spec(asset_spec, manifest, unique_id, project)
+        test = manifest["nodes"][unique_id].get("test_metadata")
+        if spec is None or not test:
+            return spec
+        said = f"{_demand(test)} What to do: docs/runbook.md, `{test['name']}`"
+        return spec._replace(description=f"SIMULATED prices. {said}" if self.simulated else said)
+
+
+def _demand(test: Mapping[str, Any]) -> str:
+    """What a generic test demands, in a sentence."""
+    given = test["kwargs"]
+    column = given.get("column_name", "")
+    match test["name"]:
+        case "grain":
+            return f"One row per {', '.join(given['columns'])}."
+        case "not_null":
+            return f"{column} is never empty."
+        case "accepted_values":
+            return f"{column} is one of {', '.join(map(str, given['values']))}."
+        case "between":
+            bounds = [f"at least {given['at_least']}"] if "at_least" in given else []
+            bounds += [f"at most {given['at_most']}"] if "at_most" in given else []
+            return f"{column}, where it is known, is {' and '.join(bounds)}."
+        case "ohlc_is_possible":
+            return "Where a bar has a range, it contains open and close."
+        case "vendor_adjustment_agrees":
+            return "Our adjusted close and the vendor's tell the same returns."
+        case name:
+            return f"{name.replace('_', ' ').capitalize()}."
