@@ -1,6 +1,6 @@
 {# Incremental builds: only what new bars can change is built again. The table int_changes says it: of each symbol that
    has something new, the first session whose rows are replaced (`changed_from`) and from where on bars are read to look
-   back from there, a year and more (`read_from`) or some weeks (`near_from`). A whole build reads and keeps everything.
+   back from there, a year and more (`long_lookback_from`) or some weeks (`short_lookback_from`). A whole build reads and keeps everything.
    docs/decisions/0019-incremental-models.md #}
 
 {# A table that only an incremental build reads. dbt has to see the reference whenever it reads the models, while a whole
@@ -10,7 +10,7 @@
 {%- endmacro %}
 
 {# The rows of a relation that a model has to read. #}
-{% macro with_look_back(relation, since='read_from', by='session_date', changes=none) -%}
+{% macro lookback(relation, since='long_lookback_from', by='session_date', changes=none) -%}
     {%- set changes = changes or incremental_ref('int_changes') -%}
     {%- if is_incremental() -%}
         (
@@ -26,8 +26,8 @@
 {%- endmacro %}
 
 {# The rows of a relation that are replaced. #}
-{% macro only_changed(relation, changes=none) -%}
-    {{ with_look_back(relation, 'changed_from', changes=changes) }}
+{% macro changed_range(relation, changes=none) -%}
+    {{ lookback(relation, 'changed_from', changes=changes) }}
 {%- endmacro %}
 
 {# The first session of all symbols in a column of a table of changes, as a constant: a join on sessions skips nothing of
@@ -56,7 +56,7 @@
 
 {# The condition of the same; `rows` is the name that the query gives to the relation, `symbols` that of the one which has
    the symbol, if that is another. #}
-{% macro is_changed(rows, changes=none, symbols=none) -%}
+{% macro in_changed_range(rows, changes=none, symbols=none) -%}
     {%- set changed = changes or incremental_ref('int_changes') -%}
     {%- if is_incremental() -%}
         {% if symbols -%}
@@ -88,7 +88,7 @@
 {# What has been running since the first bar, as the model itself stored it with the last row before the changed ones: one
    row per symbol with its session and these columns. Symbols that are read from their first bar on have none.
    `columns` are names with their types; the row is the last one for which the condition holds. #}
-{% macro rows_before_changes(columns, condition='true') -%}
+{% macro carried_state(columns, condition='true') -%}
     {%- set changes = incremental_ref('int_changes') -%}
     {%- if is_incremental() -%}
         select
@@ -106,13 +106,13 @@
             inner join {{ changes }} as changes
                 on
                     earlier.symbol = changes.symbol
-                    and earlier.session_date >= changes.near_from
+                    and earlier.session_date >= changes.short_lookback_from
                     and earlier.session_date < changes.changed_from
-            where {{ condition }} and {{ within(changes, 'earlier', 'near_from') }}
+            where {{ condition }} and {{ within(changes, 'earlier', 'short_lookback_from') }}
             group by earlier.symbol
         ) as latest
             on stored.symbol = latest.symbol and stored.session_date = latest.session_date
-        where {{ within(changes, 'stored', 'near_from') }}
+        where {{ within(changes, 'stored', 'short_lookback_from') }}
     {%- else -%}
         select
             cast(null as {{ dbt.type_string() }}) as symbol,
@@ -172,8 +172,8 @@
             benchmarks.symbol,
             benchmarks.basis,
             benchmarks.benchmark_symbol,
-            case when count(stored.session_date) >= {{ pairs }} then changes.read_from else {{ beginning }} end
-                as read_from
+            case when count(stored.session_date) >= {{ pairs }} then changes.long_lookback_from else {{ beginning }} end
+                as long_lookback_from
         from {{ benchmarks }} as benchmarks
         inner join {{ changes }} as changes
             on benchmarks.symbol = changes.symbol
@@ -183,16 +183,16 @@
                 {%- if bases | length > 1 %}
                 and benchmarks.basis = stored.basis
                 {%- endif %}
-                and changes.read_from <= stored.session_date
+                and changes.long_lookback_from <= stored.session_date
                 and changes.changed_from > stored.session_date
         where benchmarks.basis in ({{ wanted }})
-        group by benchmarks.symbol, benchmarks.basis, benchmarks.benchmark_symbol, changes.read_from
+        group by benchmarks.symbol, benchmarks.basis, benchmarks.benchmark_symbol, changes.long_lookback_from
     {%- else -%}
         select
             symbol,
             basis,
             benchmark_symbol,
-            {{ beginning }} as read_from
+            {{ beginning }} as long_lookback_from
         from {{ benchmarks }}
         where basis in ({{ wanted }}) and {{ every_symbol() }}
     {%- endif -%}

@@ -83,7 +83,7 @@
         from (
             select *
             from {{ relation }}
-            where {{ is_changed(relation) }}
+            where {{ in_changed_range(relation) }}
         ) as changed
         left join (
             select
@@ -119,7 +119,7 @@
             from (
                 select *
                 from {{ relation }}
-                where {{ is_changed(relation) }}
+                where {{ in_changed_range(relation) }}
             ) as latest
             inner join {{ relation }} as earlier
                 on

@@ -370,7 +370,7 @@ def frequency(days: pd.Series) -> str:
 
 # Of a return: single precision of both adjusted closes.
 DISAGREEMENT = 2e-5
-# Two bars of an instrument may differ: those are marked one by one (`stg_suspect_bars`).
+# Two bars of an instrument may differ: those are marked one by one (`int_bar_anomalies`).
 DISAGREEMENTS_ALLOWED = 2
 
 

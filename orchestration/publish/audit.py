@@ -51,7 +51,7 @@ LOST_SESSIONS = """
             seen.symbol = stored.symbol
             and seen.session_date = stored.session_date
     -- taken back on purpose: the quarantine says so
-    anti join stg_suspect_bars as withheld
+    anti join int_bar_anomalies as withheld
         on
             seen.symbol = withheld.symbol
             and seen.session_date = withheld.session_date
@@ -109,7 +109,7 @@ BROKEN_FEEDS = """
 # The latest session of each, so that a further one is news.
 SUSPECTS = """
     select symbol, max(session_date) as session, rule, count(*) as bars, min(session_date) as first_session
-    from stg_suspect_bars group by symbol, rule order by session desc, symbol, rule
+    from int_bar_anomalies group by symbol, rule order by session desc, symbol, rule
 """
 
 # Readers of the published version have been told of those that stand in it.

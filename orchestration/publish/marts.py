@@ -16,7 +16,8 @@ RUN_TIME = "run_time"
 def marts(manifest_path: Path = MANIFEST) -> "dict[str, Mart]":
     """The tables that readers get, by name, from the manifest.
 
-    A table with several `grain` tests has the grain of most columns, which says most about what lies together.
+    Of several tests `unique_combination_of_columns` the one of most columns is the grain: it says most about what lies
+    together.
 
     Raises:
         SettingsError: the manifest has not been prepared.
@@ -28,8 +29,8 @@ def marts(manifest_path: Path = MANIFEST) -> "dict[str, Mart]":
     for node in nodes.values():
         test = node.get("test_metadata") or {}
         model = node.get("attached_node")
-        if test.get("name") == "grain" and model in grains:
-            grains[model] = max(grains[model], tuple(test["kwargs"]["columns"]), key=len)
+        if test.get("name") == "unique_combination_of_columns" and model in grains:
+            grains[model] = max(grains[model], tuple(test["kwargs"]["combination_of_columns"]), key=len)
     return {
         nodes[id_]["name"]: Mart(
             grain=grain,

@@ -17,7 +17,7 @@ from orchestration.ingest.reference import HELD, SCHEMAS, still_held, store_cont
 from orchestration.settings import Settings
 
 # What it finds is wrong with the model, whatever bar it finds it in.
-OF_THE_MODEL = "grain"
+OF_THE_MODEL = "unique_combination_of_columns"
 
 
 def blamed(run_results: Path, manifest: Mapping[str, Any], warehouse: Path) -> dict[str, str]:

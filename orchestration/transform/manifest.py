@@ -73,8 +73,8 @@ def _named_for_people(tests: Iterable[dict[str, Any]]) -> None:
     for node in tests:
         if test := node.get("test_metadata"):
             given = test["kwargs"]
-            columns = given.get("columns") or [given["column_name"]] if len(given) > 1 else []
-            node["name"] = "_".join([test["name"], *columns])
+            columns = given.get("combination_of_columns") or [given["column_name"]] if len(given) > 1 else []
+            node["name"] = "_".join([test["name"].removesuffix("_combination_of_columns"), *columns])
 
 
 def _describe_alike(manifest: Mapping[str, Any]) -> None:

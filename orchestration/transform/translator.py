@@ -60,15 +60,15 @@ def _demand(test: Mapping[str, Any]) -> str:
     given = test["kwargs"]
     column = given.get("column_name", "")
     match test["name"]:
-        case "grain":
-            return f"One row per {', '.join(given['columns'])}."
+        case "unique_combination_of_columns":
+            return f"One row per {', '.join(given['combination_of_columns'])}."
         case "not_null":
             return f"{column} is never empty."
         case "accepted_values":
             return f"{column} is one of {', '.join(map(str, given['values']))}."
-        case "between":
-            bounds = [f"at least {given['at_least']}"] if "at_least" in given else []
-            bounds += [f"at most {given['at_most']}"] if "at_most" in given else []
+        case "accepted_range":
+            bounds = [f"at least {given['min_value']}"] if "min_value" in given else []
+            bounds += [f"at most {given['max_value']}"] if "max_value" in given else []
             return f"{column}, where it is known, is {' and '.join(bounds)}."
         case "ohlc_is_possible":
             return "Where a bar has a range, it contains open and close."

@@ -147,7 +147,11 @@ class HalfHearted(CompiledDbt):
         (lambda _: False, False, "180 of the models and tests: "),  # DBT_SELECT=nothing
         (lambda _: True, True, "180 of the models and tests: "),  # DBT_QUIET: nobody hears of it
         (lambda id_: id_.startswith("model."), False, "129 of the models and tests: accepted_values_"),
-        (lambda id_: ".grain_returns_" not in id_, False, "1 of the models and tests: grain_returns_symbol__session"),
+        (
+            lambda id_: ".unique_combination_of_columns_returns_" not in id_,
+            False,
+            "1 of the models and tests: unique_combination_of_columns_returns_symbol__session",
+        ),
         (lambda id_: not id_.endswith(".returns"), False, "1 of the models and tests: returns;"),
     ],
 )

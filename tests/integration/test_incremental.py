@@ -37,7 +37,7 @@ OWN_NOTES = ("build_number", "is_revision", "is_split_changed")
 PRICES = ["open", "high", "low", "close", "adj_close", "dividend"]
 PER_BAR = (
     "stg_delivered_bars",
-    "stg_suspect_bars",
+    "int_bar_anomalies",
     "int_bars",
     "int_missing_sessions",
     "int_range_volatility",
@@ -137,8 +137,8 @@ class Home:
 
     def changes(self) -> dict[str, tuple[dt.date, dt.date]]:
         """From which session on rows of each symbol were replaced, and bars were read."""
-        found = rows(self.settings.paths.warehouse, "select symbol, changed_from, read_from from int_changes")
-        return {row["symbol"]: (row["changed_from"], row["read_from"]) for row in found}
+        found = rows(self.settings.paths.warehouse, "select symbol, changed_from, long_lookback_from from int_changes")
+        return {row["symbol"]: (row["changed_from"], row["long_lookback_from"]) for row in found}
 
     def joins_what_is_looked_back_on(self) -> bool:
         """Whether the last build asked for the few rows that it replaced, and not by frames for all that it read."""
@@ -191,7 +191,7 @@ def test_news_of_an_evening_equal_whole(home: Home) -> None:
     late = home.of(days[-7], without=newcomer).iloc[9:16]
     home.deliver(session, *(bars.assign(close=bars["low"]) for bars in (bar, late)))
     home.check("a session and corrections")
-    withheld = rows(home.settings.paths.warehouse, "select symbol from stg_suspect_bars where is_withheld")
+    withheld = rows(home.settings.paths.warehouse, "select symbol from int_bar_anomalies where is_withheld")
     assert withheld == [{"symbol": symbols[3]}]
     assert days[240] < home.changes()[corrected][0] < days[250]
     assert all(days[-330] < back for symbol, (_, back) in home.changes().items() if symbol not in (corrected, gone))
@@ -252,13 +252,13 @@ def test_incremental_equals_whole(home: Home) -> None:
     in_cents.loc[of_one, "bar_quality"] = "range_rejected"
     home.deliver(in_cents)
     home.check("a bar in another unit, which is withheld")
-    withheld = rows(home.settings.paths.warehouse, "select symbol from stg_suspect_bars where is_withheld")
+    withheld = rows(home.settings.paths.warehouse, "select symbol from int_bar_anomalies where is_withheld")
     assert withheld == [{"symbol": symbols[3]}]
 
     alone = home.of(days[-7])[lambda b: b["symbol"] == symbols[6]].assign(close=lambda b: b["close"] * 100)
     home.deliver(alone.assign(open=None, high=None, low=None, bar_quality="range_rejected"))
     home.check("a bar that turns out to be in another unit, without any other news")
-    withheld = rows(home.settings.paths.warehouse, "select symbol from stg_suspect_bars where is_withheld order by 1")
+    withheld = rows(home.settings.paths.warehouse, "select symbol from int_bar_anomalies where is_withheld order by 1")
     assert withheld == [{"symbol": symbol} for symbol in sorted([symbols[3], symbols[6]])]
 
     before = market["symbol"] == split

@@ -340,7 +340,7 @@ def tables(settings: ClockedSettings) -> Iterator[duckdb.DuckDBPyConnection]:
             " null::date as active_from"
         )
         connection.execute(
-            "create table stg_suspect_bars (symbol text, session_date date, rule text, is_withheld boolean)"
+            "create table int_bar_anomalies (symbol text, session_date date, rule text, is_withheld boolean)"
         )
     marts = {"daily_bars": Mart(), "instruments": Mart()}
     publish(settings.paths.warehouse, marts, settings.paths.published, "f", "files", False)
@@ -360,8 +360,8 @@ def tables(settings: ClockedSettings) -> Iterator[duckdb.DuckDBPyConnection]:
         ("update instruments set active_from = '2026-01-29'", [1]),
         ("delete from instruments", []),
         ("delete from stg_sessions where session_date > '2026-01-28'", []),
-        ("insert into stg_suspect_bars values ('AAA', '2026-01-29', 'unit_error', true)", []),
-        ("insert into stg_suspect_bars values ('AAA', '2026-01-29', 'jump', false)", [1]),
+        ("insert into int_bar_anomalies values ('AAA', '2026-01-29', 'unit_error', true)", []),
+        ("insert into int_bar_anomalies values ('AAA', '2026-01-29', 'jump', false)", [1]),
     ],
 )
 def test_what_counts_as_a_lost_session(

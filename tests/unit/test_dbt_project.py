@@ -21,7 +21,8 @@ def test_every_mart_has_an_enforced_contract_and_a_grain(manifest: dict[str, Any
     tested = {
         node["attached_node"]
         for node in manifest["nodes"].values()
-        if node["resource_type"] == "test" and (node.get("test_metadata") or {}).get("name") == "grain"
+        if node["resource_type"] == "test"
+        and (node.get("test_metadata") or {}).get("name") == "unique_combination_of_columns"
     }
     for name, node in marts(manifest).items():
         assert node["config"]["contract"]["enforced"], name

@@ -191,7 +191,7 @@ def test_tables_are_ordered_by_their_grain_whatever_its_columns_are(warehouse: P
 
 def test_marts_come_from_the_manifest(tmp_path: Path) -> None:
     def grain(model: str, *columns: str) -> dict:
-        metadata = {"name": "grain", "kwargs": {"columns": list(columns)}}
+        metadata = {"name": "unique_combination_of_columns", "kwargs": {"combination_of_columns": list(columns)}}
         return {"resource_type": "test", "name": "t", "attached_node": model, "test_metadata": metadata}
 
     def model(name: str, folder: str, reads: tuple[str, ...] = (), **config: object) -> dict:

@@ -1,13 +1,13 @@
 {{ config(materialized='incremental', incremental_strategy='changed_rows') }}
 -- Each bar beside the one before it, on the split-adjusted basis and as traded.
 with known as (
-    {{ rows_before_changes({
+    {{ carried_state({
         'bar_number': 'bigint', 'close': 'double', 'session_number': 'bigint', 'log_index': 'decimal(38, 18)'
     }) }}
 ),
 
 bars as (
-    select * from {{ only_changed(of_batch(ref('stg_bars'))) }}
+    select * from {{ changed_range(of_batch(ref('stg_bars'))) }}
 ),
 
 neighbours as (

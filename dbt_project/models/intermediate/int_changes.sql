@@ -55,12 +55,12 @@ since as (
         case
             when looking_back.some_weeks_back is not null and not new_bars.is_rebased then looking_back.some_weeks_back
             else {{ always }}
-        end as near_from,
+        end as short_lookback_from,
         -- 252 returns and what is made from returns of returns; some of these bars may be withheld
         case
             when looking_back.bars_before >= 285 and not new_bars.is_rebased then looking_back.a_year_back
             else {{ always }}
-        end as read_from,
+        end as long_lookback_from,
         case when new_bars.is_revised then {{ always }} end as revised_from,
         new_bars.last_new
     from new_bars
@@ -77,15 +77,15 @@ counted as (
     inner join {{ ref('stg_delivered_bars') }} as delivered
         on
             since.symbol = delivered.symbol
-            and since.read_from <= delivered.session_date
+            and since.long_lookback_from <= delivered.session_date
     group by since.symbol
 )
 
 select
     since.symbol,
     since.changed_from,
-    since.near_from,
-    since.read_from,
+    since.short_lookback_from,
+    since.long_lookback_from,
     since.revised_from,
     since.last_new,
     counted.bars_changed,

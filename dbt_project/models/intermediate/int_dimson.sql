@@ -31,7 +31,7 @@ paired as (
     inner join {{ of_batch(ref('int_bars')) }} as ours
         on
             series.symbol = ours.symbol
-            and series.read_from <= ours.session_date
+            and series.long_lookback_from <= ours.session_date
     inner join benchmark_bars as theirs
         on
             series.benchmark_symbol = theirs.symbol
@@ -140,4 +140,4 @@ select
     ((a11 + a12 + a13) * c1 + (a12 + a22 + a23) * c2 + (a13 + a23 + a33) * c3)
     / nullif(s11 * a11 + s12 * a12 + s13 * a13, 0) as dimson_beta_252
 from cofactors
-where {{ is_changed('cofactors', incremental_ref('int_relative_changes')) }}
+where {{ in_changed_range('cofactors', incremental_ref('int_relative_changes')) }}

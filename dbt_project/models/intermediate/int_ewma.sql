@@ -5,7 +5,7 @@
 -- operations wherever a build begins.
 {% set block = 64 %}
 with known as (
-    {{ rows_before_changes({'step': 'bigint', 'variance': 'double'}, 'step % ' ~ block ~ ' = 0') }}
+    {{ carried_state({'step': 'bigint', 'variance': 'double'}, 'step % ' ~ block ~ ' = 0') }}
 ),
 
 squares as (
@@ -15,7 +15,7 @@ squares as (
         -- 0 for the 22nd return: those before are the seed
         bar_number - 23 as step,
         power(ln(1 + total_return), 2) as squared_return
-    from {{ with_look_back(of_batch(ref('int_bars')), 'near_from') }} as bars
+    from {{ lookback(of_batch(ref('int_bars')), 'short_lookback_from') }} as bars
     where bar_number >= 2
 ),
 
@@ -122,4 +122,4 @@ inner join block_starts
     on
         weighted.symbol = block_starts.symbol
         and weighted.block = block_starts.block
-where {{ is_changed('weighted') }}
+where {{ in_changed_range('weighted') }}

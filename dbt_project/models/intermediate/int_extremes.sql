@@ -6,7 +6,7 @@
     ('all_time_high', 1, 'bar_number > 252'), ('all_time_low', -1, 'bar_number > 252'),
 ] %}
 with known as (
-    {{ rows_before_changes({
+    {{ carried_state({
         'highest_close': 'double', 'lowest_close': 'double', 'last_away_52w_high_number': 'bigint',
         'last_away_52w_low_number': 'bigint', 'last_away_all_time_high_number': 'bigint',
         'last_away_all_time_low_number': 'bigint'
@@ -30,8 +30,8 @@ bars as (
         greatest(max(trend.close) over all_time, known.highest_close) as before_all_time_high,
         least(min(trend.close) over all_time, known.lowest_close) as before_all_time_low,
         known.session_date as known_date
-    from {{ with_look_back(of_batch(ref('int_traded_bars')), 'near_from') }} as traded
-    inner join {{ with_look_back(of_batch(ref('int_trend')), 'near_from') }} as trend
+    from {{ lookback(of_batch(ref('int_traded_bars')), 'short_lookback_from') }} as traded
+    inner join {{ lookback(of_batch(ref('int_trend')), 'short_lookback_from') }} as trend
         on
             traded.symbol = trend.symbol
             and traded.session_date = trend.session_date
@@ -109,4 +109,4 @@ select
 from placed
 left join known
     on placed.symbol = known.symbol
-where {{ is_changed('placed') }}
+where {{ in_changed_range('placed') }}

@@ -12,7 +12,7 @@ with spans as (
             partition by symbol
             order by session_date
         ) as next_date
-    from {{ only_changed(of_batch(ref('int_bars'))) }} as bars
+    from {{ changed_range(of_batch(ref('int_bars'))) }} as bars
 ),
 
 offsets as (

@@ -17,12 +17,12 @@ select
                     returns.session_date + 31
                 )
     end as listed_until
-from {{ only_changed(of_batch(ref('returns'))) }} as returns
-inner join {{ only_changed(of_batch(ref('daily_bars'))) }} as bars
+from {{ changed_range(of_batch(ref('returns'))) }} as returns
+inner join {{ changed_range(of_batch(ref('daily_bars'))) }} as bars
     on
         returns.symbol = bars.symbol
         and returns.session_date = bars.session_date
-inner join {{ only_changed(of_batch(ref('trend'))) }} as trend
+inner join {{ changed_range(of_batch(ref('trend'))) }} as trend
     on
         returns.symbol = trend.symbol
         and returns.session_date = trend.session_date

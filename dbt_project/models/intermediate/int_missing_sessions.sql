@@ -6,7 +6,7 @@ with stored as (
         -- or one of some weeks before the changed rows, which is all the same to them
         min(session_date) as first_session,
         max(session_date) as last_session
-    from {{ with_look_back(ref('stg_bars'), 'near_from') }} as bars
+    from {{ lookback(ref('stg_bars'), 'short_lookback_from') }} as bars
     group by symbol
 ),
 
@@ -23,14 +23,14 @@ expected as (
             and sessions.bar_expected
             and sessions.session_date >= coalesce(instruments.active_from, stored.first_session)
             and stored.last_session > sessions.session_date
-    where {{ is_changed('sessions', symbols='instruments') }}
+    where {{ in_changed_range('sessions', symbols='instruments') }}
 )
 
 select
     expected.symbol,
     expected.session_date
 from expected
-left join {{ only_changed(ref('stg_bars')) }} as bars
+left join {{ changed_range(ref('stg_bars')) }} as bars
     on
         expected.symbol = bars.symbol
         and expected.session_date = bars.session_date

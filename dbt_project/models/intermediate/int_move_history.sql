@@ -8,7 +8,7 @@ with broken as (
     select distinct
         symbol,
         session_date
-    from {{ only_changed(of_batch(ref('move_rule_hits'))) }} as hits
+    from {{ changed_range(of_batch(ref('move_rule_hits'))) }} as hits
 ),
 
 daily_returns as (

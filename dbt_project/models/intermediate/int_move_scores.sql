@@ -4,7 +4,7 @@
 -- (A z that includes its day can never exceed (n - 1) / sqrt(n): Shiffler 1988.)
 {% set cumulative = [2, 3, 5, 10, 21] %}
 with known as (
-    {{ rows_before_changes({'returns_since_gap': 'bigint'}) }}
+    {{ carried_state({'returns_since_gap': 'bigint'}) }}
 ),
 
 bars as (
@@ -19,7 +19,7 @@ bars as (
         case when bar_quality = 'ok' then (open + dividend) / previous_close - 1 end as overnight_return,
         volume,
         sessions_since_previous
-    from {{ with_look_back(of_batch(ref('int_bars'))) }} as bars
+    from {{ lookback(of_batch(ref('int_bars'))) }} as bars
 ),
 
 known_gaps as (
@@ -113,10 +113,10 @@ select
 from returns_before as scores
 inner join {{ source('control', 'instruments') }} as instruments
     on scores.symbol = instruments.symbol
-left join {{ only_changed(of_batch(ref('int_ewma'))) }} as ewma
+left join {{ changed_range(of_batch(ref('int_ewma'))) }} as ewma
     on
         scores.symbol = ewma.symbol
         and scores.session_date = ewma.session_date
 left join known_gaps
     on scores.symbol = known_gaps.symbol
-where scores.total_return is not null and {{ is_changed('scores') }}
+where scores.total_return is not null and {{ in_changed_range('scores') }}

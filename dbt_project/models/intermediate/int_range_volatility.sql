@@ -25,7 +25,7 @@ with logs as (
         -- from close to open, with the dividend of the day; splits are in the prices already
         case when bar_quality = 'ok' then ln((open + dividend) / previous_close) end as overnight,
         case when bar_quality = 'ok' then ln(close / open) end as open_to_close
-    from {{ with_look_back(of_batch(ref('int_bars'))) }} as bars
+    from {{ lookback(of_batch(ref('int_bars'))) }} as bars
 ),
 
 terms as (
@@ -113,4 +113,4 @@ select
 from {{ rolling_sums(
     'squares', ['log_change', 'log_change_square'], [3, 21, 63], ['symbol'], also=measures, numbered=true
 ) }} as sums
-where {{ is_changed('sums') }}
+where {{ in_changed_range('sums') }}

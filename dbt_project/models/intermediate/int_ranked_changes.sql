@@ -7,7 +7,7 @@ with changed as (
         bars.session_date,
         bars.bar_number,
         changes.last_new
-    from {{ only_changed(ref('int_bars')) }} as bars
+    from {{ changed_range(ref('int_bars')) }} as bars
     inner join {{ ref('int_changes') }} as changes
         on bars.symbol = changes.symbol
 ),
@@ -37,7 +37,7 @@ last_sessions as (
 select distinct
     instruments.metal,
     delivered.session_date
-from {{ only_changed(ref('stg_delivered_bars')) }} as delivered
+from {{ changed_range(ref('stg_delivered_bars')) }} as delivered
 inner join last_sessions
     on
         delivered.symbol = last_sessions.symbol

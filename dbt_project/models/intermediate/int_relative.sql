@@ -44,7 +44,7 @@ paired as (
     inner join {{ of_batch(ref('int_bars')) }} as ours
         on
             series.symbol = ours.symbol
-            and series.read_from <= ours.session_date
+            and series.long_lookback_from <= ours.session_date
     inner join benchmark_bars as theirs
         on
             series.benchmark_symbol = theirs.symbol
@@ -147,4 +147,4 @@ select
     (exp(log_growth_r_sum_252) - exp(log_growth_b_sum_252)) / nullif(sd_excess_252 * sqrt(252.0), 0)
         as information_ratio_252
 from moments
-where {{ is_changed('moments', incremental_ref('int_relative_changes')) }}
+where {{ in_changed_range('moments', incremental_ref('int_relative_changes')) }}

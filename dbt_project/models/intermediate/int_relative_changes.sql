@@ -17,7 +17,7 @@ changed as (
     select
         sides.symbol,
         min(changes.changed_from) as changed_from,
-        min(changes.read_from) as read_from
+        min(changes.long_lookback_from) as long_lookback_from
     from sides
     inner join {{ ref('int_changes') }} as changes
         on sides.side = changes.symbol
@@ -27,11 +27,11 @@ changed as (
 select
     changed.symbol,
     changed.changed_from,
-    changed.read_from,
+    changed.long_lookback_from,
     count(bars.session_date) as bars_read
 from changed
 left join {{ ref('stg_delivered_bars') }} as bars
     on
         changed.symbol = bars.symbol
-        and changed.read_from <= bars.session_date
-group by changed.symbol, changed.changed_from, changed.read_from
+        and changed.long_lookback_from <= bars.session_date
+group by changed.symbol, changed.changed_from, changed.long_lookback_from

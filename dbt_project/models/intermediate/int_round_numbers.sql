@@ -4,7 +4,7 @@
 -- behind at once is quoted in another unit.
 {% set most_crossed = 10000 %}
 with known as (
-    {{ rows_before_changes({'known_heading': 'double', 'latest_level': 'double', 'last_away_number': 'bigint'}) }}
+    {{ carried_state({'known_heading': 'double', 'latest_level': 'double', 'last_away_number': 'bigint'}) }}
 ),
 
 -- From the last bar on that is known.
@@ -14,7 +14,7 @@ bars as (
         known.known_heading,
         known.latest_level as known_level,
         known.last_away_number as known_away_number
-    from {{ with_look_back(of_batch(ref('int_traded_bars')), 'near_from') }} as bars
+    from {{ lookback(of_batch(ref('int_traded_bars')), 'short_lookback_from') }} as bars
     left join known
         on bars.symbol = known.symbol
     where known.symbol is null or bars.session_date >= known.session_date
@@ -157,4 +157,4 @@ select
     -- what a close on a multiple has not crossed yet lies ahead of it
     coalesce(latest_known_heading, 1) as latest_heading
 from placed
-where {{ is_changed('placed') }}
+where {{ in_changed_range('placed') }}

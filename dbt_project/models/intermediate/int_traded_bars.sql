@@ -3,7 +3,7 @@
 -- known at its close: that of the last 14 bars with a range, if they lie within 28 bars. Front-month futures have bars
 -- without a range every few weeks.
 with known as (
-    {{ rows_before_changes({'session_position': 'bigint'}) }}
+    {{ carried_state({'session_position': 'bigint'}) }}
 ),
 
 traded as (
@@ -18,7 +18,7 @@ traded as (
         bar_quality,
         splits_to_come,
         tick_size
-    from {{ with_look_back(of_batch(ref('int_bars')), 'near_from') }} as bars
+    from {{ lookback(of_batch(ref('int_bars')), 'short_lookback_from') }} as bars
     where close_as_traded >= tick_size / 2
 ),
 
@@ -86,4 +86,4 @@ select
     splits_to_come,
     tick_size
 from carried
-where {{ is_changed('carried') }}
+where {{ in_changed_range('carried') }}

@@ -6,7 +6,7 @@
     'peak': 'max(total_return_index) over so_far', 'first_date': 'first_value(session_date) over so_far'
 } %}
 with known as (
-    {{ rows_before_changes({'peak': 'double'}) }}
+    {{ carried_state({'peak': 'double'}) }}
 ),
 
 bars as (
@@ -16,7 +16,7 @@ bars as (
         bar_number,
         close,
         total_return_index
-    from {{ with_look_back(of_batch(ref('int_bars'))) }} as bars
+    from {{ lookback(of_batch(ref('int_bars'))) }} as bars
 ),
 
 numbered as (
@@ -73,4 +73,4 @@ select
 from looking_back
 left join known
     on looking_back.symbol = known.symbol
-where {{ is_changed('looking_back') }}
+where {{ in_changed_range('looking_back') }}

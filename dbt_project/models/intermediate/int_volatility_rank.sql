@@ -12,7 +12,7 @@ with comparable as (
             partition by symbol
             order by session_date
         ) as place
-    from {{ with_look_back(of_batch(ref('int_range_volatility'))) }} as volatilities
+    from {{ lookback(of_batch(ref('int_range_volatility'))) }} as volatilities
 )
 
 select
@@ -21,4 +21,4 @@ select
     percentile_252,
     close_to_close_21 / nullif(close_to_close_252, 0) as volatility_ratio_21_252
 from {{ with_statistics('comparable', [('percentile_252', 'percentile', 'comparable_21', 252)]) }} as ranked
-where {{ is_changed('ranked') }}
+where {{ in_changed_range('ranked') }}

@@ -18,8 +18,8 @@ select
     bars.sessions_since_previous,
     bars.source,
     bars.observed_at
-from {{ only_changed(ref('int_bars')) }} as bars
-left join {{ ref('stg_suspect_bars') }} as suspects
+from {{ changed_range(ref('int_bars')) }} as bars
+left join {{ ref('int_bar_anomalies') }} as suspects
     on
         bars.symbol = suspects.symbol
         and bars.session_date = suspects.session_date

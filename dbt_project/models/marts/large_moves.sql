@@ -6,7 +6,7 @@ with moves as (
         session_date,
         {{ joined_texts('rule_id') }} as rules_hit,
         max(case when bridges_gap then 1 else 0 end) = 1 as bridges_gap
-    from {{ only_changed(ref('move_rule_hits')) }} as hits
+    from {{ changed_range(ref('move_rule_hits')) }} as hits
     group by symbol, session_date
 ),
 
@@ -56,7 +56,7 @@ select
     moves.bridges_gap,
     {{ source_name() }} as source
 from moves
-inner join {{ only_changed(ref('int_move_scores')) }} as scores
+inner join {{ changed_range(ref('int_move_scores')) }} as scores
     on
         moves.symbol = scores.symbol
         and moves.session_date = scores.session_date
@@ -64,7 +64,7 @@ inner join {{ ref('int_move_history') }} as history
     on
         moves.symbol = history.symbol
         and moves.session_date = history.session_date
-inner join {{ only_changed(ref('int_bars')) }} as bars
+inner join {{ changed_range(ref('int_bars')) }} as bars
     on
         moves.symbol = bars.symbol
         and moves.session_date = bars.session_date

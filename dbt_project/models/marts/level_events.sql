@@ -82,7 +82,7 @@ extreme_events as (
             false as is_away,
             last_away_{{ extreme }}_number as last_away_number
         from {{ ref('int_extremes') }} as extremes
-        where is_new_{{ extreme }} and {{ is_changed('extremes') }}
+        where is_new_{{ extreme }} and {{ in_changed_range('extremes') }}
         {%- if not loop.last %}
             union all
         {%- endif %}
@@ -119,7 +119,7 @@ events as (
         levels_crossed_count,
         is_same_level
     from {{ ref('int_round_numbers') }} as numbers
-    where is_crossed and {{ is_changed('numbers') }}
+    where is_crossed and {{ in_changed_range('numbers') }}
     {%- if is_incremental() %}
         -- the last event before those that are built again: what a repetition would repeat
         union all
@@ -257,4 +257,4 @@ inner join {{ ref('int_traded_bars') }} as bars
         and events.session_date = bars.session_date
 inner join {{ source('control', 'instruments') }} as instruments
     on events.symbol = instruments.symbol
-where {{ is_changed('events') }}
+where {{ in_changed_range('events') }}

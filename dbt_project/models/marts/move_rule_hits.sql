@@ -30,7 +30,7 @@ with scores as (
         volume_ratio_20,
         -- no gap at all: farther away than any window
         coalesce(returns_since_gap, 1000000) as returns_since_gap
-    from {{ with_look_back(of_batch(ref('int_move_scores')), 'near_from') }} as stored_scores
+    from {{ lookback(of_batch(ref('int_move_scores')), 'short_lookback_from') }} as stored_scores
     window in_order as (
         partition by symbol
         order by session_date
@@ -87,7 +87,7 @@ inner join {{ ref('int_rule_members') }} as rules
         and candidates.measure = rules.measure
         and candidates.sessions = rules.sessions
 where
-    {{ is_changed('candidates') }}
+    {{ in_changed_range('candidates') }}
     and case
         when candidates.measure = 'percentile'
             then candidates.score >= rules.threshold or candidates.score <= 1 - rules.threshold

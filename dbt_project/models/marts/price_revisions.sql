@@ -30,7 +30,7 @@ with fields as (
             {%- endif %} as basis_factor,
             {{ 0.01 if field in ['volume', 'dividend'] else 'tolerance' }} as tolerance,
             source
-        from {{ with_look_back(ref('int_revised_bars'), 'revised_from') }} as revised
+        from {{ lookback(ref('int_revised_bars'), 'revised_from') }} as revised
         where {{ field }} is distinct from old_{{ field }}
         {%- if not loop.last %}
             union all

@@ -42,7 +42,7 @@ withheld as (
         bars.observed_at,
         bars.batch_id,
         suspects.rule
-    from {{ ref('stg_suspect_bars') }} as suspects
+    from {{ ref('int_bar_anomalies') }} as suspects
     inner join {{ ref('stg_delivered_bars') }} as bars
         on
             suspects.symbol = bars.symbol

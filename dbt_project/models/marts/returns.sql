@@ -22,7 +22,7 @@ with bars as (
         {%- endfor %}
         cast(date_trunc('month', session_date) as date) as month_start,
         cast(date_trunc('year', session_date) as date) as year_start
-    from {{ with_look_back(of_batch(ref('int_bars'))) }} as stored_bars
+    from {{ lookback(of_batch(ref('int_bars'))) }} as stored_bars
     window in_order as (
         partition by symbol
         order by session_date
@@ -30,7 +30,7 @@ with bars as (
 ),
 
 recent_bases as (
-    select * from {{ with_look_back(of_batch(ref('int_horizon_bases')), by='base_date') }}
+    select * from {{ lookback(of_batch(ref('int_horizon_bases')), by='base_date') }}
 ),
 
 month_ends as (
@@ -93,4 +93,4 @@ left join usable_bases as year_bases
             bars.symbol = base_{{ name }}.symbol
             and bars.day_{{ name }} = base_{{ name }}.day
 {%- endfor %}
-where {{ is_changed('bars') }}
+where {{ in_changed_range('bars') }}

@@ -14,7 +14,7 @@ with
     ('relative', ref('int_relative')), ('dimson', ref('int_dimson')), ('ranks', ref('int_return_ranks'))
 ] %}
     changed_{{ name }} as (
-        select * from {{ only_changed(of_batch(relation), changes) }} as {{ name }}
+        select * from {{ changed_range(of_batch(relation), changes) }} as {{ name }}
     ),
 {% endfor %}
 
@@ -22,7 +22,7 @@ wanted as (
     select
         symbol,
         session_date
-    from {{ only_changed(of_batch(ref('returns')), changes) }} as returns
+    from {{ changed_range(of_batch(ref('returns')), changes) }} as returns
 )
 
 select

@@ -1,11 +1,11 @@
 {{ config(materialized='incremental', incremental_strategy='changed_rows') }}
 -- Where each instrument stands against its own past: drawdown on total return, extremes and averages on closes.
 with known as (
-    {{ rows_before_changes({'peak_date': 'date', 'sessions_under_water': 'bigint'}) }}
+    {{ carried_state({'peak_date': 'date', 'sessions_under_water': 'bigint'}) }}
 ),
 
 looking_back as (
-    select * from {{ with_look_back(of_batch(ref('int_trend')), 'near_from') }}
+    select * from {{ lookback(of_batch(ref('int_trend')), 'short_lookback_from') }}
 ),
 
 -- The peak before the rows that are built, if no row that is read here reaches it again.
@@ -87,4 +87,4 @@ select
     end as verdict,
     {{ source_name() }} as source
 from placed
-where {{ is_changed('placed') }}
+where {{ in_changed_range('placed') }}

@@ -7,7 +7,7 @@ with ranked as (
         percentile_252,
         volatility_ratio_21_252,
         volatility_ratio_21_252 >= 1.5 and percentile_252 >= 0.95 as is_volatility_spike
-    from {{ with_look_back(of_batch(ref('int_volatility_rank')), 'near_from') }} as ranks
+    from {{ lookback(of_batch(ref('int_volatility_rank')), 'short_lookback_from') }} as ranks
 ),
 
 spikes as (
@@ -41,12 +41,12 @@ select
     spikes.spike_began,
     {{ source_name() }} as source
 from spikes
-left join {{ only_changed(of_batch(ref('int_range_volatility'))) }} as measured
+left join {{ changed_range(of_batch(ref('int_range_volatility'))) }} as measured
     on
         spikes.symbol = measured.symbol
         and spikes.session_date = measured.session_date
-left join {{ only_changed(of_batch(ref('int_ewma'))) }} as ewma
+left join {{ changed_range(of_batch(ref('int_ewma'))) }} as ewma
     on
         spikes.symbol = ewma.symbol
         and spikes.session_date = ewma.session_date
-where {{ is_changed('spikes') }}
+where {{ in_changed_range('spikes') }}

@@ -18,7 +18,7 @@ select
     bars.price_basis,
     bars.session_number
 from {{ ref('stg_delivered_bars') }} as bars
-left join {{ ref('stg_suspect_bars') }} as suspects
+left join {{ ref('int_bar_anomalies') }} as suspects
     on
         bars.symbol = suspects.symbol
         and bars.session_date = suspects.session_date

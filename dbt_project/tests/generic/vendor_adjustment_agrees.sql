@@ -1,6 +1,6 @@
 {# Between two sessions in a row, our adjusted close and the vendor's tell the same return, to the vendor's float32
    precision or to the decimals that it rounds either to; two bars of an instrument may differ: those that differ by more than
-   noise are named by the rule adjustment_disagrees of stg_suspect_bars. #}
+   noise are named by the rule adjustment_disagrees of int_bar_anomalies. #}
 {% test vendor_adjustment_agrees(model) %}
 with growth as (
     select

@@ -12,7 +12,7 @@
 {% set volume_sessions, volume_factor, volume_range_factor = 20, 7, 2 %}
 
 with delivered as (
-    select * from {{ with_look_back(of_batch(ref('stg_delivered_bars')), 'near_from') }}
+    select * from {{ lookback(of_batch(ref('stg_delivered_bars')), 'short_lookback_from') }}
 ),
 
 around as (
@@ -200,7 +200,7 @@ select
     rule,
     is_withheld
 from judged
-where rule is not null and {{ is_changed('judged') }}
+where rule is not null and {{ in_changed_range('judged') }}
 union all
 select
     symbol,
@@ -208,4 +208,4 @@ select
     'unit_error' as rule,
     true as is_withheld
 from withheld
-where {{ is_changed('withheld') }}
+where {{ in_changed_range('withheld') }}
