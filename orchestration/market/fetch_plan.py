@@ -1,10 +1,8 @@
-"""What to ask a source for: a pure function of what is expected, what is stored and what was seen before.
+"""The fetch plan: for each instrument the sessions its exchange held, minus those stored, plus a restatement window.
 
-For each instrument the plan is the sessions its exchange held, minus the sessions stored, plus a trailing window in
-which vendors still restate. Whatever went wrong before (a failed or missed fetch, a killed run, a new instrument, a
-vendor correction) is therefore asked for again by the next refresh, and nobody has to do anything. A hole that the
-vendor itself has, because it answered a request for that session without it, is left to the next whole history:
-otherwise it would drag every request back to before it.
+Whatever went wrong before (a failed or missed fetch, a killed run, a new instrument, a vendor correction) is therefore
+requested again by the next refresh. A hole that the vendor itself has, because it answered a request for that session
+without it, is left to the next whole history: otherwise it would drag every request back to before it.
 """
 
 import datetime as dt
@@ -42,8 +40,8 @@ class FetchRequest:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a source was asked for and did answer; a session in here that is not stored is absent at the vendor.
+class AnsweredRanges:
+    """Ranges of answered requests; a session in here that is not stored is absent at the vendor.
 
     Attributes:
         whole_to: last day of the latest whole history; None if there was none.
@@ -54,7 +52,7 @@ class Asked:
     since: tuple[tuple[dt.date, dt.date], ...] = ()
 
     @classmethod
-    def of(cls, ranges: Iterable[tuple[dt.date | None, dt.date]]) -> "Asked":
+    def of(cls, ranges: Iterable[tuple[dt.date | None, dt.date]]) -> "AnsweredRanges":
         """From ranges of first and last day; those from None are whole histories."""
         every = list(ranges)
         whole_to = max((end for start, end in every if start is None), default=None)
@@ -77,12 +75,12 @@ class Stored:
     Attributes:
         sessions: session dates with an accepted bar, ascending, datetime64.
         whole_history_at: when its whole history was last delivered (UTC); None if never.
-        asked: what the log of fetches says was asked for and answered.
+        answered: requests that the source answered, by the log of fetches.
     """
 
     sessions: pd.DatetimeIndex
     whole_history_at: dt.datetime | None
-    asked: Asked = Asked()
+    answered: AnsweredRanges = AnsweredRanges()
 
 
 @dataclass(frozen=True)
@@ -220,7 +218,7 @@ def _worth_asking(closed: pd.DatetimeIndex, stored: Stored, active_from: dt.date
         return expected[:0]
     missing = expected[~is_held]
     inside = missing < held[-1]
-    return stored.asked.without(missing[inside]).union(missing[~inside])
+    return stored.answered.without(missing[inside]).union(missing[~inside])
 
 
 def _session_before(first: pd.Timestamp, closed: pd.DatetimeIndex, stored: pd.DatetimeIndex) -> pd.Timestamp:
