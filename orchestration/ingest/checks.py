@@ -37,12 +37,7 @@ def check_specs() -> list[dg.AssetCheckSpec]:
                 False,
                 "The source names the currency of instruments.csv and has no note about what it brought.",
             ),
-            (
-                QUARANTINED,
-                REJECTED_BARS,
-                False,
-                "No row of this batch had to be rejected or stripped of its range.",
-            ),
+            (QUARANTINED, REJECTED_BARS, False, "No row of this batch had to be rejected or stripped of its range."),
         )
     ]
 
@@ -106,23 +101,15 @@ def newly_quarantined(report: "IngestReport") -> dg.AssetCheckResult:
 
 def symbols_table(report: "IngestReport") -> dg.TableMetadataValue:
     """How each request ended."""
-    rows: list[dict[str, Any]] = [
-        {
-            "symbol": r.symbol,
-            "asked because": r.reason,
-            "status": str(r.status),
-            "delivered": r.delivered,
-            "new": r.new,
-            "rebased": r.rebased,
-            "rejected": r.rejected,
-            "demoted": r.demoted,
-            "held back": r.held_back,
-        }
+    texts, counts = ("symbol", "reason", "status"), ("delivered", "new", "rebased", "rejected", "demoted", "held_back")
+    label = {"reason": "asked because", "held_back": "held back"}
+    columns = [dg.TableColumn(label.get(name, name), "string") for name in texts]
+    columns += [dg.TableColumn(label.get(name, name), "int") for name in counts]
+    rows = [
+        {label.get(name, name): str(getattr(r, name)) for name in texts}
+        | {label.get(name, name): getattr(r, name) for name in counts}
         for r in report.results
     ]
-    texts, numbers = ("symbol", "asked because", "status"), ("delivered", "new", "rebased", "rejected", "demoted")
-    columns = [dg.TableColumn(name, "string") for name in texts]
-    columns += [dg.TableColumn(name, "int") for name in (*numbers, "held back")]
     return dg.MetadataValue.table([dg.TableRecord(row) for row in rows], dg.TableSchema(columns))
 
 

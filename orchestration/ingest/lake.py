@@ -19,76 +19,31 @@ from orchestration.files import cannot_be_written
 from orchestration.ingest.dataset_folders import DatasetFolders
 from orchestration.ingest.parquet import (
     TEMPORARY,
+    TIMESTAMP,
     column_bounds,
     parquet_footer,
     read_files,
+    schema_of,
     write_parquet,
     write_part,
 )
 from orchestration.market.errors import LakeError
 
-# UTC without a zone mark: every engine reads it the same way, whatever its session time zone.
-TIMESTAMP = pa.timestamp("us")
-
-BARS = pa.schema(
-    [
-        ("symbol", pa.string()),
-        ("session_date", pa.date32()),
-        ("open", pa.float64()),
-        ("high", pa.float64()),
-        ("low", pa.float64()),
-        ("close", pa.float64()),
-        ("adj_close", pa.float64()),
-        ("volume", pa.float64()),
-        ("dividend", pa.float64()),
-        ("split_ratio", pa.float64()),
-        ("bar_quality", pa.string()),
-        ("currency", pa.string()),
-        ("source", pa.string()),
-        ("observed_at", TIMESTAMP),
-        ("batch_id", pa.string()),
-    ]
+BARS = schema_of(
+    "symbol text, session_date date, open number, high number, low number, close number, adj_close number,"
+    "volume number, dividend number, split_ratio number, bar_quality text, currency text,"
+    "source text, observed_at moment, batch_id text"
 )
-
-REJECTED = pa.schema(
-    [
-        ("rejected_id", pa.string()),
-        ("symbol", pa.string()),
-        ("session_date", pa.date32()),
-        ("rule", pa.string()),
-        ("severity", pa.string()),
-        ("detail", pa.string()),
-        ("raw", pa.string()),
-        ("origin", pa.string()),
-        ("row_number", pa.int64()),
-        ("source", pa.string()),
-        ("observed_at", TIMESTAMP),
-        ("batch_id", pa.string()),
-    ]
+REJECTED = schema_of(
+    "rejected_id text, symbol text, session_date date, rule text, severity text, detail text, raw text, origin text,"
+    "row_number count, source text, observed_at moment, batch_id text"
 )
-
-FETCHES = pa.schema(
-    [
-        ("symbol", pa.string()),
-        ("reason", pa.string()),
-        ("requested_from", pa.date32()),
-        ("requested_to", pa.date32()),
-        ("whole_history", pa.bool_()),
-        ("status", pa.string()),
-        ("detail", pa.string()),
-        ("attempts", pa.int64()),
-        ("delivered_rows", pa.int64()),
-        ("new_rows", pa.int64()),
-        ("rejected_rows", pa.int64()),
-        ("held_back_rows", pa.int64()),
-        ("source", pa.string()),
-        ("observed_at", TIMESTAMP),
-        ("batch_id", pa.string()),
-        # Files of earlier releases do not have it.
-        ("price_basis", pa.string()),
-    ]
+# Files of earlier releases do not have price_basis.
+FETCHES = schema_of(
+    "symbol text, reason text, requested_from date, requested_to date, whole_history flag, status text, detail text,"
+    "attempts count, delivered_rows count, new_rows count, rejected_rows count, held_back_rows count,"
+    "source text, observed_at moment, batch_id text, price_basis text"
 )
-
 DATASETS = {"bars": BARS, "rejected_bars": REJECTED, "fetches": FETCHES}
 
 SCHEMA_FILE = "schema.parquet"

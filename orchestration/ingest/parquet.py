@@ -17,6 +17,17 @@ from orchestration.market.errors import LakeError
 # So many rows can be skipped together by a reader of some symbols; one more or less costs nothing when all are read.
 ROW_GROUP_ROWS = 131_072
 
+# UTC without a zone mark: every engine reads it the same way, whatever its session time zone.
+TIMESTAMP = pa.timestamp("us")
+_TYPES = {
+    "text": pa.string(),
+    "date": pa.date32(),
+    "number": pa.float64(),
+    "count": pa.int64(),
+    "flag": pa.bool_(),
+    "moment": TIMESTAMP,
+}
+
 # A file under this name is being written, or was when its run was killed.
 TEMPORARY = ".writing-"
 
@@ -24,6 +35,11 @@ _UNREADABLE = (
     "{path}: cannot be read as Parquet ({reason}); put a copy of it back, or move it out of the lake, which then lacks"
     " its rows, and run: orewatch refresh --full"
 )
+
+
+def schema_of(columns: str) -> pa.Schema:
+    """A schema from names with types: `symbol text, close number`."""
+    return pa.schema([(name, _TYPES[kind]) for name, kind in map(str.split, columns.split(","))])
 
 
 def read_files(

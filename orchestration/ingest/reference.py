@@ -12,8 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from orchestration.files import cannot_be_written
-from orchestration.ingest.lake import TIMESTAMP
-from orchestration.ingest.parquet import write_parquet
+from orchestration.ingest.parquet import schema_of, write_parquet
 from orchestration.market.errors import LakeError
 from orchestration.market.universe import Universe
 
@@ -23,65 +22,23 @@ if TYPE_CHECKING:
 # Symbols whose bars a data test has held back.
 HELD = "held"
 
-_TEXT, _DATE, _NUMBER = pa.string(), pa.date32(), pa.float64()
-
-
-def _texts(*names: str) -> list[tuple[str, pa.DataType]]:
-    return [(name, _TEXT) for name in names]
-
-
-SCHEMAS: dict[str, pa.Schema] = {
-    "instruments": pa.schema(
-        [
-            *_texts("symbol", "source_symbol", "name", "asset_class", "metal", "tier", "calendar", "currency"),
-            ("tick_size", _NUMBER),
-            *_texts("metal_symbol", "sector_symbol"),
-            ("active_from", _DATE),
-            ("price_basis", _TEXT),
-        ]
-    ),
-    "price_levels": pa.schema(
-        [
-            *_texts("level_id", "symbol"),
-            ("lower", _NUMBER),
-            ("upper", _NUMBER),
-            ("kind", _TEXT),
-            ("active_from", _DATE),
-            ("note", _TEXT),
-        ]
-    ),
-    "pairs": pa.schema([*_texts("pair_id", "long_symbol", "short_symbol", "kind"), ("z_threshold", _NUMBER)]),
-    "move_rules": pa.schema(
-        [
-            *_texts("rule_id", "scope", "scope_value", "measure"),
-            ("sessions", pa.int64()),
-            ("threshold", _NUMBER),
-            ("note", _TEXT),
-        ]
-    ),
-    "published_claims": pa.schema(
-        [
-            ("claim_id", _TEXT),
-            ("published_on", _DATE),
-            *_texts("publisher", "symbol", "measure", "argument"),
-            ("session_date", _DATE),
-            ("claimed", _NUMBER),
-            ("tolerance", _NUMBER),
-            ("note", _TEXT),
-        ]
-    ),
-    "sessions": pa.schema(
-        [
-            ("calendar", _TEXT),
-            ("session_date", _DATE),
-            ("open_utc", TIMESTAMP),
-            ("close_utc", TIMESTAMP),
-            ("early_close", pa.bool_()),
-            ("bar_expected", pa.bool_()),
-            ("is_listed", pa.bool_()),
-        ]
-    ),
-    HELD: pa.schema([("symbol", _TEXT), ("observed_until", TIMESTAMP), ("reason", _TEXT)]),
+SCHEMAS = {
+    name: schema_of(columns)
+    for name, columns in {
+        "instruments": "symbol text, source_symbol text, name text, asset_class text, metal text, tier text,"
+        "calendar text, currency text, tick_size number, metal_symbol text, sector_symbol text, active_from date,"
+        "price_basis text",
+        "price_levels": "level_id text, symbol text, lower number, upper number, kind text, active_from date,"
+        "note text",
+        "pairs": "pair_id text, long_symbol text, short_symbol text, kind text, z_threshold number",
+        "move_rules": "rule_id text, scope text, scope_value text, measure text, sessions count, threshold number,"
+        "note text",
+        "published_claims": "claim_id text, published_on date, publisher text, symbol text, measure text,"
+        "argument text, session_date date, claimed number, tolerance number, note text",
+        "sessions": "calendar text, session_date date, open_utc moment, close_utc moment, early_close flag,"
+        "bar_expected flag, is_listed flag",
+        HELD: "symbol text, observed_until moment, reason text",
+    }.items()
 }
 
 

@@ -39,12 +39,7 @@ class SymbolResult:
         """The result on one line, for a person."""
         if self.status is not FetchStatus.OK:
             return f"{self.symbol}: {self.status}: {self.detail}"
-        counts = {
-            "new": self.new,
-            "of them rebased": self.rebased,
-            "rejected": self.rejected,
-            "demoted": self.demoted,
-        }
+        counts = {"new": self.new, "of them rebased": self.rebased, "rejected": self.rejected, "demoted": self.demoted}
         text = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
         return f"{self.symbol}: {text or 'nothing new'}"
 

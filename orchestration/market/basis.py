@@ -10,21 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from orchestration.market import price_grid as grid
 from orchestration.market.bars import PRICE_COLUMNS, equal, split_adjusted, split_ratio, splits_after
 from orchestration.market.price_basis import PriceBasis
-from orchestration.market.price_grid import (
-    GRIDS,
-    LEAST_AFTER,
-    OFF_GRID,
-    ON_GRID,
-    before_a_split,
-    left_the_grid,
-    on_step,
-    rounding_unit,
-    share_on,
-    share_on_a_grid,
-    step_after,
-)
 
 # Closes before the last dividend that it takes to say that the adjustment was undone.
 LEAST_UNDONE = 5
@@ -96,22 +84,22 @@ def _recognised(delivered: pd.DataFrame) -> Established:
     paid = np.flatnonzero(known["dividend"] > 0)
     traded = known["close"].to_numpy() * _later_splits(known)
     if not len(paid):
-        return _adjusted(delivered) if len(traded) and left_the_grid(traded) else Established(delivered)
+        return _adjusted(delivered) if len(traded) and grid.left_the_grid(traded) else Established(delivered)
     last = int(paid[-1])
     if last < LEAST_UNDONE:
         return Established(delivered)
     falls = falls_by_dividends(known)
-    if falls is not True and share_on(traded[:last], step_after(traded[last:])) < OFF_GRID:
+    if falls is not True and grid.share_on(traded[:last], grid.step_after(traded[last:])) < grid.OFF_GRID:
         if back := _put_back(delivered):
             return back
-        if falls is False or left_the_grid(traded):
+        if falls is False or grid.left_the_grid(traded):
             return _adjusted(delivered)
     if falls is not None:
         return Established(delivered) if falls else _adjusted(delivered)
-    if share_on_a_grid(traded[:last]) >= OFF_GRID:
+    if grid.share_on_a_grid(traded[:last]) >= grid.OFF_GRID:
         # Rounded after they were adjusted, perhaps.
         return Established(delivered, note=DOUBT)
-    if before_a_split(traded[:last], 0.01):
+    if grid.before_a_split(traded[:last], 0.01):
         return Established(delivered)
     if (np.round(traded, DECIMALS) == traded).all():
         raise UnclearBasisError
@@ -127,7 +115,7 @@ def _without_equal_adjusted(delivered: pd.DataFrame) -> pd.DataFrame:
 
 def _equals_close(adjusted: pd.Series, close: pd.Series) -> pd.Series:
     """Where an adjusted close is unknown or equals the close."""
-    rounding = 1.01 * rounding_unit(adjusted.to_numpy(), (2, 4))
+    rounding = 1.01 * grid.rounding_unit(adjusted.to_numpy(), (2, 4))
     return adjusted.isna() | equal(adjusted, close) | ((adjusted - close).abs() <= rounding / 2)
 
 
@@ -156,11 +144,11 @@ def _put_back(delivered: pd.DataFrame) -> Established | None:
     later = _later_splits(known)
     back, rounding = (
         (closes * later / factor)[:last],
-        0.5 * rounding_unit(closes, range(1, DECIMALS + 1)) * (later / factor)[:last],
+        0.5 * grid.rounding_unit(closes, range(1, DECIMALS + 1)) * (later / factor)[:last],
     )
     after = closes[last:] * later[last:]
-    steps = GRIDS if len(after) < LEAST_AFTER else GRIDS[: GRIDS.index(step_after(after)) + 1]
-    if max(on_step(back, step, rounding).mean() for step in steps) < ON_GRID:
+    steps = grid.GRIDS if len(after) < grid.LEAST_AFTER else grid.GRIDS[: grid.GRIDS.index(grid.step_after(after)) + 1]
+    if max(grid.on_step(back, step, rounding).mean() for step in steps) < grid.ON_GRID:
         return None
     of_session = pd.Series(factor, index=known["session_date"])
     by_row = delivered["session_date"].map(of_session).fillna(1.0)

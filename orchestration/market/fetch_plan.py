@@ -169,11 +169,7 @@ def expected_sessions(
 
 
 def _request(
-    instrument: Instrument,
-    closed: pd.DatetimeIndex,
-    stored: Stored | None,
-    now: dt.datetime,
-    rules: PlanRules,
+    instrument: Instrument, closed: pd.DatetimeIndex, stored: Stored | None, now: dt.datetime, rules: PlanRules
 ) -> FetchRequest | None:
     def ask(start: dt.date | None, end: dt.date, reason: Reason) -> FetchRequest:
         return FetchRequest(

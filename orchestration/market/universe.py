@@ -12,26 +12,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from orchestration.market import seeds
 from orchestration.market.calendar import CALENDAR_NAMES
 from orchestration.market.errors import SeedError
-from orchestration.market.seeds import (
-    Currency,
-    Date,
-    Identifier,
-    Name,
-    Note,
-    OptionalDate,
-    OptionalFloat,
-    OptionalSymbol,
-    OptionalText,
-    PositiveFloat,
-    SeedRow,
-    Symbol,
-    blank_is_none,
-    check_once,
-    listed,
-    read_rows,
-)
 
 SEED_FILES = ("instruments", "price_levels", "pairs", "move_rules", "published_claims")
 
@@ -84,33 +67,33 @@ def _known_calendar(value: str) -> str:
     return value
 
 
-class Instrument(SeedRow):
+class Instrument(seeds.SeedRow):
     """One thing that has a price; a row of instruments.csv."""
 
-    symbol: Symbol
-    source_symbol: Symbol
-    name: Name
+    symbol: seeds.Symbol
+    source_symbol: seeds.Symbol
+    name: seeds.Name
     asset_class: Literal["metal", "etf", "stock", "index"]
-    metal: Annotated[Literal["silver", "gold"] | None, BeforeValidator(blank_is_none)]
+    metal: Annotated[Literal["silver", "gold"] | None, BeforeValidator(seeds.blank_is_none)]
     tier: Literal["metal", "senior", "junior", "royalty", "benchmark"]
     calendar: Annotated[str, AfterValidator(_known_calendar)]
-    currency: Currency
-    tick_size: PositiveFloat
-    metal_symbol: OptionalSymbol
-    sector_symbol: OptionalSymbol
-    active_from: OptionalDate
+    currency: seeds.Currency
+    tick_size: seeds.PositiveFloat
+    metal_symbol: seeds.OptionalSymbol
+    sector_symbol: seeds.OptionalSymbol
+    active_from: seeds.OptionalDate
 
 
-class PriceLevel(SeedRow):
+class PriceLevel(seeds.SeedRow):
     """A line or a zone of as-traded prices; a row of price_levels.csv."""
 
-    level_id: Identifier
-    symbol: Symbol
-    lower: PositiveFloat
-    upper: PositiveFloat
+    level_id: seeds.Identifier
+    symbol: seeds.Symbol
+    lower: seeds.PositiveFloat
+    upper: seeds.PositiveFloat
     kind: Literal["resistance", "support", "psychological", "record"]
-    active_from: Date
-    note: Note
+    active_from: seeds.Date
+    note: seeds.Note
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -124,33 +107,34 @@ class PriceLevel(SeedRow):
         return self.upper > self.lower
 
 
-class Pair(SeedRow):
+class Pair(seeds.SeedRow):
     """Two instruments whose gap is watched; a row of pairs.csv."""
 
-    pair_id: Identifier
-    long_symbol: Symbol
-    short_symbol: Symbol
+    pair_id: seeds.Identifier
+    long_symbol: seeds.Symbol
+    short_symbol: seeds.Symbol
     kind: Literal["junior_senior", "metal_ratio", "miners_to_metal"]
-    z_threshold: PositiveFloat
+    z_threshold: seeds.PositiveFloat
 
 
-class MoveRule(SeedRow):
+class MoveRule(seeds.SeedRow):
     """When a move or a correction is large: a measure, its window, its threshold; a row of move_rules.csv."""
 
-    rule_id: Identifier
+    rule_id: seeds.Identifier
     scope: Literal["all", "asset_class", "tier", "symbol"]
-    scope_value: OptionalText
+    scope_value: seeds.OptionalText
     measure: Literal[tuple(MOVE_MEASURES)]  # type: ignore[valid-type]
     sessions: Annotated[int, Field(ge=1, le=252)]
-    threshold: PositiveFloat
-    note: Note
+    threshold: seeds.PositiveFloat
+    note: seeds.Note
 
     @model_validator(mode="after")
     def _window_exists(self) -> Self:
         measure = MOVE_MEASURES[self.measure]
         if self.sessions not in measure.sessions:
             raise ValueError(
-                f"sessions: {self.sessions} is not computed for {self.measure}; allowed: {listed(measure.sessions)}"
+                f"sessions: {self.sessions} is not computed for {self.measure}; "
+                f"allowed: {seeds.listed(measure.sessions)}"
             )
         if not measure.at_least <= self.threshold <= measure.at_most:
             raise ValueError(
@@ -160,19 +144,19 @@ class MoveRule(SeedRow):
         return self
 
 
-class Claim(SeedRow):
+class Claim(seeds.SeedRow):
     """A statement of a publication; a row of published_claims.csv."""
 
-    claim_id: Identifier
-    published_on: Date
-    publisher: Name
-    symbol: Symbol
+    claim_id: seeds.Identifier
+    published_on: seeds.Date
+    publisher: seeds.Name
+    symbol: seeds.Symbol
     measure: Literal[CLAIM_MEASURES]  # type: ignore[valid-type]
-    argument: OptionalText
-    session_date: Date
-    claimed: OptionalFloat
-    tolerance: OptionalFloat
-    note: Note
+    argument: seeds.OptionalText
+    session_date: seeds.Date
+    claimed: seeds.OptionalFloat
+    tolerance: seeds.OptionalFloat
+    note: seeds.Note
 
 
 @dataclass(frozen=True)
@@ -205,13 +189,13 @@ def load_universe(folder: Path) -> Universe:
     Raises:
         SeedError: the first thing that is wrong, in one line.
     """
-    instruments = read_rows(folder / "instruments.csv", Instrument, key="symbol")
+    instruments = seeds.read_rows(folder / "instruments.csv", Instrument, key="symbol")
     if not instruments:
         raise SeedError("instruments.csv: no rows; allowed: at least one instrument")
-    levels = read_rows(folder / "price_levels.csv", PriceLevel, key="level_id")
-    pairs = read_rows(folder / "pairs.csv", Pair, key="pair_id")
-    rules = read_rows(folder / "move_rules.csv", MoveRule, key="rule_id")
-    claims = read_rows(folder / "published_claims.csv", Claim, key="claim_id")
+    levels = seeds.read_rows(folder / "price_levels.csv", PriceLevel, key="level_id")
+    pairs = seeds.read_rows(folder / "pairs.csv", Pair, key="pair_id")
+    rules = seeds.read_rows(folder / "move_rules.csv", MoveRule, key="rule_id")
+    claims = seeds.read_rows(folder / "published_claims.csv", Claim, key="claim_id")
     universe = Universe(
         instruments=tuple(record for _, record in instruments),
         levels=tuple(record for _, record in levels),
@@ -235,10 +219,12 @@ def _check_unique_sources(instruments: list[tuple[int, Instrument]]) -> None:
     for row, instrument in instruments:
         # Whatever their case: they are also names of files, on disks that know no case.
         name = instrument.source_symbol
-        check_once(f"instruments.csv, row {row}", "source_symbol", name, first_row, row, same_as=name.upper())
+        seeds.check_once(f"instruments.csv, row {row}", "source_symbol", name, first_row, row, same_as=name.upper())
 
 
-def _check_symbols(file: str, rows: Iterable[tuple[int, SeedRow]], columns: Iterable[str], symbols: set[str]) -> None:
+def _check_symbols(
+    file: str, rows: Iterable[tuple[int, seeds.SeedRow]], columns: Iterable[str], symbols: set[str]
+) -> None:
     for row, record in rows:
         for column in columns:
             symbol = getattr(record, column)
@@ -260,7 +246,7 @@ def _check_scopes(rules: list[tuple[int, MoveRule]], universe: Universe) -> None
             if rule.scope_value is not None:
                 raise SeedError(f"{where} is not allowed; allowed: nothing, because scope is 'all'")
         elif rule.scope_value not in allowed[rule.scope]:
-            raise SeedError(f"{where} is unknown; allowed: {listed(sorted(allowed[rule.scope]))}")
+            raise SeedError(f"{where} is unknown; allowed: {seeds.listed(sorted(allowed[rule.scope]))}")
         elif rule.measure == "volume_ratio" and (
             rule.scope_value == "metal"
             if rule.scope == "asset_class"

@@ -11,15 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from orchestration.market.bars import (
-    PRICE_COLUMNS,
-    RANGE_COLUMNS,
-    VALUE_COLUMNS,
-    below,
-    equal,
-    raw_frame,
-    split_ratio,
-)
+from orchestration.market.bars import PRICE_COLUMNS, RANGE_COLUMNS, VALUE_COLUMNS, below, equal, raw_frame, split_ratio
 from orchestration.market.carried_actions import carry_actions, has_action_alone
 from orchestration.market.quarantine import IMPLAUSIBLE_RANGE, LARGEST_PRICE, SMALLEST_PRICE, quarantined
 
@@ -123,11 +115,7 @@ def _nothing_rejected() -> pd.DataFrame:
 
 
 def _by_rules(
-    raw: pd.DataFrame,
-    closed: pd.DatetimeIndex,
-    known: pd.DatetimeIndex,
-    stored: pd.DataFrame | None,
-    weekends: bool,
+    raw: pd.DataFrame, closed: pd.DatetimeIndex, known: pd.DatetimeIndex, stored: pd.DataFrame | None, weekends: bool
 ) -> Validated:
     """The same, rule by rule."""
     frame = raw.assign(detail=raw["parse_error"])

@@ -18,16 +18,9 @@ from orchestration.market.bars import OPTIONAL_COLUMNS, VALUE_COLUMNS, raw_frame
 from orchestration.market.basis import UnclearBasisError, establish
 from orchestration.market.consistency import frequency
 from orchestration.market.price_basis import PriceBasis
+from orchestration.sources import price_cells as cells
 from orchestration.sources.csv_table import read_csv
 from orchestration.sources.parquet_table import read_parquet
-from orchestration.sources.price_cells import (
-    DATES_ALLOWED,
-    NUMBERS_ALLOWED,
-    AmbiguousError,
-    dates,
-    decimal_sign,
-    numbers,
-)
 from orchestration.sources.price_table import MalformedFileError, Table, check_ticker, printable
 
 # A file with more unreadable rows than this is not a price file with faults in it, it is something else.
@@ -61,11 +54,7 @@ class PriceFile:
 
 
 def read_price_file(
-    path: Path,
-    tickers: Sequence[str],
-    max_bytes: int,
-    zone: str | None = None,
-    declared: PriceBasis | None = None,
+    path: Path, tickers: Sequence[str], max_bytes: int, zone: str | None = None, declared: PriceBasis | None = None
 ) -> PriceFile:
     """Read one CSV or Parquet of daily bars.
 
@@ -129,13 +118,13 @@ def _assemble(file: str, table: Table, zone: str | None) -> PriceFile:
             continue
         label, column = table.columns[name]
         is_date = name == "session_date"
-        what, allowed = ("a date", DATES_ALLOWED) if is_date else ("a number", NUMBERS_ALLOWED)
+        what, allowed = ("a date", cells.DATES_ALLOWED) if is_date else ("a number", cells.NUMBERS_ALLOWED)
         try:
             if is_date:
-                values[name], bad = dates(column, zone, table.layout.month_first)
+                values[name], bad = cells.dates(column, zone, table.layout.month_first)
             else:
-                values[name], bad = numbers(column, decimal, multiples=name == "volume")
-        except AmbiguousError as error:
+                values[name], bad = cells.numbers(column, decimal, multiples=name == "volume")
+        except cells.AmbiguousError as error:
             raise _ambiguous(file, table, label, error) from None
         except (pa.ArrowException, ValueError, KeyError, TypeError, OverflowError) as error:
             cause = f" ({printable(error, 200)})" if str(error) else ""
@@ -167,14 +156,14 @@ def _assemble(file: str, table: Table, zone: str | None) -> PriceFile:
 def _decimal_sign(file: str, table: Table) -> str:
     numeric = {name: table.columns[name] for name in VALUE_COLUMNS if name in table.columns}
     try:
-        return decimal_sign({label: (name == "volume", column) for name, (label, column) in numeric.items()})
-    except AmbiguousError as error:
+        return cells.decimal_sign({label: (name == "volume", column) for name, (label, column) in numeric.items()})
+    except cells.AmbiguousError as error:
         if table.separator == ";":
             return ","  # semicolons are there because commas stand before decimals
         raise _ambiguous(file, table, error.label, error) from None
 
 
-def _ambiguous(file: str, table: Table, label: str, error: AmbiguousError) -> MalformedFileError:
+def _ambiguous(file: str, table: Table, label: str, error: cells.AmbiguousError) -> MalformedFileError:
     row = table.row_numbers[error.place]
     return MalformedFileError(
         f"{file}, row {row}, column {printable(label)}: '{printable(error.cell)}' {printable(error.problem, 200)}; "

@@ -16,18 +16,10 @@ from orchestration.market.bars import empty_raw
 from orchestration.market.fetch_plan import FetchRequest
 from orchestration.sources.base import FetchOutcome, FetchStatus, jittered, outcome_of
 
-# Worth another attempt. An unknown symbol or an empty range stays what it is.
-TRANSIENT = frozenset(
-    {
-        FetchStatus.RATE_LIMITED,
-        FetchStatus.TIMEOUT,
-        FetchStatus.UNREACHABLE,
-        FetchStatus.UNAUTHORISED,
-        FetchStatus.MALFORMED,
-    }
-)
 # Faults of the service or the network, not of the symbol.
-OF_THE_SERVICE = TRANSIENT - {FetchStatus.MALFORMED}
+OF_THE_SERVICE = frozenset(map(FetchStatus, ("rate_limited", "timeout", "unreachable", "unauthorised")))
+# Worth another attempt. An unknown symbol or an empty range stays what it is.
+TRANSIENT = OF_THE_SERVICE | {FetchStatus.MALFORMED}
 
 # So many symbols in a row that ended in a fault of the service, and the rest is not asked for.
 GIVE_UP_AFTER = 3
@@ -53,22 +45,14 @@ class RateLimitPolicy:
 
 @dataclass
 class _Task:
-    """One symbol on its way.
-
-    Attributes:
-        position: of its request.
-        attempts: that have ended.
-        wait: seconds until it may be tried again.
-        slow_downs: how many there had been when its latest attempt began.
-        outcome: of its latest attempt.
-    """
+    """One symbol on its way."""
 
     request: FetchRequest
     position: int
-    attempts: int = 0
-    wait: float = 0.0
-    slow_downs: int = 0
-    outcome: FetchOutcome | None = None
+    attempts: int = 0  # that have ended
+    wait: float = 0.0  # seconds until it may be tried again
+    slow_downs: int = 0  # how many there had been when its latest attempt began
+    outcome: FetchOutcome | None = None  # of its latest attempt
 
 
 def fetch_throttled(
@@ -236,11 +220,7 @@ class _Fetching:
             assert self.given_up is not None  # noqa: S101  (or nobody would call this)
             cause = f"not asked for, because the {GIVE_UP_AFTER} symbols before it ended {self.given_up}"
             yield FetchOutcome(
-                task.request,
-                self.given_up,
-                empty_raw(),
-                detail=f"{task.request.source_symbol}: {cause}",
-                attempts=0,
+                task.request, self.given_up, empty_raw(), detail=f"{task.request.source_symbol}: {cause}", attempts=0
             )
 
 

@@ -16,14 +16,7 @@ import pandas as pd
 from orchestration.market.bars import raw_frame
 from orchestration.sources.base import FetchStatus
 
-COLUMNS = {
-    "open": "Open",
-    "high": "High",
-    "low": "Low",
-    "close": "Close",
-    "adj_close": "Adj Close",
-    "volume": "Volume",
-}
+COLUMNS = {"open": "Open", "high": "High", "low": "Low", "close": "Close", "adj_close": "Adj Close", "volume": "Volume"}
 
 
 @dataclass(frozen=True)
