@@ -17,18 +17,12 @@ FLUSH_SECONDS = 30.0
 
 @dataclass
 class Batch:
-    """The rows of one ingest run.
+    """The rows of one ingest run."""
 
-    Attributes:
-        lake: where they go.
-        source: name of the source, kept on every row.
-        stored_any: whether a bar or a rejected row has been written.
-    """
-
-    lake: Lake
-    source: str
+    lake: Lake  # where they go
+    source: str  # name of the source, kept on every row
     batch_id: str = field(default_factory=lambda: new_batch_id(dt.datetime.now(dt.UTC)))
-    stored_any: bool = False
+    stored_any: bool = False  # whether a bar or a rejected row has been written
     _bars: list[pa.Table] = field(default_factory=list)
     _rejected: list[dict[str, Any]] = field(default_factory=list)
     _fetches: list[dict[str, Any]] = field(default_factory=list)

@@ -37,17 +37,11 @@ _MISSING = """
 
 @dataclass(frozen=True)
 class DatasetFolders:
-    """The folders of one dataset.
+    """The folders of one dataset."""
 
-    Attributes:
-        root: of the lake.
-        dataset: bars, rejected_bars or fetches.
-        schema: of its rows.
-    """
-
-    root: Path
-    dataset: str
-    schema: pa.Schema
+    root: Path  # of the lake
+    dataset: str  # bars, rejected_bars or fetches
+    schema: pa.Schema  # of its rows
 
     @property
     def current(self) -> Path:

@@ -28,29 +28,18 @@ from orchestration.sources.base import FetchOutcome, FetchStatus, broken
 
 @dataclass
 class Deliveries:
-    """Takes deliveries into a batch.
-
-    Attributes:
-        instruments: by symbol.
-        closed: by calendar, the sessions that have ended.
-        known: by calendar, sessions around now, whether closed or not.
-        stored: which sessions are stored.
-        requested_at: by symbol, when it was last requested, UTC without a zone mark.
-        bases: by symbol, the basis of its stored prices.
-        known_rejections: ids of rows that are in the quarantine.
-        unlisted: days with a bar that the calendar does not have; those of new bars are added.
-        new_rejections: rows that are new in the quarantine, as (symbol, session, rule, severity, detail).
-    """
+    """Takes deliveries into a batch."""
 
     batch: Batch
-    instruments: dict[str, Instrument]
-    closed: dict[str, pd.DatetimeIndex]
-    known: dict[str, pd.DatetimeIndex]
-    stored: StoredSessions
-    requested_at: dict[str, dt.datetime]
-    bases: dict[str, str]
-    known_rejections: set[str]
-    unlisted: Unlisted
+    instruments: dict[str, Instrument]  # by symbol
+    closed: dict[str, pd.DatetimeIndex]  # by calendar, the sessions that have ended
+    known: dict[str, pd.DatetimeIndex]  # by calendar, sessions around now, whether closed or not
+    stored: StoredSessions  # which sessions are stored
+    requested_at: dict[str, dt.datetime]  # by symbol, when it was last requested, UTC without a zone mark
+    bases: dict[str, str]  # by symbol, the basis of its stored prices
+    known_rejections: set[str]  # ids of rows that are in the quarantine
+    unlisted: Unlisted  # days with a bar that the calendar does not have; those of new bars are added
+    # Rows that are new in the quarantine, as (symbol, session, rule, severity, detail).
     new_rejections: list[tuple[str, dt.date | None, str, str, str]] = field(default_factory=list)
     _newest: StoredBars = field(init=False)
     _latest: tuple[FetchOutcome, Validated] | None = None

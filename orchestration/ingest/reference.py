@@ -28,8 +28,7 @@ SCHEMAS = {
         "instruments": "symbol text, source_symbol text, name text, asset_class text, metal text, tier text,"
         "calendar text, currency text, tick_size number, metal_symbol text, sector_symbol text, active_from date,"
         "price_basis text",
-        "price_levels": "level_id text, symbol text, lower number, upper number, kind text, active_from date,"
-        "note text",
+        "price_levels": "level_id text, symbol text, lower number, upper number, kind text, active_from date,note text",
         "pairs": "pair_id text, long_symbol text, short_symbol text, kind text, z_threshold number",
         "move_rules": "rule_id text, scope text, scope_value text, measure text, sessions count, threshold number,"
         "note text",

@@ -9,27 +9,19 @@ from orchestration.sources.base import FetchStatus
 
 @dataclass(frozen=True)
 class SymbolResult:
-    """How one symbol's request ended.
+    """How one symbol's request ended."""
 
-    Attributes:
-        symbol, reason, status, detail: of the request and its outcome.
-        note: about rows that were delivered; empty if there is none.
-        currency: by the source; None where it names none.
-        delivered: rows.
-        new: bars that were stored, the rebased ones included.
-        rebased: stored bars that were not delivered again and were put on the new basis.
-        rejected, demoted, held_back: delivered rows that were not stored, or not as they came.
-    """
-
+    # Of the request and its outcome: symbol, reason, status, detail.
     symbol: str
     reason: str
     status: FetchStatus
     detail: str
-    note: str = ""
-    currency: str | None = None
-    delivered: int = 0
-    new: int = 0
-    rebased: int = 0
+    note: str = ""  # about rows that were delivered; empty if there is none
+    currency: str | None = None  # by the source; None where it names none
+    delivered: int = 0  # rows
+    new: int = 0  # bars that were stored, the rebased ones included
+    rebased: int = 0  # stored bars that were not delivered again and were put on the new basis
+    # Delivered rows that were not stored, or not as they came: rejected, demoted, held_back.
     rejected: int = 0
     demoted: int = 0
     held_back: int = 0
@@ -46,20 +38,14 @@ class SymbolResult:
 
 @dataclass(frozen=True)
 class IngestReport:
-    """What one ingest run did.
+    """What one ingest run did."""
 
-    Attributes:
-        batch_id: the batch; None when nothing had to be requested.
-        results: one per requested symbol.
-        new_rejections: rows that are new in the quarantine, as (symbol, session, rule, severity, detail).
-        warnings: what could not be done and may wait.
-        unlisted: days with a stored bar that the calendar of their exchange does not have, by calendar.
-    """
-
-    batch_id: str | None
-    results: tuple[SymbolResult, ...]
+    batch_id: str | None  # the batch; None when nothing had to be requested
+    results: tuple[SymbolResult, ...]  # one per requested symbol
+    # Rows that are new in the quarantine, as (symbol, session, rule, severity, detail).
     new_rejections: tuple[tuple[str, dt.date | None, str, str, str], ...] = ()
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()  # what could not be done and may wait
+    # Days with a stored bar that the calendar of their exchange does not have, by calendar.
     unlisted: Unlisted = field(default_factory=dict)
 
     @property

@@ -31,19 +31,12 @@ BLOCKS_KEPT = 2
 
 @dataclass(frozen=True)
 class StoredSessions:
-    """Which sessions of which symbols are stored.
+    """Which sessions of which symbols are stored."""
 
-    Attributes:
-        rows: row of each symbol that was asked for.
-        first: the day of the first column.
-        is_stored: whether there is a bar; symbols x days.
-        observed: latest observation by symbol, microseconds since 1970 UTC; 0 where nothing is stored.
-    """
-
-    rows: dict[str, int]
-    first: np.datetime64
-    is_stored: np.ndarray
-    observed: np.ndarray
+    rows: dict[str, int]  # row of each symbol that was asked for
+    first: np.datetime64  # the day of the first column
+    is_stored: np.ndarray  # whether there is a bar; symbols x days
+    observed: np.ndarray  # latest observation by symbol, microseconds since 1970 UTC; 0 where nothing is stored
 
     def symbols(self) -> Iterator[str]:
         """Those with a bar, in the order in which they were asked for."""

@@ -40,18 +40,12 @@ DOUBT = (
 
 @dataclass(frozen=True)
 class Established:
-    """A delivery whose basis is known.
+    """A delivery whose basis is known."""
 
-    Attributes:
-        bars: on the basis of the last split; closes that could be put back to what was traded are.
-        basis: split-adjusted, or adjusted for dividends too: then the returns hold them, and what was traded is
-            unknown.
-        note: for a person; empty if there is nothing to know.
-    """
-
-    bars: pd.DataFrame
+    bars: pd.DataFrame  # on the basis of the last split; closes that could be put back to what was traded are
+    # Split-adjusted, or adjusted for dividends too: then the returns hold them, and what was traded is unknown.
     basis: PriceBasis = PriceBasis.SPLIT_ADJUSTED
-    note: str = ""
+    note: str = ""  # for a person; empty if there is nothing to know
 
 
 def establish(delivered: pd.DataFrame, declared: PriceBasis | None = None) -> Established:

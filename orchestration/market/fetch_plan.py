@@ -41,15 +41,10 @@ class FetchRequest:
 
 @dataclass(frozen=True)
 class AnsweredRanges:
-    """Ranges of answered requests; a session in here that is not stored is absent at the vendor.
+    """Ranges of answered requests; a session in here that is not stored is absent at the vendor."""
 
-    Attributes:
-        whole_to: last day of the latest whole history; None if there was none.
-        since: first and last day of the other ranges that reach beyond it.
-    """
-
-    whole_to: dt.date | None = None
-    since: tuple[tuple[dt.date, dt.date], ...] = ()
+    whole_to: dt.date | None = None  # last day of the latest whole history; None if there was none
+    since: tuple[tuple[dt.date, dt.date], ...] = ()  # first and last day of the other ranges that reach beyond it
 
     @classmethod
     def of(cls, ranges: Iterable[tuple[dt.date | None, dt.date]]) -> "AnsweredRanges":
@@ -70,17 +65,11 @@ class AnsweredRanges:
 
 @dataclass(frozen=True)
 class Stored:
-    """What the lake holds of one symbol.
+    """What the lake holds of one symbol."""
 
-    Attributes:
-        sessions: session dates with an accepted bar, ascending, datetime64.
-        whole_history_at: when its whole history was last delivered (UTC); None if never.
-        answered: requests that the source answered, by the log of fetches.
-    """
-
-    sessions: pd.DatetimeIndex
-    whole_history_at: dt.datetime | None
-    answered: AnsweredRanges = AnsweredRanges()
+    sessions: pd.DatetimeIndex  # session dates with an accepted bar, ascending, datetime64
+    whole_history_at: dt.datetime | None  # when its whole history was last delivered (UTC); None if never
+    answered: AnsweredRanges = AnsweredRanges()  # requests that the source answered, by the log of fetches
 
 
 @dataclass(frozen=True)

@@ -44,25 +44,15 @@ class FetchStatus(StrEnum):
 
 @dataclass(frozen=True)
 class FetchOutcome:
-    """What one request brought.
+    """What one request brought."""
 
-    Attributes:
-        request: the request.
-        status: OK, or the class of the failure.
-        bars: `bars.RAW_COLUMNS`, in order of delivery; empty unless OK.
-        currency: by the source; None where it names none.
-        detail: one line for a person: the cause of a failure, or a note about what was delivered.
-        attempts: how many tries it took.
-        basis: what was taken out of the prices.
-    """
-
-    request: "FetchRequest"
-    status: FetchStatus
-    bars: "pd.DataFrame"
-    currency: str | None = None
-    detail: str = ""
-    attempts: int = 1
-    basis: PriceBasis = PriceBasis.SPLIT_ADJUSTED
+    request: "FetchRequest"  # the request
+    status: FetchStatus  # OK, or the class of the failure
+    bars: "pd.DataFrame"  # `bars.RAW_COLUMNS`, in order of delivery; empty unless OK
+    currency: str | None = None  # by the source; None where it names none
+    detail: str = ""  # one line for a person: the cause of a failure, or a note about what was delivered
+    attempts: int = 1  # how many tries it took
+    basis: PriceBasis = PriceBasis.SPLIT_ADJUSTED  # what was taken out of the prices
 
     @property
     def failed(self) -> bool:

@@ -17,21 +17,13 @@ _CORNERS = frozenset({"", "price", "ticker", "attributes", "symbols"})
 
 @dataclass(frozen=True)
 class Header:
-    """Where the names of the columns stand.
+    """Where the names of the columns stand."""
 
-    Attributes:
-        first: the header among the lines that are not blank.
-        rows: lines that it takes.
-        separator: of its cells.
-        labels: its cells.
-        columns: what they mean.
-    """
-
-    first: int
-    rows: int
-    separator: str
-    labels: list[str]
-    columns: Columns
+    first: int  # the header among the lines that are not blank
+    rows: int  # lines that it takes
+    separator: str  # of its cells
+    labels: list[str]  # its cells
+    columns: Columns  # what they mean
 
 
 def find_header(file: str, head: Sequence[tuple[int, str]], tickers: Sequence[str]) -> Header:

@@ -39,17 +39,11 @@ class FileBasis(SeedRow):
 
 @dataclass(frozen=True)
 class DeclaredBases:
-    """The content of price_basis.csv.
+    """The content of price_basis.csv."""
 
-    Attributes:
-        bases: by source symbol or symbol, in small letters.
-        fault: what is wrong with the file; empty if nothing.
-        words: of a file with a fault, in small letters: a ticker among them cannot be read.
-    """
-
-    bases: dict[str, PriceBasis]
-    fault: str = ""
-    words: frozenset[str] = frozenset()
+    bases: dict[str, PriceBasis]  # by source symbol or symbol, in small letters
+    fault: str = ""  # what is wrong with the file; empty if nothing
+    words: frozenset[str] = frozenset()  # of a file with a fault, in small letters: a ticker among them cannot be read
 
     def of(self, tickers: Sequence[str]) -> PriceBasis | None:
         """The declared basis of a file; None if there is none.

@@ -21,21 +21,14 @@ ABOUT = {"currency": "currency", "symbol": "ticker", "ticker": "ticker"}
 
 @dataclass(frozen=True)
 class Layout:
-    """The columns of one vendor.
+    """The columns of one vendor."""
 
-    Attributes:
-        name: as a person calls it.
-        fields: what a label means.
-        key_labels: labels that this layout always has; no layout further down has all of them.
-        basis: what the vendor's prices, dividends and volumes are; None where that depends on the export.
-        month_first: how a date with slashes begins, where the vendor leaves no doubt.
-    """
-
-    name: str
-    fields: Mapping[str, str]
-    key_labels: frozenset[str]
+    name: str  # as a person calls it
+    fields: Mapping[str, str]  # what a label means
+    key_labels: frozenset[str]  # labels that this layout always has; no layout further down has all of them
+    # What the vendor's prices, dividends and volumes are; None where that depends on the export.
     basis: PriceBasis | None = None
-    month_first: bool | None = None
+    month_first: bool | None = None  # how a date with slashes begins, where the vendor leaves no doubt
 
 
 LAYOUTS = (
@@ -105,19 +98,12 @@ _TWO_LEVELS = re.compile(r"\('(?P<first>[^']*)', '(?P<second>[^']*)'\)")
 
 @dataclass(frozen=True)
 class Columns:
-    """What the columns of a file hold.
+    """What the columns of a file hold."""
 
-    Attributes:
-        layout: whose they are.
-        places: number of the column, by field.
-        repeated: a pair of numbers of columns that hold the same; None if there is none.
-        tickers: in the labels, each with the number of its column.
-    """
-
-    layout: Layout
-    places: Mapping[str, int]
-    repeated: tuple[int, int] | None
-    tickers: Mapping[str, int]
+    layout: Layout  # whose they are
+    places: Mapping[str, int]  # number of the column, by field
+    repeated: tuple[int, int] | None  # a pair of numbers of columns that hold the same; None if there is none
+    tickers: Mapping[str, int]  # in the labels, each with the number of its column
 
     @property
     def is_whole(self) -> bool:

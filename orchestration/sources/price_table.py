@@ -24,19 +24,12 @@ class MalformedFileError(Exception):
 
 @dataclass(frozen=True)
 class Table:
-    """What a file holds that means something here.
+    """What a file holds that means something here."""
 
-    Attributes:
-        columns: name in the file and values, by field of `layouts`.
-        row_numbers: of each row.
-        layout: whose columns they are.
-        separator: of the cells of a CSV; empty for Parquet.
-    """
-
-    columns: dict[str, tuple[str, pa.ChunkedArray]]
-    row_numbers: np.ndarray
-    layout: Layout
-    separator: str = ""
+    columns: dict[str, tuple[str, pa.ChunkedArray]]  # name in the file and values, by field of `layouts`
+    row_numbers: np.ndarray  # of each row
+    layout: Layout  # whose columns they are
+    separator: str = ""  # of the cells of a CSV; empty for Parquet
 
 
 def printable(value: object, limit: int = 40) -> str:

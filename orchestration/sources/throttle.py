@@ -28,19 +28,12 @@ LONGEST_PAUSE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class RateLimitPolicy:
-    """How fast and how often a service is asked.
+    """How fast and how often a service is asked."""
 
-    Attributes:
-        connections: requests under way at a time, at most, while all is well.
-        pause_seconds: before a free connection begins another symbol, while all is well.
-        attempts: for one symbol.
-        backoff_seconds: before the second attempt; doubles, with jitter.
-    """
-
-    connections: int
-    pause_seconds: float
-    attempts: int
-    backoff_seconds: float
+    connections: int  # requests under way at a time, at most, while all is well
+    pause_seconds: float  # before a free connection begins another symbol, while all is well
+    attempts: int  # for one symbol
+    backoff_seconds: float  # before the second attempt; doubles, with jitter
 
 
 @dataclass
