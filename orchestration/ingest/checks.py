@@ -19,7 +19,7 @@ TABLE_ROWS = 50
 
 
 def check_specs() -> list[dg.AssetCheckSpec]:
-    """What the checks look at, and where the runbook says what to do."""
+    """The checks, each with its place in the runbook."""
     return [
         dg.AssetCheckSpec(
             name, asset=asset, blocking=blocking, description=f"{text} What to do: docs/runbook.md#{name}"
@@ -60,7 +60,7 @@ def fetch_outcome(report: "IngestReport") -> dg.AssetCheckResult:
 
 
 def delivered_as_declared(report: "IngestReport", declared: Mapping[str, str], simulated: bool) -> dg.AssetCheckResult:
-    """Symbols in another currency than instruments.csv says, and the source's notes about those it delivered."""
+    """Symbols in another currency than in instruments.csv, and the source's notes about those it delivered."""
     # The simulated source labels every delivery, which is no news.
     rows = [(r, "" if simulated else r.note) for r in report.results if r.status == "ok"]
     other = [r.symbol for r, _ in rows if r.currency not in (None, declared[r.symbol])]

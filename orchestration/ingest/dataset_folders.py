@@ -1,8 +1,8 @@
 """The folders of a dataset: the one that counts, its exchange in one step, and what killed runs and copies have left.
 
 A dataset's name is a link to the folder that counts, `.bars-<id>`: compaction builds another folder with the same
-rows in fewer files and replaces the link. A folder that does not count, whether a killed run or a restored home
-left it, is removed only once every row of it stands in the one that counts: see
+rows in fewer files and replaces the link. A folder that does not count, left by
+a killed run or a restored home, is removed only once every row of it is in the one that counts: see
 docs/decisions/0029-nothing-deleted-without-proof.md.
 """
 
@@ -178,7 +178,7 @@ class DatasetFolders:
         """
         import duckdb
 
-        # Files never change, and most of what stands twice stands there under the same name.
+        # Files never change, and most that are there twice have the same name.
         if _is_same_file(path, self.current / path.name) or not parquet_footer(path).num_rows:
             return self.schema.empty_table()
         if strange := set(pq.read_schema(path).names) - set(self.schema.names):

@@ -21,7 +21,7 @@ def snapshot_lake(lake: Lake, target: Path, known_by: dt.datetime | None, fetche
 
     Args:
         lake: a prepared lake.
-        target: a folder that does not exist yet, on any file system.
+        target: a folder that does not exist yet.
         known_by: last moment of bars and quarantined rows, UTC without a zone mark; None means all.
         fetches_by: last moment of the log of fetches, likewise.
 

@@ -35,7 +35,7 @@ class FetchRequest:
 
     @property
     def whole_history(self) -> bool:
-        """Whether everything that the source has is asked for."""
+        """Whether everything that the source has is requested."""
         return self.start is None
 
 
@@ -77,13 +77,12 @@ class PlanRules:
     """How the plan is made.
 
     Attributes:
-        restatement_sessions: trailing sessions asked for again; None where the source is local and everything is
-            read again every time.
-        whole_history_days: age at which a symbol's whole history is asked for again, because a correction older than
+        restatement_sessions: trailing sessions that are requested again; None where the source is local: everything.
+        whole_history_days: age at which a symbol's whole history is requested again, because a correction older than
             the restatement window shows in no other way.
         symbols: only these, when given.
         start, end: a forced range.
-        full: ask for the whole history of everything.
+        full: request the whole history of everything.
     """
 
     restatement_sessions: int | None
@@ -194,7 +193,7 @@ def _request(
 def _worth_asking(closed: pd.DatetimeIndex, stored: Stored, active_from: dt.date | None) -> pd.DatetimeIndex:
     """Missing sessions but for the holes that the vendor is known to have.
 
-    What is missing after the last stored session is asked for in any case: a vendor is often late with the newest.
+    What is missing after the last stored session is requested in any case: vendors are often late with the newest.
     """
     expected = expected_sessions(closed, stored.sessions[0], active_from)
     held = stored.sessions
@@ -207,7 +206,7 @@ def _worth_asking(closed: pd.DatetimeIndex, stored: Stored, active_from: dt.date
 
 
 def _session_before(first: pd.Timestamp, closed: pd.DatetimeIndex, stored: pd.DatetimeIndex) -> pd.Timestamp:
-    """The stored session to begin with: its stored close tells whether the basis has changed.
+    """The stored session to begin with: its stored close shows whether the basis has changed.
 
     Right after a hole it is the one before the hole. A dividend of the hole may have been carried to the session after
     it; without the hole's row that session would come without the dividend, as if the vendor had taken it back.

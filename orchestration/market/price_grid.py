@@ -9,9 +9,9 @@ import numpy as np
 
 # Steps of prices. Fine ones of large prices are lost in single precision, so there are coarse ones too.
 GRIDS = (1.0, 0.1, 0.05, 0.01, 0.005, 0.001)
-# Of a step, and of a price; from where on of a step being on it says nothing.
+# Tolerances as parts of a step and of a price; with the largest, of a step, nearly every price would be on the grid.
 GRID_TOLERANCE, SINGLE_PRECISION, LARGEST_TOLERANCE = 0.02, 1.2e-7, 0.25
-# To tell that closes left the grid: so many after the last one off it, and before; and the shares that lie on it.
+# Closes left the grid: so many at least before, and after the last one off it; and which shares lie on it.
 LEAST_BEFORE, LEAST_AFTER = 20, 3
 ON_GRID, OFF_GRID = 0.95, 0.5
 
@@ -23,11 +23,11 @@ PENNY, PENNY_STEP = 1.0, 0.0001
 # A split of up to so many shares for one, and of so many sessions at least between two of them.
 MOST_SHARES, LEAST_OF_A_SPLIT = 50, 20
 
-# A step that is found out: from so many moves, of which the smallest has up to so many steps, each by a whole number of
-# them; and how near it must be to a step that prices are quoted in, or some of them, to be the same.
+# The step that closes themselves show: of so many moves at least, the smallest of up to so many steps; how far a move
+# may be from whole steps; and when that step counts as one that prices are quoted in, or as up to so many of them.
 LEAST_MOVES, MOST_PARTS, STEP_TOLERANCE, SAME_STEP, MOST_MULTIPLES = 8, 60, 0.1, 1e-6, 20
 
-# Steps of exchange rates, which no close is held against: finer than what single precision leaves of most prices.
+# Steps of exchange rates: finer than what single precision leaves of most prices, so closes are not compared with them.
 FINE = (1e-4, 1e-5)
 
 
@@ -63,8 +63,8 @@ def on_step(prices: np.ndarray, step: float, rounding: float = 0.0) -> np.ndarra
 def left_the_grid(closes: np.ndarray) -> bool:
     """Whether closes lie on a grid at the end of a history and on none before, as those adjusted for dividends do.
 
-    Or at the end on one of their own, where a dividend followed that the history does not have. Other steps and
-    fractions of former times, and splits that the history does not name, are told from that.
+    Or at the end on an odd step of their own, because a dividend followed that the history does not have. Steps and
+    fractions of former times, and splits that the history does not name, do not count.
     """
     if share_on_a_grid(closes) < OFF_GRID and _is_odd(_own_step(closes[-LEAST_OF_A_SPLIT:])):
         return True
@@ -115,13 +115,13 @@ def _is_odd(step: float | None) -> bool:
 
 
 def before_a_split(closes: np.ndarray, step: float) -> bool:
-    """Whether whole multiples of closes lie on a grid, as before a split: of most of the times, each its own."""
+    """Whether multiples of closes lie on a grid, as before a split; each stretch of the history may have its own."""
     times = [closes[n : n + LEAST_OF_A_SPLIT] for n in range(0, len(closes), LEAST_OF_A_SPLIT)]
     shares = [max(on_step(part * n, step).mean() for n in range(2, MOST_SHARES + 1)) for part in times]
     return bool(np.mean(np.array(shares) >= ON_GRID) > OFF_GRID)
 
 
 def rounding_unit(prices: np.ndarray, decimals: Iterable[int]) -> float:
-    """The unit of the first of some numbers of decimals that all known prices are rounded to; 0 if of none."""
+    """The unit that all known prices are rounded to, of the first fitting number of decimals; 0 if none fits."""
     known = prices[~np.isnan(prices)]
     return next((10.0**-n for n in decimals if (known == np.round(known, n)).all()), 0.0)

@@ -122,14 +122,14 @@ def listed(values: Iterable[object]) -> str:
 
 
 def check_once(where: str, column: str, value: str, first_row: dict[str, int], row: int, same_as: str = "") -> None:
-    """Refuse a second row with the same value of a column; `first_row` says where each one stands.
+    """Refuse a second row with the same value of a column, or the same `same_as`.
 
     Args:
         where: begins the message.
         column: its name.
-        value: of the row.
-        first_row: row by value; the new one is added.
-        row: number of the row.
+        value: in this row.
+        first_row: first row by value; this one is added.
+        row: number of this row.
         same_as: compared instead of the value.
     """
     first = first_row.setdefault(same_as or value, row)

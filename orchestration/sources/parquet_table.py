@@ -56,9 +56,9 @@ def read_parquet(path: Path, tickers: Sequence[str], max_bytes: int) -> Table:
 
 
 def _check_sizes(file: str, metadata: pq.FileMetaData, max_bytes: int) -> None:
-    """Refuse what would unpack to more than a price file holds, by what the file says of itself.
+    """Refuse what would unpack to more than a price file holds, by the sizes in its footer.
 
-    Not by what it says of single columns: pyarrow ends the process where that is damaged.
+    Not by those of single columns: pyarrow ends the process where they are damaged.
     """
     if metadata.num_rows > MAX_ROWS:
         raise MalformedFileError(f"{file}: {metadata.num_rows} rows; allowed: at most {MAX_ROWS}")
@@ -68,7 +68,7 @@ def _check_sizes(file: str, metadata: pq.FileMetaData, max_bytes: int) -> None:
 
 
 def _read_rows(file: str, parquet: pq.ParquetFile, wanted: Sequence[str]) -> pa.Table:
-    """The wanted columns, in batches: what the file says of itself need not be true."""
+    """The wanted columns, in batches, because the sizes in the footer need not be true."""
     batches, rows = [], 0
     for batch in parquet.iter_batches(batch_size=65_536, columns=list(wanted), use_threads=False):
         rows += batch.num_rows

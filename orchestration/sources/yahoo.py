@@ -3,8 +3,7 @@
 What belongs here: one request. What does not: pace and retries (`throttle`), what a reply means (`yahoo_replies`).
 
 Threads share one session, hence one cookie and one crumb, which yfinance guards with a lock; curl_cffi gives each of
-them a connection of its own, and its SQLite caches a database handle.
-The session keeps the last reply about a chart, by which faults are told apart.
+them a connection of its own, and its SQLite caches a database handle. The session keeps the last reply about a chart.
 """
 
 import datetime as dt
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CHART_PATH = "/v8/finance/chart/"
+
 _cache_folder: Path | None = None
 
 
@@ -99,7 +99,7 @@ class _Client:
         _use_cache(cache_dir)
         _open_caches()
         yfinance.config.debug.hide_exceptions = False
-        # What it would say on the screen, once per symbol and thread, stands in the outcome of the symbol.
+        # What it would print, once per symbol and thread, is in the outcome of the symbol.
         logging.getLogger("yfinance").setLevel(logging.CRITICAL)
         # It asks to see its own deprecations; with pandas 3 that is one on every reply.
         warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"yfinance\.")
@@ -131,7 +131,7 @@ class _Client:
             )
             currency = ticker.history_metadata.get("currency")
         except Exception as caught:
-            # Whatever it is, the other symbols must not suffer; `classify` says what it means.
+            # One symbol must not stop the others; `classify` finds its class.
             logger.debug("%s: yfinance raised", request.source_symbol, exc_info=True)
             error = caught
         return _Answer(frame, currency, error, self._seen.reply)
