@@ -32,13 +32,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmarks.simulated_market import NOW, universe, write_market
+from orchestration.ingest.batch import FLUSH_ROWS
 from orchestration.ingest.compaction import compact
 from orchestration.ingest.lake import FETCHES, Lake
-from orchestration.ingest.run import FLUSH_ROWS, stored
-from orchestration.ingest.stored_sessions import StoredBars, holdings
+from orchestration.ingest.run import stored_histories
+from orchestration.ingest.stored_sessions import StoredBars, read_stored_sessions
 from orchestration.market import bars, calendar
 from orchestration.market.fetch_plan import FetchRequest, PlanRules, plan
+from orchestration.market.new_versions import is_new
 from orchestration.market.universe import Universe
+from orchestration.market.validation import validate
 from orchestration.settings import Settings
 
 YEAR = 252
@@ -114,9 +117,9 @@ def planned(home: Path, instruments: int) -> None:
     expected = {name: pd.DatetimeIndex(f.loc[f["bar_expected"], "session_date"]) for name, f in closed.items()}
     before = peak_megabytes()
     begin = time.process_time()
-    held = holdings(lake, watched.symbols)
+    held = read_stored_sessions(lake, watched.symbols)
     reading = time.process_time() - begin
-    known = stored(lake, held)
+    known = stored_histories(lake, held)
     requests = plan(watched.instruments, expected, known, NOW, PlanRules(10))
     total = time.process_time() - begin
     print(
@@ -136,7 +139,7 @@ def validation(lake: Lake) -> None:
     """Whole histories and everyday deliveries of a hundred instruments: validated, compared with what is stored."""
     symbols = [i.symbol for i in universe(200).instruments[-100:]]
     closed = pd.DatetimeIndex(calendar.closed_sessions("XNYS", NOW)["session_date"])
-    held = holdings(lake, symbols)
+    held = read_stored_sessions(lake, symbols)
     frames = StoredBars(lake, held, [FetchRequest(s, s, None, NOW.date(), "whole_history") for s in symbols])
     histories = {s: frames.of(s) for s in symbols}
     for what, rows in (("whole histories", None), ("the last twelve sessions", 12)):
@@ -149,10 +152,10 @@ def validation(lake: Lake) -> None:
         def judge(raw: dict[str, pd.DataFrame] = raw) -> None:
             for symbol, delivery in raw.items():
                 known = histories[symbol]
-                accepted = bars.validate(delivery, closed, closed[-9:], known).accepted
+                accepted = validate(delivery, closed, closed[-9:], known).accepted
                 assert known is not None
                 # A bar without movement is marked as flat, which the generator does not do.
-                assert bars.news(accepted, known).mean() < 0.1
+                assert is_new(accepted, known).mean() < 0.1
 
         judge()
         begin = time.process_time()
@@ -178,11 +181,11 @@ def daily_batches(lake: Lake, days: int) -> Iterator[tuple[pa.Table, str]]:
 
 def refreshed(lake: Lake, watched: Universe, expected: dict[str, pd.DatetimeIndex], batch: int) -> None:
     """What a refresh does with the lake, without the deliveries: plan, look at stored bars, append, scan it all."""
-    held = holdings(lake, watched.symbols)
+    held = read_stored_sessions(lake, watched.symbols)
     # The evening of the lake's own last session: the same number of sessions is asked for, whatever its age.
     last = held.sessions(watched.symbols[-1])[-1]
     today = {name: days[days <= last] for name, days in expected.items()}
-    requests = plan(watched.instruments, today, stored(lake, held), NOW, PlanRules(10))
+    requests = plan(watched.instruments, today, stored_histories(lake, held), NOW, PlanRules(10))
     frames = StoredBars(lake, held, requests)
     newest = [frames.of(r.symbol, r.start) for r in requests]
     assert all(frame is not None for frame in newest)

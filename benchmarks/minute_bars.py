@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.lake import seconds
-from orchestration.ingest.lake import write_parquet
+from orchestration.ingest.parquet import write_parquet
 
 MINUTES, SESSIONS = 390, 21
 FIRST_MONTH = np.datetime64("2016-01")

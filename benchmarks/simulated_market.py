@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from orchestration.ingest.lake import BARS, FETCHES, Lake
-from orchestration.ingest.reference import control_tables, store_control
+from orchestration.ingest.reference import reference_tables, store_reference
 from orchestration.market.calendar import closed_sessions_of
 from orchestration.market.universe import Instrument, Universe, load_universe
 from orchestration.settings import DBT_PROJECT_DIR, Settings
@@ -62,7 +62,7 @@ def write_market(
     """
     watched = universe(instruments)
     sessions = closed_sessions_of((i.calendar for i in watched.instruments), NOW)
-    store_control(settings.paths.reference, control_tables(watched, sessions, {}))
+    store_reference(settings.paths.reference, reference_tables(watched, sessions, {}))
     first = np.datetime64(NOW.date()) - np.timedelta64(365 * years, "D")
     dates = {}
     for calendar, group in sessions[sessions["bar_expected"]].groupby("calendar"):

@@ -22,8 +22,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from orchestration.market.bars import PRICE_COLUMNS, validate
+from orchestration.market.bars import PRICE_COLUMNS
 from orchestration.market.fetch_plan import FetchRequest
+from orchestration.market.validation import validate
 from orchestration.sources.base import FetchStatus
 from orchestration.sources.files import FilesSource
 from tests.peak_memory import peak_mb

@@ -230,7 +230,7 @@ class History:
 
     def ingest(self, root: Path) -> Lake:
         """Take what lies in the drop folder, and the seeds, into `root`/lake and `root`/control."""
-        from orchestration.ingest.reference import control_tables, store_control
+        from orchestration.ingest.reference import reference_tables, store_reference
         from orchestration.ingest.run import ingest
         from orchestration.market.calendar import closed_sessions_of
 
@@ -239,5 +239,5 @@ class History:
         universe = self.universe
         ingest(universe, FilesSource(self.drop), "files", lake, NOW, EVERYTHING)
         sessions = closed_sessions_of((i.calendar for i in universe.instruments), NOW)
-        store_control(root / "control", control_tables(universe, sessions, lake.price_bases()))
+        store_reference(root / "control", reference_tables(universe, sessions, lake.price_bases()))
         return lake

@@ -16,7 +16,7 @@ from orchestration.cli.status import print_status
 from orchestration.duckdb_io import rows
 from orchestration.ingest.assets import RefreshConfig, plan_rules
 from orchestration.ingest.lake import Lake
-from orchestration.ingest.reference import control_tables, store_control
+from orchestration.ingest.reference import reference_tables, store_reference
 from orchestration.ingest.run import ingest
 from orchestration.instance.progress import ProgressReporter, silent_progress
 from orchestration.market.calendar import closed_sessions_of
@@ -76,11 +76,11 @@ def publish_tables(settings: Settings) -> None:
     universe, lake, now = load_universe(settings.seeds), Lake(settings.paths.lake), settings.now()
     lake.prepare()
     source = make_source(settings, universe)
-    rules = plan_rules(RefreshConfig(), settings, [], local=True)
+    rules = plan_rules(RefreshConfig(), [], now.date())
     report = ingest(universe, source, settings.source, lake, now, rules)
     calendars = [instrument.calendar for instrument in universe.instruments]
     sessions = closed_sessions_of(calendars, now, report.unlisted)
-    store_control(settings.paths.reference, control_tables(universe, sessions, lake.price_bases()))
+    store_reference(settings.paths.reference, reference_tables(universe, sessions, lake.price_bases()))
     settings.paths.warehouse.unlink(missing_ok=True)
     build_models(settings.paths.root, settings.paths.warehouse, source=settings.source)
     made_from = fingerprint(lake, settings.paths.reference, DBT_PROJECT_DIR)

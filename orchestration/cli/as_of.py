@@ -127,9 +127,8 @@ def build_as_of(
     import pandas as pd
 
     from orchestration.ingest.lake import Lake
-    from orchestration.ingest.reference import control_tables, still_held, store_control
-    from orchestration.ingest.run import unlisted_sessions
-    from orchestration.ingest.stored_sessions import holdings
+    from orchestration.ingest.reference import reference_tables, still_held, store_reference
+    from orchestration.ingest.stored_sessions import read_stored_sessions, unlisted_sessions
     from orchestration.market.calendar import closed_sessions, closed_sessions_of
     from orchestration.market.universe import load_universe
 
@@ -150,11 +149,11 @@ def build_as_of(
         with warehouse_lock(settings, lambda text: progress(0, 0, text)):
             snapshot_lake(lake, copy.paths.lake, known_by=known, fetches_by=known)
         closed = {name: pd.DatetimeIndex(closed_sessions(name, then)["session_date"]) for name in calendars}
-        held = holdings(Lake(copy.paths.lake), universe.symbols)
-        sessions = closed_sessions_of(calendars, then, unlisted_sessions(held, universe, closed))
+        stored = read_stored_sessions(Lake(copy.paths.lake), universe.symbols)
+        sessions = closed_sessions_of(calendars, then, unlisted_sessions(stored, universe.instruments, closed))
         bases = Lake(copy.paths.lake).price_bases()
-        store_control(
-            copy.paths.reference, control_tables(universe, sessions, bases, still_held(settings.paths.reference, ()))
+        store_reference(
+            copy.paths.reference, reference_tables(universe, sessions, bases, still_held(settings.paths.reference, ()))
         )
         warehouse = build_tables(copy, work, progress)
         progress(0, 0, "writing the tables")

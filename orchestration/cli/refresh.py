@@ -24,7 +24,9 @@ from orchestration.cli.progress import shown_on
 from orchestration.cli.remediation import after_fetch, runbook
 from orchestration.cli.status import print_flags, print_header
 from orchestration.files import must_link, must_lock
-from orchestration.ingest.assets import FETCH_OUTCOME, INGESTED, SET_RIGHT, RefreshConfig, plan_rules
+from orchestration.ingest.assets import SET_RIGHT, RefreshConfig, plan_rules
+from orchestration.ingest.checks import FETCH_OUTCOME
+from orchestration.ingest.specs import INGESTED
 from orchestration.instance.instance import fail_dead_runs, opened_instance, process_tags
 from orchestration.instance.scratch import sweep
 from orchestration.market.errors import StoreError
@@ -58,7 +60,7 @@ def run_refresh(
     # The file is named: what rich would look up later is the redirected one.
     console = console or Console(file=sys.stdout)
     universe = load_universe(settings.seeds)
-    plan_rules(config, settings, universe.symbols, local=False)  # a wrong option stops here, not inside a run
+    plan_rules(config, universe.symbols, settings.now().date())  # a wrong option stops here, not inside a run
     session = due_session(settings.now())
     print_header(console, settings)
     print_wrong_filters(settings, universe, console)

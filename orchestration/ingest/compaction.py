@@ -1,9 +1,9 @@
 """Compaction: many small files of the lake become a few, with every row and every version of them.
 
-The rows of the small files are written, sorted, into a folder of their own; every other file is linked into it; then
-the folder takes the place of the dataset's by one rename of a link. So there is no moment at which a reader of
-`bars/*.parquet` finds a row twice or not at all, and a killed compaction leaves a folder that nobody reads and the
-next refresh removes, once it has found its rows elsewhere. See docs/decisions/0016-compaction.md.
+The rows of the small files are written, sorted, into a new folder; every other file is linked into it; then the folder
+takes the place of the dataset's by one rename of a link. So no reader of `bars/*.parquet` finds a row twice or not at
+all. A killed compaction leaves a folder that nobody reads; the next refresh removes it. See
+docs/decisions/0016-compaction.md.
 """
 
 import datetime as dt
@@ -14,16 +14,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from orchestration.files import link
-from orchestration.ingest.lake import (
-    DATASETS,
-    SCHEMA_FILE,
-    VERSION_ORDER,
-    Lake,
-    new_batch_id,
-    parquet_footer,
-    read_files,
-    write_parquet,
-)
+from orchestration.ingest.lake import DATASETS, SCHEMA_FILE, VERSION_ORDER, Lake
+from orchestration.ingest.parquet import new_batch_id, parquet_footer, read_files, write_parquet
 from orchestration.market.errors import LakeError
 
 # More small files than this are merged; up to this many a scan takes hardly longer than of one.
@@ -60,7 +52,8 @@ def compact(lake: Lake, dataset: str, small_files: int = SMALL_FILES, full_rows:
         small = [path for path in rows if rows[path] < full_rows]
         if len(small) <= small_files:
             return 0
-        folder = lake.new_folder(dataset)
+        folders = lake.folders(dataset)
+        folder = folders.new()
         try:
             for path in paths:
                 if path not in small:
@@ -71,7 +64,7 @@ def compact(lake: Lake, dataset: str, small_files: int = SMALL_FILES, full_rows:
                 if merged.num_rows != sum(rows[path] for path in group):
                     raise LakeError(f"{folder}: merging {len(group)} files lost rows; nothing was changed")
                 write_parquet(folder / f"{name}-{number:04d}.parquet", merged)
-            lake.exchange(dataset, folder)
+            folders.exchange(folder)
         except BaseException:
             # Once it counts it has another name.
             shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""A second lake that holds what the first one knew at some moment.
+"""A second lake with the rows that the first one had at some moment.
 
 The lake's files never change, so a file whose rows are all known is linked, not copied; only a file that holds rows of
 before and of after the moment, as merged ones do, is read and filtered. Linked files outlive a compaction of the
@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from orchestration.files import link
-from orchestration.ingest.lake import DATASETS, Lake, column_bounds, read_parquet_file, write_parquet
+from orchestration.ingest.lake import DATASETS, Lake
+from orchestration.ingest.parquet import column_bounds, read_parquet_file, write_parquet
 
 
 def snapshot_lake(lake: Lake, target: Path, known_by: dt.datetime | None, fetches_by: dt.datetime | None) -> Lake:
@@ -20,7 +21,7 @@ def snapshot_lake(lake: Lake, target: Path, known_by: dt.datetime | None, fetche
 
     Args:
         lake: a prepared lake.
-        target: a folder that does not exist yet, on any file system.
+        target: a folder that does not exist yet.
         known_by: last moment of bars and quarantined rows, UTC without a zone mark; None means all.
         fetches_by: last moment of the log of fetches, likewise.
 

@@ -1,22 +1,28 @@
-"""What a lake holds, for those who decide what to ask for: which sessions, without their prices; bars, a few at a time.
+"""Which sessions are stored, without their prices; and stored bars, a block of symbols at a time.
 
 Ten thousand instruments with twenty years each are fifty million bars. Neither their sessions as objects nor their
-newest versions all at once would fit: sessions are a bit map here, and bars are read for a block of symbols at a time.
+newest versions all at once would fit into memory: sessions are a matrix of bytes here.
 """
 
 import datetime as dt
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from orchestration.ingest.lake import Lake, column_bounds
+from orchestration.ingest.lake import Lake
+from orchestration.ingest.parquet import column_bounds
 from orchestration.market.fetch_plan import FetchRequest
+from orchestration.market.universe import Instrument
+
+# By calendar: days with a bar that it does not have.
+Unlisted = dict[str, pd.DatetimeIndex]
 
 # Bars of a block, about; two blocks are kept, for deliveries that come out of order.
 BLOCK_ROWS = 1_000_000
@@ -24,80 +30,98 @@ BLOCKS_KEPT = 2
 
 
 @dataclass(frozen=True)
-class Holdings:
-    """Which sessions of which symbols are stored.
+class StoredSessions:
+    """Which sessions of which symbols are stored."""
 
-    Attributes:
-        places: row of each symbol that was asked about.
-        first: the day of the first column.
-        held: whether a bar is stored; symbols x days.
-        observed: latest observation by symbol, microseconds since 1970 UTC; 0 where nothing is stored.
-    """
-
-    places: dict[str, int]
-    first: np.datetime64
-    held: np.ndarray
-    observed: np.ndarray
+    rows: dict[str, int]  # row of each symbol that was asked for
+    first: np.datetime64  # the day of the first column
+    is_stored: np.ndarray  # whether there is a bar; symbols x days
+    observed: np.ndarray  # latest observation by symbol, microseconds since 1970 UTC; 0 where nothing is stored
 
     def symbols(self) -> Iterator[str]:
-        """Those that have a bar, in the order in which they were asked about."""
-        return (symbol for symbol, place in self.places.items() if self.observed[place])
+        """Those with a bar, in the order in which they were asked for."""
+        return (symbol for symbol, row in self.rows.items() if self.observed[row])
 
     def sessions(self, symbol: str) -> np.ndarray:
         """Stored sessions, ascending, datetime64[s]."""
-        place = self.places.get(symbol)
-        days = np.flatnonzero(self.held[place]) if place is not None else np.empty(0, dtype=np.int64)
+        row = self.rows.get(symbol)
+        days = np.flatnonzero(self.is_stored[row]) if row is not None else np.empty(0, dtype=np.int64)
         return (self.first + days.astype("timedelta64[D]")).astype("datetime64[s]")
 
     def count(self, symbol: str) -> int:
         """How many sessions are stored."""
-        place = self.places.get(symbol)
-        return 0 if place is None else int(np.count_nonzero(self.held[place]))
+        row = self.rows.get(symbol)
+        return 0 if row is None else int(np.count_nonzero(self.is_stored[row]))
 
     def latest_observation(self, symbol: str) -> dt.datetime | None:
         """When the newest version of any bar was seen, UTC without a zone mark; None if nothing is stored."""
-        place = self.places.get(symbol)
-        if place is None or not self.observed[place]:
+        row = self.rows.get(symbol)
+        if row is None or not self.observed[row]:
             return None
-        moment: dt.datetime = self.observed[place].astype("datetime64[us]").item()
+        moment: dt.datetime = self.observed[row].astype("datetime64[us]").item()
         return moment
 
 
-def holdings(lake: Lake, symbols: Iterable[str]) -> Holdings:
-    """What a lake holds of some symbols; one byte for a symbol and day, whatever the number of versions.
+def read_stored_sessions(lake: Lake, symbols: Iterable[str]) -> StoredSessions:
+    """The stored sessions of some symbols; one byte for a symbol and day, whatever the number of versions.
 
     Raises:
         LakeError: a file cannot be read; the message names it.
     """
-    return lake.steadily("bars", lambda paths: _holdings(paths, {symbol: n for n, symbol in enumerate(symbols)}))
+    return lake.steadily("bars", lambda paths: _read(paths, {symbol: n for n, symbol in enumerate(symbols)}))
 
 
-def _holdings(paths: Sequence[Path], places: dict[str, int]) -> Holdings:
+def _read(paths: Sequence[Path], rows: dict[str, int]) -> StoredSessions:
     first, last = _days_of(paths)
     days = last - first + 1
-    held = np.zeros((len(places), days), dtype=bool)
-    observed = np.zeros(len(places), dtype=np.int64)
-    cells = held.reshape(-1)
+    is_stored = np.zeros((len(rows), days), dtype=bool)
+    observed = np.zeros(len(rows), dtype=np.int64)
+    cells = is_stored.reshape(-1)
     columns = ["symbol", "session_date", "observed_at"]
     form = ds.ParquetFileFormat(read_options=ds.ParquetReadOptions(dictionary_columns=["symbol"]))
     for batch in ds.dataset([str(path) for path in paths], format=form).to_batches(columns=columns):
         symbol = batch.column("symbol")
         if not isinstance(symbol, pa.DictionaryArray):
             symbol = symbol.dictionary_encode()
-        place_of = np.array([places.get(name, -1) for name in symbol.dictionary.to_pylist()], dtype=np.int64)
-        if not len(batch) or (place_of < 0).all():
+        row_of = np.array([rows.get(name, -1) for name in symbol.dictionary.to_pylist()], dtype=np.int64)
+        if not len(batch) or (row_of < 0).all():
             continue
-        place = place_of[symbol.indices.to_numpy()]
+        row = row_of[symbol.indices.to_numpy()]
         day = batch.column("session_date").cast(pa.int32()).to_numpy() - first
         moment = batch.column("observed_at").cast(pa.int64()).to_numpy()
-        watched = place >= 0
-        if not watched.all():
-            place, day, moment = place[watched], day[watched], moment[watched]
-        cells[place * days + day] = True
+        wanted = row >= 0
+        if not wanted.all():
+            row, day, moment = row[wanted], day[wanted], moment[wanted]
+        cells[row * days + day] = True
         # Rows of a symbol stand together, so that there are few places to compare.
-        starts = np.append(0, np.flatnonzero(np.diff(place)) + 1)
-        np.maximum.at(observed, place[starts], np.maximum.reduceat(moment, starts))
-    return Holdings(places, np.datetime64(first, "D"), held, observed)
+        starts = np.append(0, np.flatnonzero(np.diff(row)) + 1)
+        np.maximum.at(observed, row[starts], np.maximum.reduceat(moment, starts))
+    return StoredSessions(rows, np.datetime64(first, "D"), is_stored, observed)
+
+
+def unlisted_sessions(
+    stored: StoredSessions, instruments: Iterable[Instrument], closed: Mapping[str, pd.DatetimeIndex]
+) -> Unlisted:
+    """Days with a stored bar that the calendar of the instrument's exchange does not have.
+
+    Args:
+        stored: sessions of the instruments.
+        instruments: those to look at.
+        closed: by calendar, the sessions that have ended, ascending.
+    """
+    found: Unlisted = {}
+    for instrument in instruments:
+        exchange = instrument.calendar
+        found = add_unlisted(found, exchange, stored.sessions(instrument.symbol), closed[exchange])
+    return found
+
+
+def add_unlisted(found: Unlisted, exchange: str, days: Any, closed: pd.DatetimeIndex) -> Unlisted:
+    """`found` with those of some days with a bar that an exchange's calendar does not have."""
+    unlisted = pd.DatetimeIndex(days).as_unit("s").difference(closed)
+    # Bars of later days are stored where somebody looks at an earlier one.
+    unlisted = unlisted[(unlisted > closed[0]) & (unlisted < closed[-1])] if len(closed) else closed
+    return found | {exchange: found.get(exchange, unlisted).union(unlisted)} if len(unlisted) else found
 
 
 def _days_of(paths: Sequence[Path]) -> tuple[int, int]:
@@ -123,15 +147,14 @@ class StoredBars:
 
     Args:
         lake: the lake.
-        held: what it holds.
+        stored: its sessions.
         requests: of the symbols that will be looked at, about in that order; of a symbol whose request is for a part
             of its history, only that part is read, unless more of it is asked for.
     """
 
-    def __init__(self, lake: Lake, held: Holdings, requests: Iterable[FetchRequest]) -> None:
+    def __init__(self, lake: Lake, stored: StoredSessions, requests: Iterable[FetchRequest]) -> None:
         self._lake = lake
-        self._held = held
-        self._blocks = {symbol: block for block in _blocks(held, requests) for symbol in block.symbols}
+        self._blocks = {symbol: block for block in _blocks(stored, requests) for symbol in block.symbols}
         self._read: OrderedDict[_Block, dict[str, pd.DataFrame]] = OrderedDict()
 
     def of(self, symbol: str, since: dt.date | None = None) -> pd.DataFrame | None:
@@ -151,7 +174,7 @@ class StoredBars:
             self._read[block] = self._bars_of(block)
         self._read.move_to_end(block)
         bars = self._read[block].get(symbol)
-        # None of what was delivered is stored: what is tells at least that there is a history.
+        # Nothing is stored of what was delivered: older bars show at least that there is a history.
         return self.of(symbol, dt.date.min) if bars is None and block.since is not None else bars
 
     def _bars_of(self, block: _Block) -> dict[str, pd.DataFrame]:
@@ -168,12 +191,12 @@ class StoredBars:
         return {symbols[codes[a]]: frame.iloc[a:b] for a, b in zip(starts, ends, strict=True)}
 
 
-def _blocks(held: Holdings, requests: Iterable[FetchRequest]) -> Iterator[_Block]:
+def _blocks(stored: StoredSessions, requests: Iterable[FetchRequest]) -> Iterator[_Block]:
     symbols: list[str] = []
     since: list[dt.date | None] = []
     rows = 0
     for request in requests:
-        count = held.count(request.symbol)
+        count = stored.count(request.symbol)
         if not count:
             continue
         symbols.append(request.symbol)

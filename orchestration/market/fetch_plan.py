@@ -1,10 +1,8 @@
-"""What to ask a source for: a pure function of what is expected, what is stored and what was seen before.
+"""The fetch plan: for each instrument the sessions its exchange held, minus those stored, plus a restatement window.
 
-For each instrument the plan is the sessions its exchange held, minus the sessions stored, plus a trailing window in
-which vendors still restate. Whatever went wrong before (a failed or missed fetch, a killed run, a new instrument, a
-vendor correction) is therefore asked for again by the next refresh, and nobody has to do anything. A hole that the
-vendor itself has, because it answered a request for that session without it, is left to the next whole history:
-otherwise it would drag every request back to before it.
+Whatever went wrong before (a failed or missed fetch, a killed run, a new instrument, a vendor correction) is therefore
+requested again by the next refresh. A hole that the vendor itself has, because it answered a request for that session
+without it, is left to the next whole history: otherwise it would drag every request back to before it.
 """
 
 import datetime as dt
@@ -37,24 +35,19 @@ class FetchRequest:
 
     @property
     def whole_history(self) -> bool:
-        """Whether everything that the source has is asked for."""
+        """Whether everything that the source has is requested."""
         return self.start is None
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a source was asked for and did answer; a session in here that is not stored is absent at the vendor.
+class AnsweredRanges:
+    """Ranges of answered requests; a session in here that is not stored is absent at the vendor."""
 
-    Attributes:
-        whole_to: last day of the latest whole history; None if there was none.
-        since: first and last day of the other ranges that reach beyond it.
-    """
-
-    whole_to: dt.date | None = None
-    since: tuple[tuple[dt.date, dt.date], ...] = ()
+    whole_to: dt.date | None = None  # last day of the latest whole history; None if there was none
+    since: tuple[tuple[dt.date, dt.date], ...] = ()  # first and last day of the other ranges that reach beyond it
 
     @classmethod
-    def of(cls, ranges: Iterable[tuple[dt.date | None, dt.date]]) -> "Asked":
+    def of(cls, ranges: Iterable[tuple[dt.date | None, dt.date]]) -> "AnsweredRanges":
         """From ranges of first and last day; those from None are whole histories."""
         every = list(ranges)
         whole_to = max((end for start, end in every if start is None), default=None)
@@ -72,17 +65,11 @@ class Asked:
 
 @dataclass(frozen=True)
 class Stored:
-    """What the lake holds of one symbol.
+    """What the lake holds of one symbol."""
 
-    Attributes:
-        sessions: session dates with an accepted bar, ascending, datetime64.
-        whole_history_at: when its whole history was last delivered (UTC); None if never.
-        asked: what the log of fetches says was asked for and answered.
-    """
-
-    sessions: pd.DatetimeIndex
-    whole_history_at: dt.datetime | None
-    asked: Asked = Asked()
+    sessions: pd.DatetimeIndex  # session dates with an accepted bar, ascending, datetime64
+    whole_history_at: dt.datetime | None  # when its whole history was last delivered (UTC); None if never
+    answered: AnsweredRanges = AnsweredRanges()  # requests that the source answered, by the log of fetches
 
 
 @dataclass(frozen=True)
@@ -90,13 +77,12 @@ class PlanRules:
     """How the plan is made.
 
     Attributes:
-        restatement_sessions: trailing sessions asked for again; None where the source is local and everything is
-            read again every time.
-        whole_history_days: age at which a symbol's whole history is asked for again, because a correction older than
+        restatement_sessions: trailing sessions that are requested again; None where the source is local: everything.
+        whole_history_days: age at which a symbol's whole history is requested again, because a correction older than
             the restatement window shows in no other way.
         symbols: only these, when given.
         start, end: a forced range.
-        full: ask for the whole history of everything.
+        full: request the whole history of everything.
     """
 
     restatement_sessions: int | None
@@ -171,11 +157,7 @@ def expected_sessions(
 
 
 def _request(
-    instrument: Instrument,
-    closed: pd.DatetimeIndex,
-    stored: Stored | None,
-    now: dt.datetime,
-    rules: PlanRules,
+    instrument: Instrument, closed: pd.DatetimeIndex, stored: Stored | None, now: dt.datetime, rules: PlanRules
 ) -> FetchRequest | None:
     def ask(start: dt.date | None, end: dt.date, reason: Reason) -> FetchRequest:
         return FetchRequest(
@@ -211,7 +193,7 @@ def _request(
 def _worth_asking(closed: pd.DatetimeIndex, stored: Stored, active_from: dt.date | None) -> pd.DatetimeIndex:
     """Missing sessions but for the holes that the vendor is known to have.
 
-    What is missing after the last stored session is asked for in any case: a vendor is often late with the newest.
+    What is missing after the last stored session is requested in any case: vendors are often late with the newest.
     """
     expected = expected_sessions(closed, stored.sessions[0], active_from)
     held = stored.sessions
@@ -220,11 +202,11 @@ def _worth_asking(closed: pd.DatetimeIndex, stored: Stored, active_from: dt.date
         return expected[:0]
     missing = expected[~is_held]
     inside = missing < held[-1]
-    return stored.asked.without(missing[inside]).union(missing[~inside])
+    return stored.answered.without(missing[inside]).union(missing[~inside])
 
 
 def _session_before(first: pd.Timestamp, closed: pd.DatetimeIndex, stored: pd.DatetimeIndex) -> pd.Timestamp:
-    """The stored session to begin with: its stored close tells whether the basis has changed.
+    """The stored session to begin with: its stored close shows whether the basis has changed.
 
     Right after a hole it is the one before the hole. A dividend of the hole may have been carried to the session after
     it; without the hole's row that session would come without the dividend, as if the vendor had taken it back.

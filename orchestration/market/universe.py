@@ -1,31 +1,18 @@
-"""What is watched: instruments, levels, pairs, move rules and claims, read and validated from the seed files.
+"""What is watched: instruments, levels, pairs, move rules and claims.
 
-The seeds are the analyst's control panel. Everything about them is checked here, once, when they are loaded;
-code further on may rely on it. A wrong value raises `SeedError` with one line naming file, row (as a text
-editor counts them), column, value and what is allowed.
+The seeds are the analyst's control panel. They are checked against each other here, when they are loaded; code further
+on may rely on it. How a file is read is in `seeds`.
 """
 
-import csv
-import datetime as dt
-import io
 import math
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from orchestration.market import seeds
 from orchestration.market.calendar import CALENDAR_NAMES
 from orchestration.market.errors import SeedError
 
@@ -47,14 +34,7 @@ CLAIM_MEASURES = (
 
 @dataclass(frozen=True)
 class MoveMeasure:
-    """What a row of move_rules.csv may ask of a measure.
-
-    Attributes:
-        sessions: the windows that are computed.
-        at_least: smallest threshold that makes sense.
-        at_most: largest one.
-        unit: what the threshold is.
-    """
+    """What a row of move_rules.csv may set: windows that are computed, and thresholds that make sense."""
 
     sessions: tuple[int, ...]
     at_least: float
@@ -77,21 +57,8 @@ MOVE_MEASURES = {
     "price_correction": MoveMeasure((1,), *_RETURN),
 }
 
-# Of these a data check tells, not a market check: it was the vendor who moved the price.
+# Reported by a data check, not by a market check: it was the vendor who moved the price.
 DATA_MEASURES = frozenset({"price_correction"})
-
-
-def _blank_is_none(value: object) -> object:
-    return None if isinstance(value, str) and value.strip() == "" else value
-
-
-def _iso_date(value: object) -> object:
-    # pydantic also reads Unix seconds and date-times; a spreadsheet writes midnight behind a date.
-    if isinstance(value, str):
-        value = value.removesuffix(" 00:00:00")
-    if isinstance(value, str) and not re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII):
-        raise PydanticCustomError("date_format", "not a date")
-    return value
 
 
 def _known_calendar(value: str) -> str:
@@ -100,71 +67,33 @@ def _known_calendar(value: str) -> str:
     return value
 
 
-_IDENTIFIER = r"^[a-z][a-z0-9_]{0,63}$"
-_SYMBOL = r"^[A-Za-z0-9^][A-Za-z0-9.^=_&-]{0,23}$"
-_CURRENCY = r"^[A-Z]{2}[A-Za-z]$"
-_PATTERNS = {
-    _IDENTIFIER: "1 to 64 small letters, digits and _, a letter first",
-    _SYMBOL: "1 to 24 letters, digits and . ^ = _ & -, a letter, digit or ^ first",
-    _CURRENCY: "a code of three letters such as USD or GBp",
-}
-Identifier = Annotated[str, Field(pattern=_IDENTIFIER)]
-Symbol = Annotated[str, Field(pattern=_SYMBOL)]
-OptionalSymbol = Annotated[Symbol | None, BeforeValidator(_blank_is_none)]
-Date = Annotated[dt.date, BeforeValidator(_iso_date)]
-OptionalDate = Annotated[Date | None, BeforeValidator(_blank_is_none)]
-OptionalFloat = Annotated[float | None, BeforeValidator(_blank_is_none)]
-OptionalIdentifier = Annotated[str | None, BeforeValidator(_blank_is_none)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Text = Annotated[str, Field(max_length=300)]
-
-
-class SeedRow(BaseModel):
-    """A row of any seed file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-# With the signs that turn the direction of writing, and those that show nothing.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]")
-
-# A spreadsheet runs a cell that begins so, and readers open the tables in one.
-_FORMULA = ("=", "+", "-", "@")
-_FREE_TEXT = frozenset({"name", "note", "publisher"})
-
-# A thousand rows are 100 KB.
-MAX_SEED_BYTES = 10_000_000
-
-RowT = TypeVar("RowT", bound=SeedRow)
-
-
-class Instrument(SeedRow):
+class Instrument(seeds.SeedRow):
     """One thing that has a price; a row of instruments.csv."""
 
-    symbol: Symbol
-    source_symbol: Symbol
-    name: Annotated[str, Field(min_length=1, max_length=120)]
+    symbol: seeds.Symbol
+    source_symbol: seeds.Symbol
+    name: seeds.Name
     asset_class: Literal["metal", "etf", "stock", "index"]
-    metal: Annotated[Literal["silver", "gold"] | None, BeforeValidator(_blank_is_none)]
+    metal: Annotated[Literal["silver", "gold"] | None, BeforeValidator(seeds.blank_is_none)]
     tier: Literal["metal", "senior", "junior", "royalty", "benchmark"]
     calendar: Annotated[str, AfterValidator(_known_calendar)]
-    currency: Annotated[str, Field(pattern=_CURRENCY)]
-    tick_size: PositiveFloat
-    metal_symbol: OptionalSymbol
-    sector_symbol: OptionalSymbol
-    active_from: OptionalDate
+    currency: seeds.Currency
+    tick_size: seeds.PositiveFloat
+    metal_symbol: seeds.OptionalSymbol
+    sector_symbol: seeds.OptionalSymbol
+    active_from: seeds.OptionalDate
 
 
-class PriceLevel(SeedRow):
+class PriceLevel(seeds.SeedRow):
     """A line or a zone of as-traded prices; a row of price_levels.csv."""
 
-    level_id: Identifier
-    symbol: Symbol
-    lower: PositiveFloat
-    upper: PositiveFloat
+    level_id: seeds.Identifier
+    symbol: seeds.Symbol
+    lower: seeds.PositiveFloat
+    upper: seeds.PositiveFloat
     kind: Literal["resistance", "support", "psychological", "record"]
-    active_from: Date
-    note: Text
+    active_from: seeds.Date
+    note: seeds.Note
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -178,33 +107,34 @@ class PriceLevel(SeedRow):
         return self.upper > self.lower
 
 
-class Pair(SeedRow):
+class Pair(seeds.SeedRow):
     """Two instruments whose gap is watched; a row of pairs.csv."""
 
-    pair_id: Identifier
-    long_symbol: Symbol
-    short_symbol: Symbol
+    pair_id: seeds.Identifier
+    long_symbol: seeds.Symbol
+    short_symbol: seeds.Symbol
     kind: Literal["junior_senior", "metal_ratio", "miners_to_metal"]
-    z_threshold: PositiveFloat
+    z_threshold: seeds.PositiveFloat
 
 
-class MoveRule(SeedRow):
-    """When a move, or a correction, is large: a score, its window and its threshold; a row of move_rules.csv."""
+class MoveRule(seeds.SeedRow):
+    """When a move or a correction is large: a measure, its window, its threshold; a row of move_rules.csv."""
 
-    rule_id: Identifier
+    rule_id: seeds.Identifier
     scope: Literal["all", "asset_class", "tier", "symbol"]
-    scope_value: OptionalIdentifier
+    scope_value: seeds.OptionalText
     measure: Literal[tuple(MOVE_MEASURES)]  # type: ignore[valid-type]
     sessions: Annotated[int, Field(ge=1, le=252)]
-    threshold: PositiveFloat
-    note: Text
+    threshold: seeds.PositiveFloat
+    note: seeds.Note
 
     @model_validator(mode="after")
     def _window_exists(self) -> Self:
         measure = MOVE_MEASURES[self.measure]
         if self.sessions not in measure.sessions:
             raise ValueError(
-                f"sessions: {self.sessions} is not computed for {self.measure}; allowed: {_listed(measure.sessions)}"
+                f"sessions: {self.sessions} is not computed for {self.measure}; "
+                f"allowed: {seeds.listed(measure.sessions)}"
             )
         if not measure.at_least <= self.threshold <= measure.at_most:
             raise ValueError(
@@ -214,19 +144,19 @@ class MoveRule(SeedRow):
         return self
 
 
-class Claim(SeedRow):
-    """Something a publication said; a row of published_claims.csv."""
+class Claim(seeds.SeedRow):
+    """A statement of a publication; a row of published_claims.csv."""
 
-    claim_id: Identifier
-    published_on: Date
-    publisher: Annotated[str, Field(min_length=1, max_length=120)]
-    symbol: Symbol
+    claim_id: seeds.Identifier
+    published_on: seeds.Date
+    publisher: seeds.Name
+    symbol: seeds.Symbol
     measure: Literal[CLAIM_MEASURES]  # type: ignore[valid-type]
-    argument: OptionalIdentifier
-    session_date: Date
-    claimed: OptionalFloat
-    tolerance: OptionalFloat
-    note: Text
+    argument: seeds.OptionalText
+    session_date: seeds.Date
+    claimed: seeds.OptionalFloat
+    tolerance: seeds.OptionalFloat
+    note: seeds.Note
 
 
 @dataclass(frozen=True)
@@ -259,13 +189,13 @@ def load_universe(folder: Path) -> Universe:
     Raises:
         SeedError: the first thing that is wrong, in one line.
     """
-    instruments = read_rows(folder / "instruments.csv", Instrument, key="symbol")
+    instruments = seeds.read_rows(folder / "instruments.csv", Instrument, key="symbol")
     if not instruments:
         raise SeedError("instruments.csv: no rows; allowed: at least one instrument")
-    levels = read_rows(folder / "price_levels.csv", PriceLevel, key="level_id")
-    pairs = read_rows(folder / "pairs.csv", Pair, key="pair_id")
-    rules = read_rows(folder / "move_rules.csv", MoveRule, key="rule_id")
-    claims = read_rows(folder / "published_claims.csv", Claim, key="claim_id")
+    levels = seeds.read_rows(folder / "price_levels.csv", PriceLevel, key="level_id")
+    pairs = seeds.read_rows(folder / "pairs.csv", Pair, key="pair_id")
+    rules = seeds.read_rows(folder / "move_rules.csv", MoveRule, key="rule_id")
+    claims = seeds.read_rows(folder / "published_claims.csv", Claim, key="claim_id")
     universe = Universe(
         instruments=tuple(record for _, record in instruments),
         levels=tuple(record for _, record in levels),
@@ -284,195 +214,17 @@ def load_universe(folder: Path) -> Universe:
     return universe
 
 
-def read_rows(path: Path, model: type[RowT], key: str) -> list[tuple[int, RowT]]:
-    """Rows of a file that people write, with their row numbers; row 1 is the header.
-
-    Args:
-        path: of a seed, or of another file of that kind.
-        model: what its columns hold.
-        key: the column that names a row; each name stands once.
-
-    Raises:
-        SeedError: the file is missing or cannot be read, or a row is wrong.
-    """
-    columns = list(model.model_fields)
-    try:
-        text = _text_of(path)
-    except FileNotFoundError:
-        raise SeedError(
-            f"{path.name}: the file is missing in {path.parent}; allowed: a CSV with the columns {_listed(columns)}"
-        ) from None
-    except UnicodeDecodeError as error:
-        row = error.object[: error.start].count(b"\n") + 1
-        raise SeedError(
-            f"{path.name}, row {row}: byte 0x{error.object[error.start]:02x} is not UTF-8; "
-            "allowed: a CSV saved as UTF-8 (a spreadsheet calls it CSV UTF-8)"
-        ) from None
-    except OSError as error:
-        raise SeedError(f"{path.name}: cannot be read ({error.strerror}); allowed: a readable CSV file") from None
-    if not text.strip():
-        raise SeedError(f"{path.name}: the file is empty; allowed: a header row with {_listed(columns)}")
-    skipped, separator = _separator(text, columns)
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
-    rows: list[tuple[int, RowT]] = []
-    first_seen: dict[str, int] = {}
-    try:
-        for _ in range(skipped):
-            next(reader)
-        header = [name.strip() for name in next(reader)]
-        while header and not header[-1]:  # columns that a spreadsheet has added
-            header.pop()
-        header = [name.casefold() if name.casefold() in columns else name for name in header]
-        _check_header(path.name, header, columns)
-        for cells in reader:
-            if not any(cell.strip() for cell in cells):
-                continue
-            row = reader.line_num
-            if any(cell.strip() for cell in cells[len(header) :]):
-                raise SeedError(
-                    f"{path.name}, row {row}: {len(cells)} cells where the header has {len(header)}; "
-                    "allowed: one cell per column (quote a text that holds a comma)"
-                )
-            # A spreadsheet leaves out empty cells at the end of a row.
-            cells = [*cells[: len(header)], *[""] * (len(header) - len(cells))]
-            record = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
-            for name, cell in record.items():
-                if _CONTROL.search(cell):
-                    raise SeedError(
-                        f"{path.name}, row {row}, column {name}: {cell!a} holds a line break or a control "
-                        "character; allowed: text on one line"
-                    )
-                if name in _FREE_TEXT and cell.startswith(_FORMULA):
-                    raise SeedError(
-                        f"{path.name}, row {row}, column {name}: {cell!a} would be run as a formula by a spreadsheet; "
-                        f"allowed: a text that does not begin with {' '.join(_FORMULA)}"
-                    )
-            if separator != ",":
-                record = {name: _with_point(cell, model, name) for name, cell in record.items()}
-            parsed = _parse(path.name, row, record, model)
-            identity = str(getattr(parsed, key))
-            if identity in first_seen:
-                raise SeedError(
-                    f"{path.name}, row {row}, column {key}: '{identity}' stands already in row "
-                    f"{first_seen[identity]}; allowed: each {key} once"
-                )
-            first_seen[identity] = row
-            rows.append((row, parsed))
-    except csv.Error as error:
-        raise SeedError(f"{path.name}, row {reader.line_num}: {error}; allowed: comma-separated values") from None
-    return rows
-
-
-def _text_of(path: Path) -> str:
-    """The text of a seed; what a spreadsheet calls Unicode text is UTF-16."""
-    content = _bytes_of(path)
-    return content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-
-
-def _separator(text: str, columns: list[str]) -> tuple[int, str]:
-    """How many lines stand before the header, and what separates its cells: what most of its names are found with."""
-    lines = text.splitlines()
-    skipped = next(n for n, line in enumerate(lines) if line.strip())
-    skipped += int(lines[skipped].casefold().startswith("sep=") and len(lines) > skipped + 1)
-
-    def found(separator: str) -> int:
-        names = (name.strip().strip('"').casefold() for name in lines[skipped].split(separator))
-        return len(set(names).intersection(columns))
-
-    return skipped, max(",;\t", key=found)
-
-
-def _with_point(cell: str, model: type[SeedRow], name: str) -> str:
-    """A number of a file with semicolons or tabs, which has them because commas stand before decimals."""
-    is_number = "float" in str(model.model_fields[name].annotation)
-    return cell.replace(",", ".") if is_number and re.fullmatch(r"-?\d+,\d+", cell) else cell
-
-
-def _bytes_of(path: Path) -> bytes:
-    """The content of a seed.
-
-    Raises:
-        SeedError: it is no regular file, or a very large one.
-        OSError: it cannot be read.
-    """
-    if path.exists() and not path.is_file() and not path.is_dir():
-        raise SeedError(f"{path.name}: not a regular file; allowed: a readable CSV file")
-    with path.open("rb") as stream:
-        content = stream.read(MAX_SEED_BYTES + 1)
-    if len(content) > MAX_SEED_BYTES:
-        raise SeedError(f"{path.name}: more than {MAX_SEED_BYTES} bytes; allowed: at most {MAX_SEED_BYTES}")
-    return content
-
-
-def _check_header(file: str, header: list[str], columns: list[str]) -> None:
-    for name in columns:
-        if name not in header:
-            raise SeedError(f"{file}, row 1: column '{name}' is missing; allowed: {_listed(columns)}")
-    for name in (_CONTROL.sub("?", name) for name in header):
-        if name not in columns:
-            raise SeedError(f"{file}, row 1: column '{name}' is unknown; allowed: {_listed(columns)}")
-        if header.count(name) > 1:
-            raise SeedError(f"{file}, row 1: column '{name}' stands twice; allowed: each column once")
-
-
-def _parse(file: str, row: int, record: dict[str, str], model: type[RowT]) -> RowT:
-    try:
-        return model.model_validate(record)
-    except ValidationError as error:
-        first = error.errors()[0]
-        if not first["loc"]:  # a rule between columns; its text names the column
-            column, _, rest = first["msg"].removeprefix("Value error, ").partition(": ")
-            raise SeedError(f"{file}, row {row}, column {column}: {rest}") from None
-        column = str(first["loc"][0])
-        value = record.get(column, "")
-        allowed = _allowed(first)
-        if first["type"] == "float_parsing" and re.fullmatch(r"\d[\d,.'\s]*\d", value):
-            allowed += " such as 1234.5, with a point before decimals and no sign between thousands"
-        if first["type"] == "date_format" and re.fullmatch(r"\d{1,2}[/.]\d{1,2}[/.]\d{2,4}", value):
-            allowed += " (in a spreadsheet, give the column the format of a text)"
-        shown = "".join(c if c.isprintable() else " " for c in value)
-        raise SeedError(f"{file}, row {row}, column {column}: '{shown}' is not allowed; allowed: {allowed}") from None
-
-
-def _allowed(error: object) -> str:
-    """What pydantic would have accepted, in the words of a person who edits a CSV."""
-    e: dict = dict(error)  # type: ignore[call-overload]
-    kind, context = e["type"], e.get("ctx", {})
-    if kind == "literal_error":
-        return re.sub(r"'", "", str(context["expected"])).replace(" or ", ", ")
-    if kind.startswith("date"):
-        return "a date as YYYY-MM-DD"
-    if kind.startswith(("float", "greater", "less", "finite", "int")):
-        if kind == "greater_than":
-            return f"a number above {context['gt']:g}"
-        return {
-            "greater_than_equal": "a whole number from 1",
-            "less_than_equal": "a whole number up to 252",
-            "finite_number": "a finite number",
-        }.get(kind, "a whole number" if kind.startswith("int") else "a number")
-    if kind == "string_pattern_mismatch":
-        return _PATTERNS[context["pattern"]]
-    if kind == "string_too_short":
-        return "a text that is not empty"
-    if kind == "string_too_long":
-        return f"a text of at most {context['max_length']} characters"
-    return str(e["msg"]).removeprefix("Value error, ")
-
-
 def _check_unique_sources(instruments: list[tuple[int, Instrument]]) -> None:
-    seen: dict[str, int] = {}
+    first_row: dict[str, int] = {}
     for row, instrument in instruments:
-        # Two symbols on one source symbol would also collide as files on a case-insensitive disk.
-        source_symbol = instrument.source_symbol.upper()
-        if source_symbol in seen:
-            raise SeedError(
-                f"instruments.csv, row {row}, column source_symbol: '{instrument.source_symbol}' stands already in "
-                f"row {seen[source_symbol]}; allowed: each source_symbol once"
-            )
-        seen[source_symbol] = row
+        # Whatever their case: they are also names of files, on disks that know no case.
+        name = instrument.source_symbol
+        seeds.check_once(f"instruments.csv, row {row}", "source_symbol", name, first_row, row, same_as=name.upper())
 
 
-def _check_symbols(file: str, rows: Iterable[tuple[int, SeedRow]], columns: Iterable[str], symbols: set[str]) -> None:
+def _check_symbols(
+    file: str, rows: Iterable[tuple[int, seeds.SeedRow]], columns: Iterable[str], symbols: set[str]
+) -> None:
     for row, record in rows:
         for column in columns:
             symbol = getattr(record, column)
@@ -494,7 +246,7 @@ def _check_scopes(rules: list[tuple[int, MoveRule]], universe: Universe) -> None
             if rule.scope_value is not None:
                 raise SeedError(f"{where} is not allowed; allowed: nothing, because scope is 'all'")
         elif rule.scope_value not in allowed[rule.scope]:
-            raise SeedError(f"{where} is unknown; allowed: {_listed(sorted(allowed[rule.scope]))}")
+            raise SeedError(f"{where} is unknown; allowed: {seeds.listed(sorted(allowed[rule.scope]))}")
         elif rule.measure == "volume_ratio" and (
             rule.scope_value == "metal"
             if rule.scope == "asset_class"
@@ -531,7 +283,3 @@ def _check_claimed_number(row: int, claim: Claim) -> None:
                 f"published_claims.csv, row {row}, column {column}: '{'' if value is None else value}' "
                 f"is not allowed; allowed: a number for the measure {claim.measure}"
             )
-
-
-def _listed(values: Iterable[object]) -> str:
-    return ", ".join(str(v) for v in values)

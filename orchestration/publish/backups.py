@@ -84,14 +84,14 @@ def take_over(lake: Lake, store: ObjectStore, record: Path) -> int:
     if here and not (known.taking_over and here.items() <= catalog.files.items()):
         _must_go_on_from(catalog, known, store, lake, _rows(lake))
         return 0
-    folders = {dataset: lake.new_folder(dataset) for dataset in DATASETS}
+    folders = {dataset: lake.folders(dataset).new() for dataset in DATASETS}
     places = {path: folders[path.split("/")[0]] / path.split("/")[1] for path in catalog.files}
     store.download((f"lake/{path}", place) for path, place in places.items())
     if {path: place.stat().st_size for path, place in places.items()} != catalog.files:
         raise StoreError(f"{store.address}/lake: files are not of the sizes in the catalog; nothing was taken over")
     _write_record(record, Record(known.tokens, taking_over=True))
     for dataset, folder in folders.items():
-        lake.exchange(dataset, folder)
+        lake.folders(dataset).exchange(folder)
     lake.prepare()
     _must_have_the_rows_of(catalog, store, lake, _rows(lake))
     _write_catalog(store, record, catalog, catalog.files, catalog.rows)

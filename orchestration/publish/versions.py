@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestration.duckdb_io import identifier, literal
 from orchestration.files import cannot_be_written, link, sync
-from orchestration.ingest.lake import parquet_footer
+from orchestration.ingest.parquet import parquet_footer
 from orchestration.market.errors import LakeError, PublishError
 from orchestration.publish.content_hash import columns_of, content_hash, counted_columns, hash_of, table_sums
 from orchestration.publish.partitions import (

@@ -1,7 +1,7 @@
 """The protocol of a source, and what can go wrong with one symbol.
 
 A source turns requests into outcomes, one for one, in any order and at its own pace. A symbol that fails is an
-outcome with an error, never an exception: the others must not suffer.
+outcome with an error, never an exception, so that it does not stop the others.
 """
 
 import logging
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
-from orchestration.market.basis import PriceBasis
+from orchestration.market.price_basis import PriceBasis
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,31 +38,21 @@ class FetchStatus(StrEnum):
 
     @property
     def failed(self) -> bool:
-        """Whether the source was asked for something it should have had and did not deliver it."""
+        """Whether something was asked for that the source should have had, and it did not come."""
         return self not in (FetchStatus.OK, FetchStatus.ABSENT)
 
 
 @dataclass(frozen=True)
 class FetchOutcome:
-    """What one request brought.
+    """What one request brought."""
 
-    Attributes:
-        request: the request.
-        status: OK, or the class of the failure.
-        bars: `bars.RAW_COLUMNS`, in order of delivery; empty unless OK.
-        currency: as the source says; None where it does not.
-        detail: one line for a person: the cause, or of what was delivered what is noteworthy.
-        attempts: how many tries it took.
-        basis: what was taken out of the prices.
-    """
-
-    request: "FetchRequest"
-    status: FetchStatus
-    bars: "pd.DataFrame"
-    currency: str | None = None
-    detail: str = ""
-    attempts: int = 1
-    basis: PriceBasis = PriceBasis.SPLIT_ADJUSTED
+    request: "FetchRequest"  # the request
+    status: FetchStatus  # OK, or the class of the failure
+    bars: "pd.DataFrame"  # `bars.RAW_COLUMNS`, in order of delivery; empty unless OK
+    currency: str | None = None  # by the source; None where it names none
+    detail: str = ""  # one line for a person: the cause of a failure, or a note about what was delivered
+    attempts: int = 1  # how many tries it took
+    basis: PriceBasis = PriceBasis.SPLIT_ADJUSTED  # what was taken out of the prices
 
     @property
     def failed(self) -> bool:
@@ -83,9 +73,13 @@ def broken(request: "FetchRequest", error: Exception) -> FetchOutcome:
     from orchestration.market.bars import empty_raw
 
     logger.error("%s: %s", request.symbol, error, exc_info=error)
-    said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-    detail = f"{request.source_symbol}: {''.join(c for c in said if c.isprintable())}"
+    detail = f"{request.source_symbol}: {one_line(f'{type(error).__name__}: {error}')}"
     return FetchOutcome(request, FetchStatus.BROKEN, empty_raw(), detail=detail)
+
+
+def one_line(text: str) -> str:
+    """A text without line breaks and control characters, at most 200 characters."""
+    return "".join(c for c in " ".join(text.split())[:200] if c.isprintable())
 
 
 class BarSource(Protocol):

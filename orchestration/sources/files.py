@@ -1,7 +1,7 @@
 """The drop folder: one CSV or Parquet file per source symbol, put there by the user.
 
-Which file answers which request, and nothing about what is in it (`price_file.py`). A request is answered
-only with a file that the folder's own listing shows, so no source symbol can name anything outside of it.
+Which file answers which request; what is in it, see `price_file.py`. A request is answered only with a file that the
+folder's own listing shows, so no source symbol can name anything outside of it.
 """
 
 import functools
@@ -16,14 +16,14 @@ from typing import Literal
 import pandas as pd
 
 from orchestration.market.bars import empty_raw
-from orchestration.market.basis import PriceBasis
 from orchestration.market.calendar import time_zone
 from orchestration.market.errors import SeedError
 from orchestration.market.fetch_plan import FetchRequest
-from orchestration.market.universe import SeedRow, Symbol, read_rows
+from orchestration.market.price_basis import PriceBasis
+from orchestration.market.seeds import SeedRow, Symbol, read_rows
 from orchestration.sources.base import FetchOutcome, FetchStatus, outcome_of
 from orchestration.sources.price_file import BASIS_FILE, read_price_file
-from orchestration.sources.price_table import MalformedFileError, shown
+from orchestration.sources.price_table import MalformedFileError, printable
 
 SUFFIXES = (".csv", ".parquet")
 # A century of daily bars is 3 MB. What a file may need in memory, by this and `price_table.MAX_ROWS`: below 1 GB.
@@ -31,28 +31,28 @@ MAX_FILE_BYTES = 64 * 1024 * 1024
 
 
 class FileBasis(SeedRow):
-    """What the prices of one file are; a row of price_basis.csv in the drop folder."""
+    """The basis of the prices of one file; a row of price_basis.csv in the drop folder."""
 
     symbol: Symbol
     price_basis: Literal["traded", "split_adjusted", "dividend_adjusted"]
 
 
 @dataclass(frozen=True)
-class Said:
-    """What price_basis.csv says, by source symbol or symbol; what is wrong with it, and whom it names then."""
+class DeclaredBases:
+    """The content of price_basis.csv."""
 
-    bases: dict[str, PriceBasis]
-    fault: str = ""
-    named: frozenset[str] = frozenset()
+    bases: dict[str, PriceBasis]  # by source symbol or symbol, in small letters
+    fault: str = ""  # what is wrong with the file; empty if nothing
+    words: frozenset[str] = frozenset()  # of a file with a fault, in small letters: a ticker among them cannot be read
 
     def of(self, tickers: Sequence[str]) -> PriceBasis | None:
-        """What it says of a file; None if nothing.
+        """The declared basis of a file; None if there is none.
 
         Raises:
-            MalformedFileError: it names the file, and cannot be read.
+            MalformedFileError: price_basis.csv has a fault and names the file.
         """
         names = [ticker.casefold() for ticker in tickers]
-        if self.named.intersection(names):
+        if self.words.intersection(names):
             raise MalformedFileError(self.fault)
         return next((self.bases[name] for name in names if name in self.bases), None)
 
@@ -77,9 +77,8 @@ class FilesSource:
     def fetch(self, requests: Sequence[FetchRequest]) -> Iterator[FetchOutcome]:
         """One outcome per request, in order.
 
-        A request for the whole history is answered with every row of the file, also with those that lie in
-        the future, because validation is to name them; a forced range with the rows of that range, and with
-        the rows whose date cannot be read.
+        A request for the whole history is answered with every row of the file, those in the future included, because
+        validation names them; a forced range with its rows, and with those whose date cannot be read.
         """
         try:
             names = self._listing()
@@ -88,10 +87,10 @@ class FilesSource:
             for request in requests:
                 yield _failure(request, FetchStatus.UNREACHABLE, detail)
             return
-        said = self._said()
+        declared = self._declared_bases()
         for request in requests:
             there = names.get(request.source_symbol.casefold(), [])
-            yield outcome_of(functools.partial(self._outcome, there, said), request)
+            yield outcome_of(functools.partial(self._outcome, there, declared), request)
 
     def _listing(self) -> dict[str, list[str]]:
         """File names by source symbol."""
@@ -101,21 +100,20 @@ class FilesSource:
                 names.setdefault(path.stem.casefold(), []).append(path.name)
         return names
 
-    def _said(self) -> "Said":
-        """What the folder says that prices are."""
+    def _declared_bases(self) -> DeclaredBases:
         path = next((path for path in self.folder.iterdir() if path.name.casefold() == BASIS_FILE), None)
         if path is None:
-            return Said({})
+            return DeclaredBases({})
         try:
             rows = read_rows(path, FileBasis, key="symbol")
         except SeedError as error:
-            # Whom it is about cannot be told from what is wrong; whoever is not named in it is not concerned.
+            # It may be about any symbol that stands in the file, and about no other.
             text = path.read_bytes().decode("utf-8", "replace").replace("\0", "")
-            return Said({}, str(error), frozenset(re.split(r"[\s,;\"]+", text.casefold())))
-        return Said({row.symbol.casefold(): PriceBasis(row.price_basis) for _, row in rows})
+            return DeclaredBases({}, str(error), frozenset(re.split(r"[\s,;\"]+", text.casefold())))
+        return DeclaredBases({row.symbol.casefold(): PriceBasis(row.price_basis) for _, row in rows})
 
-    def _outcome(self, names: list[str], said: "Said", request: FetchRequest) -> FetchOutcome:
-        symbol = shown(request.source_symbol)
+    def _outcome(self, names: list[str], declared: DeclaredBases, request: FetchRequest) -> FetchOutcome:
+        symbol = printable(request.source_symbol)
         if not names:
             return _failure(request, FetchStatus.ABSENT, f"no {symbol}.csv or {symbol}.parquet in {self.folder}")
         if len(names) > 1:
@@ -124,7 +122,7 @@ class FilesSource:
         try:
             path = self._inside(names[0])
             tickers = (request.source_symbol, request.symbol)
-            file = read_price_file(path, tickers, self.max_bytes, _zone(request), said.of(tickers))
+            file = read_price_file(path, tickers, self.max_bytes, _zone(request), declared.of(tickers))
         except MalformedFileError as error:
             return _failure(request, FetchStatus.MALFORMED, str(error))
         except OSError as error:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestration.market.basis import PriceBasis
+from orchestration.market.price_basis import PriceBasis
 
 DATES = dict.fromkeys(("date", "datetime", "sessiondate", "timestamp"), "session_date")
 PRICES = {name: name for name in ("open", "high", "low", "close")}
@@ -21,61 +21,54 @@ ABOUT = {"currency": "currency", "symbol": "ticker", "ticker": "ticker"}
 
 @dataclass(frozen=True)
 class Layout:
-    """The columns of one vendor.
+    """The columns of one vendor."""
 
-    Attributes:
-        name: as a person calls it.
-        fields: what a label means.
-        told_by: labels that this layout always has, and that no layout further down has all of.
-        basis: what the vendor's prices, dividends and volumes are; None where that depends on the export.
-        month_first: how a date with slashes begins, where the vendor leaves no doubt.
-    """
-
-    name: str
-    fields: Mapping[str, str]
-    told_by: frozenset[str]
+    name: str  # as a person calls it
+    fields: Mapping[str, str]  # what a label means
+    key_labels: frozenset[str]  # labels that this layout always has; no layout further down has all of them
+    # What the vendor's prices, dividends and volumes are; None where that depends on the export.
     basis: PriceBasis | None = None
-    month_first: bool | None = None
+    month_first: bool | None = None  # how a date with slashes begins, where the vendor leaves no doubt
 
 
 LAYOUTS = (
     Layout(
         "Tiingo",
         DATES | PRICES | VOLUMES | ADJUSTED | ABOUT | {"divcash": "dividend", "splitfactor": "split_ratio"},
-        told_by=frozenset({"divcash", "splitfactor"}),
+        key_labels=frozenset({"divcash", "splitfactor"}),
         basis=PriceBasis.TRADED,
     ),
     Layout(
         "Alpha Vantage",
         DATES | PRICES | VOLUMES | ADJUSTED | DIVIDENDS | SPLITS | ABOUT,
-        told_by=frozenset({"dividendamount", "splitcoefficient"}),
+        key_labels=frozenset({"dividendamount", "splitcoefficient"}),
         basis=PriceBasis.TRADED,
     ),
     Layout(
         "Nasdaq.com",
         DATES | PRICES | VOLUMES | {"closelast": "close"},
-        told_by=frozenset({"closelast"}),
+        key_labels=frozenset({"closelast"}),
         month_first=True,
     ),
     Layout(
         "Investing.com",
         DATES | {"price": "close", "open": "open", "high": "high", "low": "low"} | VOLUMES,
-        told_by=frozenset({"date", "price", "change"}),
+        key_labels=frozenset({"date", "price", "change"}),
     ),
     Layout(
         "Investing.com in German",
         {"datum": "session_date", "zuletzt": "close", "eröffn": "open", "hoch": "high", "tief": "low"} | VOLUMES,
-        told_by=frozenset({"datum", "zuletzt"}),
+        key_labels=frozenset({"datum", "zuletzt"}),
     ),
     Layout(
         "Investing.com in French",
         {"date": "session_date", "dernier": "close", "ouv": "open", "plushaut": "high", "plusbas": "low"} | VOLUMES,
-        told_by=frozenset({"dernier"}),
+        key_labels=frozenset({"dernier"}),
     ),
     Layout(
         "Investing.com in Spanish",
         {"fecha": "session_date", "último": "close", "apertura": "open", "máximo": "high", "mínimo": "low"} | VOLUMES,
-        told_by=frozenset({"fecha", "último"}),
+        key_labels=frozenset({"fecha", "último"}),
     ),
     Layout(
         "Stooq in Polish",
@@ -87,10 +80,10 @@ LAYOUTS = (
             "zamkniecie": "close",
             "wolumen": "volume",
         },
-        told_by=frozenset({"data", "zamkniecie"}),
+        key_labels=frozenset({"data", "zamkniecie"}),
     ),
     # Yahoo and yfinance, Stooq in English, quantmod and tidyquant, Alpha Vantage's plain bars, ours.
-    Layout("plain", DATES | PRICES | VOLUMES | ADJUSTED | DIVIDENDS | SPLITS | ABOUT, told_by=frozenset()),
+    Layout("plain", DATES | PRICES | VOLUMES | ADJUSTED | DIVIDENDS | SPLITS | ABOUT, key_labels=frozenset()),
 )
 
 # What a column of pandas, R or a spreadsheet is called that holds the names of the rows.
@@ -105,19 +98,12 @@ _TWO_LEVELS = re.compile(r"\('(?P<first>[^']*)', '(?P<second>[^']*)'\)")
 
 @dataclass(frozen=True)
 class Columns:
-    """What the columns of a file hold.
+    """What the columns of a file hold."""
 
-    Attributes:
-        layout: whose they are.
-        places: number of the column, by field.
-        repeated: a pair of numbers of columns that hold the same; None if there is none.
-        tickers: whose prices the labels say they are, each with the number of its column.
-    """
-
-    layout: Layout
-    places: Mapping[str, int]
-    repeated: tuple[int, int] | None
-    tickers: Mapping[str, int]
+    layout: Layout  # whose they are
+    places: Mapping[str, int]  # number of the column, by field
+    repeated: tuple[int, int] | None  # a pair of numbers of columns that hold the same; None if there is none
+    tickers: Mapping[str, int]  # in the labels, each with the number of its column
 
     @property
     def is_whole(self) -> bool:
@@ -138,13 +124,13 @@ def _columns(labels: Sequence[tuple[str, str]]) -> Columns:
     for place, (ticker, _) in enumerate(labels):
         if ticker:
             tickers.setdefault(ticker, place)
-    layout = next(layout for layout in LAYOUTS if layout.told_by <= set(names))
+    layout = next(layout for layout in LAYOUTS if layout.key_labels <= set(names))
     places: dict[str, int] = {}
     repeated = None
     for place, name in enumerate(names):
         field = layout.fields.get(name) or ABOUT.get(name)
         if field in places:
-            # A ticker beside a symbol says nothing wrong.
+            # A ticker beside a symbol does no harm.
             repeated = repeated or ((places[field], place) if field != "ticker" else None)
         elif field is not None:
             places[field] = place

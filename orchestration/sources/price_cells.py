@@ -1,12 +1,11 @@
 """The cells of a price file: numbers and dates as people, programs and spreadsheets write them.
 
-What a whole file has in common is found out once, of all of its cells: whether decimals follow a point or a comma, and
-in which order dates name their parts. Where the cells leave that open, the file is refused: a date that may be the
-third of April or the fourth of March is none.
+Whether decimals follow a point or a comma, and in which order dates name their parts, is found out of all cells of a
+file. Where they leave that open, the file is refused: 3/4/2026 may be two days.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -31,7 +30,7 @@ _GROUPED = (
 _GROUPED_ELSEWHERE = r"^[+-]?\d{1,3}([.'\x{2019} \x{a0}\x{202f}]\d{3}){1,12}(,\d{0,60})?(?i:[kmb]?)$"
 _GROUPS = r"['\x{2019} \x{a0}\x{202f}]"
 _DECIMAL_COMMA = r"^[+-]?\d{1,40},\d{0,60}([eE][+-]?\d{1,2})?(?i:[kmb]?)$"
-# What can only be read in one way, votes.
+# Cells that can be read in one way only decide about the others.
 _SAYS_POINT = r"\d,\d{3}\.|\d,\d{3},|^[+-]?\d*\.(\d{1,2}|\d{4,60})([eE].*)?$"
 _SAYS_COMMA = r"\d[.'\x{2019} \x{a0}\x{202f}]\d{3},|\d\.\d{3}\.|^[+-]?\d*,(\d{0,2}|\d{4,60})([eE].*)?(?i:[kmb]?)$"
 _SAYS_NOTHING = r"^[+-]?\d{1,3},\d{3}$"
@@ -60,7 +59,10 @@ class AmbiguousError(Exception):
 
     Args:
         place: of a cell that shows it.
-        remedy: what would tell, in the words of a message.
+        cell: its text.
+        problem: for the message.
+        remedy: for the message.
+        label: of its column.
     """
 
     def __init__(self, place: int, cell: str, problem: str, remedy: str, label: str = "") -> None:
@@ -69,13 +71,13 @@ class AmbiguousError(Exception):
 
 
 def decimal_sign(columns: Mapping[str, tuple[bool, pa.ChunkedArray]]) -> str:
-    """Whether decimals follow a point or a comma, as far as all number cells of a file tell.
+    """Whether decimals follow a point or a comma in the numbers of a file.
 
     Args:
         columns: by label, text or other columns, each with whether whole numbers are usual in it, as in a volume.
 
     Raises:
-        AmbiguousError: `2,345` may be thousands or decimals, and nothing tells.
+        AmbiguousError: `2,345` may be thousands or decimals, and no other cell decides.
     """
     texts = [
         (label, is_whole, pc.replace_substring_regex(_trimmed(column), _MONEY, ""))
@@ -86,16 +88,16 @@ def decimal_sign(columns: Mapping[str, tuple[bool, pa.ChunkedArray]]) -> str:
         return "."
     points = sum(_count(text, _SAYS_POINT) for _, _, text in texts)
     commas = sum(_count(text, _SAYS_COMMA) for _, _, text in texts)
-    open_: AmbiguousError | None = None
+    unclear: AmbiguousError | None = None
     for label, is_whole, text in texts:
         place = -1 if is_whole else pc.index(pc.match_substring_regex(text, _SAYS_NOTHING), True).as_py()
-        if open_ is None and place >= 0:
+        if unclear is None and place >= 0:
             cell = text[place].as_py()
             meanings = f"may be {cell.replace(',', '')} or {cell.replace(',', '.')}"
             remedy = "a point before decimals, and no sign between thousands"
-            open_ = AmbiguousError(place, cell, meanings, remedy, label)
-    if open_ is not None and not points and not commas:
-        raise open_
+            unclear = AmbiguousError(place, cell, meanings, remedy, label)
+    if unclear is not None and not points and not commas:
+        raise unclear
     return "," if commas > points else "."
 
 
@@ -116,7 +118,8 @@ def numbers(column: pa.ChunkedArray, decimal: str = ".", multiples: bool = False
     if not pa.types.is_string(kind):
         raise TypeError
     text = _trimmed(column)
-    good = pc.match_substring_regex(text, _NUMBER) if decimal == "." else _matches_none(text)
+    # With decimal commas a point may separate thousands: whole numbers alone are read at once.
+    good = pc.match_substring_regex(text, _NUMBER if decimal == "." else r"^[+-]?\d{1,40}$")
     unknown = pc.is_in(pc.utf8_lower(text), value_set=_UNKNOWN)
     values = _numpy(pc.if_else(good, text, pa.scalar(None, pa.string())).cast(pa.float64()))
     bad = ~_numpy(pc.or_(good, unknown)).astype(bool)
@@ -148,7 +151,8 @@ def _unusual_numbers(text: pa.ChunkedArray, decimal: str, multiples: bool) -> tu
     if multiples:
         ends = pc.utf8_lower(pc.utf8_slice_codeunits(plain, -1))
         many = pc.match_substring_regex(plain, _MULTIPLE)
-        factor = np.array([_MULTIPLES[end] if is_one else 1.0 for end, is_one in _both(ends, many)])
+        pairs = zip(ends.to_pylist(), many.to_pylist(), strict=True)
+        factor = np.array([_MULTIPLES[end] if is_one else 1.0 for end, is_one in pairs])
         shorter = pc.utf8_trim_whitespace(pc.utf8_slice_codeunits(plain, 0, -1))
         plain = pc.if_else(many, shorter, plain)
     good = pc.match_substring_regex(plain, _NUMBER)
@@ -162,17 +166,17 @@ def dates(
 ) -> tuple[pd.Series, np.ndarray]:
     """The days that cells name (datetime64[s], NaT for unreadable), and which cells are not dates.
 
-    A stamp with an offset is a moment. It stands for the exchange's own date: that of the moment where the exchange
-    is, unless it is midnight where the stamp was written and not at the exchange; then a bare date was dressed as a
-    moment, and that date is meant. Without an offset the written date stands.
+    A stamp with an offset is a moment, and its day is the exchange's date at that moment; unless it is midnight where
+    the stamp was written and not at the exchange: then somebody wrote a bare date so, and that date counts. Without an
+    offset the written date counts.
 
     Args:
         column: texts, dates or moments.
-        zone: time zone of the exchange; None: the written date stands.
-        month_first: how dates with slashes begin, where they do not say it themselves.
+        zone: time zone of the exchange; None: the written date counts.
+        month_first: how dates with slashes begin, where no cell shows it.
 
     Raises:
-        AmbiguousError: `3/4/2026` may be two days, and nothing tells.
+        AmbiguousError: `3/4/2026` may be two days, and no other cell decides.
         TypeError: the column holds something else.
     """
     kind = column.type
@@ -192,7 +196,7 @@ def dates(
 
 
 def _written_dates(text: pa.ChunkedArray, zone: str | None, month_first: bool | None) -> pd.Series:
-    """Texts as dates, each in the way in which it is written; those with slashes all in one."""
+    """Texts as dates; all that are written with slashes in the same order."""
     iso = pc.match_substring_regex(text, _ISO)
     written = pc.if_else(iso, pc.utf8_slice_codeunits(text, 0, 10), pa.scalar(None, pa.string()))
     days = pd.to_datetime(written.to_pandas(), format="%Y-%m-%d", errors="coerce")
@@ -230,8 +234,8 @@ def _days_of_moments(moments: pd.Series, written: pd.Series, zone: str | None) -
     if zone is None:
         return written
     there = moments.dt.tz_convert(zone).dt.tz_localize(None)
-    dressed = (written == written.dt.normalize()) & (there != there.dt.normalize())
-    return there.dt.normalize().where(~dressed, written)
+    bare_date = (written == written.dt.normalize()) & (there != there.dt.normalize())
+    return there.dt.normalize().where(~bare_date, written)
 
 
 def _with_slashes(text: pa.ChunkedArray, month_first: bool | None) -> pd.Series:
@@ -254,11 +258,7 @@ def _with_slashes(text: pa.ChunkedArray, month_first: bool | None) -> pd.Series:
 
 def _parts(text: pa.ChunkedArray, pattern: str) -> pd.DataFrame:
     found = pc.extract_regex(text, pattern)
-    return pd.DataFrame({name: pc.struct_field(found, name).to_pandas() for name in _names(pattern)})
-
-
-def _names(pattern: str) -> list[str]:
-    return re.findall(r"\(\?P<(\w+)>", pattern)
+    return pd.DataFrame({name: pc.struct_field(found, name).to_pandas() for name in re.compile(pattern).groupindex})
 
 
 def _days_of(years: pd.Series, months: pd.Series, days: pd.Series) -> pd.Series:
@@ -274,17 +274,8 @@ def _trimmed(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.utf8_trim_whitespace(pc.fill_null(column, ""))
 
 
-def _matches_none(text: pa.ChunkedArray) -> pa.ChunkedArray:
-    # With decimal commas a point may separate thousands: whole numbers alone are read at once.
-    return pc.match_substring_regex(text, r"^[+-]?\d{1,40}$")
-
-
 def _count(text: pa.ChunkedArray, pattern: str) -> int:
     return pc.sum(pc.match_substring_regex(text, pattern)).as_py() or 0
-
-
-def _both(first: pa.ChunkedArray, second: pa.ChunkedArray) -> Iterable[tuple[str, bool]]:
-    return zip(first.to_pylist(), second.to_pylist(), strict=True)
 
 
 def _numpy(column: pa.ChunkedArray) -> np.ndarray:

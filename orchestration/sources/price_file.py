@@ -1,8 +1,8 @@
 """One price file of the drop folder as a raw delivery.
 
-A date, close, dividend or split that cannot be read is its row's fault: the row is delivered with a `parse_error`, and
-validation rejects it. Any other cell is unknown then, and `cell_error` says so. Which file belongs to which symbol is
-decided in `files.py`, what makes a whole file unusable in `price_table.py`.
+A row whose date, close, dividend or split cannot be read is delivered with a `parse_error`, and validation rejects it.
+Any other cell that cannot be read is unknown, with a `cell_error`. Which file belongs to which symbol is decided in
+`files.py`, what makes a whole file unusable in `price_table.py`.
 """
 
 from collections.abc import Sequence
@@ -15,21 +15,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from orchestration.market.bars import OPTIONAL_COLUMNS, VALUE_COLUMNS, raw_frame
-from orchestration.market.basis import PriceBasis, UnclearBasisError, establish, frequency
-from orchestration.sources.price_cells import (
-    DATES_ALLOWED,
-    NUMBERS_ALLOWED,
-    AmbiguousError,
-    dates,
-    decimal_sign,
-    numbers,
-)
-from orchestration.sources.price_table import MalformedFileError, Table, check_ticker, read_table, shown
+from orchestration.market.basis import UnclearBasisError, establish
+from orchestration.market.consistency import frequency
+from orchestration.market.price_basis import PriceBasis
+from orchestration.sources import price_cells as cells
+from orchestration.sources.csv_table import read_csv
+from orchestration.sources.parquet_table import read_parquet
+from orchestration.sources.price_table import MalformedFileError, Table, check_ticker, printable
 
 # A file with more unreadable rows than this is not a price file with faults in it, it is something else.
 MAX_UNREADABLE_ROWS = 10_000
 
-# Of the drop folder: which file's prices are what.
+# In the drop folder: the basis of each file's prices.
 BASIS_FILE = "price_basis.csv"
 
 # From which on, and from which share of rows on, different bars of one day are no accident.
@@ -46,7 +43,7 @@ class PriceFile:
         currency: as the file says; None where it does not.
         unreadable: rows that carry a parse_error.
         basis: what was taken out of the prices.
-        note: what a person should know of it; empty if nothing.
+        note: for a person; empty if there is nothing to know.
     """
 
     bars: pd.DataFrame
@@ -57,11 +54,7 @@ class PriceFile:
 
 
 def read_price_file(
-    path: Path,
-    tickers: Sequence[str],
-    max_bytes: int,
-    zone: str | None = None,
-    said: PriceBasis | None = None,
+    path: Path, tickers: Sequence[str], max_bytes: int, zone: str | None = None, declared: PriceBasis | None = None
 ) -> PriceFile:
     """Read one CSV or Parquet of daily bars.
 
@@ -70,27 +63,28 @@ def read_price_file(
         tickers: what the file may call the instrument; the first is what it is named after.
         max_bytes: the largest file that is read.
         zone: time zone of the exchange; stamps with an offset become its own dates.
-        said: what its owner says that its prices are; None: what its vendor is known for, or what they tell.
+        declared: the basis by its owner; None: that of its vendor, or what is recognised.
 
     Raises:
         MalformedFileError: nothing of the file can be used.
         OSError: the file cannot be read.
     """
-    table = read_table(path, tickers, max_bytes)
+    read = read_parquet if path.suffix.casefold() == ".parquet" else read_csv
+    table = read(path, tickers, max_bytes)
     _check_ticker(path.name, table, tickers)
     file = _assemble(path.name, table, zone)
     _check_frequency(path.name, file.bars)
-    return _with_known_basis(path.name, file, said or table.layout.basis)
+    return _with_known_basis(path.name, file, declared or table.layout.basis)
 
 
-def _with_known_basis(name: str, file: PriceFile, said: PriceBasis | None) -> PriceFile:
-    """The file with prices on the basis of the last split, and what is known of the dividends in them.
+def _with_known_basis(name: str, file: PriceFile, declared: PriceBasis | None) -> PriceFile:
+    """The file with prices on the basis of the last split.
 
     Raises:
         MalformedFileError: nothing tells whether the closes are adjusted for the dividends beside them.
     """
     try:
-        found = establish(file.bars, said)
+        found = establish(file.bars, declared)
     except UnclearBasisError:
         raise MalformedFileError(
             f"{name}: whether closes are adjusted for the dividends beside them cannot be told; allowed: an Adj Close "
@@ -124,25 +118,25 @@ def _assemble(file: str, table: Table, zone: str | None) -> PriceFile:
             continue
         label, column = table.columns[name]
         is_date = name == "session_date"
-        what, allowed = ("a date", DATES_ALLOWED) if is_date else ("a number", NUMBERS_ALLOWED)
+        what, allowed = ("a date", cells.DATES_ALLOWED) if is_date else ("a number", cells.NUMBERS_ALLOWED)
         try:
             if is_date:
-                values[name], bad = dates(column, zone, table.layout.month_first)
+                values[name], bad = cells.dates(column, zone, table.layout.month_first)
             else:
-                values[name], bad = numbers(column, decimal, multiples=name == "volume")
-        except AmbiguousError as error:
+                values[name], bad = cells.numbers(column, decimal, multiples=name == "volume")
+        except cells.AmbiguousError as error:
             raise _ambiguous(file, table, label, error) from None
         except (pa.ArrowException, ValueError, KeyError, TypeError, OverflowError) as error:
-            cause = f" ({shown(error, 200)})" if str(error) else ""
+            cause = f" ({printable(error, 200)})" if str(error) else ""
             raise MalformedFileError(
-                f"{file}, column {shown(label)}: {shown(column.type)} cannot be read as {what}{cause}; "
+                f"{file}, column {printable(label)}: {printable(column.type)} cannot be read as {what}{cause}; "
                 f"allowed: {allowed}"
             ) from None
         # The first fault of a row names it. What a bar can do without costs its cell, not the bar.
         of_row = demoted if name in OPTIONAL_COLUMNS else errors
         for i in np.flatnonzero(bad & (of_row == None))[: MAX_UNREADABLE_ROWS + 1]:  # noqa: E711
             of_row[i] = (
-                f"{file}, row {table.row_numbers[i]}, column {shown(label)}: "
+                f"{file}, row {table.row_numbers[i]}, column {printable(label)}: "
                 f"'{_cell(column[int(i)])}' is not {what}; allowed: {allowed}"
             )
     faults = np.flatnonzero(errors != None)  # noqa: E711
@@ -162,23 +156,23 @@ def _assemble(file: str, table: Table, zone: str | None) -> PriceFile:
 def _decimal_sign(file: str, table: Table) -> str:
     numeric = {name: table.columns[name] for name in VALUE_COLUMNS if name in table.columns}
     try:
-        return decimal_sign({label: (name == "volume", column) for name, (label, column) in numeric.items()})
-    except AmbiguousError as error:
+        return cells.decimal_sign({label: (name == "volume", column) for name, (label, column) in numeric.items()})
+    except cells.AmbiguousError as error:
         if table.separator == ";":
             return ","  # semicolons are there because commas stand before decimals
         raise _ambiguous(file, table, error.label, error) from None
 
 
-def _ambiguous(file: str, table: Table, label: str, error: AmbiguousError) -> MalformedFileError:
+def _ambiguous(file: str, table: Table, label: str, error: cells.AmbiguousError) -> MalformedFileError:
     row = table.row_numbers[error.place]
     return MalformedFileError(
-        f"{file}, row {row}, column {shown(label)}: '{shown(error.cell)}' {shown(error.problem, 200)}; "
+        f"{file}, row {row}, column {printable(label)}: '{printable(error.cell)}' {printable(error.problem, 200)}; "
         f"allowed: {error.remedy}"
     )
 
 
 def _check_ticker(file: str, table: Table, tickers: Sequence[str]) -> None:
-    """Refuse a file that says itself that it holds something else."""
+    """Refuse a file whose own column names another ticker."""
     if "ticker" not in table.columns:
         return
     label, column = table.columns["ticker"]
@@ -188,7 +182,7 @@ def _check_ticker(file: str, table: Table, tickers: Sequence[str]) -> None:
     for ticker in pc.unique(text).to_pylist():
         if ticker:
             row = table.row_numbers[pc.index(text, ticker).as_py()]
-            check_ticker(f"{file}, row {row}, column {shown(label)}:", ticker, tickers)
+            check_ticker(f"{file}, row {row}, column {printable(label)}:", ticker, tickers)
 
 
 def _cell(value: pa.Scalar) -> str:
@@ -197,7 +191,7 @@ def _cell(value: pa.Scalar) -> str:
         python = value.as_py()
     except (ValueError, OverflowError):  # a date that Python has no word for
         python = f"{value.value} of {value.type}"
-    return "" if python is None else shown(python)
+    return "" if python is None else printable(python)
 
 
 def _currency(file: str, table: Table) -> str | None:
@@ -211,7 +205,7 @@ def _currency(file: str, table: Table) -> str | None:
     if len(names) > 1:
         row = table.row_numbers[pc.index(text, names[1]).as_py()]
         raise MalformedFileError(
-            f"{file}, row {row}, column {shown(label)}: '{shown(names[1])}' where rows before have "
-            f"'{shown(names[0])}'; allowed: one currency per file"
+            f"{file}, row {row}, column {printable(label)}: '{printable(names[1])}' where rows before have "
+            f"'{printable(names[0])}'; allowed: one currency per file"
         )
     return names[0] if names else None

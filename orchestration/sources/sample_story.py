@@ -51,31 +51,18 @@ class Payout:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a price comes about.
+    """How a price comes about."""
 
-    Attributes:
-        source_symbol: names the random streams, the fixed points and the corridors.
-        drivers: source symbols whose log returns it follows, each with its beta.
-        noise: its own daily volatility in an ordinary market, a fraction.
-        nervousness: how far that volatility follows the market's, an exponent; less for company news.
-        cap: largest daily log return outside facts and events.
-        overnight: share of a day's variance that falls before the open.
-        volume: median daily volume, in units.
-        volume_spread: standard deviation of its logarithm.
-        payout: its dividends, if any.
-        splits: fictional splits, ex-date and ratio.
-    """
-
-    source_symbol: str
-    drivers: tuple[tuple[str, float], ...]
-    noise: float
-    cap: float = 0.30
-    nervousness: float = 0.5
-    overnight: float = 0.4
-    volume: float = 2e6
-    volume_spread: float = 0.35
-    payout: Payout | None = None
-    splits: tuple[tuple[dt.date, float], ...] = ()
+    source_symbol: str  # names the random streams, the fixed points and the corridors
+    drivers: tuple[tuple[str, float], ...]  # source symbols whose log returns it follows, each with its beta
+    noise: float  # its own daily volatility in an ordinary market, a fraction
+    cap: float = 0.30  # largest daily log return outside facts and events
+    nervousness: float = 0.5  # how far that volatility follows the market's, an exponent; less for company news
+    overnight: float = 0.4  # share of a day's variance that falls before the open
+    volume: float = 2e6  # median daily volume, in units
+    volume_spread: float = 0.35  # standard deviation of its logarithm
+    payout: Payout | None = None  # its dividends, if any
+    splits: tuple[tuple[dt.date, float], ...] = ()  # fictional splits, ex-date and ratio
 
 
 _HALF_YEARLY, _QUARTERLY = (6, 12), (3, 6, 9, 12)

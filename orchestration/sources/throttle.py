@@ -1,7 +1,7 @@
-"""Several requests at a time to a service that may say "too many": who asks when, what is asked again, when to stop.
+"""Several requests at a time to a service with a rate limit: pace, backing off, retries, giving up.
 
-What belongs here: pace, backing off, retries, giving up. What does not: the request itself. Every decision is made in
-the thread that takes the outcomes; the other threads ask once and hand back what they got, so nothing needs a lock.
+Every decision is made in the thread that takes the outcomes; the other threads make one request each and hand back its
+outcome, so nothing needs a lock.
 """
 
 import functools
@@ -16,18 +16,10 @@ from orchestration.market.bars import empty_raw
 from orchestration.market.fetch_plan import FetchRequest
 from orchestration.sources.base import FetchOutcome, FetchStatus, jittered, outcome_of
 
+# Faults of the service or the network, not of the symbol.
+OF_THE_SERVICE = frozenset(map(FetchStatus, ("rate_limited", "timeout", "unreachable", "unauthorised")))
 # Worth another attempt. An unknown symbol or an empty range stays what it is.
-TRANSIENT = frozenset(
-    {
-        FetchStatus.RATE_LIMITED,
-        FetchStatus.TIMEOUT,
-        FetchStatus.UNREACHABLE,
-        FetchStatus.UNAUTHORISED,
-        FetchStatus.MALFORMED,
-    }
-)
-# Says something about the service or the way there, not about the symbol.
-OF_THE_SERVICE = TRANSIENT - {FetchStatus.MALFORMED}
+TRANSIENT = OF_THE_SERVICE | {FetchStatus.MALFORMED}
 
 # So many symbols in a row that ended in a fault of the service, and the rest is not asked for.
 GIVE_UP_AFTER = 3
@@ -35,73 +27,58 @@ LONGEST_PAUSE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
-class Politeness:
-    """How a service is asked.
+class RateLimitPolicy:
+    """How fast and how often a service is asked."""
 
-    Attributes:
-        connections: requests under way at a time, at most, while all is well.
-        pause_seconds: before a free connection begins another symbol, while all is well.
-        attempts: for one symbol.
-        backoff_seconds: before the second attempt; doubles, with jitter.
-    """
-
-    connections: int
-    pause_seconds: float
-    attempts: int
-    backoff_seconds: float
+    connections: int  # requests under way at a time, at most, while all is well
+    pause_seconds: float  # before a free connection begins another symbol, while all is well
+    attempts: int  # for one symbol
+    backoff_seconds: float  # before the second attempt; doubles, with jitter
 
 
 @dataclass
 class _Task:
-    """One symbol on its way.
-
-    Attributes:
-        position: of its request.
-        attempts: that have ended.
-        wait: seconds until it may be tried again.
-        slow_downs: how many there had been when its latest attempt began.
-        outcome: of its latest attempt.
-    """
+    """One symbol on its way."""
 
     request: FetchRequest
     position: int
-    attempts: int = 0
-    wait: float = 0.0
-    slow_downs: int = 0
-    outcome: FetchOutcome | None = None
+    attempts: int = 0  # that have ended
+    wait: float = 0.0  # seconds until it may be tried again
+    slow_downs: int = 0  # how many there had been when its latest attempt began
+    outcome: FetchOutcome | None = None  # of its latest attempt
 
 
-def fetch_politely(
+def fetch_throttled(
     requests: Sequence[FetchRequest],
     attempt: Callable[[FetchRequest], FetchOutcome],
-    politeness: Politeness,
+    policy: RateLimitPolicy,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[FetchOutcome]:
     """One outcome per request, each as soon as it is known; over one connection in the order of the requests.
 
     A rate limit slows down everything: nothing begins before the one that met it may try again, the number of requests
     at a time is halved and the pause between symbols doubled, up to `LONGEST_PAUSE_SECONDS`. Several that were under
-    way together say so once. Each symbol that succeeds at once takes half of the pause back and adds a request. (The
+    way together count once. Each symbol that succeeds at once takes half of the pause back and adds a request. (The
     congestion control of TCP: additive increase, multiplicative decrease; Chiu and Jain 1989.)
 
     If `GIVE_UP_AFTER` symbols in a row end in a fault of the service after all their attempts, the rest end at once
-    with the same class: a refresh must neither hammer a service that has said no nor wait an hour for a network that
-    is down.
+    with the same class: a refresh must neither hammer a service that refuses nor wait an hour for a network that is
+    down.
 
     Args:
         requests: what to ask for.
-        attempt: asks once, from another thread.
-        politeness: how.
+        attempt: makes one request, from another thread.
+        policy: pace and retries.
         sleep: waits while nothing is under way; tests replace it.
     """
-    yield from _Fetching(requests, attempt, politeness, sleep).outcomes()
+    yield from _Fetching(requests, attempt, policy, sleep).outcomes()
 
 
 @dataclass
 class _Fetching:
     requests: Sequence[FetchRequest]
     attempt: Callable[[FetchRequest], FetchOutcome]
-    politeness: Politeness
+    policy: RateLimitPolicy
     sleep: Callable[[float], None]
     # What is still to be begun, what waits for another attempt, how many are under way.
     unasked: deque[_Task] = field(default_factory=deque)
@@ -120,8 +97,8 @@ class _Fetching:
 
     def outcomes(self) -> Iterator[FetchOutcome]:
         self.unasked.extend(_Task(request, position) for position, request in enumerate(self.requests))
-        self.limit, self.pause = self.politeness.connections, self.politeness.pause_seconds
-        workers = _workers(self.politeness.connections)
+        self.limit, self.pause = self.policy.connections, self.policy.pause_seconds
+        workers = _workers(self.policy.connections)
         finished = False
         try:
             while self.unasked or self.waiting or self.under_way:
@@ -137,16 +114,16 @@ class _Fetching:
             finished = True
         finally:
             if not finished:
-                # Somebody wants to end: whoever is still being waited for is no longer needed by anybody.
+                # The caller stopped: the answers that are still to come are not needed.
                 _workers.cache_clear()
                 workers.dismiss()
 
     def _next(self) -> tuple[_Task | None, float]:
-        """Who begins next, and in how many seconds; nobody while all connections are busy."""
+        """The next task and the seconds until it may begin; None while all connections are busy."""
         if self.under_way >= self.limit:
             return None, 0.0
         found = [
-            (max(task.wait, self.hold, self.politeness.pause_seconds - self.rested), task.position, task)
+            (max(task.wait, self.hold, self.policy.pause_seconds - self.rested), task.position, task)
             for task in self.waiting
         ]
         # A symbol keeps its place until it has ended, also while it waits for another attempt.
@@ -203,20 +180,20 @@ class _Fetching:
             raise answer
         task.attempts += 1
         task.outcome = replace(answer, attempts=task.attempts)
-        again = answer.status in TRANSIENT and task.attempts < self.politeness.attempts and self.given_up is None
+        again = answer.status in TRANSIENT and task.attempts < self.policy.attempts and self.given_up is None
         if again:
-            task.wait = jittered(self.politeness.backoff_seconds, task.attempts)
+            task.wait = jittered(self.policy.backoff_seconds, task.attempts)
             self.waiting.append(task)
-        # What began before the last slow-down says nothing about the pace since.
+        # The answer to what began before the last slow-down does not concern the pace since.
         if task.slow_downs == self.slow_downs:
             if answer.status is FetchStatus.RATE_LIMITED:
                 self.slow_downs += 1
                 self.limit = max(1, self.limit // 2)
-                self.pause = min(LONGEST_PAUSE_SECONDS, max(2 * self.pause, self.politeness.backoff_seconds))
+                self.pause = min(LONGEST_PAUSE_SECONDS, max(2 * self.pause, self.policy.backoff_seconds))
                 self.hold = task.wait if again else self.pause
             elif answer.status is FetchStatus.OK and task.attempts == 1:
-                self.limit = min(self.politeness.connections, self.limit + 1)
-                self.pause = max(self.politeness.pause_seconds, self.pause / 2)
+                self.limit = min(self.policy.connections, self.limit + 1)
+                self.pause = max(self.policy.pause_seconds, self.pause / 2)
         return None if again else self._ended(task.outcome)
 
     def _ended(self, outcome: FetchOutcome) -> FetchOutcome:
@@ -236,16 +213,12 @@ class _Fetching:
             assert self.given_up is not None  # noqa: S101  (or nobody would call this)
             cause = f"not asked for, because the {GIVE_UP_AFTER} symbols before it ended {self.given_up}"
             yield FetchOutcome(
-                task.request,
-                self.given_up,
-                empty_raw(),
-                detail=f"{task.request.source_symbol}: {cause}",
-                attempts=0,
+                task.request, self.given_up, empty_raw(), detail=f"{task.request.source_symbol}: {cause}", attempts=0
             )
 
 
 class _Workers:
-    """Threads that do one job after the other; the process does not wait for them when it ends."""
+    """Daemon threads that do one job after the other."""
 
     def __init__(self, number: int) -> None:
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -259,7 +232,7 @@ class _Workers:
         self._jobs.put(job)
 
     def dismiss(self) -> None:
-        """Let everybody end after what they are at."""
+        """Let each thread end after its present job."""
         for _ in self._threads:
             self._jobs.put(None)
 

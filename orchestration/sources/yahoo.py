@@ -1,36 +1,30 @@
 """Daily bars from Yahoo through the genuine yfinance client; nothing else in the project imports it.
 
-What belongs here: asking once, telling apart what can go wrong, and turning yfinance's frame into a raw delivery
-without losing anything. What does not: pace and retries (`sources.throttle`), judging bars (`market.bars`) and
-deciding what to ask (`market.fetch_plan`).
+What belongs here: one request. What does not: pace and retries (`throttle`), what a reply means (`yahoo_replies`).
 
 Threads share one session, hence one cookie and one crumb, which yfinance guards with a lock; curl_cffi gives each of
-them a connection of its own, and its SQLite caches a database handle.
-
-yfinance reports one fault as different exceptions, depending on which of its requests met it and on how many
-met it before. So the verdict rests on the reply itself: the session remembers the last one about a chart.
+them a connection of its own, and its SQLite caches a database handle. The session keeps the last reply about a chart.
 """
 
 import datetime as dt
 import functools
-import json
 import logging
 import re
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
-from orchestration.market.bars import empty_raw, raw_frame
+from orchestration.market.bars import empty_raw
 from orchestration.market.fetch_plan import FetchRequest
-from orchestration.sources.base import FetchOutcome, FetchStatus
-from orchestration.sources.throttle import Politeness, fetch_politely
+from orchestration.sources.base import FetchOutcome, FetchStatus, one_line
+from orchestration.sources.throttle import RateLimitPolicy, fetch_throttled
+from orchestration.sources.yahoo_replies import Reply, classify, notes_of, raw_bars
 
 if TYPE_CHECKING:
     from curl_cffi.requests import Session
@@ -38,22 +32,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CHART_PATH = "/v8/finance/chart/"
-COLUMNS = {
-    "open": "Open",
-    "high": "High",
-    "low": "Low",
-    "close": "Close",
-    "adj_close": "Adj Close",
-    "volume": "Volume",
-}
 
 _cache_folder: Path | None = None
 
 
 class YahooSource:
     """Yahoo, a few symbols at a time.
-
-    How fast, what is asked again and when the rest is given up: `sources.throttle`.
 
     Args:
         pause_seconds: before a free connection begins another symbol, while all is well.
@@ -76,7 +60,7 @@ class YahooSource:
         connections: int = 1,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._politeness = Politeness(connections, pause_seconds, attempts, backoff_seconds)
+        self._policy = RateLimitPolicy(connections, pause_seconds, attempts, backoff_seconds)
         self._timeout_seconds = timeout_seconds
         self._cache_dir = cache_dir
         self._sleep = sleep
@@ -91,39 +75,7 @@ class YahooSource:
         if not requests:
             return
         client = _client(self._timeout_seconds, self._cache_dir)
-        yield from fetch_politely(requests, functools.partial(_attempt, client), self._politeness, self._sleep)
-
-
-@dataclass(frozen=True)
-class _Reply:
-    """The last answer to a chart request."""
-
-    status: int
-    text: str
-
-    @property
-    def body(self) -> dict[str, Any]:
-        """The JSON object; empty if it is none."""
-        try:
-            body = json.loads(self.text)
-        except ValueError:
-            return {}
-        return body if isinstance(body, dict) else {}
-
-    @property
-    def reason(self) -> str:
-        """Yahoo's own words about what is wrong, after a colon; empty if it has none."""
-        for part in self.body.values():
-            error = part.get("error") if isinstance(part, dict) else None
-            if isinstance(error, dict) and error.get("description"):
-                return f": {error['description']}"
-        return ""
-
-    @property
-    def result(self) -> dict[str, Any]:
-        """The chart's one result; empty if there is none."""
-        results = (self.body.get("chart") or {}).get("result") or [{}]
-        return results[0] or {}
+        yield from fetch_throttled(requests, functools.partial(_attempt, client), self._policy, self._sleep)
 
 
 @dataclass(frozen=True)
@@ -133,7 +85,7 @@ class _Answer:
     frame: pd.DataFrame
     currency: str | None
     error: Exception | None
-    reply: _Reply | None
+    reply: Reply | None
 
 
 class _Client:
@@ -147,7 +99,7 @@ class _Client:
         _use_cache(cache_dir)
         _open_caches()
         yfinance.config.debug.hide_exceptions = False
-        # What it would say on the screen, once per symbol and thread, stands in the outcome of the symbol.
+        # What it would print, once per symbol and thread, is in the outcome of the symbol.
         logging.getLogger("yfinance").setLevel(logging.CRITICAL)
         # It asks to see its own deprecations; with pandas 3 that is one on every reply.
         warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"yfinance\.")
@@ -179,7 +131,7 @@ class _Client:
             )
             currency = ticker.history_metadata.get("currency")
         except Exception as caught:
-            # Whatever it is, the other symbols must not suffer; `classify` says what it means.
+            # One symbol must not stop the others; `classify` finds its class.
             logger.debug("%s: yfinance raised", request.source_symbol, exc_info=True)
             error = caught
         return _Answer(frame, currency, error, self._seen.reply)
@@ -196,125 +148,14 @@ def _attempt(client: _Client, request: FetchRequest) -> FetchOutcome:
     symbol = request.source_symbol
     if answer.error is None and not answer.frame.empty and answer.reply is not None and answer.reply.result:
         events = answer.reply.result.get("events") or {}
-        bars = _raw_bars(answer.frame, events)
-        notes = _notes(events, answer.currency)
-        detail = _one_line(f"{symbol}: {'; '.join(notes)}") if notes else ""
+        bars = raw_bars(answer.frame, events)
+        notes = notes_of(events, answer.currency)
+        detail = one_line(f"{symbol}: {'; '.join(notes)}") if notes else ""
         return FetchOutcome(request, FetchStatus.OK, bars, currency=answer.currency, detail=detail)
     status, cause = classify(answer.error, answer.reply)
-    return FetchOutcome(request, status, empty_raw(), detail=_one_line(f"{symbol}: {cause}"))
-
-
-def classify(error: Exception | None, reply: _Reply | None) -> tuple[FetchStatus, str]:
-    """The class of a failure, and its cause in words that hold no address, cookie or crumb.
-
-    Args:
-        error: what yfinance raised; None where it delivered no rows without a word.
-        reply: the last answer to a chart request; None when that request met no answer.
-    """
-    if reply is None:
-        return _unanswered(error)
-    if reply.status in (429, 999):  # 999 is Yahoo's own, older "request denied"
-        return FetchStatus.RATE_LIMITED, f"Yahoo limits the rate (HTTP {reply.status})"
-    if reply.status == 404:
-        return FetchStatus.UNKNOWN_SYMBOL, f"Yahoo does not know it (HTTP 404){reply.reason}"
-    if reply.status in (401, 403):
-        return FetchStatus.UNAUTHORISED, f"Yahoo refused access (HTTP {reply.status}){reply.reason}"
-    if reply.status in (400, 422):
-        return FetchStatus.EMPTY, f"Yahoo has nothing for this range (HTTP {reply.status}){reply.reason}"
-    if reply.status != 200:
-        return FetchStatus.UNREACHABLE, f"Yahoo is in trouble (HTTP {reply.status})"
-    if "Will be right back" in reply.text:
-        return FetchStatus.UNREACHABLE, "Yahoo is down for maintenance"
-    return _unreadable(error, reply)
-
-
-def _unanswered(error: Exception | None) -> tuple[FetchStatus, str]:
-    from curl_cffi.requests import exceptions
-
-    name = type(error).__name__
-    if not isinstance(error, exceptions.RequestException):
-        return FetchStatus.MALFORMED, f"yfinance gave up before it asked for a chart ({name})"
-    if isinstance(error, exceptions.Timeout):
-        return FetchStatus.TIMEOUT, "no answer from Yahoo in time"
-    if isinstance(error, exceptions.IncompleteRead):
-        return FetchStatus.MALFORMED, "the connection ended in the middle of Yahoo's reply"
-    # The text of the error names hosts and proxies; its code says as much.
-    return FetchStatus.UNREACHABLE, f"Yahoo could not be reached ({name}, curl code {int(error.code)})"
-
-
-def _unreadable(error: Exception | None, reply: _Reply) -> tuple[FetchStatus, str]:
-    """Why there are no bars although the status is 200."""
-    chart = reply.body.get("chart")
-    if not isinstance(chart, dict):
-        return FetchStatus.MALFORMED, f"Yahoo's reply is no chart ({len(reply.text)} characters)"
-    if chart.get("error"):
-        return FetchStatus.EMPTY, f"Yahoo has nothing for this range{reply.reason}"
-    if not reply.result:
-        return FetchStatus.MALFORMED, "Yahoo's reply holds no result"
-    if not reply.result.get("timestamp"):
-        # Yahoo answers so for real symbols on a weekend, and for names it has heard of and never priced.
-        if (reply.result.get("meta") or {}).get("firstTradeDate") is None:
-            return FetchStatus.UNKNOWN_SYMBOL, "Yahoo knows the name only; it has never traded"
-        return FetchStatus.EMPTY, "Yahoo has no bars in this range"
-    return FetchStatus.MALFORMED, f"yfinance could not read Yahoo's reply ({type(error).__name__})"
-
-
-def _raw_bars(frame: pd.DataFrame, events: Mapping[str, Any]) -> pd.DataFrame:
-    """A frame of yfinance as a raw delivery, with every dividend and split on its own date.
-
-    yfinance puts an event on whose date there is no row onto the session before, and drops those before the
-    first row. Here such an event gets a row of its own, without prices.
-    """
-    zone = frame.index.tz  # type: ignore[attr-defined]
-    bars = frame[list(COLUMNS.values())].set_axis(list(COLUMNS), axis=1)
-    bars.index = frame.index.tz_localize(None).normalize()  # type: ignore[attr-defined]
-    dividends, splits = events.get("dividends") or {}, events.get("splits") or {}
-    dividend = _by_date([(e["date"], e["amount"]) for e in dividends.values()], zone).sum()
-    ratios = [(e["date"], e["numerator"] / e["denominator"]) for e in splits.values() if _is_split(e)]
-    split = _by_date(ratios, zone).prod()
-    alone = dividend.index.union(split.index).difference(bars.index)
-    bars = pd.concat([bars, pd.DataFrame(np.nan, index=alone, columns=bars.columns)]) if len(alone) else bars
-    bars = bars.sort_index(kind="stable")
-    return raw_frame(
-        {
-            "session_date": bars.index,
-            **{name: bars[name].to_numpy() for name in COLUMNS},
-            "dividend": dividend.reindex(bars.index).fillna(0.0).to_numpy(),
-            "split_ratio": split.reindex(bars.index).fillna(0.0).to_numpy(),
-        }
+    return FetchOutcome(
+        request, status, empty_raw(), detail=one_line(re.sub(r"https?://\S+", "", f"{symbol}: {cause}"))
     )
-
-
-def _by_date(events: list[tuple[int, float]], zone: dt.tzinfo) -> Any:
-    """Events grouped by the exchange's date of their time stamp."""
-    stamps = pd.to_datetime([stamp for stamp, _ in events], unit="s", utc=True)
-    days = pd.DatetimeIndex(stamps.tz_convert(zone).tz_localize(None).normalize())
-    return pd.Series([value for _, value in events], index=days, dtype="float64").groupby(level=0)
-
-
-def _is_split(event: Mapping[str, Any]) -> bool:
-    """Whether both sides are shares; Yahoo has had splits of 1 for 0."""
-    return bool(event["numerator"] > 0 and event["denominator"] > 0)
-
-
-def _notes(events: Mapping[str, Any], currency: str | None) -> list[str]:
-    """What a raw bar has no column for."""
-    notes = []
-    if gains := events.get("capitalGains"):
-        notes.append(f"{len(gains)} capital gain distributions are not among the dividends")
-    for event in (events.get("splits") or {}).values():
-        if not _is_split(event):
-            notes.append(f"a split of {event['numerator']:g} for {event['denominator']:g} is ignored")
-    paid_in = {e.get("currency") for e in (events.get("dividends") or {}).values()} - {None, "", currency}
-    if paid_in:
-        notes.append(f"dividends are in {', '.join(sorted(paid_in))}, prices in {currency}")
-    return notes
-
-
-def _one_line(text: str) -> str:
-    """The text without line breaks, control characters and addresses, at most 200 characters."""
-    words = " ".join(re.sub(r"https?://\S+", "", text).split())[:200]
-    return "".join(c for c in words if c.isprintable())
 
 
 def _use_cache(folder: Path) -> None:
@@ -355,7 +196,7 @@ def _witness(timeout_seconds: float, seen: threading.local) -> "Session":
             response = super().request(method, url, **options)
             # After a consent page, it is the answer to the form that leads back to the chart.
             if CHART_PATH in url or CHART_PATH in response.url:
-                seen.reply = _Reply(response.status_code, response.text)
+                seen.reply = Reply(response.status_code, response.text)
             return response
 
     return Witness(impersonate="chrome")

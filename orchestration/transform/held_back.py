@@ -13,7 +13,7 @@ import orjson
 import pyarrow as pa
 
 from orchestration.duckdb_io import query, reading
-from orchestration.ingest.reference import HELD, SCHEMAS, still_held, store_control
+from orchestration.ingest.reference import HELD, SCHEMAS, still_held, store_reference
 from orchestration.settings import Settings
 
 # What it finds is wrong with the model, whatever bar it finds it in.
@@ -64,5 +64,5 @@ def hold_back(settings: Settings, reasons: Mapping[str, str], published_table: C
     held = pa.concat_tables(
         [still_held(settings.paths.reference, reasons), pa.Table.from_pylist(new, schema=SCHEMAS[HELD])]
     )
-    store_control(settings.paths.reference, {HELD: held})
+    store_reference(settings.paths.reference, {HELD: held})
     return True

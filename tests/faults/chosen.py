@@ -42,14 +42,14 @@ CHOSEN = (
     ),
     Chosen(
         "contradicting-rows-stored",
-        "orchestration/market/bars.py",
+        "orchestration/market/validation.py",
         '    reasons[conflicting] = "duplicate_session"\n',
         "",
         "Of two rows that contradict each other the last one is stored, and no quarantine says so.",
     ),
     Chosen(
         "late-value-not-stored",
-        "orchestration/market/bars.py",
+        "orchestration/market/new_versions.py",
         "else (a == b) | (np.isnan(a) & np.isnan(b)))",
         "else (a == b) | (np.isnan(a) | np.isnan(b)))",
         "A volume or a range that the vendor delivers a day after its close never reaches the lake.",

@@ -9,9 +9,10 @@ import pytest
 
 from orchestration.cli.refresh import is_current
 from orchestration.cli.verify import verify
-from orchestration.ingest import run as ingestion
+from orchestration.ingest import run
 from orchestration.ingest.compaction import compact
 from orchestration.ingest.lake import Lake
+from orchestration.ingest.report import IngestReport
 from orchestration.market.fetch_plan import PlanRules
 from orchestration.market.universe import load_universe
 from orchestration.publish.versions import current_manifest
@@ -49,7 +50,7 @@ def test_merged_files_give_the_same_tables_and_a_refresh_that_finds_nothing(
     plain, merged = home(tmp_path / "plain"), home(tmp_path / "merged")
     for settings in (plain, merged):
         if settings is merged:
-            monkeypatch.setattr(ingestion, "compact", functools.partial(compact, small_files=0))
+            monkeypatch.setattr(run, "compact", functools.partial(compact, small_files=0))
         deliver(settings, None, len(SESSIONS) - 1)
         assert run_job(settings).success
         deliver(settings, SESSIONS[-3], len(SESSIONS))
@@ -74,10 +75,10 @@ def test_merged_files_give_the_same_tables_and_a_refresh_that_finds_nothing(
     assert is_current(merged)
 
 
-def ingested_again(settings: ClockedSettings) -> ingestion.IngestReport:
+def ingested_again(settings: ClockedSettings) -> IngestReport:
     """What a refresh does first, and, if nothing is new, all that it does."""
     assert settings.files is not None
     lake = Lake(settings.paths.lake)
     lake.prepare()
     universe = load_universe(settings.seeds)
-    return ingestion.ingest(universe, FilesSource(settings.files), "files", lake, settings.now(), PlanRules(None))
+    return run.ingest(universe, FilesSource(settings.files), "files", lake, settings.now(), PlanRules(None))

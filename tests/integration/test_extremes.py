@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from orchestration.market.bars import LARGEST_PRICE, SMALLEST_PRICE
 from orchestration.market.calendar import closed_sessions
+from orchestration.market.quarantine import LARGEST_PRICE, SMALLEST_PRICE
 from tests.jobs import INSTRUMENTS_HEADER, ClockedSettings, published, run_job, write_seeds
 
 pytestmark = pytest.mark.integration

@@ -1,4 +1,4 @@
-"""The ingestion on a lake of its own with a source under the test's hand: versions, bases, holes and notes."""
+"""The ingest run on a lake of its own with a source under the test's hand: versions, bases, holes and notes."""
 
 import datetime as dt
 import functools
@@ -13,12 +13,13 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from orchestration.ingest import run as ingestion
-from orchestration.ingest import stored_sessions as holdings_module
-from orchestration.ingest.assets import _delivered_as_declared
+from orchestration.ingest import run, stored_sessions
+from orchestration.ingest.checks import delivered_as_declared
 from orchestration.ingest.compaction import SMALL_FILES, compact
+from orchestration.ingest.deliveries import Deliveries
 from orchestration.ingest.lake import BARS, FETCHES, Lake
-from orchestration.ingest.run import IngestReport, ingest
+from orchestration.ingest.report import IngestReport
+from orchestration.ingest.run import ingest
 from orchestration.market.bars import empty_raw, raw_frame
 from orchestration.market.calendar import sessions
 from orchestration.market.errors import LakeError
@@ -231,7 +232,7 @@ def test_notes_and_currencies_are_told(
     vendor.currency, vendor.detail = currency, detail
     report = refresh(vendor, lake, tmp_path)
     assert [(r.note, r.currency) for r in report.results] == [(detail, currency)]
-    check = _delivered_as_declared(report, {"AAA": "USD"}, simulated)
+    check = delivered_as_declared(report, {"AAA": "USD"}, simulated)
     assert (check.passed, check.description) == (passed, words)
     if not passed:
         (row,) = check.metadata["symbols"].records  # type: ignore[union-attr]
@@ -244,7 +245,7 @@ def test_the_cause_of_a_failure_is_no_note(vendor: Vendor, lake: Lake, tmp_path:
     vendor.status, vendor.detail = FetchStatus.TIMEOUT, "no answer"
     report = refresh(vendor, lake, tmp_path)
     assert [r.note for r in report.failures] == [""]
-    assert _delivered_as_declared(report, {"AAA": "USD"}, False).passed
+    assert delivered_as_declared(report, {"AAA": "USD"}, False).passed
 
 
 def test_weeks_of_daily_refreshes_leave_few_files_and_every_version(vendor: Vendor, lake: Lake, tmp_path: Path) -> None:
@@ -268,7 +269,7 @@ def test_a_refresh_that_stores_nothing_leaves_the_files_of_bars_alone(
 ) -> None:
     refresh(vendor, lake, tmp_path)
     refresh(vendor, lake, tmp_path, MONDAY)
-    monkeypatch.setattr(ingestion, "compact", functools.partial(compact, small_files=0))
+    monkeypatch.setattr(run, "compact", functools.partial(compact, small_files=0))
     before = [f for f in lake.files() if not f[0].startswith("fetches/")]
     assert refresh(vendor, lake, tmp_path, MONDAY).new_rows == 0
     assert [f for f in lake.files() if not f[0].startswith("fetches/")] == before
@@ -284,7 +285,7 @@ def test_compaction_that_fails_is_a_warning(
     def full(*_: object) -> None:
         raise LakeError("bars: small files cannot be merged (No space left on device); they stay as they are")
 
-    monkeypatch.setattr(ingestion, "compact", full)
+    monkeypatch.setattr(run, "compact", full)
     report = refresh(vendor, lake, tmp_path)
     assert report.new_rows == len(stored(lake)) > 0
     assert (
@@ -313,8 +314,8 @@ def test_a_vendor_that_delivers_more_than_was_asked_for_stores_nothing_twice(
 def test_a_delivery_is_compared_with_all_that_is_stored_however_small_the_blocks(
     tmp_path: Path, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(holdings_module, "BLOCK_ROWS", 40)
-    monkeypatch.setattr(holdings_module, "BLOCKS_KEPT", 1)
+    monkeypatch.setattr(stored_sessions, "BLOCK_ROWS", 40)
+    monkeypatch.setattr(stored_sessions, "BLOCKS_KEPT", 1)
     symbols = [f"A{letter}" for letter in "QWERTYUIOP"]
     vendor = Vendor({day: {"close": 100.0 + i, "volume": 50.0} for i, day in enumerate(DAYS)})
     universe = load_universe(small_seeds(tmp_path / "seeds", *symbols))
@@ -408,13 +409,13 @@ class UnforeseenError(Exception):
 # Where one symbol's delivery is handled, from reply to lake: the module, the function, and who asks.
 STAGES = [
     ("orchestration.sources.files", "read_price_file"),
-    ("orchestration.market.bars", "validate"),
-    ("orchestration.market.bars", "news"),
-    ("orchestration.market.bars", "rebased"),
-    ("orchestration.market.bars", "quarantine_id"),
-    ("orchestration.ingest.run", "needs_whole_history"),
-    ("orchestration.ingest.run", "_observed_at"),
-    ("orchestration.ingest.run", "_table"),
+    ("orchestration.ingest.deliveries", "validate"),
+    ("orchestration.market.new_versions", "is_new"),
+    ("orchestration.market.new_versions", "rebased"),
+    ("orchestration.ingest.deliveries", "quarantine_id"),
+    ("orchestration.ingest.deliveries", "needs_whole_history"),
+    ("orchestration.ingest.deliveries", "_observed_at"),
+    ("orchestration.ingest.deliveries", "_table"),
 ]
 
 
@@ -452,7 +453,7 @@ def test_whatever_goes_wrong_with_one_symbol_stays_with_it(
         return wrapped(*given, **named)
 
     def noting(name: str) -> Any:
-        method = getattr(ingestion._Sorter, name)
+        method = getattr(Deliveries, name)
 
         def handled(sorter: Any, outcome: FetchOutcome) -> Any:
             before = at_work.copy()
@@ -467,7 +468,7 @@ def test_whatever_goes_wrong_with_one_symbol_stays_with_it(
 
     with monkeypatch.context() as patch:
         for method in ("look_at", "take", "_nothing_of"):
-            patch.setattr(ingestion._Sorter, method, noting(method))
+            patch.setattr(Deliveries, method, noting(method))
         patch.setattr(real, function, fails_for_one)
         report = ingest(universe, source, "files", lake, MONDAY + dt.timedelta(days=10), rules)
     if not failed:

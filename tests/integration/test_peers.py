@@ -16,7 +16,7 @@ import pytest
 
 from orchestration.duckdb_io import literal
 from orchestration.ingest.lake import BARS, Lake
-from orchestration.ingest.reference import control_tables, store_control
+from orchestration.ingest.reference import reference_tables, store_reference
 from orchestration.market.calendar import closed_sessions_of
 from orchestration.market.universe import Instrument, load_universe
 from orchestration.settings import DBT_PROJECT_DIR, PROJECT_ROOT, Settings
@@ -118,7 +118,7 @@ def write_market(settings: Settings) -> None:
     )
     sessions = closed_sessions_of({i.calendar for i in instruments}, NOW)
     universe = replace(load_universe(DBT_PROJECT_DIR / "seeds"), instruments=instruments)
-    store_control(settings.paths.reference, control_tables(universe, sessions, {}))
+    store_reference(settings.paths.reference, reference_tables(universe, sessions, {}))
     lake = Lake(settings.paths.lake)
     lake.prepare()
     for part, instrument in enumerate(instruments):

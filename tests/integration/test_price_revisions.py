@@ -8,7 +8,7 @@ import pytest
 
 from orchestration.duckdb_io import rows as query
 from orchestration.ingest.lake import Lake
-from orchestration.ingest.reference import control_tables, store_control
+from orchestration.ingest.reference import reference_tables, store_reference
 from orchestration.ingest.run import ingest
 from orchestration.market.calendar import closed_sessions_of
 from orchestration.market.universe import load_universe
@@ -40,7 +40,7 @@ class Told:
         self.lake = Lake(folder / "lake")
         self.lake.prepare()
         closed = closed_sessions_of(["XNYS"], NOW)
-        store_control(folder / "control", control_tables(self.universe, closed, {}))
+        store_reference(folder / "control", reference_tables(self.universe, closed, {}))
         self.sessions = SESSIONS[-sessions:]
         self.vendor = Vendor(
             {

@@ -19,8 +19,9 @@ import pytest
 
 from orchestration.market import bars
 from orchestration.market.fetch_plan import FetchRequest, needs_whole_history
-from orchestration.sources import throttle as polite
-from orchestration.sources import yahoo
+from orchestration.market.new_versions import differs
+from orchestration.market.validation import Validated, validate
+from orchestration.sources import throttle, yahoo
 from orchestration.sources.base import FetchOutcome, FetchStatus
 from orchestration.sources.throttle import GIVE_UP_AFTER
 from orchestration.sources.yahoo import YahooSource
@@ -54,7 +55,7 @@ CLASSES = {
 }
 pytestmark = pytest.mark.filterwarnings("ignore:The inplace keyword:DeprecationWarning")
 
-TRANSIENT = [f for f, status in CLASSES.items() if status in polite.TRANSIENT]
+TRANSIENT = [f for f, status in CLASSES.items() if status in throttle.TRANSIENT]
 # yfinance itself asks a second time, with a new cookie and crumb, when the status is 400 or more.
 ASKED_TWICE = {
     Fault.RATE_LIMITED,
@@ -145,8 +146,8 @@ def on(outcome: FetchOutcome, day: dt.date) -> pd.Series:
     return pd.Series(row)
 
 
-def judged(outcome: FetchOutcome, closed: list[dt.date]) -> bars.Validated:
-    return bars.validate(outcome.bars, pd.DatetimeIndex(closed), pd.DatetimeIndex(SESSIONS))
+def judged(outcome: FetchOutcome, closed: list[dt.date]) -> Validated:
+    return validate(outcome.bars, pd.DatetimeIndex(closed), pd.DatetimeIndex(SESSIONS))
 
 
 # --- What is delivered --------------------------------------------------------------------------------------
@@ -269,7 +270,7 @@ def test_noise_in_adj_close_is_not_a_change(loopback: YahooLoopback, fetch: Call
     closed = [d for d in SESSIONS if d <= LAST]
     first, second = (judged(fetch(symbol), closed).accepted for _ in range(2))
     assert (first["adj_close"] != second["adj_close"]).any()
-    assert not bars.differs(second, first).any()
+    assert not differs(second, first).any()
 
 
 def test_a_row_without_prices_is_delivered_and_then_dropped(
@@ -376,7 +377,7 @@ def test_one_bad_symbol_among_good_ones(
     assert failed.bars.empty
     assert list(failed.bars.columns) == list(bars.RAW_COLUMNS)
     assert_readable(failed)
-    assert failed.attempts == (ATTEMPTS if failed.status in polite.TRANSIENT else 1)
+    assert failed.attempts == (ATTEMPTS if failed.status in throttle.TRANSIENT else 1)
     faulty = [r for r in loopback.log if r.fault is not None]
     shell_also_answers_the_probe = fault in (Fault.PHANTOM_SHELL, Fault.EMPTY_SHELL) and not known_zone
     per_attempt = 2 if fault in ASKED_TWICE or shell_also_answers_the_probe else 1
@@ -395,8 +396,8 @@ def test_a_fault_of_everything_ends_soon(loopback: YahooLoopback, source: YahooS
     # Without our limit, yfinance waits 10 s for each time zone.
     assert time.monotonic() - begun < 45
     assert {o.status for o in outcomes} == {CLASSES[fault]}
-    attempts = ATTEMPTS if CLASSES[fault] in polite.TRANSIENT else 1
-    later = 0 if CLASSES[fault] in polite.OF_THE_SERVICE else attempts
+    attempts = ATTEMPTS if CLASSES[fault] in throttle.TRANSIENT else 1
+    later = 0 if CLASSES[fault] in throttle.OF_THE_SERVICE else attempts
     assert [o.attempts for o in outcomes] == [attempts] * GIVE_UP_AFTER + [later] * 2
     for outcome in outcomes:
         assert_readable(outcome)
@@ -523,7 +524,7 @@ print(outcome.status, len(outcome.bars), oct(pathlib.Path("cache").stat().st_mod
     assert (ran.stdout, ran.stderr, ran.returncode) == ("ok 307 0o700\n", "", 0)
 
 
-# --- Politeness ---------------------------------------------------------------------------------------------
+# --- Rate limit ---------------------------------------------------------------------------------------------
 
 
 def test_symbols_are_paced(loopback: YahooLoopback, source: YahooSource, sleeps: list[float]) -> None:

@@ -10,7 +10,8 @@ import dagster as dg
 import pytest
 
 from orchestration.ingest.lake import Lake
-from orchestration.ingest.run import IngestReport, ingest
+from orchestration.ingest.report import IngestReport
+from orchestration.ingest.run import ingest
 from orchestration.market.calendar import sessions
 from orchestration.market.fetch_plan import PlanRules
 from orchestration.market.universe import load_universe

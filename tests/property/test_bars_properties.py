@@ -5,17 +5,9 @@ import pandas as pd
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestration.market.bars import (
-    RAW_COLUMNS,
-    VALUE_COLUMNS,
-    Validated,
-    _all_sound,
-    _sorted_out,
-    differs,
-    news,
-    raw_frame,
-    validate,
-)
+from orchestration.market.bars import RAW_COLUMNS, VALUE_COLUMNS, raw_frame
+from orchestration.market.new_versions import differs, is_new
+from orchestration.market.validation import Validated, _by_rules, _without_faults, validate
 
 bounded = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -183,8 +175,8 @@ mostly_sound = st.lists(
 @given(st.one_of(mostly_sound, deliveries))
 def test_the_short_way_of_a_sound_delivery_is_the_long_one(delivered: list[dict[str, object]]) -> None:
     short, long = (
-        _all_sound(frame(delivered), CLOSED, KNOWN),
-        _sorted_out(frame(delivered), CLOSED, KNOWN, None, weekends=True),
+        _without_faults(frame(delivered), CLOSED, KNOWN),
+        _by_rules(frame(delivered), CLOSED, KNOWN, None, weekends=True),
     )
     if short is not None:
         pd.testing.assert_frame_equal(short.accepted, long.accepted)
@@ -192,7 +184,7 @@ def test_the_short_way_of_a_sound_delivery_is_the_long_one(delivered: list[dict[
         assert short.held_back == long.held_back
     # What has been accepted is sound, and goes the short way.
     again = raw_frame({name: long.accepted[name] for name in ("session_date", *VALUE_COLUMNS)})
-    assert (_all_sound(again, CLOSED, KNOWN) is None) == long.accepted.empty
+    assert (_without_faults(again, CLOSED, KNOWN) is None) == long.accepted.empty
 
 
 @bounded
@@ -204,4 +196,4 @@ def test_news_are_what_differs_or_is_not_stored(
     if stored.empty:
         return
     aligned = accepted[["session_date"]].merge(stored, on="session_date", how="left").set_index(accepted.index)
-    assert news(accepted, stored).tolist() == differs(accepted, aligned).tolist()
+    assert is_new(accepted, stored).tolist() == differs(accepted, aligned).tolist()

@@ -6,7 +6,7 @@ import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestration.market.fetch_plan import Asked, FetchRequest, PlanRules, Stored, expected_sessions, plan
+from orchestration.market.fetch_plan import AnsweredRanges, FetchRequest, PlanRules, Stored, expected_sessions, plan
 from orchestration.market.universe import Instrument
 
 bounded = settings(max_examples=150, deadline=None)
@@ -49,12 +49,12 @@ def delivered(request: FetchRequest, closed: pd.DatetimeIndex, listed: pd.Timest
 
 
 def after(stored: Stored, request: FetchRequest, brought: pd.DatetimeIndex) -> Stored:
-    asked = stored.asked
+    asked = stored.answered
     known: list[tuple[dt.date | None, dt.date]] = [] if asked.whole_to is None else [(None, asked.whole_to)]
     return Stored(
         stored.sessions.union(brought),
         NOW if request.whole_history else stored.whole_history_at,
-        Asked.of([*known, *asked.since, (request.start, request.end)]),
+        AnsweredRanges.of([*known, *asked.since, (request.start, request.end)]),
     )
 
 

@@ -7,18 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from orchestration.market.bars import (
-    PRICE_COLUMNS,
-    RAW_COLUMNS,
-    VALUE_COLUMNS,
-    Validated,
-    differs,
-    empty_raw,
-    quarantine_id,
-    raw_frame,
-    rebased,
-    validate,
-)
+from orchestration.market.bars import PRICE_COLUMNS, RAW_COLUMNS, VALUE_COLUMNS, empty_raw, raw_frame
+from orchestration.market.new_versions import differs, rebased
+from orchestration.market.quarantine import quarantine_id
+from orchestration.market.validation import Validated, validate
 
 NAN = float("nan")
 INF = float("inf")

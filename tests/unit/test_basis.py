@@ -9,15 +9,10 @@ import pandas as pd
 import pytest
 
 from orchestration.market.bars import raw_frame
-from orchestration.market.basis import (
-    DOUBT,
-    PriceBasis,
-    UnclearBasisError,
-    contradicted_sessions,
-    establish,
-    other_returns,
-)
+from orchestration.market.basis import DOUBT, UnclearBasisError, establish
+from orchestration.market.consistency import contradicted_sessions, other_returns
 from orchestration.market.fetch_plan import FetchRequest
+from orchestration.market.price_basis import PriceBasis
 from orchestration.sources.base import FetchOutcome, FetchStatus
 from orchestration.sources.files import FilesSource
 from orchestration.sources.sample import adjusted_close

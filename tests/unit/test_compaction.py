@@ -18,12 +18,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestration.ingest import compaction
+from orchestration.ingest import compaction, dataset_folders
 from orchestration.ingest import lake as lake_module
 from orchestration.ingest.compaction import SMALL_FILES, compact
+from orchestration.ingest.dataset_folders import DatasetFolders
 from orchestration.ingest.lake import DATASETS, Lake
 from orchestration.ingest.snapshot import snapshot_lake
-from orchestration.ingest.stored_sessions import holdings
+from orchestration.ingest.stored_sessions import read_stored_sessions
 from orchestration.market.errors import LakeError
 
 MORNING = dt.datetime(2026, 1, 5, 9)  # noqa: DTZ001  (the lake's moments are UTC without a mark)
@@ -171,10 +172,10 @@ def test_a_reader_that_is_overtaken_reads_again(lake: Lake, monkeypatch: pytest.
     assert content(lake) == before
 
 
-def test_holdings_are_those_of_the_newest_bars(lake: Lake) -> None:
+def test_stored_sessions_are_those_of_the_newest_bars(lake: Lake) -> None:
     fill(lake, 40)
     for _ in range(2):
-        held = holdings(lake, ["B", "none", "A"])
+        held = read_stored_sessions(lake, ["B", "none", "A"])
         assert list(held.symbols()) == ["B", "A"]
         for symbol in ("B", "A"):
             rows = lake.newest_bars([symbol]).to_pylist()
@@ -194,11 +195,11 @@ STEPS: dict[str, tuple[object, str]] = {
     "linking": (compaction, "link"),
     "reading": (compaction, "read_files"),
     "writing": (compaction, "write_parquet"),
-    "exchanging": (Lake, "exchange"),
-    "syncing": (lake_module, "sync"),
+    "exchanging": (DatasetFolders, "exchange"),
+    "syncing": (dataset_folders, "sync"),
     "linking the folder": (Path, "symlink_to"),
     "replacing the link": (Path, "replace"),
-    "removing the old folder": (lake_module.shutil, "rmtree"),
+    "removing the old folder": (dataset_folders.shutil, "rmtree"),
 }
 
 

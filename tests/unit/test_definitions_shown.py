@@ -14,9 +14,9 @@ from PIL import Image
 
 from orchestration.asset_metadata import OWNERS, asked_for, first_sentence_first, tag_run
 from orchestration.build import build_definitions
-from orchestration.ingest.assets import CONTROL
 from orchestration.ingest.lake import DATASETS
 from orchestration.ingest.reference import SCHEMAS
+from orchestration.ingest.specs import REFERENCE
 from orchestration.publish.marts import mart_names
 from orchestration.settings import PROJECT_ROOT, Settings
 from orchestration.signals import plots
@@ -115,7 +115,7 @@ def test_no_committed_file_names_a_folder_of_a_machine() -> None:
 def test_every_model_and_every_input_has_described_columns(assets: dict[str, Any]) -> None:
     stored = {f"raw/{name}": schema for name, schema in DATASETS.items()}
     stored |= {f"control/{name}": schema for name, schema in SCHEMAS.items()}
-    assert {f"control/{name}" for name in CONTROL} <= set(stored)
+    assert {f"control/{name}" for name in REFERENCE} <= set(stored)
     models = [n["name"] for n in read_manifest()["nodes"].values() if n["resource_type"] == "model"]
     for name in [*models, *stored]:
         assert all(c.type and len(c.description or "") > 8 for c in columns(assets[name]).values()), name

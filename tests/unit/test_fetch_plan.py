@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from orchestration.market.fetch_plan import (
-    Asked,
+    AnsweredRanges,
     FetchRequest,
     PlanRules,
     Stored,
@@ -108,7 +108,7 @@ def test_active_from_says_where_history_ought_to_begin() -> None:
 def answered(held: Stored, *ranges: tuple[str | None, str]) -> Stored:
     """With a log of requests that were answered."""
     days = [(None if s is None else dt.date.fromisoformat(s), dt.date.fromisoformat(e)) for s, e in ranges]
-    return Stored(held.sessions, held.whole_history_at, Asked.of(days))
+    return Stored(held.sessions, held.whole_history_at, AnsweredRanges.of(days))
 
 
 def test_a_hole_that_the_vendor_has_is_left_to_the_whole_history() -> None:
@@ -155,12 +155,12 @@ def test_a_request_does_not_begin_right_after_a_hole() -> None:
 
 def test_what_was_asked() -> None:
     day = dt.date
-    assert Asked.of([]) == Asked()
+    assert AnsweredRanges.of([]) == AnsweredRanges()
     ranges = [(None, day(2026, 1, 9)), (None, day(2026, 1, 16)), (day(2026, 1, 5), day(2026, 1, 16))]
-    assert Asked.of(ranges) == Asked(day(2026, 1, 16))
+    assert AnsweredRanges.of(ranges) == AnsweredRanges(day(2026, 1, 16))
     later = (day(2026, 1, 5), day(2026, 1, 17))
-    assert Asked.of([*ranges, later]) == Asked(day(2026, 1, 16), (later,))
-    assert Asked.of([later]) == Asked(None, (later,))
+    assert AnsweredRanges.of([*ranges, later]) == AnsweredRanges(day(2026, 1, 16), (later,))
+    assert AnsweredRanges.of([later]) == AnsweredRanges(None, (later,))
 
 
 def test_a_window_longer_than_history() -> None:

@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from orchestration.market.bars import RAW_COLUMNS, validate
+from orchestration.market.bars import RAW_COLUMNS
 from orchestration.market.fetch_plan import FetchRequest
-from orchestration.sources import price_file, price_table
+from orchestration.market.validation import validate
+from orchestration.sources import csv_table, price_file, price_table
 from orchestration.sources.base import FetchOutcome, FetchStatus
 from orchestration.sources.files import FilesSource
 from orchestration.sources.price_cells import DATES_ALLOWED, NUMBERS_ALLOWED
@@ -542,7 +543,7 @@ def test_too_many_unreadable_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_many_blocks_keep_their_row_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(price_table, "MAX_LINE_BYTES", 25)  # blocks of a hundred bytes
+    monkeypatch.setattr(csv_table, "MAX_LINE_BYTES", 25)  # blocks of a hundred bytes
     days = pd.bdate_range("2020-01-01", periods=1000)
     rows = [f"{day.date()},{i}" for i, day in enumerate(days)]
     rows[777] = "2026-01-05,x"

@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from orchestration.ingest.compaction import compact
-from orchestration.ingest.lake import BARS, FETCHES, Lake, new_batch_id
+from orchestration.ingest.lake import BARS, FETCHES, Lake
+from orchestration.ingest.parquet import new_batch_id
 from orchestration.market.errors import LakeError
 
 

@@ -170,8 +170,8 @@ def test_parquet_with_columns_of_two_levels(tmp_path: Path) -> None:
             assert outcome.bars["close"].tolist() == CLOSES, outcome.detail
 
 
-def test_each_layout_is_told_by_labels_of_its_own() -> None:
-    assert [columns_of(sorted(layout.told_by) or ["date", "close"]).layout for layout in LAYOUTS] == [*LAYOUTS]
+def test_each_layout_is_recognised_by_labels_of_its_own() -> None:
+    assert [columns_of(sorted(layout.key_labels) or ["date", "close"]).layout for layout in LAYOUTS] == [*LAYOUTS]
 
 
 @pytest.mark.parametrize("form", ["Tiingo", "Alpha Vantage, adjusted"])

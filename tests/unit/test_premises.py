@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from orchestration.ingest.lake import BARS, Lake
-from orchestration.ingest.reference import SCHEMAS, store_control
+from orchestration.ingest.reference import SCHEMAS, store_reference
 from orchestration.transform.build_inputs import premises, why_whole, write_premises
 
 # UTC, as the lake has it.
@@ -61,7 +61,7 @@ class Home:
 
     def store(self) -> None:
         tables = {name: pa.Table.from_pylist(rows, schema=SCHEMAS[name]) for name, rows in self.rows.items()}
-        store_control(self.control, tables)
+        store_reference(self.control, tables)
 
     def built(self) -> None:
         write_premises(self.record, premises(self.lake, self.control, self.project))

@@ -11,6 +11,7 @@ import pytest
 from orchestration.market import bars, calendar
 from orchestration.market.fetch_plan import FetchRequest
 from orchestration.market.universe import Instrument, load_universe
+from orchestration.market.validation import validate
 from orchestration.settings import DBT_PROJECT_DIR, PROJECT_ROOT, SAMPLE_FIRST_SESSION, SAMPLE_LAST_AS_OF
 from orchestration.sources.base import FetchOutcome, FetchStatus
 from orchestration.sources.sample import SIMULATED_LABEL, SampleSource, adjusted_close
@@ -212,7 +213,7 @@ class TestBars:
         delivered = market[instrument.symbol].reset_index()
         held = calendar.closed_sessions(instrument.calendar, EVENING, SAMPLE_FIRST_SESSION)
         closed = pd.DatetimeIndex(held["session_date"])
-        result = bars.validate(delivered, closed, closed)
+        result = validate(delivered, closed, closed)
         assert result.rejected.empty
         assert result.held_back == 0
         assert (result.accepted["bar_quality"] == "ok").all()
@@ -344,7 +345,7 @@ class TestUsersOwnInstrument:
         rows = one(instrument).reset_index()
         held = calendar.sessions(instrument.calendar, instrument.active_from or SAMPLE_FIRST_SESSION, LATER)
         closed = pd.DatetimeIndex(held["session_date"])
-        result = bars.validate(rows, closed, closed)
+        result = validate(rows, closed, closed)
         assert result.rejected.empty
         assert (result.accepted["bar_quality"] == "ok").all()
         assert len(result.accepted) == held["bar_expected"].sum()

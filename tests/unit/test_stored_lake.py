@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from orchestration.ingest.compaction import compact
+from orchestration.ingest.dataset_folders import DatasetFolders
 from orchestration.ingest.lake import FETCHES, Lake
 from orchestration.market.errors import OrewatchError, StoreError
 from orchestration.publish.backups import CATALOG, lake_is_stored, read_catalog, store_lake, take_over
@@ -175,15 +176,15 @@ def test_a_takeover_that_is_killed_is_made_good(
     home.fetch("a", "b")
     store_lake(home.lake, store, home.record)
     new = Home(tmp_path / "there")
-    exchange, left = Lake.exchange, iter(range(exchanges))
+    exchange, left = DatasetFolders.exchange, iter(range(exchanges))
 
-    def killed(lake: Lake, dataset: str, folder: Path) -> None:
+    def killed(folders: DatasetFolders, folder: Path) -> None:
         if next(left, None) is None:
             raise KeyboardInterrupt
-        exchange(lake, dataset, folder)
+        exchange(folders, folder)
 
     with monkeypatch.context() as broken:
-        broken.setattr(Lake, "exchange", killed)
+        broken.setattr(DatasetFolders, "exchange", killed)
         if exchanges == 3:
             broken.setattr(ObjectStore, "write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
@@ -201,7 +202,7 @@ def test_rows_fetched_after_a_takeover_that_failed_are_kept(
     store_lake(home.lake, store, home.record)
     new = Home(tmp_path / "there")
     with monkeypatch.context() as broken:
-        broken.setattr(Lake, "exchange", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        broken.setattr(DatasetFolders, "exchange", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             take_over(new.lake, store, new.record)
     new.fetch("own")

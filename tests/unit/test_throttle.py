@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from orchestration.market.bars import empty_raw
 from orchestration.market.fetch_plan import FetchRequest
 from orchestration.sources.base import FetchOutcome, FetchStatus
-from orchestration.sources.throttle import GIVE_UP_AFTER, TRANSIENT, Politeness, fetch_politely
+from orchestration.sources.throttle import GIVE_UP_AFTER, TRANSIENT, RateLimitPolicy, fetch_throttled
 
 OK, LIMITED, TIMEOUT, UNKNOWN = (
     FetchStatus.OK,
@@ -67,13 +67,13 @@ class Service:
         return answer(request, status)
 
 
-def politely(connections: int = 6, pause: float = 0.0, attempts: int = 5, backoff: float = 0.01) -> Politeness:
-    return Politeness(connections, pause, attempts, backoff)
+def policy(connections: int = 6, pause: float = 0.0, attempts: int = 5, backoff: float = 0.01) -> RateLimitPolicy:
+    return RateLimitPolicy(connections, pause, attempts, backoff)
 
 
 def test_all_connections_are_used_and_no_more() -> None:
     service = Service(seconds=0.02, together=4)
-    outcomes = list(fetch_politely(requests(30), service, politely(4)))
+    outcomes = list(fetch_throttled(requests(30), service, policy(4)))
     assert sorted(o.request.symbol for o in outcomes) == [r.symbol for r in requests(30)]
     assert {o.status for o in outcomes} == {OK}
     assert service.most_under_way == 4
@@ -81,7 +81,7 @@ def test_all_connections_are_used_and_no_more() -> None:
 
 def test_over_one_connection_outcomes_come_in_the_order_of_the_requests() -> None:
     service = Service({"S01": [TIMEOUT, OK], "S03": [LIMITED, LIMITED, OK]})
-    outcomes = list(fetch_politely(requests(6), service, politely(1)))
+    outcomes = list(fetch_throttled(requests(6), service, policy(1)))
     assert [o.request for o in outcomes] == requests(6)
     assert [o.attempts for o in outcomes] == [1, 2, 1, 3, 1, 1]
     assert service.most_under_way == 1
@@ -95,7 +95,7 @@ def test_an_outcome_comes_as_soon_as_it_is_known() -> None:
             released.wait(PATIENCE)
         return answer(request, OK)
 
-    fetching = fetch_politely(requests(10), first_hangs, politely(2))
+    fetching = fetch_throttled(requests(10), first_hangs, policy(2))
     others = [next(fetching).request.symbol for _ in range(9)]
     assert others == [r.symbol for r in requests(10)[1:]]
     assert not released.is_set()
@@ -107,7 +107,7 @@ def test_a_symbol_that_is_tried_again_does_not_hold_the_others_up() -> None:
     service = Service({"S00": [TIMEOUT, OK]})
     sleeps: list[float] = []
     # It may try again in an hour, which passes at once when nothing else is left to do.
-    outcomes = list(fetch_politely(requests(8), service, politely(2, backoff=3600.0), sleeps.append))
+    outcomes = list(fetch_throttled(requests(8), service, policy(2, backoff=3600.0), sleeps.append))
     assert outcomes[-1].request.symbol == "S00"
     assert (outcomes[-1].status, outcomes[-1].attempts) == (OK, 2)
     assert len(sleeps) == 1
@@ -116,7 +116,7 @@ def test_a_symbol_that_is_tried_again_does_not_hold_the_others_up() -> None:
 def test_symbols_begin_a_pause_apart_whatever_the_number_of_connections() -> None:
     service = Service(seconds=0.2)
     begun = time.monotonic()
-    list(fetch_politely(requests(8), service, politely(8, pause=0.05)))
+    list(fetch_throttled(requests(8), service, policy(8, pause=0.05)))
     moments = [moment for moment, _ in service.asked]
     assert max(moments) - begun > 0.34  # seven pauses
     assert service.most_under_way > 1
@@ -124,7 +124,7 @@ def test_symbols_begin_a_pause_apart_whatever_the_number_of_connections() -> Non
 
 def test_a_rate_limit_stops_everything_until_its_symbol_may_try_again() -> None:
     service = Service({"S05": [LIMITED, OK]}, seconds=0.03)
-    outcomes = list(fetch_politely(requests(20), service, politely(4, backoff=0.6)))
+    outcomes = list(fetch_throttled(requests(20), service, policy(4, backoff=0.6)))
     assert {o.status for o in outcomes} == {OK}
     assert Counter(symbol for _, symbol in service.asked) == Counter({r.symbol: 1 for r in requests(20)} | {"S05": 2})
     moments = [moment for moment, _ in service.asked]
@@ -138,7 +138,7 @@ def test_a_rate_limit_stops_everything_until_its_symbol_may_try_again() -> None:
 def test_several_limits_at_the_same_moment_slow_down_once() -> None:
     sleeps: list[float] = []
     service = Service({f"S{n:02d}": [LIMITED, OK] for n in range(6)})
-    outcomes = list(fetch_politely(requests(12), service, politely(6, backoff=0.2), sleeps.append))
+    outcomes = list(fetch_throttled(requests(12), service, policy(6, backoff=0.2), sleeps.append))
     assert {o.status for o in outcomes} == {OK}
     # Six doublings would be a pause of 6.4 s.
     assert 0 < max(sleeps) <= 0.3
@@ -146,7 +146,7 @@ def test_several_limits_at_the_same_moment_slow_down_once() -> None:
 
 def test_a_lasting_limit_is_given_up_and_not_hammered() -> None:
     service = Service({r.symbol: [LIMITED] * 99 for r in requests(40)})
-    outcomes = list(fetch_politely(requests(40), service, politely(6, attempts=3, backoff=0.005)))
+    outcomes = list(fetch_throttled(requests(40), service, policy(6, attempts=3, backoff=0.005)))
     assert sorted(o.request.symbol for o in outcomes) == [r.symbol for r in requests(40)]
     assert {o.status for o in outcomes} == {LIMITED}
     assert len(service.asked) <= 6 + (GIVE_UP_AFTER + 3) * 2
@@ -156,7 +156,7 @@ def test_a_lasting_limit_is_given_up_and_not_hammered() -> None:
 
 def test_faults_of_symbols_are_no_reason_to_give_up() -> None:
     service = Service({r.symbol: [UNKNOWN] for r in requests(20)})
-    outcomes = list(fetch_politely(requests(20), service, politely(6)))
+    outcomes = list(fetch_throttled(requests(20), service, policy(6)))
     assert {o.status for o in outcomes} == {UNKNOWN}
     assert {o.attempts for o in outcomes} == {1}
 
@@ -167,7 +167,7 @@ def test_an_error_of_ours_is_the_outcome_of_its_symbol_alone() -> None:
             raise ZeroDivisionError("float division by zero")
         return answer(request, OK)
 
-    outcomes = {o.request.symbol: o for o in fetch_politely(requests(3), fails, politely(3))}
+    outcomes = {o.request.symbol: o for o in fetch_throttled(requests(3), fails, policy(3))}
     assert {symbol: o.status for symbol, o in outcomes.items()} == {"S00": OK, "S01": FetchStatus.BROKEN, "S02": OK}
     assert "ZeroDivisionError: float division by zero" in outcomes["S01"].detail
     assert outcomes["S01"].failed
@@ -178,7 +178,7 @@ def test_who_wants_to_end_ends() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        list(fetch_politely(requests(3), interrupted, politely(3)))
+        list(fetch_throttled(requests(3), interrupted, policy(3)))
 
 
 def test_ending_early_waits_for_nobody() -> None:
@@ -189,13 +189,13 @@ def test_ending_early_waits_for_nobody() -> None:
             released.wait(PATIENCE)
         return answer(request, OK)
 
-    fetching: Iterator[FetchOutcome] = fetch_politely(requests(9), hangs, politely(4))
+    fetching: Iterator[FetchOutcome] = fetch_throttled(requests(9), hangs, policy(4))
     assert next(fetching).request.symbol == "S00"
     begun = time.monotonic()
     fetching.close()  # type: ignore[attr-defined]
     assert time.monotonic() - begun < PATIENCE / 2
     # The next one is not served by threads that still hang.
-    assert len(list(fetch_politely(requests(5), Service(), politely(4)))) == 5
+    assert len(list(fetch_throttled(requests(5), Service(), policy(4)))) == 5
     assert not released.is_set()
     released.set()
 
@@ -208,7 +208,7 @@ STATUSES = st.sampled_from([OK, UNKNOWN, FetchStatus.EMPTY, *sorted(TRANSIENT)])
 def test_every_request_has_exactly_one_outcome(scripts: list[list[FetchStatus]], connections: int) -> None:
     asked = requests(len(scripts))
     service = Service(dict(zip((r.symbol for r in asked), scripts, strict=True)), seconds=0.0)
-    outcomes = list(fetch_politely(asked, service, politely(connections, attempts=3, backoff=0.0005)))
+    outcomes = list(fetch_throttled(asked, service, policy(connections, attempts=3, backoff=0.0005)))
     assert sorted(o.request.symbol for o in outcomes) == [r.symbol for r in asked]
     assert Counter({o.request.symbol: o.attempts for o in outcomes if o.attempts}) == Counter(
         symbol for _, symbol in service.asked
