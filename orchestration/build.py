@@ -46,8 +46,7 @@ def _assembled(settings: Settings, resources: Mapping[str, Any]) -> dg.Definitio
         build_publish(settings),
         build_brief(settings),
     ]
-    for copy in copies(settings):
-        assets += copy.build(settings)
+    assets += [step.build(settings) for copy in copies(settings) for step in copy.steps]
     return dg.Definitions(
         assets=[*assets, *build_exposures(settings)],
         asset_checks=[build_data_checks(), build_market_checks(universe, settings, note_flags, remove_old)],

@@ -83,7 +83,7 @@ def run_refresh(
             rest = sorted(set(job.asset_layer.executable_asset_keys) - set(INGESTED))
             built = _run("build and check", job, instance, rest, {})
         elif fetched.success and (behind := copies_behind(settings)):
-            keys = sorted(key for copy in behind for key in copy.keys)
+            keys = sorted(step.key for copy in behind for step in copy.steps)
             built = _run(f"publish to {' and '.join(copy.name for copy in behind)}", job, instance, keys, {})
         last = built or fetched
         if last.success and not (config.symbols or config.start or config.end):

@@ -6,6 +6,7 @@ instrument only is a warning: it must not withhold the others from the reader.
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,64 +41,71 @@ STALE_SESSIONS = 2
 CORRECTIONS_SHOWN = 50
 
 
-def _spec(name: str, asset: dg.AssetKey, description: str, blocking: bool = False) -> dg.AssetCheckSpec:
-    described = f"{description} What to do: docs/runbook.md#{name}"
-    return dg.AssetCheckSpec(name, asset=asset, blocking=blocking, description=described)
+@dataclass(frozen=True)
+class DataCheck:
+    """One check: what it is about, in words for people, and what its offenders are called. Those that block stop."""
+
+    asset: dg.AssetKey
+    description: str
+    offenders: str
+    blocks: bool = False
 
 
-DATA_CHECKS = (
-    _spec(
-        "one_source_only",
+DATA_CHECKS = {
+    "one_source_only": DataCheck(
         DAILY_BARS,
         "Every bar comes from the source of this warehouse; simulated and real prices never mix.",
-        blocking=True,
+        "foreign sources",
+        blocks=True,
     ),
-    _spec(
-        "no_session_lost",
+    "no_session_lost": DataCheck(
         COVERAGE,
         "No session that readers see now is gone, of those that its exchange calendar, source symbol and active_from of"
         " today still ask for.",
-        blocking=True,
+        "instruments lost sessions",
+        blocks=True,
     ),
-    _spec(
-        "fresh",
+    "fresh": DataCheck(
         COVERAGE,
         "Every instrument has the latest closed session that its exchange expects a bar for; else a warning. An error"
         f" when every one of two or more instruments of an exchange is {STALE_SESSIONS} or more such sessions behind"
         " and the source is live (sample, yahoo), or when nothing at all is stored.",
-        blocking=True,
+        "instruments are behind",
+        blocks=True,
     ),
-    _spec(
-        "nothing_held_back",
+    "nothing_held_back": DataCheck(
         COVERAGE,
         "The latest bars of every instrument passed the data tests. Those that did not are held back, and the tables"
         " are built without them.",
+        "instruments are held back",
     ),
-    _spec(
-        "calendars_known",
+    "calendars_known": DataCheck(
         COVERAGE,
         "The calendar of every exchange in use is recorded for the next three months. Past its end every weekday is"
         " asked for, bars are kept and marked unlisted_session, and holes cannot be told.",
+        "calendars end soon or have ended",
     ),
-    _spec("no_gaps", COVERAGE, "Every expected session between the first and the latest is there."),
-    _spec(
-        "feeds_sound",
+    "no_gaps": DataCheck(
+        COVERAGE, "Every expected session between the first and the latest is there.", "instruments have gaps"
+    ),
+    "feeds_sound": DataCheck(
         DAILY_BARS,
         "Open, high and low of each instrument agree with its closes: lately, and on the whole.",
+        "feeds are broken",
     ),
-    _spec(
-        "bars_plausible",
+    "bars_plausible": DataCheck(
         DAILY_BARS,
         "Nothing speaks against a stored bar; the rules are in docs/data-quality.md. Such a bar is used all the same"
         " and marked in daily_bars, but for one in another unit, which is withheld.",
+        "kinds of suspect bars",
     ),
-    _spec(
-        "no_large_corrections",
+    "no_large_corrections": DataCheck(
         REVISIONS,
         "Since the published version the vendor has corrected no price and no dividend by as much as the rules"
         " price_correction of move_rules.csv say. A new basis is no correction.",
+        "large corrections",
     ),
-)
+}
 
 
 def build_data_checks() -> dg.AssetChecksDefinition:
@@ -105,7 +113,15 @@ def build_data_checks() -> dg.AssetChecksDefinition:
 
     @dg.multi_asset_check(
         name="data_checks",
-        specs=DATA_CHECKS,
+        specs=[
+            dg.AssetCheckSpec(
+                name,
+                asset=check.asset,
+                blocking=check.blocks,
+                description=f"{check.description} What to do: docs/runbook.md#{name}",
+            )
+            for name, check in DATA_CHECKS.items()
+        ],
         can_subset=True,
         required_resource_keys={"settings", "warehouse_lock"},
     )
@@ -124,6 +140,7 @@ def build_data_checks() -> dg.AssetChecksDefinition:
 def evaluate(home: Home, source: str, today: dt.date) -> list[dg.AssetCheckResult]:
     """All data checks of the warehouse, beside the version that readers see now."""
     from orchestration.duckdb_io import query, reading
+    from orchestration.market.calendar import running_out
     from orchestration.publish.manifest import table_sql
 
     published = {"published": home.published_file} if home.published_file.exists() else None
@@ -141,17 +158,17 @@ def evaluate(home: Home, source: str, today: dt.date) -> list[dg.AssetCheckResul
         broken = query(warehouse, BROKEN_FEEDS, {"recent": BROKEN_FEED_SESSIONS, "share": BROKEN_FEED_SHARE})
         corrected = query(warehouse, LARGE_CORRECTIONS.format(new=of_readers(NEW_TO_READERS) if published else ""))
         suspects = query(warehouse, SUSPECTS)
-    warning = dg.AssetCheckSeverity.WARN
+    ends = running_out([row["calendar"] for row in freshest], today)
     return [
-        _result(DAILY_BARS, "one_source_only", foreign, "foreign sources"),
-        _result(COVERAGE, "no_session_lost", lost, "instruments lost sessions"),
+        _result("one_source_only", foreign),
+        _result("no_session_lost", lost),
         _freshness(source, freshest, stale),
-        _result(COVERAGE, "nothing_held_back", held, "instruments are held back", warning),
-        _calendars(today, [row["calendar"] for row in freshest]),
-        _result(COVERAGE, "no_gaps", gaps, "instruments have gaps", warning),
-        _result(DAILY_BARS, "feeds_sound", broken, "feeds are broken", warning),
+        _result("nothing_held_back", held),
+        _result("calendars_known", [{"calendar": name, "recorded_until": last} for name, last in ends.items()]),
+        _result("no_gaps", gaps),
+        _result("feeds_sound", broken),
         _corrections(corrected),
-        _result(DAILY_BARS, "bars_plausible", suspects, "kinds of suspect bars", warning),
+        _result("bars_plausible", suspects),
     ]
 
 
@@ -192,11 +209,9 @@ def with_what_readers_keep(published: Path, result: dg.AssetCheckResult) -> dg.A
 
 
 def dead_exchanges(source: str, freshest: Sequence[dict[str, Any]]) -> list[str]:
-    """Exchanges of a live source whose every instrument is behind; a drop folder is as old as its files.
+    """By rows of `FRESHEST`, exchanges of a live source whose every instrument is behind.
 
-    Args:
-        source: its name.
-        freshest: rows of `FRESHEST`.
+    A drop folder is as old as its files.
     """
     if source == "files":
         return []
@@ -204,77 +219,41 @@ def dead_exchanges(source: str, freshest: Sequence[dict[str, Any]]) -> list[str]
 
 
 def _freshness(source: str, freshest: Sequence[dict[str, Any]], stale: list[dict[str, Any]]) -> dg.AssetCheckResult:
-    """The check `fresh`; what it does is in its specification."""
+    """An error if an exchange, or everything, is dead; a warning if one instrument is behind."""
     dead = dead_exchanges(source, freshest)
     if not freshest:
-        description = "nothing at all is stored"
-    elif not stale:
-        description = "no instruments are behind"
-    else:
-        description = f"{len(stale)} instruments are behind"
-    if dead:
-        description += f"; every one of {', '.join(dead)} by {STALE_SESSIONS} sessions or more"
-    return dg.AssetCheckResult(
-        asset_key=COVERAGE,
-        check_name="fresh",
-        passed=bool(freshest) and not stale,
-        severity=dg.AssetCheckSeverity.ERROR if dead or not freshest else dg.AssetCheckSeverity.WARN,
-        description=description,
-        metadata=offenders_table(stale),
-    )
-
-
-def _calendars(today: dt.date, calendars: Sequence[str]) -> dg.AssetCheckResult:
-    """The check `calendars_known`."""
-    from orchestration.market.calendar import running_out
-
-    found = running_out(calendars, today)
-    ends = [{"calendar": name, "recorded_until": last} for name, last in found.items()]
-    return _result(COVERAGE, "calendars_known", ends, "calendars end soon or have ended", dg.AssetCheckSeverity.WARN)
+        return _result("fresh", stale, passed=False, description="nothing at all is stored")
+    if not dead:
+        return _result("fresh", stale, severity=dg.AssetCheckSeverity.WARN)
+    by = f"every one of {', '.join(dead)} by {STALE_SESSIONS} sessions or more"
+    return _result("fresh", stale, description=f"{len(stale)} instruments are behind; {by}")
 
 
 def _corrections(found: list[dict[str, Any]]) -> dg.AssetCheckResult:
-    """The check `no_large_corrections`; each is told once, as long as publications follow."""
+    """Each is told once, as long as publications follow."""
     bars = {(row["symbol"], row["session"]) for row in found}
-    return dg.AssetCheckResult(
-        asset_key=REVISIONS,
-        check_name="no_large_corrections",
-        passed=not found,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=f"the vendor corrected {len(bars)} bars" if found else "no large corrections",
-        metadata=offenders_table(found[:CORRECTIONS_SHOWN]),
-    )
+    words = {"description": f"the vendor corrected {len(bars)} bars"} if found else {}
+    return _result("no_large_corrections", found[:CORRECTIONS_SHOWN], **words)
 
 
-def _result(
-    asset: dg.AssetKey,
-    name: str,
-    offenders: list[dict[str, Any]],
-    what: str,
-    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
-) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        asset_key=asset,
-        check_name=name,
-        passed=not offenders,
-        severity=severity,
-        description=f"{len(offenders)} {what}" if offenders else f"no {what}",
-        metadata=offenders_table(offenders),
-    )
+def _result(name: str, offenders: list[dict[str, Any]], **other: Any) -> dg.AssetCheckResult:
+    """What a check found; `other` takes the place of what follows from the offenders alone."""
+    check = DATA_CHECKS[name]
+    facts = {
+        "passed": not offenders,
+        "severity": dg.AssetCheckSeverity.ERROR if check.blocks else dg.AssetCheckSeverity.WARN,
+        "description": f"{len(offenders) or 'no'} {check.offenders}",
+        "metadata": offenders_table(offenders),
+    }
+    return dg.AssetCheckResult(asset_key=check.asset, check_name=name, **{**facts, **other})
 
 
 def offenders_table(offenders: list[dict[str, Any]], without: Sequence[str] = ()) -> dict[str, Any]:
     """Offenders as a metadata table whose cells are readable as they stand, less the columns `without`."""
     if not offenders:
         return {}
-    return {
-        "offenders": dg.MetadataValue.table(
-            [
-                dg.TableRecord({name: _cell(value) for name, value in row.items() if name not in without})
-                for row in offenders
-            ]
-        )
-    }
+    cells = [{name: _cell(value) for name, value in row.items() if name not in without} for row in offenders]
+    return {"offenders": dg.MetadataValue.table([dg.TableRecord(row) for row in cells])}
 
 
 def _cell(value: Any) -> str | int | float | bool | None:

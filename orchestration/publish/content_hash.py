@@ -63,11 +63,7 @@ def table_hash(table: "duckdb.DuckDBPyRelation", without: Collection[str] = ()) 
 
     A row counts as often as it stands there: the 64-bit hashes of the rows are added up, once over the columns in their
     order and once backwards, so that two tables agree by accident in neither. Doubles count to the last bit, but -0.0
-    is 0.0. What the partitions of a table add up to may be added up in turn.
-
-    Args:
-        table: the relation.
-        without: columns that do not count.
+    is 0.0. The columns `without` count for nothing. What the partitions of a table add up to may be added up in turn.
     """
     counted = counted_columns(columns_of(table), without)
     return hash_of(counted, Sums(*(int(value or 0) for value in table.aggregate(sums_sql(counted)).fetchall()[0])))

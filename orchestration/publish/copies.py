@@ -4,7 +4,7 @@ A further one is its settings, a module that writes it, and an entry of `COPIES`
 that is down withholds neither files nor flags nor brief; the run fails all the same, and the next refresh makes up.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from orchestration.asset_metadata import OWNERS, links
-from orchestration.home import Home
 from orchestration.ingest.assets import BARS, FETCHES, REJECTED_BARS
 from orchestration.instance.progress import ProgressReporter
 from orchestration.market.errors import PublishError
@@ -23,152 +22,54 @@ from orchestration.settings import Settings
 if TYPE_CHECKING:
     from orchestration.publish.manifest import PublishedManifest, SyncStatus
 
-POSTGRES = dg.AssetKey(["published", "postgres"])
-STORED_LAKE = dg.AssetKey(["stored", "lake"])
-STORED_VERSION = dg.AssetKey(["stored", "version"])
 
+@dataclass(frozen=True)
+class CopyStep:
+    """One asset of a copy; `send` gives its metadata, and may warn. The description names settings in braces."""
 
-def _postgres(settings: Settings) -> list[dg.AssetsDefinition]:
-    @dg.asset(
-        key=POSTGRES,
-        deps=[PUBLISHED],
-        kinds={"postgres"},
-        description=f"{_label(settings)}The published version in PostgreSQL, schema"
-        f" {settings.postgres_readers_schema}; replaced as a whole in one transaction.",
-        **_shown(settings, "docs/bi.md#postgresql"),
-    )
-    def published_postgres(
-        context: dg.AssetExecutionContext,
-        settings: dg.ResourceParam[Settings],
-        progress: dg.ResourceParam[ProgressReporter],
-        warehouse_lock: dg.ResourceParam[None],  # noqa: ARG001
-    ) -> dg.MaterializeResult:
-        from orchestration.publish.manifest import version_file
-        from orchestration.publish.postgres import publish_to_postgres
+    key: dg.AssetKey
+    deps: Sequence[dg.AssetKey]
+    kind: str
+    document: str
+    description: str
+    task: str
+    send: Callable[[Settings, Callable[[str], None]], dict[str, Any]]
 
-        progress(0, 0, "publishing to PostgreSQL")
-        manifest = _manifest(settings.paths)
-        schema, reader = settings.postgres_readers_schema, settings.postgres_reader
-        file = version_file(settings.paths.published, manifest.version)
-        done = publish_to_postgres(settings.postgres_url.get_secret_value(), schema, reader, file, manifest, marts())
-        metadata = {
-            **_facts(manifest),
-            "schema": schema,
-            "reader": reader or "no role is granted anything: OREWATCH_POSTGRES_READER is not set",
-        }
-        if not done.waited:
-            context.log.warning("readers stayed in their transaction; they may see both versions in it")
-            metadata["overtaken"] = "readers that stayed in their transaction; they may see both versions in it"
-        if done.kept:
-            context.log.warning(f"old schemas could not be dropped: {'; '.join(done.kept)}")
-            metadata["old_schemas"] = "; ".join(done.kept)
-        return dg.MaterializeResult(metadata=metadata)
+    def build(self, settings: Settings) -> dg.AssetsDefinition:
+        """The asset."""
+        label = "SIMULATED prices. " if settings.simulated else ""
 
-    return [published_postgres]
+        @dg.asset(
+            key=self.key,
+            deps=self.deps,
+            group_name="publish",
+            kinds={self.kind},
+            owners=OWNERS,
+            tags={"source": settings.source},
+            description=label + self.description.format(settings=settings),
+            metadata=links(self.document, Path(__file__)),
+        )
+        def copied(
+            context: dg.AssetExecutionContext,
+            settings: dg.ResourceParam[Settings],
+            progress: dg.ResourceParam[ProgressReporter],
+            warehouse_lock: dg.ResourceParam[None],  # noqa: ARG001
+        ) -> dg.MaterializeResult:
+            progress(0, 0, self.task)
+            return dg.MaterializeResult(metadata=self.send(settings, context.log.warning))
 
-
-def _postgres_status(settings: Settings, manifest: "PublishedManifest") -> "SyncStatus":
-    from orchestration.publish.postgres import sync_status
-
-    return sync_status(settings.postgres_url.get_secret_value(), settings.postgres_readers_schema, manifest)
-
-
-def _object_store(settings: Settings) -> list[dg.AssetsDefinition]:
-    shown = {"kinds": {"parquet"}, **_shown(settings, "docs/object-store.md")}
-
-    @dg.asset(
-        key=STORED_LAKE,
-        deps=[BARS, REJECTED_BARS, FETCHES],
-        description=f"{_label(settings)}Every file of the lake below {settings.store}, from which an empty home goes"
-        " on.",
-        **shown,
-    )
-    def stored_lake(
-        settings: dg.ResourceParam[Settings],
-        progress: dg.ResourceParam[ProgressReporter],
-        warehouse_lock: dg.ResourceParam[None],  # noqa: ARG001
-    ) -> dg.MaterializeResult:
-        from orchestration.ingest.lake import Lake
-        from orchestration.publish.backups import store_lake
-        from orchestration.publish.object_store import ObjectStore
-
-        progress(0, 0, "sending the lake to the object store")
-        store = ObjectStore.at(settings.store, settings.source)
-        sent = store_lake(Lake(settings.paths.lake), store, settings.paths.store_record)
-        return dg.MaterializeResult(metadata={"address": store.address, "files_sent": sent})
-
-    @dg.asset(
-        key=STORED_VERSION,
-        # The lake first: it shows whether this home keeps the store.
-        deps=[PUBLISHED, STORED_LAKE],
-        description=f"{_label(settings)}The published version as Parquet files below {settings.store}; `current.json`"
-        " says which one is current and is written last.",
-        **shown,
-    )
-    def stored_version(
-        settings: dg.ResourceParam[Settings],
-        progress: dg.ResourceParam[ProgressReporter],
-        warehouse_lock: dg.ResourceParam[None],  # noqa: ARG001
-    ) -> dg.MaterializeResult:
-        from orchestration.publish.object_store import ObjectStore
-        from orchestration.publish.stored_versions import store_version
-
-        progress(0, 0, "sending the version to the object store")
-        manifest = _manifest(settings.paths)
-        store = ObjectStore.at(settings.store, settings.source)
-        folder = store_version(settings.paths.published, manifest, store, settings.paths.store_record)
-        return dg.MaterializeResult(metadata={**_facts(manifest), "address": f"{store.address}/published/{folder}"})
-
-    return [stored_lake, stored_version]
-
-
-def _object_store_status(settings: Settings, manifest: "PublishedManifest") -> "SyncStatus":
-    from orchestration.publish.stored_versions import sync_status
-
-    return sync_status(settings.store, settings.source, settings.paths, manifest)
+        return copied
 
 
 @dataclass(frozen=True)
 class Copy:
-    """Where readers find the published version besides the files.
-
-    Attributes:
-        name: in a sentence.
-        title: in front of a line.
-        keys: of its assets.
-        is_wanted: whether the settings name it.
-        build: its assets.
-        sync_status: what it has, against the published version.
-    """
+    """Where readers find the published version besides the files; `title` stands in front of a line."""
 
     name: str
     title: str
-    keys: tuple[dg.AssetKey, ...]
     is_wanted: Callable[[Settings], bool]
-    build: Callable[[Settings], list[dg.AssetsDefinition]]
     sync_status: Callable[[Settings, "PublishedManifest"], "SyncStatus"]
-
-
-COPIES = (
-    Copy(
-        name="PostgreSQL",
-        title="PostgreSQL",
-        keys=(POSTGRES,),
-        is_wanted=lambda settings: bool(settings.postgres_url.get_secret_value()),
-        build=_postgres,
-        sync_status=_postgres_status,
-    ),
-    Copy(
-        name="the object store",
-        title="Object store",
-        keys=(STORED_LAKE, STORED_VERSION),
-        is_wanted=lambda settings: bool(settings.store),
-        build=_object_store,
-        sync_status=_object_store_status,
-    ),
-)
-# Steps that copy what readers of the files have already.
-COPY_STEPS = {key.to_python_identifier() for copy in COPIES for key in copy.keys}
+    steps: tuple[CopyStep, ...]
 
 
 def copies(settings: Settings) -> list[Copy]:
@@ -186,35 +87,105 @@ def copies_behind(settings: Settings) -> list[Copy]:
     manifest = current_manifest(settings.paths.published)
     if manifest is None:
         return []
-    found = {copy: copy.sync_status(settings, manifest) for copy in copies(settings)}
-    return [copy for copy, status in found.items() if not status.is_current or status.has_more_to_send]
+    found = [(copy, copy.sync_status(settings, manifest)) for copy in copies(settings)]
+    return [copy for copy, status in found if not status.is_current or status.has_more_to_send]
 
 
-def _label(settings: Settings) -> str:
-    return "SIMULATED prices. " if settings.simulated else ""
-
-
-def _shown(settings: Settings, document: str) -> dict[str, Any]:
-    return {
-        "group_name": "publish",
-        "owners": OWNERS,
-        "tags": {"source": settings.source},
-        "metadata": links(document, Path(__file__)),
-    }
-
-
-def _manifest(home: Home) -> "PublishedManifest":
+def _manifest(published: Path) -> tuple["PublishedManifest", dict[str, Any]]:
+    """The manifest of the version to copy, and what the web UI shows of it."""
     from orchestration.publish.manifest import current_manifest
 
-    manifest = current_manifest(home.published)
+    manifest = current_manifest(published)
     if manifest is None:
         raise PublishError("nothing has been published yet; materialize published/market, or run orewatch refresh")
-    return manifest
+    names = ("version", "simulated", "content_hash")
+    return manifest, {name: getattr(manifest, name) for name in names}
 
 
-def _facts(manifest: "PublishedManifest") -> dict[str, Any]:
-    return {
-        "version": manifest.version,
-        "simulated": manifest.simulated,
-        "content_hash": manifest.content_hash,
-    }
+def _send_to_postgres(settings: Settings, warn: Callable[[str], None]) -> dict[str, Any]:
+    from orchestration.publish.manifest import version_file
+    from orchestration.publish.postgres import publish_to_postgres
+
+    manifest, metadata = _manifest(settings.paths.published)
+    url, schema, reader = settings.postgres_url, settings.postgres_readers_schema, settings.postgres_reader
+    file = version_file(settings.paths.published, manifest.version)
+    done = publish_to_postgres(url.get_secret_value(), schema, reader, file, manifest, marts())
+    metadata["schema"] = schema
+    metadata["reader"] = reader or "no role is granted anything: OREWATCH_POSTGRES_READER is not set"
+    if not done.waited:
+        metadata["overtaken"] = "readers that stayed in their transaction; they may see both versions in it"
+        warn("readers stayed in their transaction; they may see both versions in it")
+    if done.kept:
+        metadata["old_schemas"] = "; ".join(done.kept)
+        warn(f"old schemas could not be dropped: {metadata['old_schemas']}")
+    return metadata
+
+
+def _postgres_status(settings: Settings, manifest: "PublishedManifest") -> "SyncStatus":
+    from orchestration.publish.postgres import sync_status
+
+    return sync_status(settings.postgres_url.get_secret_value(), settings.postgres_readers_schema, manifest)
+
+
+def _send_lake(settings: Settings, _: Callable[[str], None]) -> dict[str, Any]:
+    from orchestration.ingest.lake import Lake
+    from orchestration.publish.backups import store_lake
+    from orchestration.publish.object_store import ObjectStore
+
+    store = ObjectStore.at(settings.store, settings.source)
+    sent = store_lake(Lake(settings.paths.lake), store, settings.paths.store_record)
+    return {"address": store.address, "files_sent": sent}
+
+
+def _send_version(settings: Settings, _: Callable[[str], None]) -> dict[str, Any]:
+    from orchestration.publish.object_store import ObjectStore
+    from orchestration.publish.stored_versions import store_version
+
+    manifest, metadata = _manifest(settings.paths.published)
+    store = ObjectStore.at(settings.store, settings.source)
+    folder = store_version(settings.paths.published, manifest, store, settings.paths.store_record)
+    return metadata | {"address": f"{store.address}/published/{folder}"}
+
+
+def _store_status(settings: Settings, manifest: "PublishedManifest") -> "SyncStatus":
+    from orchestration.publish.stored_versions import sync_status
+
+    return sync_status(settings.store, settings.source, settings.paths, manifest)
+
+
+_POSTGRES = CopyStep(
+    key=dg.AssetKey(["published", "postgres"]),
+    deps=(PUBLISHED,),
+    kind="postgres",
+    document="docs/bi.md#postgresql",
+    description="The published version in PostgreSQL, schema {settings.postgres_readers_schema}; replaced as a whole in"
+    " one transaction.",
+    task="publishing to PostgreSQL",
+    send=_send_to_postgres,
+)
+_LAKE = CopyStep(
+    key=dg.AssetKey(["stored", "lake"]),
+    deps=(BARS, REJECTED_BARS, FETCHES),
+    kind="parquet",
+    document="docs/object-store.md",
+    description="Every file of the lake below {settings.store}, from which an empty home goes on.",
+    task="sending the lake to the object store",
+    send=_send_lake,
+)
+_VERSION = CopyStep(
+    key=dg.AssetKey(["stored", "version"]),
+    # The lake first: it shows whether this home keeps the store.
+    deps=(PUBLISHED, _LAKE.key),
+    kind="parquet",
+    document="docs/object-store.md",
+    description="The published version as Parquet files below {settings.store}; `current.json` says which one is"
+    " current and is written last.",
+    task="sending the version to the object store",
+    send=_send_version,
+)
+COPIES = (
+    Copy("PostgreSQL", "PostgreSQL", lambda s: bool(s.postgres_url.get_secret_value()), _postgres_status, (_POSTGRES,)),
+    Copy("the object store", "Object store", lambda s: bool(s.store), _store_status, (_LAKE, _VERSION)),
+)
+# Steps that copy what readers of the files have already.
+COPY_STEPS = {step.key.to_python_identifier() for copy in COPIES for step in copy.steps}

@@ -38,10 +38,10 @@ def let_readers_in(published: Path) -> list[str]:
     """
     current = published / "current"
     try:
-        if not published.is_dir() or (current.is_symlink() and _is_here(current) and is_whole(current)):
+        if not published.is_dir() or (current.is_symlink() and _leads_into_this_home(current) and is_whole(current)):
             return []
         if current.is_dir() and not current.is_symlink() and is_whole(current):
-            return _make_a_link(current, published)
+            return _turn_into_link(current, published)
         there = reversed(numbered(published / "versions"))
         whole = next((number for number in there if is_whole(version_folder(published, number))), None)
         if whole is None:
@@ -53,17 +53,17 @@ def let_readers_in(published: Path) -> list[str]:
     return [*aside, f"{current}: led to no whole version; readers see version {whole} again, the newest that is whole"]
 
 
-def _is_here(current: Path) -> bool:
+def _leads_into_this_home(current: Path) -> bool:
     """Whether the link leads to a version by this home's own folder, and not into the home that it was copied from."""
     return current.readlink().parent in (Path("versions"), current.parent / "versions")
 
 
-def _make_a_link(current: Path, published: Path) -> list[str]:
+def _turn_into_link(current: Path, published: Path) -> list[str]:
     """Where a copy has followed the link: let what readers see now be a version, and `current` a link to it."""
     manifest = read_manifest(current)
     assert manifest is not None  # noqa: S101  (it is whole)
     place, copy, aside = version_folder(published, manifest.version), None, []
-    if place.exists() and not _hold_the_same(current, place):
+    if place.exists() and not _have_same_content(current, place):
         aside.append(_set_aside(place, published))
     if place.exists():
         copy = current.rename(published / f"{_ASIDE}{secrets.token_hex(4)}")
@@ -81,7 +81,7 @@ def _set_aside(path: Path, published: Path) -> str:
     return f"{path}: is kept as {aside.name}, as nothing proves that it may go"
 
 
-def _hold_the_same(folder: Path, other: Path) -> bool:
+def _have_same_content(folder: Path, other: Path) -> bool:
     """Whether two folders hold the same files with the same bytes."""
     names = [{path.relative_to(base) for path in base.rglob("*") if path.is_file()} for base in (folder, other)]
     return names[0] == names[1] and all(filecmp.cmp(folder / name, other / name, shallow=False) for name in names[0])

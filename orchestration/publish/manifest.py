@@ -154,10 +154,7 @@ def is_whole(folder: Path) -> bool:
 def table_sql(published: Path, table: str, database: str) -> str:
     """What a query has to name to read a table of the version that readers see, wherever the home has gone.
 
-    Args:
-        published: the folder of versions.
-        table: its name.
-        database: the name under which the version's DuckDB file is attached.
+    `database` is the name under which the version's DuckDB file is attached.
     """
     manifest = current_manifest(published)
     if manifest is None or table not in manifest.partitions:

@@ -139,7 +139,7 @@ def write_partitions(
     work: Path,
     before: Before,
 ) -> Partitions | None:
-    """Write or link the partitions of one table.
+    """Write or link the partitions of one table; None, and nothing is written, if a row has no session.
 
     Args:
         connection: has the warehouse attached as `warehouse`.
@@ -150,9 +150,6 @@ def write_partitions(
         folder: of the new version.
         work: an empty folder on the same disk, for a sorted copy.
         before: the version before.
-
-    Returns:
-        What was written; None if a row has no session, and nothing is written then.
     """
     import duckdb
 
@@ -173,7 +170,7 @@ def write_partitions(
             link(file_of(before.folder, table, year), file_of(folder, table, year))
         else:
             changed.append(year)
-    for year, rows in _of_years(connection, source, changed, order, work):
+    for year, rows in _year_queries(connection, source, changed, order, work):
         # The order of the rows in the file is that of the query.
         connection.execute(f"copy ({rows}) to {literal(file_of(folder, table, year))} ({PARQUET})")
     return Partitions(written, dict(columns), years)
@@ -211,12 +208,12 @@ def _sums(
 ) -> dict[int | None, Partition]:
     """What the rows of each year add up to."""
     counted = counted_columns(columns, run_times)
-    asked = sums_sql(counted) if len(counted) == len(columns) else f"{sums_sql(counted)}, {sums_sql(columns)}"
-    found = connection.execute(f"select year({SESSION}), {asked} from ({source}) group by 1").fetchall()  # noqa: S608
+    aggregates = sums_sql(counted) if len(counted) == len(columns) else f"{sums_sql(counted)}, {sums_sql(columns)}"
+    found = connection.execute(f"select year({SESSION}), {aggregates} from ({source}) group by 1").fetchall()  # noqa: S608
     return {year: Partition(Sums(*map(int, sums[:3])), Sums(*map(int, sums[-3:]))) for year, *sums in found}
 
 
-def _of_years(
+def _year_queries(
     connection: "duckdb.DuckDBPyConnection", source: str, years: Sequence[int], order: Sequence[str], work: Path
 ) -> Iterator[tuple[int, str]]:
     """For each year a query of its rows in their order; several are sorted at once, into a copy that goes away."""
@@ -229,10 +226,8 @@ def _of_years(
     connection.execute(f"attach {literal(copy)} as sorted")
     try:
         wanted = f"{_between(years[0], years[-1])} and year({SESSION}) in ({', '.join(map(str, years))})"
-        connection.execute(
-            f"create table sorted.main.rows as select * from ({source})"  # noqa: S608
-            f" where {wanted} order by year({SESSION}), {ordered}"
-        )
+        rows = f"select * from ({source}) where {wanted} order by year({SESSION}), {ordered}"  # noqa: S608
+        connection.execute(f"create table sorted.main.rows as {rows}")
         for year in years:
             yield year, f"select * from sorted.main.rows where {_between(year, year)}"  # noqa: S608
     finally:

@@ -8,8 +8,6 @@ are dropped in transactions of their own, because a reader may still be reading 
 Others may have objects in the readers' schema, grants on our tables, and limits on our role. What is ours is said by
 the comment of a schema, which names our tables and their oids; nothing else is moved or dropped. What others have put
 on our tables is carried over (grants), or the publication is refused (row policies and the like).
-
-The URL holds a password: no error of this module quotes it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -72,12 +70,7 @@ def sync_status(url: str, schema: str, manifest: PublishedManifest) -> SyncStatu
 
 
 def publish_to_postgres(
-    url: str,
-    schema: str,
-    reader: str,
-    file: Path,
-    manifest: PublishedManifest,
-    marts: Mapping[str, Mart],
+    url: str, schema: str, reader: str, file: Path, manifest: PublishedManifest, marts: Mapping[str, Mart]
 ) -> Publication:
     """Replace our tables in the readers' schema by those of one published version.
 
@@ -104,7 +97,7 @@ def publish_to_postgres(
             fresh, old = f"{schema}_next_{number}", f"{schema}_old_{number}"
             _load(cursor, fresh, file, manifest)
             # One by one: the driver's `executescript` commits first.
-            for statement in _finish(fresh, reader, manifest, marts):
+            for statement in _finish_sql(fresh, reader, manifest, marts):
                 cursor.execute(statement)
             waited = True
             if before is None:
@@ -120,10 +113,8 @@ def publish_to_postgres(
             connection.commit()
             return Publication(waited, tuple(_drop_old(connection, cursor, schema)))
 
-    failed = (
-        f"PostgreSQL schema {schema} was not replaced by version {manifest.version}, its readers keep what they had"
-    )
-    return connected(url, failed, replace)
+    failed = f"PostgreSQL schema {schema} was not replaced by version {manifest.version}"
+    return connected(url, f"{failed}, its readers keep what they had", replace)
 
 
 def _load(cursor: Any, fresh: str, file: Path, manifest: PublishedManifest) -> None:
@@ -137,12 +128,7 @@ def _load(cursor: Any, fresh: str, file: Path, manifest: PublishedManifest) -> N
             cursor.adbc_ingest(table, batches, mode="create", db_schema_name=fresh)
 
 
-def _finish(
-    fresh: str,
-    reader: str,
-    manifest: PublishedManifest,
-    marts: Mapping[str, Mart],
-) -> Iterator[str]:
+def _finish_sql(fresh: str, reader: str, manifest: PublishedManifest, marts: Mapping[str, Mart]) -> Iterator[str]:
     """Statements that make loaded tables ready for readers: index, comments, statistics, grants."""
     label = "SIMULATED prices. " if manifest.simulated else ""
     for table in manifest.rows:
@@ -168,11 +154,8 @@ def _drop_old(connection: Any, cursor: Any, schema: str) -> list[str]:
     tables stays, on the version that it was made for.
     """
     prefix = f"{schema}_old_"
-    cursor.execute(
-        "select nspname, obj_description(oid, 'pg_namespace') from pg_namespace"
-        " where starts_with(nspname, $1) order by oid",
-        [prefix],
-    )
+    asked = "select nspname, obj_description(oid, 'pg_namespace') from pg_namespace where starts_with(nspname, $1)"
+    cursor.execute(f"{asked} order by oid", [prefix])
     found = {name: parse_comment(text) for name, text in cursor.fetchall() if name.removeprefix(prefix).isdecimal()}
     connection.commit()
     kept = []
@@ -184,15 +167,16 @@ def _drop_old(connection: Any, cursor: Any, schema: str) -> list[str]:
             continue
         ours = [f"table {identifier(name)}.{identifier(t)}" for t in our_tables(cursor, name, facts["tables"])]
         connection.commit()
-        reasons = [_dropped(connection, cursor, what) for what in ours]
+        reasons = [_drop_one(connection, cursor, what) for what in ours]
         if not any(reasons):
-            reasons = [_dropped(connection, cursor, f"schema {identifier(name)}")]
+            reasons = [_drop_one(connection, cursor, f"schema {identifier(name)}")]
         kept += [f"{name}: {reason}" for reason in dict.fromkeys(filter(None, reasons))]
     return kept
 
 
-def _dropped(connection: Any, cursor: Any, what: str) -> str | None:
+def _drop_one(connection: Any, cursor: Any, what: str) -> str | None:
     """Drop one thing, if nobody uses it; returns why it has to stay."""
+    reasons = {"55P03": "somebody is reading it", "2BP01": "objects of yours depend on it"}
     try:
         set_limits(cursor, 0.2)
         cursor.execute(f"drop {what}")
@@ -200,8 +184,6 @@ def _dropped(connection: Any, cursor: Any, what: str) -> str | None:
         return None
     except Exception as error:
         connection.rollback()
-        state = str(getattr(error, "sqlstate", None))
-        reason = {"55P03": "somebody is reading it", "2BP01": "objects of yours depend on it"}.get(state)
-        if reason is None:
+        if (state := str(getattr(error, "sqlstate", None))) not in reasons:
             raise
-        return reason
+        return reasons[state]

@@ -16,11 +16,7 @@ IDLE_SECONDS = 600
 
 
 def connected(url: str, failed: str, work: Callable[[Any], T]) -> T:
-    """What `work` returns, given a connection in a transaction; what goes wrong is one line without secrets.
-
-    Raises:
-        PublishError: anything went wrong.
-    """
+    """What `work` returns, given a connection in a transaction; a `PublishError` says what goes wrong."""
     import adbc_driver_postgresql.dbapi as postgres
 
     try:
@@ -55,12 +51,8 @@ def _in_words(error: Exception, url: str) -> str:
 
 def _secrets(url: str) -> list[str]:
     """The URL and every password in it, as written and as meant; longest first."""
-    found = {url}
-    _, _, rest = url.partition("://")
-    credentials = rest.rpartition("@")[0]
-    if ":" in credentials:
-        found.add(credentials.partition(":")[2])
-        found.add(credentials)
+    credentials = url.partition("://")[2].rpartition("@")[0]
+    found = {url, *((credentials, credentials.partition(":")[2]) if ":" in credentials else ())}
     found |= set(re.findall(r"[?&](?:ssl)?password=([^&]*)", url))
     found |= {unquote(secret) for secret in found}
     return sorted(filter(None, found), key=len, reverse=True)

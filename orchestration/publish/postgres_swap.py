@@ -39,9 +39,7 @@ _SCHEMA = """(
 _CARRIED = """(
     select pg_describe_object(classid, objid, objsubid) as what from pg_depend
     where refclassid = 'pg_class'::regclass and refobjid in (select oid from pg_class where {is_ours})
-        and deptype = 'a' and classid = any (
-            '{{pg_policy,pg_trigger,pg_rewrite,pg_publication_rel}}'::regclass[]
-        )
+        and deptype = 'a' and classid = any ('{{pg_policy,pg_trigger,pg_rewrite,pg_publication_rel}}'::regclass[])
     union
     select 'row level security of table ' || oid::regclass from pg_class
     where {is_ours} and (relrowsecurity or relforcerowsecurity)
@@ -125,12 +123,7 @@ def swap_sql(schema: str, fresh: str, old: str, tables: Collection[int], reader:
     `PATIENCE_SECONDS`. A session that sits on its transaction for longer is overtaken: whole schemas are renamed, for
     which no table need be locked. Not so if others have something in the schema, which would go with it.
 
-    Args:
-        schema: the readers' schema.
-        fresh: where the new tables are.
-        old: a schema that is not there, for the old tables.
-        tables: oids of ours in the readers' schema.
-        reader: whom we have granted them; what others were granted, they are granted on the new tables too.
+    `tables` are the oids of ours. What others than `reader` were granted, they are granted on the new tables too.
     """
     names = {
         "here": place(schema),

@@ -15,7 +15,7 @@ from typing import Any
 from orchestration.home import Home
 from orchestration.ingest.lake import Lake
 from orchestration.market.errors import StoreError
-from orchestration.publish.backups import lake_is_stored, must_keep
+from orchestration.publish.backups import lake_is_stored, refuse_another_keeper
 from orchestration.publish.manifest import MANIFEST, PublishedManifest, SyncStatus, version_folder
 from orchestration.publish.object_store import ObjectStore
 from orchestration.publish.partitions import Partitions, file_of
@@ -28,21 +28,16 @@ def store_version(published: Path, manifest: PublishedManifest, store: ObjectSto
     """Copy a published version into the store and make it the current one there; the name of its folder.
 
     Partitions of large tables that are what they were in the store's current version are copied inside of the store.
-
-    Args:
-        published: the folder of versions.
-        manifest: of the one to copy.
-        store: the store of its source.
-        record: what `stored_lake` knows of it.
+    `record` is what the copy of the lake knows of it.
 
     Raises:
         StoreError: the store cannot be written, or another home keeps it; its readers stay on the version before.
     """
-    must_keep(store, record)
+    refuse_another_keeper(store, record)
     folder = version_folder(published, manifest.version)
-    told = _told(folder)
+    facts = _shown_manifest(folder)
     current = store.read_json(CURRENT)
-    if current is not None and current["manifest"] == told:
+    if current is not None and current["manifest"] == facts:
         return str(current["folder"])
     moment = manifest.published_at.translate(str.maketrans("", "", "-:+"))[:15]
     name = f"versions/{moment}Z-{manifest.version}"
@@ -59,7 +54,7 @@ def store_version(published: Path, manifest: PublishedManifest, store: ObjectSto
         }
         store.copy((f"published/{before[0]}/{here[path]}", f"published/{name}/{here[path]}") for path in unchanged)
     store.upload((path, f"published/{name}/{there}") for path, there in here.items() if path not in unchanged)
-    store.write_json(CURRENT, {"folder": name, "before": before, "manifest": told})
+    store.write_json(CURRENT, {"folder": name, "before": before, "manifest": facts})
     # And what uploads that were killed have left.
     for old in {path.split("/")[0] for path in store.sizes("published/versions")}:
         if f"versions/{old}" not in (name, *before):
@@ -68,20 +63,16 @@ def store_version(published: Path, manifest: PublishedManifest, store: ObjectSto
 
 
 def version_is_stored(published: Path, manifest: PublishedManifest, store: ObjectStore) -> bool:
-    """Whether readers of the store find this version.
-
-    Raises:
-        StoreError: the store cannot be read.
-    """
+    """Whether readers of the store find this version."""
     current = store.read_json(CURRENT)
-    return current is not None and current["manifest"] == _told(version_folder(published, manifest.version))
+    return current is not None and current["manifest"] == _shown_manifest(version_folder(published, manifest.version))
 
 
 def sync_status(address: str, source: str, home: Home, manifest: PublishedManifest) -> SyncStatus:
     """Whether readers of the store find this version; a store that cannot be asked is no error here."""
     try:
         store = ObjectStore.at(address, source)
-        must_keep(store, home.store_record)
+        refuse_another_keeper(store, home.store_record)
         is_current = version_is_stored(home.published, manifest, store)
         has_more_to_send = not lake_is_stored(Lake(home.lake), store, home.store_record)
     except StoreError as error:
@@ -90,7 +81,7 @@ def sync_status(address: str, source: str, home: Home, manifest: PublishedManife
     return SyncStatus(is_current, f"{store.address}, {found}", has_more_to_send)
 
 
-def _told(folder: Path) -> dict[str, Any]:
+def _shown_manifest(folder: Path) -> dict[str, Any]:
     """What readers of the store are told of a version: not where its files lie on this machine's disk."""
     facts: dict[str, Any] = json.loads((folder / MANIFEST).read_text("utf-8"))
     facts.pop("place", None)

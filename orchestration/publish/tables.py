@@ -92,6 +92,7 @@ def write_tables(
         small = sorted(marts.keys() - large.keys(), key=lambda name: (-rows[name] * len(columns[name]), name))
         hashes = _write_database(connection, {name: marts[name] for name in small}, large, folder, place)
     shutil.rmtree(work)
+    rows |= {name: found.rows for name, found in large.items()}
     hashes |= {name: found.hash(marts[name].run_times) for name, found in large.items()}
     return WrittenTables(rows, {name: hashes[name] for name in marts}, f"duckdb {duckdb.__version__}", large)
 

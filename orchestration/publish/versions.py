@@ -39,13 +39,7 @@ _BUILDING = ".building-"
 
 
 def copy_version(published: Path, manifest: PublishedManifest, folder: Path) -> None:
-    """A version in another folder, which needs nothing of the first one: of its large files, links.
-
-    Args:
-        published: the folder of versions.
-        manifest: of the version.
-        folder: a new one.
-    """
+    """A version in another, new folder, which needs nothing of the first one: of its large files, links."""
     import duckdb
 
     original = version_folder(published, manifest.version)
@@ -98,24 +92,20 @@ def publish(
     let_readers_in(published)
     _sweep(versions)
     number = max((int(p.name) for p in versions.iterdir() if p.name.isascii() and p.name.isdigit()), default=0) + 1
-    building = versions / f"{_BUILDING}{number}"
+    building, place = versions / f"{_BUILDING}{number}", version_folder(published, number)
     try:
         building.mkdir()
         before = _before(published, marts, changes_record, warehouse)
-        place = version_folder(published, number)
         written = write_tables(
             warehouse, marts, building, before=before, place=place, large_rows=large_rows, memory_gb=memory_gb
         )
         manifest = _manifest(written, number, place, fingerprint, source, simulated)
         write_manifest(manifest, building)
         _seal(building)
-        building.rename(versions / str(number))
+        building.rename(place)
         flip(published, number)
     except Exception as error:
-        shutil.rmtree(building, ignore_errors=True)
-        if (published / "current").resolve() != version_folder(published, number).resolve():
-            # Nobody has seen it, and the next try would leave one more.
-            shutil.rmtree(version_folder(published, number), ignore_errors=True)
+        _remove_unseen(published, number, building)
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise PublishError(
             f"{published}: version {number} could not be published ({text}); readers keep the last one"
@@ -124,6 +114,13 @@ def publish(
         note_published(changes_record, manifest.version, manifest.published_at, warehouse)
     _drop_old(versions, versions_kept)
     return manifest
+
+
+def _remove_unseen(published: Path, number: int, building: Path) -> None:
+    """Remove a version that failed, if nobody has seen it: the next try would leave one more."""
+    shutil.rmtree(building, ignore_errors=True)
+    if (published / "current").resolve() != version_folder(published, number).resolve():
+        shutil.rmtree(version_folder(published, number), ignore_errors=True)
 
 
 def _manifest(

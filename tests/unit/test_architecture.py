@@ -114,7 +114,10 @@ def test_definitions_does_nothing_else() -> None:
         or (part_of(p) in ("signals", "alerts") and p.name not in ("overview.py", "plots.py", "retention.py"))
         or p.name == "assets.py"
     ]
-    + [PACKAGE / "transform" / "dbt.py", PACKAGE / "publish" / "audit.py"],
+    + [
+        PACKAGE / "transform" / "dbt.py",
+        *(PACKAGE / "publish" / name for name in ("audit.py", "copies.py", "marts.py")),
+    ],
     ids=lambda p: str(p.relative_to(PACKAGE)),
 )
 def test_loading_the_code_location_imports_nothing_heavy(path: Path) -> None:
