@@ -21,7 +21,7 @@ from dashboard.serve import ENVIRONMENT, Superset, prepared
 from orchestration.home import Home
 from orchestration.market.errors import OrewatchError
 from orchestration.publish.marts import mart_names
-from orchestration.settings import PROJECT_ROOT, Settings
+from orchestration.settings import PROJECT_ROOT
 from orchestration.transform.manifest import read_manifest
 from tests.browser import CHROMIUM
 from tests.homes import clone
@@ -43,14 +43,9 @@ def home(sample_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def settings(home: Path) -> Settings:
-    return Settings(home=home, source="sample")
-
-
-@pytest.fixture(scope="module")
-def files(settings: Settings) -> dict[str, Any]:
+def files(home: Path) -> dict[str, Any]:
     """The rendered bundle."""
-    return {name: yaml.safe_load(content) for name, content in rendered(settings.paths, settings.simulated).items()}
+    return {name: yaml.safe_load(content) for name, content in rendered(Home(home / "sample"), True).items()}
 
 
 def of(files: dict[str, Any], folder: str) -> list[dict[str, Any]]:
@@ -157,12 +152,8 @@ def test_simulated_prices_carry_a_banner_on_every_page_and_real_ones_none(home: 
     assert banners(board) == sum(part != "v2" and part["type"] == "TAB" for part in board["position"].values()) == 6
     other = home.parent / "real"
     shutil.copytree(home / "sample", other / "files", symlinks=True)
-    real = Settings(home=other, source="files", files=home)
-    (board,) = (
-        yaml.safe_load(text)
-        for name, text in rendered(real.paths, real.simulated).items()
-        if name.startswith("dashboards/")
-    )
+    real = rendered(Home(other / "files"), False)
+    (board,) = (yaml.safe_load(text) for name, text in real.items() if name.startswith("dashboards/"))
     assert board["dashboard_title"] == "Orewatch"
     assert banners(board) == 0
 
@@ -170,12 +161,12 @@ def test_simulated_prices_carry_a_banner_on_every_page_and_real_ones_none(home: 
 def test_a_mart_column_that_is_gone_is_named_with_its_dataset(home: Path) -> None:
     other = home.parent / "changed"
     shutil.copytree(home / "sample", other / "sample", symlinks=True)
-    changed = Settings(home=other, source="sample")
-    changed.paths.published_file.chmod(0o600)
-    with duckdb.connect(str(changed.paths.published_file)) as market:
+    changed = Home(other / "sample")
+    changed.published_file.chmod(0o600)
+    with duckdb.connect(str(changed.published_file)) as market:
         market.execute("alter table level_daily drop column lower")
     with pytest.raises(OrewatchError, match=r'bundle/datasets/price_and_levels\.yaml: .*"lower"'):
-        rendered(changed.paths, changed.simulated)
+        rendered(changed, True)
 
 
 def test_without_a_published_version_one_line_says_what_to_do(tmp_path: Path) -> None:
@@ -183,9 +174,9 @@ def test_without_a_published_version_one_line_says_what_to_do(tmp_path: Path) ->
         rendered(Home(tmp_path), True)
 
 
-def test_without_superset_one_line_says_what_to_do(settings: Settings, tmp_path: Path) -> None:
+def test_without_superset_one_line_says_what_to_do(home: Path, tmp_path: Path) -> None:
     with pytest.raises(OrewatchError, match="run `make dashboard`"):
-        prepared(Superset(settings.paths, True, environment=tmp_path), print)
+        prepared(Superset(Home(home / "sample"), True, environment=tmp_path), print)
 
 
 def test_the_bundle_as_one_file_for_another_superset(
