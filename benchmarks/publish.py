@@ -22,7 +22,8 @@ import duckdb
 from benchmarks.increments import Market
 from orchestration.duckdb_io import identifier, literal
 from orchestration.publish.marts import marts
-from orchestration.publish.versions import LARGE_ROWS, publish
+from orchestration.publish.tables import LARGE_ROWS
+from orchestration.publish.versions import publish
 from orchestration.settings import Settings
 from orchestration.transform.changed_ranges import note_build, take_changes
 

@@ -16,24 +16,26 @@ import typer
 import yaml
 
 from orchestration.cli.main import readable_errors
+from orchestration.home import Home
 from orchestration.market.errors import OrewatchError
-from orchestration.settings import Settings, load_settings
+from orchestration.settings import load_settings
 
 if TYPE_CHECKING:
     import duckdb
 
-    from orchestration.publish.versions import Mart
+    from orchestration.publish.marts import Mart
 
 BUNDLE = Path(__file__).parent / "bundle"
 BANNER = "#### SIMULATED prices: none of them is real"
 BANNER_HEIGHT = 9
 
 
-def rendered(settings: Settings, database: str | None = None) -> dict[str, str]:
+def rendered(home: Home, simulated: bool, database: str | None = None) -> dict[str, str]:
     """The files of the bundle by name, each as YAML.
 
     Args:
-        settings: of the home whose published version is shown.
+        home: whose published version is shown.
+        simulated: whether every price in it is made up.
         database: SQLAlchemy URI of the tables; the published DuckDB file if not given.
 
     Raises:
@@ -43,21 +45,19 @@ def rendered(settings: Settings, database: str | None = None) -> dict[str, str]:
 
     from orchestration.publish.marts import marts
 
-    if not settings.paths.published_file.exists():
-        raise OrewatchError(
-            f"nothing is published below {settings.paths.root}: run `make demo` or `orewatch refresh` first"
-        )
+    if not home.published_file.exists():
+        raise OrewatchError(f"nothing is published below {home.root}: run `make demo` or `orewatch refresh` first")
     tables = marts()
     files: dict[str, str] = {}
-    with duckdb.connect(str(settings.paths.published_file), read_only=True) as market:
+    with duckdb.connect(str(home.published_file), read_only=True) as market:
         for path in sorted(BUNDLE.rglob("*.yaml")):
             name = path.relative_to(BUNDLE).as_posix()
             content = yaml.safe_load(path.read_text("utf-8"))
             if name.startswith("databases/"):
-                content["sqlalchemy_uri"] = database or f"duckdb:///{settings.paths.published_file}"
+                content["sqlalchemy_uri"] = database or f"duckdb:///{home.published_file}"
             elif name.startswith("datasets/"):
                 content["columns"] = _columns(name, content, market, tables)
-            elif name.startswith("dashboards/") and settings.simulated:
+            elif name.startswith("dashboards/") and simulated:
                 content["dashboard_title"] += ", SIMULATED prices"
                 _add_banner(content["position"])
             files[name] = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
@@ -115,7 +115,8 @@ def main(
 ) -> None:
     """Write the bundle as one file that Superset imports."""
     with readable_errors():
-        files = rendered(load_settings(), database)
+        settings = load_settings()
+        files = rendered(settings.paths, settings.simulated, database)
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as bundle:
             for name, content in files.items():
                 bundle.writestr(f"orewatch/{name}", content)

@@ -28,8 +28,9 @@ from rich.console import Console
 
 from dashboard.bundle import rendered
 from orchestration.cli.main import readable_errors, require_free_port
+from orchestration.home import Home
 from orchestration.market.errors import OrewatchError
-from orchestration.settings import PROJECT_ROOT, Settings, load_settings
+from orchestration.settings import PROJECT_ROOT, load_settings
 
 HERE = Path(__file__).parent
 ENVIRONMENT = PROJECT_ROOT / ".venv-dashboard"
@@ -44,41 +45,43 @@ class Superset:
     """Superset of one home.
 
     Attributes:
-        settings: of the home whose published version is shown.
+        home: whose published version is shown.
+        simulated: whether every price in it is made up.
         environment: folder of the Python environment that Superset is installed in.
     """
 
-    settings: Settings
+    home: Home
+    simulated: bool
     environment: Path = ENVIRONMENT
 
     @property
-    def home(self) -> Path:
+    def folder(self) -> Path:
         """Superset's own database, key and log; readable by its owner only."""
-        return self.settings.paths.root / "dashboard"
+        return self.home.root / "dashboard"
 
     @property
     def log(self) -> Path:
         """What Superset says."""
-        return self.home / "superset.log"
+        return self.folder / "superset.log"
 
     def variables(self, database: str = DATABASE, **more: str) -> dict[str, str]:
         """The environment variables of a process of Superset."""
         return {
             **{name: value for name, value in os.environ.items() if not name.startswith(("SUPERSET_", "PYTHON"))},
-            "SUPERSET_HOME": str(self.home),
+            "SUPERSET_HOME": str(self.folder),
             "SUPERSET_CONFIG_PATH": str(HERE / "superset_config.py"),
             "SUPERSET_SECRET_KEY": self._key(),
             "OREWATCH_DASHBOARD_DATABASE": database,
-            "OREWATCH_PUBLISHED": str(self.settings.paths.published),
+            "OREWATCH_PUBLISHED": str(self.home.published),
             "SCARF_ANALYTICS": "false",
             **more,
         }
 
     def _key(self) -> str:
         """What signs sessions: made once, or every restart would log everybody out."""
-        path = self.home / "secret_key"
+        path = self.folder / "secret_key"
         if not path.exists():
-            self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             fresh = path.with_suffix(".new")
             fresh.touch(mode=0o600)
             fresh.write_text(secrets.token_urlsafe(42), "ascii")
@@ -87,20 +90,21 @@ class Superset:
 
     def _bootstrap(self, *arguments: str, database: str = DATABASE, **more: str) -> None:
         command = [str(self.environment / "bin" / "python"), str(HERE / "bootstrap.py"), *arguments]
+        variables = self.variables(database, **more)
         with self.log.open("ab") as log:
-            done = subprocess.run(command, env=self.variables(database, **more), stdout=log, stderr=log, cwd=self.home)  # noqa: S603
+            done = subprocess.run(command, env=variables, stdout=log, stderr=log, cwd=self.folder)  # noqa: S603
         if done.returncode:
             raise OrewatchError(f"Superset failed at `{arguments[0]}`; the end of {self.log}:\n{last_lines(self.log)}")
 
     def create(self) -> str | None:
         """Make Superset's database if there is none; returns the password of `admin`, or None if there was one."""
         self._key()
-        if (self.home / DATABASE).exists():
+        if (self.folder / DATABASE).exists():
             return None
-        (self.home / UNFINISHED).unlink(missing_ok=True)
+        (self.folder / UNFINISHED).unlink(missing_ok=True)
         word = secrets.token_urlsafe(12)
         self._bootstrap("create", database=UNFINISHED, SUPERSET_ADMIN_PASSWORD=word)
-        (self.home / UNFINISHED).rename(self.home / DATABASE)
+        (self.folder / UNFINISHED).rename(self.folder / DATABASE)
         return word
 
     def new_password(self) -> str:
@@ -112,10 +116,10 @@ class Superset:
     def bring_in(self, files: dict[str, str]) -> bool:
         """Import a bundle unless it is the one that was imported last; returns whether it was."""
         digest = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
-        record = self.home / "bundle.sha256"
+        record = self.folder / "bundle.sha256"
         if record.exists() and record.read_text("ascii") == digest:
             return False
-        with tempfile.TemporaryDirectory(dir=self.home) as folder:
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             for name, content in files.items():
                 path = Path(folder) / name
                 path.parent.mkdir(exist_ok=True)
@@ -133,7 +137,7 @@ class Superset:
         command = [str(self.environment / "bin" / "gunicorn"), "--workers", "1", "--threads", "8", "--timeout", "120"]
         command += ["--bind", f"127.0.0.1:{port}", "superset.app:create_app()"]
         with self.log.open("ab") as log:
-            server = subprocess.Popen(command, env=self.variables(), stdout=log, stderr=log, cwd=self.home)  # noqa: S603
+            server = subprocess.Popen(command, env=self.variables(), stdout=log, stderr=log, cwd=self.folder)  # noqa: S603
         end = time.monotonic() + START_SECONDS
         try:
             while not _answers(port):
@@ -179,10 +183,10 @@ def prepared(superset: Superset, say: Callable[[str], None], new_password: bool 
     """
     if not (superset.environment / "bin" / "gunicorn").exists():
         raise OrewatchError(f"Superset is not installed in {superset.environment}: run `make dashboard`")
-    files = rendered(superset.settings)
-    if shutil.disk_usage(superset.settings.home).free < 50 * 2**20:
-        raise OrewatchError(f"{superset.settings.home}: less than 50 MB are free; Superset's database needs them")
-    if not (superset.home / DATABASE).exists():
+    files = rendered(superset.home, superset.simulated)
+    if shutil.disk_usage(superset.home.root).free < 50 * 2**20:
+        raise OrewatchError(f"{superset.home.root.parent}: less than 50 MB are free; Superset's database needs them")
+    if not (superset.folder / DATABASE).exists():
         say("Preparing Superset's own database (a minute, the first time only)")
     word = superset.create() or (superset.new_password() if new_password else None)
     if word:
@@ -202,7 +206,8 @@ def main(
     """Show the published tables as a dashboard on 127.0.0.1, until Ctrl-C."""
     console = Console(soft_wrap=True, highlight=False)
     with readable_errors():
-        superset = Superset(load_settings())
+        settings = load_settings()
+        superset = Superset(settings.paths, settings.simulated)
         if new_password:
             prepared(superset, console.print, new_password)
             return

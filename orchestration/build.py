@@ -10,15 +10,9 @@ from orchestration.ingest.assets import build_ingest
 from orchestration.instance.loading import loading
 from orchestration.instance.progress import silent_progress
 from orchestration.market.universe import load_universe
-from orchestration.publish.assets import (
-    build_object_store,
-    build_postgres,
-    build_publish,
-    fill_lake,
-    mend_readers,
-    readers_table,
-)
+from orchestration.publish.assets import build_publish, fill_lake, mend_readers, readers_table
 from orchestration.publish.audit import build_data_checks
+from orchestration.publish.copies import copies
 from orchestration.resources import bar_source_resource, lock_resource, ready_dbt_resource
 from orchestration.schedules import build_refresh_job, build_schedule
 from orchestration.settings import Settings, load_settings
@@ -52,10 +46,7 @@ def _assembled(settings: Settings, resources: Mapping[str, Any]) -> dg.Definitio
         build_publish(settings),
         build_brief(settings),
     ]
-    if settings.postgres_url.get_secret_value():
-        assets.append(build_postgres(settings))
-    if settings.store:
-        assets += build_object_store(settings)
+    assets += [step.build(settings) for copy in copies(settings) for step in copy.steps]
     return dg.Definitions(
         assets=[*assets, *build_exposures(settings)],
         asset_checks=[build_data_checks(), build_market_checks(universe, settings, note_flags, remove_old)],

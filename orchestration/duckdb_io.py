@@ -48,11 +48,8 @@ def rows(
 ) -> list[dict[str, Any]]:
     """The rows of one query as dictionaries.
 
-    Args:
-        path: the DuckDB file that the query is about.
-        sql: the query.
-        parameters: values of its question marks, or of its names after a dollar sign.
-        attached: other DuckDB files that it reads, by the name that it calls them.
+    `parameters` are the values of its question marks, or of its names after a dollar sign; `attached` are other DuckDB
+    files that it reads, by the name that it calls them.
     """
     with reading(path, attached) as connection:
         return query(connection, sql, parameters)

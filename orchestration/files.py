@@ -123,7 +123,7 @@ def disk_fault(error: BaseException, home: Path) -> str | None:
         where = str(cause.filename) if isinstance(cause, OSError) and cause.filename else str(home)
         if what is None:
             text = str(cause).lower()
-            what = next((said for words, said in _SQLITE.items() if words in text), None)
+            what = next((meaning for words, meaning in _SQLITE.items() if words in text), None)
         if what is None:
             continue
         if what == _SYSTEM[errno.EIO] and (free := _free_mb(home)) < _LITTLE_LEFT_MB:

@@ -89,7 +89,7 @@ def note_flagged(
         run_id: the run in which they did; its events are dealt out together when it has ended.
     """
     from orchestration.market.universe import load_universe
-    from orchestration.publish.versions import version_file
+    from orchestration.publish.manifest import version_file
 
     alerts: list[Alert] = []
     if any(flagged.values()):

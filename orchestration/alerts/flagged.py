@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from orchestration.alerts.deliver import note_flagged
 from orchestration.alerts.outbox import journal
-from orchestration.publish.versions import current_manifest, is_in_place, is_whole, version_folder
+from orchestration.publish.manifest import current_manifest, is_in_place, is_whole, version_folder
 from orchestration.settings import Settings
 from orchestration.signals.new_events import GROUPS, Flags, evaluated_version, flags
 

@@ -29,7 +29,7 @@ from orchestration.alerts.deliver import ENDED, collect
 from orchestration.alerts.outbox import journal
 from orchestration.duckdb_io import rows
 from orchestration.instance.instance import is_ours
-from orchestration.publish.versions import readable_manifest
+from orchestration.publish.manifest import readable_manifest
 from orchestration.settings import Settings
 
 # An evening adds two to four. What is old already (an upgrade, a shorter setting) goes over some evenings, and so does

@@ -20,15 +20,9 @@ from orchestration.instance.progress import ProgressReporter, silent_progress
 from orchestration.instance.scratch import scratch
 from orchestration.market.errors import OrewatchError, PublishError
 from orchestration.publish.content_hash import content_hash
+from orchestration.publish.manifest import DATABASE, MANIFEST, PublishedManifest, readable_manifest, write_manifest
 from orchestration.publish.marts import marts
-from orchestration.publish.versions import (
-    DATABASE,
-    MANIFEST,
-    PublishedManifest,
-    readable_manifest,
-    write_manifest,
-    write_tables,
-)
+from orchestration.publish.tables import write_tables
 from orchestration.resources import warehouse_lock
 from orchestration.settings import Settings
 

@@ -29,10 +29,10 @@ from orchestration.ingest.checks import FETCH_OUTCOME
 from orchestration.ingest.specs import INGESTED
 from orchestration.instance.instance import fail_dead_runs, opened_instance, process_tags
 from orchestration.instance.scratch import sweep
-from orchestration.market.errors import StoreError
 from orchestration.market.universe import Universe, load_universe
-from orchestration.publish.assets import POSTGRES, PUBLISHED, STORED_LAKE, STORED_VERSION
-from orchestration.publish.versions import PublishedManifest, current_manifest, is_in_place, is_whole, version_folder
+from orchestration.publish.assets import PUBLISHED
+from orchestration.publish.copies import COPY_STEPS, copies_behind
+from orchestration.publish.manifest import current_manifest, is_in_place, is_whole, version_folder
 from orchestration.schedules import SESSION, due_session
 from orchestration.settings import DBT_PROJECT_DIR, Settings
 from orchestration.signals.checks import check_groups
@@ -40,8 +40,6 @@ from orchestration.signals.new_events import evaluated_version
 from orchestration.transform.build_state import read_reason
 from orchestration.transform.dbt import ReadyDbt
 
-# Steps that copy what readers of the files have already, to where else it is wanted.
-COPY_STEPS = {key.to_python_identifier() for key in (POSTGRES, STORED_LAKE, STORED_VERSION)}
 # What Dagster says of a step whose blocking check failed; the check itself has said more.
 CHECK_FAILED = "DagsterAssetCheckFailedError"
 
@@ -87,7 +85,8 @@ def run_refresh(
             rest = sorted(set(job.asset_layer.executable_asset_keys) - set(INGESTED))
             built = _run("build and check", job, instance, rest, {})
         elif fetched.success and (behind := copies_behind(settings)):
-            built = _run(f"publish to {' and '.join(behind)}", job, instance, sorted(set().union(*behind.values())), {})
+            keys = sorted(step.key for copy in behind for step in copy.steps)
+            built = _run(f"publish to {' and '.join(copy.name for copy in behind)}", job, instance, keys, {})
         last = built or fetched
         if last.success and not (config.symbols or config.start or config.end):
             # The schedule need not do it again.
@@ -119,41 +118,6 @@ def is_current(settings: Settings) -> bool:
     if not is_whole(version_folder(settings.paths.published, manifest.version)):
         return False
     return manifest.fingerprint == fingerprint(Lake(settings.paths.lake), settings.paths.reference, DBT_PROJECT_DIR)
-
-
-def copies_behind(settings: Settings) -> dict[str, list[dg.AssetKey]]:
-    """By name of the place, the assets of those copies that are not what readers of the files see.
-
-    A place that cannot be asked is behind: the step says what is wrong, in a run that everybody sees.
-    """
-    manifest = current_manifest(settings.paths.published)
-    behind: dict[str, list[dg.AssetKey]] = {}
-    if manifest is None:
-        return behind
-    url = settings.postgres_url.get_secret_value()
-    if url:
-        from orchestration.publish.postgres import standing
-
-        if not standing(url, settings.postgres_readers_schema, manifest).is_current:
-            behind["PostgreSQL"] = [POSTGRES]
-    if settings.store and not _store_is_current(settings, manifest):
-        behind["the object store"] = [STORED_LAKE, STORED_VERSION]
-    return behind
-
-
-def _store_is_current(settings: Settings, manifest: PublishedManifest) -> bool:
-    from orchestration.ingest.lake import Lake
-    from orchestration.publish.backups import lake_is_stored
-    from orchestration.publish.object_store import ObjectStore
-    from orchestration.publish.stored_versions import version_is_stored
-
-    try:
-        store = ObjectStore.at(settings.store, settings.source)
-        return lake_is_stored(Lake(settings.paths.lake), store, settings.paths.store_record) and version_is_stored(
-            settings.paths.published, manifest, store
-        )
-    except StoreError:
-        return False
 
 
 def _only_copies_failed(result: dg.ExecuteInProcessResult) -> bool:

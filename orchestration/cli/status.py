@@ -10,7 +10,8 @@ from rich.table import Table
 
 from orchestration.alerts.overview import print_owed
 from orchestration.duckdb_io import rows
-from orchestration.publish.versions import MISPLACED, PublishedManifest, current_manifest, is_in_place
+from orchestration.publish.copies import copies
+from orchestration.publish.manifest import MISPLACED, PublishedManifest, current_manifest, is_in_place
 from orchestration.settings import Settings
 from orchestration.signals import wording as phrases
 from orchestration.signals.new_events import GROUPS, Flags, flags
@@ -119,8 +120,7 @@ def print_status(settings: Settings, console: Console | None = None) -> None:
         return
     console.print(f"Published version {manifest.version} of {manifest.published_at}, {_content(manifest)}")
     _print_withheld(console, settings)
-    _print_postgres(console, settings, manifest)
-    _print_store(console, settings, manifest)
+    _print_copies(console, settings, manifest)
     title = "SIMULATED coverage" if manifest.simulated else "Coverage"
     table = _table(title, ("symbol", "first", "latest"), ("bars", "missing", "behind", "last request"))
     held = {row["symbol"]: row["reason"] for row in still_held(settings.paths.reference, ()).to_pylist()}
@@ -203,26 +203,11 @@ def _print_withheld(console: Console, settings: Settings) -> None:
         console.print(f"[bold red]The latest build was withheld[/] from readers on {since}: {escape(reason)}")
 
 
-def _print_postgres(console: Console, settings: Settings, manifest: PublishedManifest) -> None:
-    url = settings.postgres_url.get_secret_value()
-    if not url:
-        return
-    from orchestration.publish.postgres import standing
-
-    there = standing(url, settings.postgres_readers_schema, manifest)
-    style = "" if there.is_current else "[yellow]"
-    console.print(f"{style}PostgreSQL: {escape(there.text)}", soft_wrap=True)
-
-
-def _print_store(console: Console, settings: Settings, manifest: PublishedManifest) -> None:
-    if not settings.store:
-        return
-    from orchestration.publish.stored_versions import standing
-
-    is_current, text = standing(
-        settings.store, settings.source, settings.paths.published, manifest, settings.paths.store_record
-    )
-    console.print(f"{'' if is_current else '[yellow]'}Object store: {escape(text)}", soft_wrap=True)
+def _print_copies(console: Console, settings: Settings, manifest: PublishedManifest) -> None:
+    for copy in copies(settings):
+        status = copy.sync_status(settings, manifest)
+        style = "" if status.is_current else "[yellow]"
+        console.print(f"{style}{copy.title}: {escape(status.text)}", soft_wrap=True)
 
 
 def print_claims(settings: Settings, console: Console | None = None) -> None:

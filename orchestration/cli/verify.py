@@ -16,8 +16,9 @@ from orchestration.ingest.snapshot import snapshot_lake
 from orchestration.instance.progress import ProgressReporter, silent_progress
 from orchestration.instance.scratch import scratch
 from orchestration.market.errors import OrewatchError
+from orchestration.publish.manifest import PublishedManifest, current_manifest
 from orchestration.publish.marts import mart_grains
-from orchestration.publish.versions import PublishedManifest, copy_version, current_manifest
+from orchestration.publish.versions import copy_version
 from orchestration.resources import warehouse_lock
 from orchestration.settings import DBT_PROJECT_DIR, Settings
 from orchestration.transform.build_state import read_record

@@ -41,14 +41,10 @@ class Catalog:
 
 
 def read_catalog(store: ObjectStore) -> Catalog | None:
-    """The catalog; None if nothing has been stored yet.
-
-    Raises:
-        StoreError: the store cannot be read, or the catalog is not one.
-    """
-    said = store.read_json(CATALOG)
+    """The catalog; None if nothing has been stored yet."""
+    facts = store.read_json(CATALOG)
     try:
-        return None if said is None else Catalog(**said)
+        return None if facts is None else Catalog(**facts)
     except TypeError as error:
         raise StoreError(f"{store.address}/{CATALOG}: is no catalog of a lake ({error})") from None
 
@@ -57,22 +53,15 @@ def take_over(lake: Lake, store: ObjectStore, record: Path) -> int:
     """Before anything is fetched: fill an empty lake from the store, which this home keeps from then on.
 
     Nothing happens if the store is empty or this home keeps it already. A kill half-way is made good by the next call.
-
-    Args:
-        lake: a prepared lake.
-        store: the store of its source.
-        record: a file of the home that says how it last left the store.
-
-    Returns:
-        How many files were fetched.
+    Returns how many files were fetched. `record` is a file of the home that says how it last left the store.
 
     Raises:
         StoreError: the store cannot be read and might hold a lake that should be here; another home keeps it and the
             lake here is not empty; the lake here has fewer rows than the store; or what is stored is damaged.
     """
-    here = _here(lake)
+    here = _data_files(lake)
     try:
-        catalog = _catalog_to_go_by(store, record)
+        catalog = _expected_catalog(store, record)
     except StoreError:
         if here and not _record(record).taking_over:
             # Whose lake it is shows when it is to be sent.
@@ -82,7 +71,7 @@ def take_over(lake: Lake, store: ObjectStore, record: Path) -> int:
         return 0
     known = _record(record)
     if here and not (known.taking_over and here.items() <= catalog.files.items()):
-        _must_go_on_from(catalog, known, store, lake, _rows(lake))
+        _refuse_foreign_lake(catalog, known, store, lake, _rows(lake))
         return 0
     folders = {dataset: lake.folders(dataset).new() for dataset in DATASETS}
     places = {path: folders[path.split("/")[0]] / path.split("/")[1] for path in catalog.files}
@@ -93,7 +82,7 @@ def take_over(lake: Lake, store: ObjectStore, record: Path) -> int:
     for dataset, folder in folders.items():
         lake.folders(dataset).exchange(folder)
     lake.prepare()
-    _must_have_the_rows_of(catalog, store, lake, _rows(lake))
+    _refuse_lost_rows(catalog, store, lake, _rows(lake))
     _write_catalog(store, record, catalog, catalog.files, catalog.rows)
     return len(catalog.files)
 
@@ -104,10 +93,10 @@ def store_lake(lake: Lake, store: ObjectStore, record: Path) -> int:
     Raises:
         StoreError: the store cannot be written, another home keeps it, or the lake has fewer rows than the store.
     """
-    before = _catalog_to_go_by(store, record)
+    before = _expected_catalog(store, record)
     files, rows = dict(lake.files()), _rows(lake)
     if before is not None:
-        _must_go_on_from(before, _record(record), store, lake, rows)
+        _refuse_foreign_lake(before, _record(record), store, lake, rows)
     there = store.sizes("lake")
     missing = [path for path, size in files.items() if there.get(path) != size]
     if before is None:
@@ -120,25 +109,17 @@ def store_lake(lake: Lake, store: ObjectStore, record: Path) -> int:
 
 
 def lake_is_stored(lake: Lake, store: ObjectStore, record: Path) -> bool:
-    """Whether the store is this home's and its catalog lists exactly the files of the lake.
-
-    Raises:
-        StoreError: the store cannot be read.
-    """
+    """Whether the store is this home's and its catalog lists exactly the files of the lake."""
     catalog = read_catalog(store)
     return catalog is not None and catalog.token in _record(record).tokens and dict(lake.files()) == catalog.files
 
 
-def must_keep(store: ObjectStore, record: Path) -> None:
-    """Pass if this home keeps the store.
-
-    Raises:
-        StoreError: it does not, or the store cannot be read.
-    """
+def refuse_another_keeper(store: ObjectStore, record: Path) -> None:
+    """Pass if this home keeps the store; a `StoreError` says who else does."""
     catalog = read_catalog(store)
     if catalog is None:
         raise StoreError(f"{store.address}: no lake has been sent there yet; materialize stored/lake first")
-    _must_know_the_token(catalog, _record(record), store)
+    _refuse_unknown_token(catalog, _record(record), store)
 
 
 @dataclass(frozen=True)
@@ -156,8 +137,8 @@ class Record:
 
 def _record(path: Path) -> Record:
     try:
-        said = json.loads(path.read_text("utf-8"))
-        return Record(tuple(said["tokens"]), bool(said["taking_over"]))
+        facts = json.loads(path.read_text("utf-8"))
+        return Record(tuple(facts["tokens"]), bool(facts["taking_over"]))
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return Record()
 
@@ -166,7 +147,7 @@ def _write_record(path: Path, record: Record) -> None:
     write_text(path, json.dumps(asdict(record)))
 
 
-def _catalog_to_go_by(store: ObjectStore, record: Path) -> Catalog | None:
+def _expected_catalog(store: ObjectStore, record: Path) -> Catalog | None:
     catalog = read_catalog(store)
     if catalog is None and not _record(record).tokens and any(p.endswith(".parquet") for p in store.sizes("lake")):
         raise StoreError(
@@ -176,18 +157,18 @@ def _catalog_to_go_by(store: ObjectStore, record: Path) -> Catalog | None:
     return catalog
 
 
-def _must_know_the_token(catalog: Catalog, known: Record, store: ObjectStore, otherwise: str = "") -> None:
+def _refuse_unknown_token(catalog: Catalog, known: Record, store: ObjectStore, otherwise: str = "") -> None:
     if catalog.token not in known.tokens:
         raise StoreError(f"{store.address}: is kept by a home on {catalog.host} since {catalog.written_at}{otherwise}")
 
 
-def _must_go_on_from(catalog: Catalog, known: Record, store: ObjectStore, lake: Lake, rows: dict[str, int]) -> None:
+def _refuse_foreign_lake(catalog: Catalog, known: Record, store: ObjectStore, lake: Lake, rows: dict[str, int]) -> None:
     moved = "is not empty; to go on here with what the store holds, move that folder away and refresh"
-    _must_know_the_token(catalog, known, store, f", and the lake here, {lake.root}, {moved}")
-    _must_have_the_rows_of(catalog, store, lake, rows)
+    _refuse_unknown_token(catalog, known, store, f", and the lake here, {lake.root}, {moved}")
+    _refuse_lost_rows(catalog, store, lake, rows)
 
 
-def _must_have_the_rows_of(catalog: Catalog, store: ObjectStore, lake: Lake, rows: dict[str, int]) -> None:
+def _refuse_lost_rows(catalog: Catalog, store: ObjectStore, lake: Lake, rows: dict[str, int]) -> None:
     for dataset, stored in catalog.rows.items():
         if rows.get(dataset, 0) < stored:
             raise StoreError(
@@ -211,7 +192,7 @@ def _write_catalog(
     _write_record(record, Record((catalog.token,)))
 
 
-def _here(lake: Lake) -> dict[str, int]:
+def _data_files(lake: Lake) -> dict[str, int]:
     """Bytes of the files with rows, by their path in the lake."""
     return {path: size for path, size in lake.files() if not path.endswith(f"/{SCHEMA_FILE}")}
 

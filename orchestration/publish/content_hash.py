@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sums:
-    """What the rows of a table, or of a part of one, add up to.
+    """What the rows of a table, or of a partition of one, add up to.
 
     Attributes:
         rows: how many they are.
@@ -47,17 +47,6 @@ def sums_sql(columns: Collection[str]) -> str:
     return f"count(*), sum(cast(hash({forwards}) as hugeint)), sum(cast(hash({backwards}, 1) as hugeint))"
 
 
-def table_sums(table: "duckdb.DuckDBPyRelation", without: Collection[str] = ()) -> Sums:
-    """What the rows of a relation add up to.
-
-    Args:
-        table: the relation.
-        without: columns that do not count.
-    """
-    counted = counted_columns(columns_of(table), without)
-    return Sums(*(int(value or 0) for value in table.aggregate(sums_sql(counted)).fetchall()[0]))
-
-
 def columns_of(table: "duckdb.DuckDBPyRelation") -> dict[str, str]:
     """The columns of a relation, in their order, each with its type."""
     return {name: str(kind) for name, kind in zip(table.columns, table.types, strict=True)}
@@ -74,13 +63,10 @@ def table_hash(table: "duckdb.DuckDBPyRelation", without: Collection[str] = ()) 
 
     A row counts as often as it stands there: the 64-bit hashes of the rows are added up, once over the columns in their
     order and once backwards, so that two tables agree by accident in neither. Doubles count to the last bit, but -0.0
-    is 0.0. What the parts of a table add up to may be added up in turn.
-
-    Args:
-        table: the relation.
-        without: columns that do not count.
+    is 0.0. The columns `without` count for nothing. What the partitions of a table add up to may be added up in turn.
     """
-    return hash_of(counted_columns(columns_of(table), without), table_sums(table, without))
+    counted = counted_columns(columns_of(table), without)
+    return hash_of(counted, Sums(*(int(value or 0) for value in table.aggregate(sums_sql(counted)).fetchall()[0])))
 
 
 def content_hash(tables: Mapping[str, str]) -> str:

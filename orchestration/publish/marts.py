@@ -1,19 +1,37 @@
 """The tables that readers get, as the dbt manifest describes them."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from orchestration.transform.manifest import MANIFEST, mart_ids, read_manifest
-
-if TYPE_CHECKING:
-    from orchestration.publish.versions import Mart
 
 # Tag of the columns that say when a run saw something.
 RUN_TIME = "run_time"
 
 
-def marts(manifest_path: Path = MANIFEST) -> "dict[str, Mart]":
+@dataclass(frozen=True)
+class Mart:
+    """A table that readers get.
+
+    Attributes:
+        grain: the columns of which it has one row per value, which order it; none means all of its columns.
+        description: of the table.
+        columns: description of each column.
+        run_times: columns that say when a run saw something (tag `run_time`): no part of the content.
+        changes: which tables of changes say from which session on a build has replaced rows, as `table.column`; see
+            `transform.changed_ranges`. None: nothing says it.
+    """
+
+    grain: tuple[str, ...] = ()
+    description: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    run_times: frozenset[str] = frozenset()
+    changes: tuple[str, ...] = ()
+
+
+def marts(manifest_path: Path = MANIFEST) -> dict[str, Mart]:
     """The tables that readers get, by name, from the manifest.
 
     Of several tests `unique_combination_of_columns` the one of most columns is the grain: it says most about what lies
@@ -22,8 +40,6 @@ def marts(manifest_path: Path = MANIFEST) -> "dict[str, Mart]":
     Raises:
         SettingsError: the manifest has not been prepared.
     """
-    from orchestration.publish.versions import Mart
-
     nodes = read_manifest(manifest_path)["nodes"]
     grains: dict[str, tuple[str, ...]] = dict.fromkeys(mart_ids(nodes), ())
     for node in nodes.values():

@@ -1,9 +1,9 @@
 """An object store: folders of files at an address like s3://bucket/folder, through pyarrow's filesystems.
 
 A store has no renames, no links and no locks, and an upload that breaks off may leave a short object. So what counts is
-said, with sizes, by one small JSON object that is written last.
+recorded, with sizes, in one small JSON object that is written last.
 
-Who may read and write is said by the environment, as other programs know it: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
+Who may read and write stands in the environment, as other programs know it: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
 AWS_SESSION_TOKEN, AWS_PROFILE, AWS_REGION, and AWS_ENDPOINT_URL for a store that is not Amazon's.
 """
 
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """Files below an address.
+    """Files below an address; `StoreError` says what could not be done with one of them.
 
     Attributes:
         address: for messages, and to tell stores apart.
@@ -49,12 +49,8 @@ class ObjectStore:
 
     @classmethod
     def at(cls, address: str, folder: str) -> "ObjectStore":
-        """A folder of a store; nothing is asked for yet.
-
-        Raises:
-            StoreError: the address is none that pyarrow knows.
-        """
-        with _told(address):
+        """A folder of a store; nothing is asked for yet."""
+        with _wrap_errors(address):
             if address.startswith("s3://"):
                 filesystem, path = _s3(), address.removeprefix("s3://")
             else:
@@ -63,27 +59,19 @@ class ObjectStore:
             return cls(f"{address}/{folder}", pafs.SubTreeFileSystem(f"{path}/{folder}", filesystem), base)
 
     def read_json(self, path: str) -> dict[str, Any] | None:
-        """What an object says; None if there is none.
-
-        Raises:
-            StoreError: the store cannot be read, or the object is no JSON.
-        """
-        with _told(f"{self.address}/{path}"):
+        """What an object says; None if there is none."""
+        with _wrap_errors(f"{self.address}/{path}"):
             if self.files.get_file_info(path).type == pafs.FileType.NotFound:
                 # A bucket whose name is misspelt, a disk that is not mounted: not the same as one with nothing in it.
                 if self.files.base_fs.get_file_info(self.base).type != pafs.FileType.Directory:
                     raise FileNotFoundError(f"there is no {self.base}")
                 return None
             with self.files.open_input_stream(path) as stream:
-                said: dict[str, Any] = json.loads(stream.read())
-                return said
+                content: dict[str, Any] = json.loads(stream.read())
+                return content
 
     def write_json(self, path: str, content: Mapping[str, Any]) -> None:
-        """Replace an object, in one step.
-
-        Raises:
-            StoreError: it cannot be written.
-        """
+        """Replace an object, in one step."""
         text = json.dumps(content, indent=2).encode()
 
         def write(path: str) -> None:
@@ -93,82 +81,62 @@ class ObjectStore:
             if self._on_disk:
                 self.files.move(there, path)
 
-        with _told(f"{self.address}/{path}"):
+        with _wrap_errors(f"{self.address}/{path}"):
             self._make_folders([path])
             # In a thread: a signal that came between opening and writing would leave an empty object.
-            self._all(write, [path])
+            self._in_parallel(write, [path])
 
     def sizes(self, folder: str) -> dict[str, int]:
-        """Bytes of the files below a folder, by their path in it.
-
-        Raises:
-            StoreError: the store cannot be read.
-        """
-        with _told(f"{self.address}/{folder}"):
+        """Bytes of the files below a folder, by their path in it."""
+        with _wrap_errors(f"{self.address}/{folder}"):
             found = self.files.get_file_info(pafs.FileSelector(folder, allow_not_found=True, recursive=True))
             return {info.path.removeprefix(f"{folder}/"): info.size for info in found if info.is_file}
 
     def upload(self, pairs: Iterable[tuple[Path, str]]) -> None:
-        """Send files, several at a time, and look that each has arrived whole.
-
-        Raises:
-            StoreError: one could not be sent.
-        """
+        """Send files, several at a time, and look that each has arrived whole."""
 
         def one(pair: tuple[Path, str]) -> None:
             source, path = pair
-            with _told(f"{self.address}/{path}"):
+            with _wrap_errors(f"{self.address}/{path}"):
                 with source.open("rb") as stream, self.files.open_output_stream(path) as sink:
                     shutil.copyfileobj(stream, sink, _CHUNK_BYTES)
                 self._has_size(path, source.stat().st_size)
 
         pairs = list(pairs)
-        with _told(self.address):
+        with _wrap_errors(self.address):
             self._make_folders(path for _, path in pairs)
-        self._all(one, pairs)
+        self._in_parallel(one, pairs)
 
     def download(self, pairs: Iterable[tuple[str, Path]]) -> None:
-        """Fetch files into folders that exist, several at a time, and flush them to the disk.
-
-        Raises:
-            StoreError: one could not be fetched.
-        """
+        """Fetch files into folders that exist, several at a time, and flush them to the disk."""
 
         def one(pair: tuple[str, Path]) -> None:
             path, target = pair
-            with _told(f"{self.address}/{path}"):
+            with _wrap_errors(f"{self.address}/{path}"):
                 with self.files.open_input_stream(path) as stream, target.open("wb") as sink:
                     shutil.copyfileobj(stream, sink, _CHUNK_BYTES)
                 sync(target)
 
         pairs = list(pairs)
-        self._all(one, pairs)
+        self._in_parallel(one, pairs)
         for folder in {target.parent for _, target in pairs}:
             sync(folder)
 
     def copy(self, pairs: Iterable[tuple[str, str]]) -> None:
-        """Copy objects to other names; their bytes do not leave the store.
-
-        Raises:
-            StoreError: one could not be copied.
-        """
+        """Copy objects to other names; their bytes do not leave the store."""
 
         def one(pair: tuple[str, str]) -> None:
-            with _told(f"{self.address}/{pair[0]}"):
+            with _wrap_errors(f"{self.address}/{pair[0]}"):
                 self.files.copy_file(*pair)
 
         pairs = list(pairs)
-        with _told(self.address):
+        with _wrap_errors(self.address):
             self._make_folders(target for _, target in pairs)
-        self._all(one, pairs)
+        self._in_parallel(one, pairs)
 
     def remove_folder(self, path: str) -> None:
-        """Remove a folder with all that is in it.
-
-        Raises:
-            StoreError: it could not be removed.
-        """
-        with _told(f"{self.address}/{path}"):
+        """Remove a folder with all that is in it."""
+        with _wrap_errors(f"{self.address}/{path}"):
             self.files.delete_dir(path)
 
     @property
@@ -187,7 +155,7 @@ class ObjectStore:
                 self.files.create_dir(folder)
 
     @staticmethod
-    def _all(one: Callable[[T], None], items: Iterable[T]) -> None:
+    def _in_parallel(one: Callable[[T], None], items: Iterable[T]) -> None:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             for _ in pool.map(one, items):
                 pass
@@ -214,7 +182,7 @@ def _s3() -> pafs.FileSystem:
 
 
 @contextmanager
-def _told(place: str) -> Iterator[None]:
+def _wrap_errors(place: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, pa.ArrowException) as error:

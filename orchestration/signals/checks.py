@@ -64,7 +64,7 @@ def build_market_checks(
         required_resource_keys={"settings", "warehouse_lock"},
     )
     def market_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-        from orchestration.publish.versions import version_file
+        from orchestration.publish.manifest import version_file
         from orchestration.signals import plots
         from orchestration.signals.new_events import flags, remember
 

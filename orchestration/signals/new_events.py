@@ -20,7 +20,7 @@ from typing import Any
 
 from orchestration.duckdb_io import rows
 from orchestration.files import write_text
-from orchestration.publish.versions import current_manifest, version_file
+from orchestration.publish.manifest import current_manifest, version_file
 from orchestration.settings import Settings
 from orchestration.transform.fingerprint import definitions_of
 

@@ -15,8 +15,10 @@ import pytest
 import sqlalchemy
 from sqlalchemy.pool import NullPool, Pool, QueuePool
 
+from orchestration.publish.manifest import PublishedManifest, version_file
+from orchestration.publish.marts import Mart
 from orchestration.publish.postgres import publish_to_postgres
-from orchestration.publish.versions import Mart, PublishedManifest, publish, version_file
+from orchestration.publish.versions import publish
 from tests.postgres_server import PASSWORD, PostgresServer, postgres_server
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from orchestration.alerts import retention
 from orchestration.cli.main import app
 from orchestration.instance.instance import fail_dead_runs, opened_instance
-from orchestration.publish.versions import current_manifest
+from orchestration.publish.manifest import current_manifest
 from orchestration.resources import warehouse_lock
 from orchestration.settings import Settings
 from tests.jobs import refresh_and_read, small_seeds, write_seeds

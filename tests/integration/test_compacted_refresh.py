@@ -15,7 +15,7 @@ from orchestration.ingest.lake import Lake
 from orchestration.ingest.report import IngestReport
 from orchestration.market.fetch_plan import PlanRules
 from orchestration.market.universe import load_universe
-from orchestration.publish.versions import current_manifest
+from orchestration.publish.manifest import current_manifest
 from orchestration.settings import DBT_PROJECT_DIR
 from orchestration.sources.files import FilesSource
 from orchestration.transform.fingerprint import fingerprint

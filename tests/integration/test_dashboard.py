@@ -18,9 +18,10 @@ from typer.testing import CliRunner
 
 from dashboard.bundle import BUNDLE, rendered
 from dashboard.serve import ENVIRONMENT, Superset, prepared
+from orchestration.home import Home
 from orchestration.market.errors import OrewatchError
 from orchestration.publish.marts import mart_names
-from orchestration.settings import PROJECT_ROOT, Settings
+from orchestration.settings import PROJECT_ROOT
 from orchestration.transform.manifest import read_manifest
 from tests.browser import CHROMIUM
 from tests.homes import clone
@@ -42,14 +43,9 @@ def home(sample_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def settings(home: Path) -> Settings:
-    return Settings(home=home, source="sample")
-
-
-@pytest.fixture(scope="module")
-def files(settings: Settings) -> dict[str, Any]:
+def files(home: Path) -> dict[str, Any]:
     """The rendered bundle."""
-    return {name: yaml.safe_load(content) for name, content in rendered(settings).items()}
+    return {name: yaml.safe_load(content) for name, content in rendered(Home(home / "sample"), True).items()}
 
 
 def of(files: dict[str, Any], folder: str) -> list[dict[str, Any]]:
@@ -156,8 +152,8 @@ def test_simulated_prices_carry_a_banner_on_every_page_and_real_ones_none(home: 
     assert banners(board) == sum(part != "v2" and part["type"] == "TAB" for part in board["position"].values()) == 6
     other = home.parent / "real"
     shutil.copytree(home / "sample", other / "files", symlinks=True)
-    real = Settings(home=other, source="files", files=home)
-    (board,) = (yaml.safe_load(text) for name, text in rendered(real).items() if name.startswith("dashboards/"))
+    real = rendered(Home(other / "files"), False)
+    (board,) = (yaml.safe_load(text) for name, text in real.items() if name.startswith("dashboards/"))
     assert board["dashboard_title"] == "Orewatch"
     assert banners(board) == 0
 
@@ -165,22 +161,22 @@ def test_simulated_prices_carry_a_banner_on_every_page_and_real_ones_none(home: 
 def test_a_mart_column_that_is_gone_is_named_with_its_dataset(home: Path) -> None:
     other = home.parent / "changed"
     shutil.copytree(home / "sample", other / "sample", symlinks=True)
-    changed = Settings(home=other, source="sample")
-    changed.paths.published_file.chmod(0o600)
-    with duckdb.connect(str(changed.paths.published_file)) as market:
+    changed = Home(other / "sample")
+    changed.published_file.chmod(0o600)
+    with duckdb.connect(str(changed.published_file)) as market:
         market.execute("alter table level_daily drop column lower")
     with pytest.raises(OrewatchError, match=r'bundle/datasets/price_and_levels\.yaml: .*"lower"'):
-        rendered(changed)
+        rendered(changed, True)
 
 
 def test_without_a_published_version_one_line_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(OrewatchError, match=r"nothing is published below .*: run `make demo`"):
-        rendered(Settings(home=tmp_path, source="sample"))
+        rendered(Home(tmp_path), True)
 
 
-def test_without_superset_one_line_says_what_to_do(settings: Settings, tmp_path: Path) -> None:
+def test_without_superset_one_line_says_what_to_do(home: Path, tmp_path: Path) -> None:
     with pytest.raises(OrewatchError, match="run `make dashboard`"):
-        prepared(Superset(settings, environment=tmp_path), print)
+        prepared(Superset(Home(home / "sample"), True, environment=tmp_path), print)
 
 
 def test_the_bundle_as_one_file_for_another_superset(
@@ -314,9 +310,9 @@ def test_key_and_password_stay_with_their_owner(seen: dict[str, Any]) -> None:
 @pytest.mark.slow
 def test_another_start_keeps_password_and_bundle(seen: dict[str, Any]) -> None:
     """Nothing is made or imported again, and what is listened on is loopback."""
-    superset = Superset(Settings(home=seen["home"], source="sample"))
+    superset = Superset(Home(seen["home"] / "sample"), True)
     # The walk has published a version without a column: the bundle of the version before is meant.
-    current = superset.settings.paths.published / "current"
+    current = superset.home.published / "current"
     current.unlink()
     current.symlink_to("versions/1")
     said: list[str] = []

@@ -17,7 +17,7 @@ from orchestration.alerts.data_alerts import cause
 from orchestration.cli.rebuild import build_tables, inside
 from orchestration.duckdb_io import rows
 from orchestration.instance.scratch import process_exists, scratch
-from orchestration.publish.versions import current_manifest
+from orchestration.publish.manifest import current_manifest
 from orchestration.settings import PROJECT_ROOT, Settings
 from orchestration.transform import dbt as dbt_process
 from orchestration.transform.build_state import read_reason, read_record, read_tests

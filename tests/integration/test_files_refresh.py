@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from orchestration.market.calendar import closed_sessions
-from orchestration.publish.versions import current_manifest
+from orchestration.publish.manifest import current_manifest
 from orchestration.settings import Settings
 from tests.jobs import ClockedSettings, evaluations, published, run_job, small_seeds, steps
 

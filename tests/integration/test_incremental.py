@@ -19,9 +19,10 @@ from orchestration.duckdb_io import identifier, reading, rows
 from orchestration.ingest.lake import BARS, Lake
 from orchestration.ingest.reference import SCHEMAS
 from orchestration.publish.content_hash import table_hash
+from orchestration.publish.manifest import version_file, version_folder
 from orchestration.publish.marts import mart_grains, marts
 from orchestration.publish.partitions import file_of
-from orchestration.publish.versions import publish, version_file, version_folder
+from orchestration.publish.versions import publish
 from orchestration.settings import Settings
 from orchestration.transform.changed_ranges import note_build, take_changes
 from tests.forked_dbt import ForkedDbt
@@ -130,7 +131,7 @@ class Home:
                 assert manifest.hashes[name] == table_hash(stored, mart.run_times), name
                 assert manifest.rows[name] == stored.count("*").fetchall()[0][0]
         written = {}
-        for table, parts in manifest.parts.items():
+        for table, parts in manifest.partitions.items():
             files = [(year, file_of(now, table, year), file_of(before, table, year)) for year in parts.years]
             written[table] = [year for year, file, old in files if not (old.exists() and file.samefile(old))]
         return written

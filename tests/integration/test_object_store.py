@@ -17,17 +17,11 @@ from orchestration.ingest.lake import Lake
 from orchestration.market.errors import StoreError
 from orchestration.publish.backups import store_lake
 from orchestration.publish.content_hash import table_hash
-from orchestration.publish.marts import marts
+from orchestration.publish.manifest import PublishedManifest, current_manifest, version_folder, write_manifest
+from orchestration.publish.marts import Mart, marts
 from orchestration.publish.object_store import ObjectStore
 from orchestration.publish.stored_versions import store_version, version_is_stored
-from orchestration.publish.versions import (
-    Mart,
-    PublishedManifest,
-    current_manifest,
-    publish,
-    version_folder,
-    write_manifest,
-)
+from orchestration.publish.versions import publish
 from orchestration.settings import Settings
 from orchestration.transform.changed_ranges import note_published
 from tests.jobs import ClockedSettings, read_status, refresh_and_read, small_seeds

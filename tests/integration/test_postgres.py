@@ -13,10 +13,12 @@ import duckdb
 import pytest
 
 from orchestration.market.errors import PublishError
-from orchestration.publish import postgres
+from orchestration.publish import postgres, postgres_swap
 from orchestration.publish.content_hash import table_hash
-from orchestration.publish.postgres import publish_to_postgres, standing
-from orchestration.publish.versions import Mart, PublishedManifest, current_manifest, publish, version_file
+from orchestration.publish.manifest import PublishedManifest, current_manifest, version_file
+from orchestration.publish.marts import Mart
+from orchestration.publish.postgres import publish_to_postgres, sync_status
+from orchestration.publish.versions import publish
 from orchestration.settings import Settings
 from tests.jobs import ClockedSettings, read_status, refresh_and_read, small_seeds
 from tests.postgres_server import PASSWORD, PASSWORD_IN_URL, PostgresServer, postgres_server
@@ -83,11 +85,10 @@ def versions(tmp_path: Path) -> Versions:
 
 def test_what_readers_find(server: PostgresServer, versions: Versions) -> None:
     manifest = versions.make()
-    assert standing(server.url(), "orewatch", manifest).text.startswith(
-        "schema orewatch, nothing yet; the next refresh"
-    )
+    before = sync_status(server.url(), "orewatch", manifest)
+    assert before.text.startswith("schema orewatch, nothing yet; the next refresh")
     assert versions.load(server, manifest) == postgres.Publication(waited=True, kept=())
-    there = standing(server.url(), "orewatch", manifest)
+    there = sync_status(server.url(), "orewatch", manifest)
     assert there.is_current
     assert there.text == "schema orewatch, the same version"
     # To the last bit what the files hold.
@@ -106,7 +107,7 @@ def test_what_readers_find(server: PostgresServer, versions: Versions) -> None:
     assert server.rows("select reltuples from pg_class where oid = 'orewatch.daily_bars'::regclass") == [(1000.0,)]
 
     second = versions.make()
-    assert not standing(server.url(), "orewatch", second).is_current
+    assert not sync_status(server.url(), "orewatch", second).is_current
     versions.load(server, second)
     assert server.rows("select distinct close from orewatch.daily_bars", "analyst") == [(2.25,)]
     assert server.rows("select nspname from pg_namespace where nspname like 'orewatch%'") == [("orewatch",)]
@@ -168,13 +169,8 @@ def test_no_error_shows_the_password(server: PostgresServer, versions: Versions,
     file = version_file(versions.folder / "published", 1)
     with pytest.raises(PublishError) as caught:
         publish_to_postgres(url, "orewatch", "", file, manifest, MARTS)
-    for text in (
-        str(caught.value),
-        standing(url, "orewatch", manifest).text,
-        "".join(traceback.format_exception(caught.value)),
-        repr(caught.value.__context__),
-    ):
-        assert "wro" not in text
+    shown = [str(caught.value), sync_status(url, "orewatch", manifest).text, repr(caught.value.__context__)]
+    assert "wro" not in "\n".join([*shown, *traceback.format_exception(caught.value)])
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith("PostgreSQL schema orewatch was not replaced by version 1, its readers keep")
 
@@ -200,7 +196,7 @@ def test_a_reader_between_two_reads_sees_one_version(
     """It is waited for; who stays longer than our patience is overtaken, and keeps what it holds."""
     versions.load(server, versions.make())
     second = versions.make()
-    monkeypatch.setattr(postgres, "PATIENCE_SECONDS", 1)
+    monkeypatch.setattr(postgres_swap, "PATIENCE_SECONDS", 1)
     with server.connect("analyst") as connection, connection.cursor() as cursor:
         cursor.executescript("begin")
         cursor.execute("select n from orewatch.claim_checks")
@@ -242,7 +238,7 @@ def test_limits_of_the_role_and_an_idle_session_stop_no_publication(
     server: PostgresServer, versions: Versions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The role may not wait for as long as we wait for readers, nor be idle for as long as a table is read."""
-    monkeypatch.setattr(postgres, "PATIENCE_SECONDS", 2)
+    monkeypatch.setattr(postgres_swap, "PATIENCE_SECONDS", 2)
     for limit in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
         server.rows(f"alter role publisher set {limit} = '700ms'")
     versions.load(server, versions.make(), role="publisher")
@@ -270,7 +266,7 @@ def test_defaults_of_the_role_change_no_publication(server: PostgresServer, vers
     for _ in range(2):
         manifest = versions.make()
         assert versions.load(server, manifest, role="publisher") == postgres.Publication(waited=True, kept=())
-        assert standing(server.url("publisher"), "orewatch", manifest).is_current
+        assert sync_status(server.url("publisher"), "orewatch", manifest).is_current
     assert server.rows("select claim_id, n from orewatch.claim_checks", "analyst") == [("ä'\"", 2)]
     # With options in the URL too.
     manifest, file = versions.make(), version_file(versions.folder / "published", 3)
@@ -318,7 +314,7 @@ def test_what_others_have_in_the_schema_stays_in_its_place(
 def test_a_schema_that_others_use_too_is_not_renamed_around_a_session(
     server: PostgresServer, versions: Versions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres, "PATIENCE_SECONDS", 1)
+    monkeypatch.setattr(postgres_swap, "PATIENCE_SECONDS", 1)
     versions.load(server, versions.make())
     server.rows("create table orewatch.mine as select 1 as x")
     with server.connect("analyst") as connection, connection.cursor() as cursor:
@@ -341,7 +337,7 @@ def test_a_schema_that_others_use_too_is_not_renamed_around_a_session(
 def test_grants_go_with_a_schema_that_is_renamed_around_a_session(
     server: PostgresServer, versions: Versions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres, "PATIENCE_SECONDS", 1)
+    monkeypatch.setattr(postgres_swap, "PATIENCE_SECONDS", 1)
     versions.load(server, versions.make())
     server.rows("grant usage on schema orewatch to desk")
     server.rows("grant select on orewatch.claim_checks to public")
@@ -405,7 +401,7 @@ def test_what_a_new_table_would_lose_stops_the_publication(
     statement: str,
     somebody_reads: bool,
 ) -> None:
-    monkeypatch.setattr(postgres, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(postgres_swap, "PATIENCE_SECONDS", 0)
     versions.load(server, versions.make())
     server.rows("create schema desk")
     server.rows("create function desk.told() returns trigger language plpgsql as 'begin return null; end'")

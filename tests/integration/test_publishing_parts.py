@@ -12,9 +12,9 @@ from orchestration.cli.refresh import is_current
 from orchestration.cli.verify import verify
 from orchestration.duckdb_io import identifier, reading
 from orchestration.market.errors import OrewatchError
-from orchestration.publish import versions as publish
+from orchestration.publish import tables
 from orchestration.publish.content_hash import table_hash
-from orchestration.publish.versions import current_manifest, is_in_place, version_file, version_folder
+from orchestration.publish.manifest import current_manifest, is_in_place, version_file, version_folder
 from orchestration.show.brief.facts import read_facts
 from tests.histories import NOW, SESSIONS
 from tests.jobs import ClockedSettings, published, read_status, run_job, small_seeds
@@ -34,7 +34,7 @@ def hold(settings: ClockedSettings) -> None:
     """Every table that readers see is what is in the warehouse, to the last bit."""
     manifest = current_manifest(settings.paths.published)
     assert manifest is not None
-    assert {"daily_bars", "returns", "trend", "volatility"} <= set(manifest.parts)
+    assert {"daily_bars", "returns", "trend", "volatility"} <= set(manifest.partitions)
     file = version_file(settings.paths.published, manifest.version)
     with reading(settings.paths.warehouse) as built, reading(file) as seen:
         for name in manifest.rows:
@@ -42,7 +42,7 @@ def hold(settings: ClockedSettings) -> None:
 
 
 def test_parts_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rebuilt_in_process: None) -> None:
-    monkeypatch.setattr(publish, "LARGE_ROWS", 10)
+    monkeypatch.setattr(tables, "LARGE_ROWS", 10)
     (tmp_path / "drop").mkdir()
     settings = ClockedSettings(
         source="files",

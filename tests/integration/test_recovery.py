@@ -26,7 +26,10 @@ from orchestration.market.fetch_plan import FetchRequest
 from orchestration.market.universe import load_universe
 from orchestration.publish import audit as data_quality
 from orchestration.publish.assets import PUBLISHED
-from orchestration.publish.versions import Mart, current_manifest, publish
+from orchestration.publish.audit_queries import LOST_SESSIONS
+from orchestration.publish.manifest import current_manifest
+from orchestration.publish.marts import Mart
+from orchestration.publish.versions import publish
 from orchestration.settings import DBT_PROJECT_DIR, PROJECT_ROOT, Settings
 from orchestration.sources.base import FetchOutcome
 from orchestration.sources.sample import SampleSource
@@ -369,9 +372,7 @@ def test_what_counts_as_a_lost_session(
 ) -> None:
     tables.execute(change)
     tables.close()
-    found = rows(
-        settings.paths.warehouse, data_quality.LOST_SESSIONS, attached={"published": settings.paths.published_file}
-    )
+    found = rows(settings.paths.warehouse, LOST_SESSIONS, attached={"published": settings.paths.published_file})
     assert [row["lost_sessions"] for row in found] == lost
 
 
@@ -393,10 +394,9 @@ def coverage(calendar: str, behind: int | None, instruments: int = 2) -> dict:
     ],
 )
 def test_freshness_is_judged_per_exchange(
-    tmp_path: Path, source: str, freshest: list[tuple], stale: int, passed: bool, severity: str
+    source: str, freshest: list[tuple], stale: int, passed: bool, severity: str
 ) -> None:
-    settings = Settings(source=source, home=tmp_path, files=tmp_path)  # type: ignore[arg-type]
-    found = data_quality._freshness(settings, [coverage(*f) for f in freshest], [{"symbol": "X"}] * stale)
+    found = data_quality._freshness(source, [coverage(*f) for f in freshest], [{"symbol": "X"}] * stale)
     assert (found.passed, found.severity.value) == (passed, severity)
     if severity == "ERROR" and freshest:
         assert (

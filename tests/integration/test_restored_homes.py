@@ -20,7 +20,8 @@ from orchestration.ingest.lake import DATASETS, Lake
 from orchestration.market.calendar import closed_sessions
 from orchestration.market.errors import PublishError
 from orchestration.publish.assets import audited_fingerprint
-from orchestration.publish.versions import current_manifest, let_readers_in
+from orchestration.publish.current import let_readers_in
+from orchestration.publish.manifest import current_manifest
 from orchestration.settings import Settings
 from orchestration.transform.build_state import read_record, write_record
 from tests.homes import clone, made_once

@@ -9,8 +9,9 @@ import dagster as dg
 import duckdb
 import pytest
 
+from orchestration.publish.manifest import current_manifest
 from orchestration.publish.marts import marts
-from orchestration.publish.versions import current_manifest, publish
+from orchestration.publish.versions import publish
 from orchestration.settings import Settings
 from orchestration.transform.manifest import read_manifest
 from orchestration.transform.run_results import RUN_RESULTS

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from orchestration.cli.compare import BETWEEN_ENGINES, compare
+from orchestration.publish.manifest import current_manifest
 from orchestration.publish.marts import mart_grains
-from orchestration.publish.versions import current_manifest
 from orchestration.settings import PROJECT_ROOT, Settings
 from tests.jobs import publish_tables
 from tests.receivers import free_port

@@ -22,7 +22,7 @@ from orchestration.ingest.lake import Lake
 from orchestration.instance.scratch import scratch
 from orchestration.market.errors import OrewatchError
 from orchestration.market.fetch_plan import PlanRules
-from orchestration.publish.versions import current_manifest
+from orchestration.publish.manifest import current_manifest
 from orchestration.settings import PROJECT_ROOT, Settings
 from orchestration.sources.files import FilesSource
 from tests.histories import NOW, SESSIONS

@@ -10,7 +10,7 @@ import pytest
 
 from orchestration.ingest.lake import BARS, Lake
 from orchestration.publish import audit as data_quality
-from orchestration.publish.versions import current_manifest
+from orchestration.publish.manifest import current_manifest
 from orchestration.settings import Settings
 from orchestration.transform.build_state import read_reason
 from tests.jobs import ClockedSettings, published, read_status, refresh_and_read, small_seeds
@@ -156,8 +156,8 @@ def test_a_check_that_stops_says_what_readers_keep(tmp_path: Path) -> None:
     warned = dg.AssetCheckResult(
         asset_key=data_quality.COVERAGE, check_name="no_gaps", passed=False, severity=dg.AssetCheckSeverity.WARN
     )
-    assert data_quality.with_what_readers_keep(settings, warned) is warned
-    told = data_quality.with_what_readers_keep(settings, stopped)
+    assert data_quality.with_what_readers_keep(settings.paths.published, warned) is warned
+    told = data_quality.with_what_readers_keep(settings.paths.published, stopped)
     assert (told.passed, told.check_name, told.description) == (False, "fresh", "30 instruments are behind")
     assert told.metadata["n"].value == 1
     assert told.metadata["readers_keep"].value == "nothing: there is no version yet"

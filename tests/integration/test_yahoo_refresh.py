@@ -15,7 +15,7 @@ from orchestration.ingest.run import ingest
 from orchestration.market.calendar import sessions
 from orchestration.market.fetch_plan import PlanRules
 from orchestration.market.universe import load_universe
-from orchestration.publish.versions import current_manifest
+from orchestration.publish.manifest import current_manifest
 from orchestration.sources.base import FetchStatus
 from orchestration.sources.yahoo import YahooSource
 from tests.jobs import ClockedSettings, evaluations, published, run_job, small_seeds

@@ -20,9 +20,10 @@ import pytest
 from pydantic import SecretStr
 
 from orchestration.alerts.data_alerts import cause
-from orchestration.publish.marts import mart_grains
+from orchestration.publish.manifest import version_file
+from orchestration.publish.marts import Mart, mart_grains
 from orchestration.publish.postgres import publish_to_postgres
-from orchestration.publish.versions import Mart, publish, version_file
+from orchestration.publish.versions import publish
 from orchestration.settings import PROJECT_ROOT, Settings
 from tests.jobs import run_job
 from tests.postgres_server import PostgresServer, postgres_server
@@ -130,7 +131,7 @@ def publish_many(
             *(folder / "warehouse.duckdb", marts, folder / "published", str(version), "files", False),
             large_rows=rows + 1,
         )
-        assert len(manifest.parts) == len(tables) - 2
+        assert len(manifest.partitions) == len(tables) - 2
         readers.announce("files", day)
         file = version_file(folder / "published", manifest.version)
         done = publish_to_postgres(server.url(), "orewatch", "analyst", file, manifest, marts)
@@ -218,7 +219,7 @@ def test_every_duckdb_since_1_0_opens_the_file(release: str, tmp_path: Path) -> 
     manifest = publish(
         *(tmp_path / "warehouse.duckdb", marts, tmp_path / "published", "f", "files", False), large_rows=5001
     )
-    assert len(manifest.parts) == len(tables) - 2
+    assert len(manifest.partitions) == len(tables) - 2
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:", "--target"]
     client = subprocess.run(
         [*install, str(tmp_path / "client"), f"duckdb=={release}"], capture_output=True, text=True, timeout=600

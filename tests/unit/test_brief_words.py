@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from orchestration.publish.versions import PublishedManifest
+from orchestration.publish.manifest import PublishedManifest
 from orchestration.show.brief.facts import Facts
 from orchestration.show.brief.words import event_sentence, headline, level_name, move_sentence, price, sections
 

@@ -8,8 +8,9 @@ import duckdb
 import pytest
 
 from orchestration.publish.content_hash import content_hash, table_hash
-from orchestration.publish.marts import marts
-from orchestration.publish.versions import Mart, current_manifest, publish
+from orchestration.publish.manifest import current_manifest
+from orchestration.publish.marts import Mart, marts
+from orchestration.publish.versions import publish
 from orchestration.settings import DBT_PROJECT_DIR
 
 ROWS = "(values ('a', 1.5::double, date '2026-01-30'), ('b', null, null), ('b', null, null)) as t(symbol, x, day)"

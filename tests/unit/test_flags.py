@@ -14,7 +14,8 @@ from orchestration.alerts import deliver
 from orchestration.alerts.flagged import note
 from orchestration.alerts.outbox import RUN_PATIENCE, journal
 from orchestration.market import universe
-from orchestration.publish.versions import Mart, publish
+from orchestration.publish.marts import Mart
+from orchestration.publish.versions import publish
 from orchestration.settings import Settings
 from orchestration.signals.new_events import Event, Flags, Memory, Span, evaluate, flags, remember
 

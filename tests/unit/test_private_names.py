@@ -76,6 +76,7 @@ PRIVATE: dict[str, dict[str, str | None]] = {
         "dagster.DagsterInstance.get_runs": "self filters ascending ...",
     },
     "orchestration/signals/checks.py": {"dagster.AssetCheckExecutionContext.run": None},
+    "orchestration/publish/copies.py": {"dagster.AssetKey.to_python_identifier": "self ..."},
     "orchestration/publish/audit.py": {"dagster.AssetCheckResult._replace": None},
     "orchestration/instance/event_log.py": {
         "dagster._core.events.log.EventLogEntry": None,
@@ -109,7 +110,6 @@ PRIVATE: dict[str, dict[str, str | None]] = {
     "orchestration/cli/refresh.py": {
         "dagster.DagsterInstance.add_run_tags": "self run_id new_tags ...",
         "dagster.AssetCheckEvaluation.asset_check_key": None,
-        "dagster.AssetKey.to_python_identifier": "self ...",
         "dagster.DagsterEvent.materialization": None,
         "dagster.DagsterEvent.step_failure_data": None,
         "dagster.Definitions.resolve_job_def": "self name",

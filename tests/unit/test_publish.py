@@ -18,22 +18,19 @@ from orchestration.cli.compare import compare
 from orchestration.duckdb_io import reading, rows
 from orchestration.ingest.lake import Lake
 from orchestration.market.errors import PublishError
-from orchestration.publish import versions as publishing
 from orchestration.publish.assets import audited_fingerprint
 from orchestration.publish.content_hash import table_hash
-from orchestration.publish.marts import mart_grains, marts
-from orchestration.publish.versions import (
-    Mart,
+from orchestration.publish.manifest import (
     PublishedManifest,
-    copy_version,
     current_manifest,
     is_in_place,
-    publish,
     table_sql,
     version_file,
     version_folder,
-    write_tables,
 )
+from orchestration.publish.marts import Mart, mart_grains, marts
+from orchestration.publish.tables import write_tables
+from orchestration.publish.versions import copy_version, publish
 from orchestration.settings import Settings
 from orchestration.transform.build_state import read_record, read_tests, remove_records, write_record
 from orchestration.transform.changed_ranges import (
@@ -320,8 +317,8 @@ class Market:
         with duckdb.connect(str(version_file(self.published, manifest.version)), read_only=True) as connection:
             assert connection.sql("from bars order by all").fetchall() == stored
         assert manifest.rows == {"bars": len(stored), "names": 2}
-        if manifest.parts:
-            for year in manifest.parts["bars"].years:
+        if manifest.partitions:
+            for year in manifest.partitions["bars"].years:
                 part = duckdb.sql(f"from read_parquet({str(self.file(year, manifest.version))!r})").fetchall()
                 assert part == [row for row in stored if row[1].year == year]
 
@@ -345,7 +342,7 @@ def test_a_large_table_is_a_view_of_a_file_for_each_year(market: Market) -> None
     # Cut or not, the content is the same.
     whole = market.publish(large_rows=10_000)
     market.hold(whole)
-    assert (whole.content_hash, whole.parts, whole.place) == (manifest.content_hash, {}, "")
+    assert (whole.content_hash, whole.partitions, whole.place) == (manifest.content_hash, {}, "")
 
 
 @pytest.mark.parametrize("where", ["the version", "current", "attached"])
@@ -396,7 +393,7 @@ def test_only_what_has_changed_is_written(market: Market) -> None:
     market.build("delete from bars where session_date >= '2024-01-01'", since="2024-01-01")
     shorter = market.publish()
     market.hold(shorter)
-    assert list(shorter.parts["bars"].years) == [2020, 2021, 2022, 2023]
+    assert list(shorter.partitions["bars"].years) == [2020, 2021, 2022, 2023]
 
 
 def test_parts_before_the_changes_are_not_read(market: Market) -> None:
@@ -465,10 +462,10 @@ def test_parts_of_another_kind_are_written_anew(market: Market, other: str) -> N
 def test_a_table_that_cannot_be_cut_stays_whole(market: Market) -> None:
     market.run("insert into bars select symbol, null, close, d, observed_at, note from bars limit 1")
     manifest = market.publish()
-    assert (manifest.parts, manifest.rows["bars"]) == ({}, 3655)
+    assert (manifest.partitions, manifest.rows["bars"]) == ({}, 3655)
     market.run("delete from bars where session_date is null", "alter table bars add column huge hugeint")
     manifest = market.publish()
-    assert (manifest.parts, manifest.rows["bars"]) == ({}, 3654)
+    assert (manifest.partitions, manifest.rows["bars"]) == ({}, 3654)
 
 
 def test_a_moved_home_is_noticed_and_published_again(market: Market) -> None:
@@ -540,7 +537,10 @@ def test_what_a_publication_killed_at_its_views_left_goes_away(market: Market) -
     market.hold(manifest)
 
 
-@pytest.mark.parametrize("step", ["write_parts", "_view", "write_manifest", "_flip", "note_published", "_drop_old"])
+BEFORE_THE_FLIP = ["tables.write_partitions", "tables.create_view", "versions.write_manifest", "versions.flip"]
+
+
+@pytest.mark.parametrize("step", [*BEFORE_THE_FLIP, "versions.note_published", "versions._drop_old"])
 def test_a_kill_at_any_step_heals(market: Market, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     first = market.publish()
     market.build("update bars set close = 7 where session_date = '2024-06-01'", since="2024-05-25")
@@ -549,12 +549,12 @@ def test_a_kill_at_any_step_heals(market: Market, monkeypatch: pytest.MonkeyPatc
         raise SystemExit(137)
 
     with monkeypatch.context() as patched:
-        patched.setattr(publishing, step, killed)
+        patched.setattr(f"orchestration.publish.{step}", killed)
         with pytest.raises(SystemExit):
             market.publish()
     seen = current_manifest(market.published)
     assert seen is not None
-    assert seen.version == (2 if step in ("note_published", "_drop_old") else 1)
+    assert seen.version == (1 if step in BEFORE_THE_FLIP else 2)
     # Readers are where they were, or have all of it.
     assert rows(version_file(market.published, 1), "select max(close) as close from bars") != [{"close": 7.0}]
     market.build("update bars set close = 8 where session_date = '2022-06-01'", since="2022-05-25")
@@ -569,7 +569,7 @@ def test_without_a_place_every_table_is_a_table(market: Market) -> None:
     folder = market.folder / "as of"
     folder.mkdir()
     written = write_tables(market.warehouse, market.marts, folder, large_rows=1)
-    assert (written.parts, written.rows["bars"]) == ({}, 3654)
+    assert (written.partitions, written.rows["bars"]) == ({}, 3654)
     assert sorted(p.name for p in folder.iterdir()) == ["bars.parquet", "market.duckdb", "names.parquet"]
 
 

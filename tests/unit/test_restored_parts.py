@@ -25,7 +25,10 @@ from orchestration.ingest.compaction import compact
 from orchestration.ingest.lake import DATASETS, Lake
 from orchestration.instance.scratch import scratch
 from orchestration.market.errors import LakeError, OrewatchError, PublishError, SettingsError
-from orchestration.publish.versions import Mart, current_manifest, is_whole, let_readers_in, publish
+from orchestration.publish.current import let_readers_in
+from orchestration.publish.manifest import current_manifest, is_whole
+from orchestration.publish.marts import Mart
+from orchestration.publish.versions import publish
 
 
 def rows(batch: str, *days: int, close: float | None = 1.5) -> pa.Table:
@@ -359,7 +362,7 @@ def test_a_version_in_parts_is_whole_wherever_its_home_has_gone(tmp_path: Path) 
     for _ in range(2):
         marts = {"bars": Mart(("symbol", "session_date"))}
         manifest = publish(tmp_path / "warehouse.duckdb", marts, tmp_path / "home", "f", "files", False, large_rows=9)
-    assert manifest.parts["bars"].years
+    assert manifest.partitions["bars"].years
     copy = Path(shutil.copytree(tmp_path / "home", tmp_path / "copy"))
     shutil.rmtree(tmp_path / "home")
     assert len(let_readers_in(copy)) == 1
@@ -503,7 +506,7 @@ import os, sys
 from pathlib import Path
 from orchestration.market.errors import OrewatchError
 from orchestration.ingest.lake import Lake
-from orchestration.publish.versions import let_readers_in
+from orchestration.publish.current import let_readers_in
 os.setuid(65534)
 lake = Lake(Path(sys.argv[1]))
 try:

@@ -10,7 +10,7 @@ from typing import Any
 
 from orchestration.duckdb_io import query, reading
 from orchestration.market.errors import OrewatchError
-from orchestration.publish.versions import PublishedManifest, readable_manifest, version_file
+from orchestration.publish.manifest import PublishedManifest, readable_manifest, version_file
 from orchestration.settings import Settings
 
 Row = dict[str, Any]
