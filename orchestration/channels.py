@@ -1,7 +1,7 @@
 """Where alerts go: named Apprise URLs, each with what it wants to hear of.
 
 The text of OREWATCH_ALERTS is read here and nowhere else. A URL holds secrets: no error quotes it and no
-representation shows it. What Apprise makes of a URL is seen when it is used (`alerts.send`).
+representation shows it. What Apprise makes of a URL is seen when it is used (`alerts.apprise_service`).
 """
 
 import re
@@ -27,7 +27,7 @@ class Channel:
     """One receiver.
 
     Attributes:
-        name: how logs and the journal call it; the URL behind it may change.
+        name: how logs and the outbox call it; the URL behind it may change.
         url: an Apprise URL; secret.
         kinds: kinds of alert that it wants; empty means all.
         symbols: instruments that it wants; empty means all. An alert about no instrument in particular passes.
@@ -57,6 +57,21 @@ class Channel:
         if self.severity != SEVERITIES[0]:
             parts.append(f"severity {self.severity} and above")
         return "; ".join(parts) or "everything"
+
+
+@dataclass(frozen=True)
+class Receivers:
+    """All channels, and what every message to them needs.
+
+    Attributes:
+        channels: none: alerts are logged only.
+        timeout_seconds: time limit of a channel's answer to one message.
+        ui_url: where a reader of an alert finds the web UI.
+    """
+
+    channels: tuple[Channel, ...]
+    timeout_seconds: float
+    ui_url: str
 
 
 def read_channels(text: str) -> tuple[Channel, ...]:

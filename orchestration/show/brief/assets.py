@@ -32,7 +32,7 @@ def build_brief(settings: Settings) -> dg.AssetsDefinition:
 
         current: Settings = context.resources.settings
         context.resources.progress(0, 0, "writing the brief")
-        written = write_brief(current)
+        written = write_brief(current.paths)
         return dg.MaterializeResult(
             metadata={
                 "brief": dg.MetadataValue.md(written.brief.markdown),

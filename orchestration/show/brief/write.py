@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestration.files import write_text
-from orchestration.settings import Settings
+from orchestration.home import Home
 from orchestration.show.brief.facts import read_facts
 from orchestration.show.brief.page import Brief, render
 
@@ -27,15 +27,15 @@ class WrittenBrief:
     brief: Brief
 
 
-def write_brief(settings: Settings, session: dt.date | None = None) -> WrittenBrief:
+def write_brief(home: Home, session: dt.date | None = None) -> WrittenBrief:
     """Write the brief of a session, the latest if none is named, to `<root>/briefs/<session>.html` and `.md`.
 
     Raises:
         OrewatchError: nothing is published, or no instrument has a bar on that day.
     """
-    facts = read_facts(settings, session)
+    facts = read_facts(home, session)
     brief = render(facts)
-    folder = settings.paths.briefs
+    folder = home.briefs
     written = WrittenBrief(facts.session, folder / f"{facts.session}.html", folder / f"{facts.session}.md", brief)
     for path, text in ((written.html, brief.html), (written.markdown, brief.markdown)):
         write_text(path, text)
