@@ -61,13 +61,7 @@ class Channel:
 
 @dataclass(frozen=True)
 class Receivers:
-    """All channels, and what every message to them needs.
-
-    Attributes:
-        channels: none: alerts are logged only.
-        timeout_seconds: time limit of a channel's answer to one message.
-        ui_url: where a reader of an alert finds the web UI.
-    """
+    """All channels, the time limit of an answer to one message, and where a reader finds the web UI."""
 
     channels: tuple[Channel, ...]
     timeout_seconds: float
@@ -77,9 +71,8 @@ class Receivers:
 def read_channels(text: str) -> tuple[Channel, ...]:
     """The channels that a text names, in its order.
 
-    Args:
-        text: words separated by blanks or newlines; each `NAME=URL` begins a channel, `kinds=`, `symbols=` and
-            `severity=` after it say what it wants.
+    Words are separated by blanks or newlines; each `NAME=URL` begins a channel, `kinds=`, `symbols=` and `severity=`
+    after it say what it wants.
 
     Raises:
         ValueError: one line that says which channel is wrong and what is allowed, without its URL.
@@ -111,12 +104,7 @@ def read_channels(text: str) -> tuple[Channel, ...]:
 
 
 def unknown_symbols(channels: Iterable[Channel], symbols: Collection[str]) -> list[str]:
-    """What is wrong with the symbols that channels ask for: one line for each channel that names unknown ones.
-
-    Args:
-        channels: all that are set.
-        symbols: those of instruments.csv.
-    """
+    """What is wrong with the symbols that channels ask for: one line for each channel that names unknown ones."""
     unknown = {channel.name: sorted(channel.symbols.difference(symbols)) for channel in channels}
     return [
         f"OREWATCH_ALERTS: channel '{name}' asks for {', '.join(missing)}, not in instruments.csv;"

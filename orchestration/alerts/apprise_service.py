@@ -49,9 +49,7 @@ class _Log(logging.Handler):
 def service_of(url: str, limit: float) -> "NotifyBase | None":
     """What Apprise makes of a URL, with our limits in the place of its own; None if nothing.
 
-    Args:
-        url: of the channel.
-        limit: seconds that a connection, and then an answer, may take.
+    `limit`: seconds that a connection, and then an answer, may take.
     """
     from apprise import Apprise, AppriseAsset
     from apprise.common import OverflowMode

@@ -7,6 +7,7 @@ says so in time.
 
 from collections.abc import Sequence
 
+from orchestration.alerts.failures import Failure
 from orchestration.alerts.messages import Pending
 from orchestration.alerts.outbox_file import EVENT_COLUMNS, OutboxFile, read_alert
 
@@ -63,33 +64,18 @@ class ChannelQueue:
                 "update deliveries set overtaken = 1 where channel = ? and state = 'pending'", (self._channel,)
             )
 
-    def failed(
-        self,
-        before: Sequence[Pending],
-        reason: str,
-        maybe_delivered: bool,
-        unanswered: bool = False,
-        rejected: bool = False,
-    ) -> None:
-        """Note that an attempt failed.
-
-        Args:
-            before: what was sent, as it stood before the attempt.
-            reason: in words, without anything of the URL.
-            maybe_delivered: whether the channel may have accepted them, or a part of them, all the same.
-            unanswered: whether it may have, and did not say in time that it had not.
-            rejected: whether the service refused the message for good.
-        """
+    def failed(self, before: Sequence[Pending], failure: Failure) -> None:
+        """Note that an attempt failed; `before` is what was sent, as it stood before the attempt."""
         with self._file.transaction() as connection:
             connection.executemany(
                 "update deliveries set doubtful = ?, unanswered = ?, rejections = rejections + ?, reason = ?"
                 " where event_id = ? and channel = ?",
                 [
                     (
-                        maybe_delivered or item.maybe_delivered,
-                        item.unanswered + unanswered,
-                        rejected,
-                        reason,
+                        failure.maybe_delivered or item.maybe_delivered,
+                        item.unanswered + failure.unanswered,
+                        failure.for_good,
+                        failure.reason,
                         item.alert.event_id,
                         self._channel,
                     )

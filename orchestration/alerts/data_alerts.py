@@ -42,13 +42,8 @@ def judge_run(
 ) -> Judgement:
     """What of an ended run is news.
 
-    Args:
-        run_id: the run.
-        failed: whether it failed.
-        ended: the day on which it ended, in New York: both ticks of an evening's schedule are of one day.
-        evaluations: its check evaluations, each with the step that made it.
-        causes: errors of its failed steps, one line each.
-        before: what was failing before, by name, with its state.
+    `ended` is its day in New York: both ticks of an evening's schedule are of one day. `evaluations` come each with the
+    step that made it, `causes` are errors of failed steps, `before` is what was failing, by name, with its state.
     """
     failing = dict(before)
     alerts = []
@@ -62,7 +57,7 @@ def judge_run(
             continue
         stops = _stops(evaluation)
         stopped |= stops
-        records = _records(evaluation)
+        records = offenders(evaluation)
         parts: list[Any] = [evaluation.severity.value, sorted(_subject(record) for record in records)]
         known = failing.get(name, "")
         failing[name], is_news = _daily(known, ended, parts) if stops else _lasting(known, parts)
@@ -138,7 +133,7 @@ def _stops(evaluation: dg.AssetCheckEvaluation) -> bool:
     return bool(evaluation.blocking) and evaluation.severity is dg.AssetCheckSeverity.ERROR
 
 
-def _records(evaluation: dg.AssetCheckEvaluation) -> list[Mapping[str, Any]]:
+def offenders(evaluation: dg.AssetCheckEvaluation) -> list[Mapping[str, Any]]:
     """The offenders in a check's metadata tables."""
     tables = (v for v in evaluation.metadata.values() if isinstance(v, dg.TableMetadataValue))
     return [record.data for table in tables for record in table.records]

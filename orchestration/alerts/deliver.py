@@ -75,12 +75,7 @@ def deliver(
 ) -> Report:
     """Look at the runs that have ended, log what happened, and send each channel what is pending for it.
 
-    Args:
-        home: whose outbox and runs.
-        receivers: the channels.
-        instance: where the runs are.
-        log: gets each event once, and how each channel took it.
-        everything: try channels again that failed a moment ago.
+    `log` gets each event once, and how each channel took it; `everything` tries channels that failed a moment ago too.
     """
     label = "SIMULATED " if home.simulated else ""
 

@@ -48,9 +48,7 @@ class Failure:
 def failure_in(lines: Sequence[str], redirect: str = "") -> Failure:
     """Why a channel did not accept a message, in words of ours: a log line may hold a token, a reason may not.
 
-    Args:
-        lines: what Apprise logged of an attempt, as `apprise_service` keeps it.
-        redirect: that the service redirected the message and where to, if it did.
+    `lines` are what Apprise logged of an attempt; `redirect` says where the service redirected it to, if it did.
     """
     text = "\n".join(lines)
     # A message in several parts or to several recipients: some of it has arrived.

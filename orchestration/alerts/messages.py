@@ -81,11 +81,7 @@ def ordered(pending: Sequence[Pending]) -> list[Pending]:
 def compose(pending: Sequence[Pending], simulated: bool, ui_url: str, limit: int) -> Message:
     """The next message for a channel: as many of its alerts as its limit allows, and at least one.
 
-    Args:
-        pending: what has still to be sent, not empty.
-        simulated: whether the prices are made up.
-        ui_url: address of the web UI.
-        limit: length that the body may have, in characters.
+    `limit` is the length that the body may have, in characters.
     """
     queue = ordered(pending)
     label = "SIMULATED " if simulated else ""

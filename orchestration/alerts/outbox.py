@@ -5,7 +5,7 @@ channels in the transaction that marks it as queued (`dealt_out` in the file). N
 
 Clocks are set wrong and right again. So what has happened is known by ids, never by moments: runs by theirs, events by
 the run that found them. Moments only measure waits; a wait that ends further ahead than any wait is long was noted by
-another clock, and is over.
+another clock, and is over. Moments are seconds since 1970.
 """
 
 import datetime as dt
@@ -73,11 +73,7 @@ class Outbox(OutboxFile):
     def record(self, alerts: Iterable[Alert], now: float, run_id: str | None = None, version: int | None = None) -> int:
         """Record events; those that are there already stay. Returns how many are new.
 
-        Args:
-            alerts: the events.
-            now: seconds since 1970.
-            run_id: the run that found them, which has not ended; None if it was none.
-            version: the published version of which these are all that is flagged; None if they are not.
+        `run_id` is the run that found them and has not ended; of the published `version` these are all that is flagged.
         """
         with self.transaction() as connection:
             if version is not None:
@@ -92,11 +88,8 @@ class Outbox(OutboxFile):
     def begin_with(self, instance_id: str, ended: Sequence[str]) -> None:
         """Note, once for each instance of Dagster, which of its runs are no news: those that ended before.
 
-        Not so the runs of which there are events: the outbox was begun by one of them.
-
-        Args:
-            instance_id: of the storage of runs.
-            ended: its ended runs, in the order in which they were begun.
+        `ended` is in the order in which the runs were begun. Those of which there are events are news: one of them
+        began the outbox.
         """
         begun = f"began with {instance_id}"
         # Nearly always so, and no reason to wait for whoever is writing.
@@ -119,13 +112,7 @@ class Outbox(OutboxFile):
         return [run_id for (run_id,) in found]
 
     def record_run(self, run_id: str, judge: Callable[[Mapping[str, str]], Judgement], now: float) -> None:
-        """Record an ended run, once, and its failures.
-
-        Args:
-            run_id: the run.
-            judge: given what was failing before, by name, says what is failing now and what of it is news.
-            now: seconds since 1970.
-        """
+        """Record an ended run, once; `judge` gets what was failing before, by name, and says what is failing now."""
         with self.transaction() as connection:
             if not connection.execute("insert or ignore into runs values (?)", (run_id,)).rowcount:
                 return
@@ -135,13 +122,7 @@ class Outbox(OutboxFile):
             connection.executemany("insert into failing values (?, ?)", judged.failing.items())
 
     def enqueue(self, channels: Sequence[Channel], now: float, log: Callable[[Alert], None]) -> int:
-        """Queue each event that is not queued yet for the channels that want it; returns how many events.
-
-        Args:
-            channels: all that are set.
-            now: seconds since 1970.
-            log: called once for each event.
-        """
+        """Queue each event, once, for the channels that want it, and log it; returns how many events."""
         with self.transaction() as connection:
             fresh = connection.execute(
                 f"select {EVENT_COLUMNS} from events as e where not dealt_out and"  # noqa: S608
@@ -188,16 +169,14 @@ class Outbox(OutboxFile):
         return {name for (name,) in found}
 
     def has_settled(self, before: float) -> bool:
-        """Whether there is an event recorded before (seconds since 1970) that is pending for no channel."""
+        """Whether there is an event recorded before that is pending for no channel."""
         return self.connection.execute(f"select exists ({SETTLED})", (before,)).fetchone()[0] == 1
 
     def forget(self, before: float, is_over: Callable[[Sequence[str], dt.date], bool]) -> int:
-        """Delete events that are pending for no channel, with their deliveries; returns how many.
+        """Delete events recorded before a moment that are pending for no channel; returns how many.
 
-        Args:
-            before: recorded before this, seconds since 1970.
-            is_over: given symbols and session of an event of the market, says that it cannot be flagged again; one
-                about the data has the id of its run and is looked at once.
+        `is_over`, given symbols and session of an event of the market, says that it cannot be flagged again; one about
+        the data has the id of its run and is looked at once.
         """
         with self.transaction() as connection:
             gone = [
@@ -222,8 +201,7 @@ class Outbox(OutboxFile):
     def not_sent(self, since: float) -> list[tuple[str, str, int, str | None]]:
         """What is not sent: channel, state (pending before given up), how many, and the latest reason.
 
-        Args:
-            since: of what was given up, only what was queued later than this, seconds since 1970.
+        Of what was given up, only what was queued later than `since`.
         """
         return self.connection.execute(
             # SQLite takes a bare column from the row of the maximum.

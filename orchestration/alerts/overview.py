@@ -23,14 +23,7 @@ STATUS_SECONDS = 30 * 86400.0
 
 
 def print_alerts(home: Home, channels: Sequence[Channel], symbols: Collection[str], console: Console) -> None:
-    """The channels by name, never by URL; what is pending or was given up; what was sent last.
-
-    Args:
-        home: whose outbox.
-        channels: those that are set.
-        symbols: those of instruments.csv.
-        console: where to print.
-    """
+    """The channels by name, never by URL; what is pending or was given up; what was sent last."""
     console.print("SIMULATED" if home.simulated else f"Source {home.source}", highlight=False)
     print_wrong_filters(channels, symbols, console)
     with opened_outbox(home.alerts) as outbox:

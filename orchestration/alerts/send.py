@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from orchestration.alerts.apprise_service import room, send_message, service_of
+from orchestration.alerts.failures import Failure
 from orchestration.alerts.messages import Alert, Pending, compose, ordered
 from orchestration.alerts.outbox import opened_outbox
 
@@ -29,15 +30,9 @@ UNKNOWN_URL = "Apprise does not understand its URL"
 
 @dataclass(frozen=True)
 class Order:
-    """What a sender is to do.
+    """What a sender is to do: `folder` is that of the outbox, the URL is secret, `limit` is seconds for one answer.
 
-    Attributes:
-        folder: of the outbox.
-        channel, url: to whom; the URL is secret.
-        limit: seconds for the answer to one message.
-        simulated: whether the prices are made up.
-        ui_url: address of the web UI.
-        test: send a test message instead of what is pending.
+    With `test` it sends a test message instead of what is pending.
     """
 
     folder: str
@@ -120,7 +115,7 @@ def _send_all(order: Order) -> Outcome:
             if service is None:
                 reason = UNKNOWN_URL
                 queue.begin([p.alert.event_id for p in pending], time.time())
-                queue.failed(pending, reason, maybe_delivered=False)
+                queue.failed(pending, Failure(reason, maybe_delivered=False, for_good=False))
                 break
             whole = [p for p in pending if not p.rejections]
             message = compose(whole or _alone(pending), order.simulated, order.ui_url, room(service))
@@ -134,8 +129,7 @@ def _send_all(order: Order) -> Outcome:
                 sent += len(message.event_ids)
                 continue
             reason = failure.reason
-            attempted = [p for p in pending if p.alert.event_id in message.event_ids]
-            queue.failed(attempted, reason, failure.maybe_delivered, failure.unanswered, failure.for_good)
+            queue.failed([p for p in pending if p.alert.event_id in message.event_ids], failure)
             if not failure.for_good:
                 perhaps += queue.give_up_unanswered()
                 break

@@ -19,13 +19,7 @@ START_SECONDS = 120.0
 
 
 def send(home: Home, receivers: Receivers, test: bool = False) -> list[Outcome]:
-    """Send each channel what is pending for it; a sender keeps the time limit itself.
-
-    Args:
-        home: whose outbox.
-        receivers: the channels.
-        test: send a test message instead.
-    """
+    """Send each channel what is pending for it; a sender keeps the time limit itself."""
     started = [(channel, _start(home, receivers, channel, test)) for channel in receivers.channels]
     deadline = time.monotonic() + START_SECONDS + 2 * receivers.timeout_seconds
     outcomes = [_finish(channel, process, deadline) for channel, process in started]
@@ -43,15 +37,8 @@ def _without_what_arrived(home: Home, outcome: Outcome) -> Outcome:
 
 
 def _start(home: Home, receivers: Receivers, channel: Channel, test: bool) -> subprocess.Popen[str]:
-    order = Order(
-        str(home.alerts),
-        channel.name,
-        channel.url,
-        receivers.timeout_seconds,
-        home.simulated,
-        receivers.ui_url,
-        test,
-    )
+    limit, ui_url = receivers.timeout_seconds, receivers.ui_url
+    order = Order(str(home.alerts), channel.name, channel.url, limit, home.simulated, ui_url, test)
     process = subprocess.Popen(
         [sys.executable, "-m", "orchestration.alerts.send"],
         stdin=subprocess.PIPE,

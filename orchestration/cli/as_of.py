@@ -75,11 +75,7 @@ def build_as_of(
 ) -> AsOfManifest:
     """Build the tables as known at `moment` into `folder`.
 
-    Args:
-        settings: which source, and where it lives.
-        moment: UTC.
-        folder: new, empty, or made by an earlier call, then replaced.
-        progress: told how far it is.
+    The folder is new, empty, or made by an earlier call, then replaced.
 
     Raises:
         OrewatchError: the moment lies in the future or before everything that is stored; the folder is something else;

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from orchestration.market.errors import OrewatchError
+from orchestration.settings import PROJECT_ROOT, load_settings
 
 app = typer.Typer(
     help="Silver, gold and the companies that mine them: refresh the tables, see what was flagged.",
@@ -28,7 +29,6 @@ def readable_errors() -> Iterator[None]:
         raise typer.Exit(2) from None
     except Exception as error:
         from orchestration.files import disk_fault
-        from orchestration.settings import load_settings
 
         fault = disk_fault(error, load_settings().home)
         if fault is None:
@@ -59,7 +59,6 @@ def refresh(
 
     from orchestration.instance.loading import loading
     from orchestration.market.universe import load_universe
-    from orchestration.settings import load_settings
     from orchestration.transform.dbt import ReadyDbt
 
     settings = load_settings()
@@ -84,7 +83,6 @@ def refresh(
 def status() -> None:
     """Show what is stored, how fresh it is, how the last requests ended and which version readers see."""
     from orchestration.cli.status import print_status
-    from orchestration.settings import load_settings
 
     print_status(load_settings())
 
@@ -94,7 +92,6 @@ def status() -> None:
 def verify_claims() -> None:
     """Hold what publications claimed against the published tables: confirmed, refuted or not computable."""
     from orchestration.cli.status import print_claims
-    from orchestration.settings import load_settings
 
     settings = load_settings()
     print_claims(settings.paths, settings.as_of)
@@ -106,7 +103,6 @@ def verify() -> None:
     """Rebuild every published table from the lake and compare, cell by cell; exit code 1 if anything differs."""
     from orchestration.cli.rebuild import ending_cleanly
     from orchestration.cli.rebuild_report import run_verify
-    from orchestration.settings import load_settings
 
     with ending_cleanly():
         equal = run_verify(load_settings())
@@ -129,7 +125,6 @@ def as_of(
     from orchestration.cli.as_of import parse_moment
     from orchestration.cli.rebuild import ending_cleanly
     from orchestration.cli.rebuild_report import run_as_of
-    from orchestration.settings import load_settings
 
     if bool(symbol) != bool(date) or (event and symbol):
         raise OrewatchError("--event, --symbol, --date: allowed: an event alone, or a symbol and a date together")
@@ -149,8 +144,7 @@ def brief(
     from rich.console import Console
 
     from orchestration.cli.status import print_header
-    from orchestration.settings import load_settings
-    from orchestration.show.brief.write import write_brief
+    from orchestration.show.brief.pages import write_brief
 
     session = _session(date)
     settings = load_settings()
@@ -186,7 +180,6 @@ def alerts(
 
     from orchestration.alerts.overview import print_alerts, try_channels
     from orchestration.market.universe import load_universe
-    from orchestration.settings import load_settings
 
     settings, console = load_settings(), Console()
     symbols = load_universe(settings.seeds).symbols
@@ -211,7 +204,6 @@ def dev(
     from orchestration.alerts.overview import print_wrong_filters
     from orchestration.instance.instance import opened_instance
     from orchestration.market.universe import load_universe
-    from orchestration.settings import PROJECT_ROOT, load_settings
     from orchestration.transform.manifest import prepared
 
     require_free_port(port, "orewatch dev --port NUMBER")
@@ -237,9 +229,7 @@ def dev(
 def require_free_port(port: int, another: str) -> None:
     """Refuse a port that cannot be listened on, before anything is started.
 
-    Args:
-        port: on 127.0.0.1.
-        another: the command with which one chooses another.
+    `another` is the command with which one chooses another.
 
     Raises:
         OrewatchError: it is taken or not allowed; one line says how to choose another.

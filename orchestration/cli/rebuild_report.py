@@ -112,15 +112,9 @@ def _session_of(facts: list[Then]) -> tuple[str, dt.date] | None:
 
 
 def _print_fact(console: Console, label: str, fact: Then) -> None:
-    state = (
-        "not known then"
-        if fact.then is None
-        else "no longer so now"
-        if fact.now is None
-        else "otherwise now"
-        if fact.changed
-        else "the same now"
-    )
+    state = "otherwise now" if fact.changed else "the same now"
+    if fact.then is None or fact.now is None:
+        state = "not known then" if fact.then is None else "no longer so now"
     console.print(f"[bold]{label}{escape(fact.what)}: {state}[/]", soft_wrap=True, highlight=False)
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("", "then", "now"):

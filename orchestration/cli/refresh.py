@@ -14,7 +14,7 @@ import dagster as dg
 from rich.console import Console
 from rich.markup import escape
 
-from orchestration.alerts.data_alerts import cause
+from orchestration.alerts.data_alerts import cause, offenders
 from orchestration.alerts.deliver import Report, begin_outbox, deliver
 from orchestration.alerts.flagged import note_what_is_missing
 from orchestration.alerts.overview import print_wrong_filters
@@ -232,7 +232,7 @@ def _print_outcome(console: Console, settings: Settings, universe: Universe, res
             _print_advice(console, settings, result, evaluation)
     if not result.success:
         for event in result.all_events:
-            if event.is_step_failure and _error_name(event) != CHECK_FAILED:
+            if event.is_step_failure and getattr(event.step_failure_data.error, "cls_name", None) != CHECK_FAILED:
                 console.print(f"[bold red]failed[/] {event.step_key}: {escape(cause(event))}", soft_wrap=True)
         if _only_copies_failed(result):
             console.print("Readers there keep the last version that they have; the next refresh tries again.")
@@ -246,11 +246,6 @@ def _print_outcome(console: Console, settings: Settings, universe: Universe, res
             )
 
 
-def _error_name(event: dg.DagsterEvent) -> str | None:
-    error = event.step_failure_data.error
-    return error.cls_name if error else None
-
-
 def _kept(home: Home) -> str:
     manifest = current_manifest(home.published)
     if manifest is None:
@@ -259,18 +254,12 @@ def _kept(home: Home) -> str:
 
 
 def _print_offenders(console: Console, evaluation: dg.AssetCheckEvaluation) -> None:
-    records = _records(evaluation)
+    records = offenders(evaluation)
     for record in records[:5]:
-        values = ", ".join(str(v) for v in record.data.values() if v is not None)
+        values = ", ".join(str(v) for v in record.values() if v is not None)
         console.print("  " + escape(values), highlight=False)
     if len(records) > 5:
         console.print(f"  and {len(records) - 5} more")
-
-
-def _records(evaluation: dg.AssetCheckEvaluation) -> list[dg.TableRecord]:
-    """The rows of the check's tables."""
-    tables = [value for value in evaluation.metadata.values() if isinstance(value, dg.TableMetadataValue)]
-    return [record for table in tables for record in table.records]
 
 
 def _print_advice(
@@ -279,12 +268,8 @@ def _print_advice(
     """What to do next: about symbols that did not arrive, and about whatever stopped the run."""
     lines = []
     if evaluation.check_name == FETCH_OUTCOME:
-        lines = after_fetch(
-            settings.paths,
-            settings.seeds,
-            settings.files,
-            [str(record.data["error"]) for record in _records(evaluation)],
-        )
+        statuses = [str(record["error"]) for record in offenders(evaluation)]
+        lines = after_fetch(settings.paths, settings.seeds, settings.files, statuses)
     if evaluation.severity is dg.AssetCheckSeverity.ERROR:
         spec = result.job_def.asset_layer.asset_graph.get_check_spec(evaluation.asset_check_key)
         lines = [*lines, runbook(evaluation.check_name, spec.description or "")]

@@ -30,11 +30,7 @@ _FILES = {
 def after_fetch(home: Home, seeds: Path, files: Path | None, statuses: Sequence[str]) -> list[str]:
     """What to do about symbols that were not delivered: a line for each class of error, in the order given.
 
-    Args:
-        home: of the refresh.
-        seeds: folder of the seed files.
-        files: drop folder of the source `files`.
-        statuses: `FetchStatus` of the failed symbols; none if nothing was there without a fault.
+    `statuses` are the `FetchStatus` of the failed symbols; none if nothing was there without a fault.
     """
     if not statuses:
         return [f"put one .csv or .parquet per symbol into {files}, named by source_symbol: SIL.csv"]
@@ -47,9 +43,7 @@ def after_fetch(home: Home, seeds: Path, files: Path | None, statuses: Sequence[
 def runbook(check: str, described: str) -> str:
     """Where the runbook says what to do about a check.
 
-    Args:
-        check: its name.
-        described: its description; the checks that are not dbt's name their section there.
+    `described` is its description: the checks that are not dbt's name their section there.
     """
     anchor = f"docs/runbook.md#{check}"
     return anchor if anchor in described else "docs/runbook.md#failed-checks"

@@ -30,12 +30,7 @@ CHANGES = """
 
 @dataclass(frozen=True)
 class Then:
-    """One fact as it was known then beside how it stands now.
-
-    Attributes:
-        what: the fact in words.
-        then, now: its row; None where there is none.
-    """
+    """One fact, in words, and its row as it was known then and as it stands now; None where there is none."""
 
     what: str
     then: Row | None
@@ -82,11 +77,8 @@ def explain_session(home: Home, folder: Path, symbol: str, session: dt.date) -> 
 
 def changes_since(home: Home, moment: dt.datetime, symbol: str, session: dt.date) -> list[Row]:
     """What the vendor has changed since then in the bars up to a session, newest session first; no re-basing."""
-    return rows(
-        home.published_file,
-        CHANGES,
-        {"symbol": symbol, "session": session, "moment": moment.replace(tzinfo=None)},
-    )
+    asked = {"symbol": symbol, "session": session, "moment": moment.replace(tzinfo=None)}
+    return rows(home.published_file, CHANGES, asked)
 
 
 def _level_event(then: Row | None, now: Row | None) -> Then:

@@ -52,11 +52,6 @@ def verify(
 ) -> Verification:
     """Rebuild everything that the published version was made from, and compare.
 
-    Args:
-        settings: which source, and where it lives.
-        progress: told how far it is.
-        compared: told what was found in each table.
-
     Raises:
         OrewatchError: nothing is published; what is published was made from something else than what is here now; or
             the rebuild failed.

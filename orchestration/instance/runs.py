@@ -59,10 +59,7 @@ def process_tags(run_id: str) -> dict[str, str]:
 def process_lives(run: dg.DagsterRun, home: Home | None = None) -> bool | None:
     """Whether the process in which a run lives is there; None if nothing says which it is, or it is out of sight.
 
-    Args:
-        run: the run.
-        home: from which somebody looks; None if nobody knows it. A home lies on one machine, whatever the machine is
-            called today.
+    `home` is from where somebody looks, if anybody knows: a home lies on one machine, whatever that is called today.
     """
     if PID not in run.tags:
         return None
@@ -91,10 +88,8 @@ def fail_dead_runs(
     Dagster's own monitoring asks the launcher, and the runs of another launcher's instance or of the command line have
     none that knows.
 
-    Args:
-        instance: where the runs are; those of other projects are left alone.
-        home: from which somebody looks.
-        is_repeated: whether the caller does again what a run was to do; else Dagster does, where it is told to.
+    `home` is from where somebody looks. `is_repeated`: whether the caller does again what a run was to do; else Dagster
+    does, where it is told to.
     """
     dead = []
     for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):

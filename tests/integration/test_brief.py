@@ -8,7 +8,7 @@ import pytest
 
 from orchestration.market.errors import OrewatchError
 from orchestration.settings import Settings
-from orchestration.show.brief.write import write_brief
+from orchestration.show.brief.pages import write_brief
 from tests.homes import clone
 from tests.jobs import published
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from orchestration.market.calendar import closed_sessions, recorded_until
-from orchestration.show.brief.write import write_brief
+from orchestration.show.brief.pages import write_brief
 from tests.jobs import INSTRUMENTS_HEADER, ClockedSettings, evaluations, published, read_status, run_job, write_seeds
 
 pytestmark = pytest.mark.integration

@@ -9,11 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.alerts.channel_queue import (
-    LONGEST_WAIT,
-    REJECTIONS_BEFORE_GIVING_UP,
-    UNANSWERED_BEFORE_GIVING_UP,
-)
+from orchestration.alerts.channel_queue import LONGEST_WAIT, REJECTIONS_BEFORE_GIVING_UP, UNANSWERED_BEFORE_GIVING_UP
+from orchestration.alerts.failures import Failure
 from orchestration.alerts.messages import Alert, Pending
 from orchestration.alerts.outbox import EXPIRES_AFTER, RUN_PATIENCE, Judgement, Outbox, opened_outbox
 from orchestration.alerts.outbox_file import FILE, SCHEMA
@@ -43,7 +40,7 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
 def reject(outbox: Outbox, before: list[Pending], reason: str) -> int:
     """An attempt that the service refuses for good; returns how many events are given up by that."""
     queue = outbox.queue("desk")
-    queue.failed(before, reason, maybe_delivered=False, rejected=True)
+    queue.failed(before, Failure(reason, maybe_delivered=False, for_good=True))
     return queue.give_up_rejected()
 
 
@@ -105,7 +102,7 @@ def test_failures_back_off_and_stay_visible_until_they_are_given_up(outbox: Outb
         assert outbox.due(at) == {"desk"}
         before = outbox.queue("desk").pending()
         outbox.queue("desk").begin(["a"], at)
-        outbox.queue("desk").failed(before, "HTTP 500", maybe_delivered=False)
+        outbox.queue("desk").failed(before, Failure("HTTP 500", False, False))
         assert outbox.due(at) == set()
         assert outbox.due(at, everything=True) == {"desk"}
         waits.append(next(s for s in range(0, 4000, 30) if outbox.due(at + s)))
@@ -130,7 +127,7 @@ def test_an_attempt_of_which_nothing_is_heard_was_maybe_delivered(outbox: Outbox
     # A later refusal does not make the first attempt certain.
     before = outbox.queue("desk").pending()
     outbox.queue("desk").begin(["a", "b"], NOW)
-    outbox.queue("desk").failed(before, "HTTP 503", maybe_delivered=False)
+    outbox.queue("desk").failed(before, Failure("HTTP 503", False, False))
     assert {w.alert.event_id: w.maybe_delivered for w in outbox.queue("desk").pending()} == {"a": True, "b": False}
     outbox.queue("desk").sent(["a"], NOW)
     assert ids(outbox) == ["b"]
@@ -279,14 +276,12 @@ def test_an_outbox_of_an_earlier_version_that_was_ahead_of_its_time_tells_what_i
         assert outbox.unknown(["first", "second", "third"]) == ["third"]
 
 
-def attempt(
-    outbox: Outbox, reason: str, *event_ids: str, maybe_delivered: bool = True, unanswered: bool = False
-) -> int:
+def attempt(outbox: Outbox, reason: str, *event_ids: str) -> int:
     """An attempt of some events that fails; returns how many events were given up for want of an answer."""
     before = [w for w in outbox.queue("desk").pending() if w.alert.event_id in event_ids]
     outbox.queue("desk").begin(event_ids, NOW)
     if reason:  # else the sender was ended
-        outbox.queue("desk").failed(before, reason, maybe_delivered, unanswered)
+        outbox.queue("desk").failed(before, Failure(reason, maybe_delivered=True, for_good=False))
     return outbox.queue("desk").give_up_unanswered()
 
 
@@ -302,7 +297,7 @@ def test_what_has_perhaps_arrived_is_not_told_for_ever(outbox: Outbox, reason: s
         assert reject(outbox, [w for w in outbox.queue("desk").pending() if w.alert.event_id == "a"], "x") == 0
     counted = [w.unanswered for w in outbox.queue("desk").pending() if w.alert.event_id == "b"]
     assert counted == [0]
-    given_up = [attempt(outbox, reason, "b", unanswered=True) for _ in range(UNANSWERED_BEFORE_GIVING_UP)]
+    given_up = [attempt(outbox, reason, "b") for _ in range(UNANSWERED_BEFORE_GIVING_UP)]
     assert given_up == [0] * (UNANSWERED_BEFORE_GIVING_UP - 1) + [1]
     assert ids(outbox) == ["a"]
     (gone,) = outbox.last(["expired"], 9)
