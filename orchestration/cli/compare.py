@@ -80,9 +80,8 @@ def compare(
 ) -> list[TableComparison]:
     """Compare tables of the same names in two DuckDB files; `done` is called after each, with how many are done.
 
-    `tables` names for each table the columns of its grain, none for all; `ignored` columns may differ. `tolerance` is of
-    two floats, relative to the larger one, and a difference of `ABSOLUTE` is none either; `tolerances`, where a column
-    has another.
+    `tables` names for each table the columns of its grain, none for all; `ignored` columns may differ. `tolerance` is
+    of two floats, relative to the larger one, and a difference of `ABSOLUTE` is none either; `tolerances` is by column.
     """
     found = []
     with _both(left, right, ABSOLUTE / tolerance) as connection:
