@@ -28,7 +28,7 @@ command="$$(sed -n 's/^$(1): *//p' deploy/Procfile)"
 endef
 
 .PHONY: help install manifest demo dev dashboard dashboard-password dashboard-environment team team-release \
-  $(TEAM:%=team-%) refresh status claims test test-all test-rest torture faults golden lint format docs bench \
+  $(TEAM:%=team-%) refresh status claims test test-all test-rest torture faults golden lint validate format docs bench \
   bench-large bench-lake bench-publish bench-yahoo lock parity spark-environment clean
 
 help: ## list the targets
@@ -120,11 +120,17 @@ torture: $(MANIFEST) ## faults by the hundred: kills, full disks, bad data, read
 faults: $(MANIFEST) ## put thirty faults into the code, one at a time, and see the tests find them; hours
 	@$(BIN)/python -m tests.faults.run --everything
 
-lint: $(MANIFEST) ## ruff, mypy and sqlfluff
+lint: $(MANIFEST) ## ruff, mypy and sqlfluff, and what Dagster loads
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/sqlfluff lint --disable-progress-bar --processes 0 dbt_project/models
+	@$(MAKE) --no-print-directory validate
+
+# `dg check defs` follows it, and takes no workspace. Without a DAGSTER_HOME it makes a folder in the checkout.
+validate: $(MANIFEST) ## let Dagster load what workspace.yaml names; seconds, and no home is needed
+	@home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && touch "$$home/dagster.yaml" && DAGSTER_HOME="$$home" PYTHONWARNINGS=ignore \
+	  $(BIN)/dagster definitions validate --log-level warning -w workspace.yaml
 
 format: $(INSTALLED) ## let ruff and sqlfluff put the code in order
 	@$(BIN)/ruff check --fix --quiet .

@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.instance.instance import home_tags
+from orchestration.instance.runs import home_tags
 from orchestration.settings import PROJECT_ROOT, Settings
 
 # Of every asset.
@@ -59,7 +59,7 @@ def first_sentence_first(description: str) -> str:
 
 def tag_run(context: Any, settings: Settings, **tags: object) -> None:
     """Say on the run what it is about: the source in any case, also of runs that no job has tagged."""
-    known = {"source": settings.source, "simulated": str(settings.simulated).lower(), **home_tags(settings)}
+    known = {"source": settings.source, "simulated": str(settings.simulated).lower(), **home_tags(settings.paths)}
     context.instance.add_run_tags(context.run.run_id, known | {name: str(value) for name, value in tags.items()})
 
 

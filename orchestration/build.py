@@ -39,7 +39,7 @@ def build_definitions(settings: Settings | None = None, resources: Mapping[str, 
 
 def _assembled(settings: Settings, resources: Mapping[str, Any]) -> dg.Definitions:
     universe = load_universe(settings.seeds)
-    job = build_refresh_job(settings)
+    job = build_refresh_job(settings.paths)
     assets = [
         build_ingest(settings, read_manifest()["sources"], mend_readers, fill_lake),
         build_models(settings, load_drawing, readers_table),
@@ -48,10 +48,10 @@ def _assembled(settings: Settings, resources: Mapping[str, Any]) -> dg.Definitio
     ]
     assets += [step.build(settings) for copy in copies(settings) for step in copy.steps]
     return dg.Definitions(
-        assets=[*assets, *build_exposures(settings)],
+        assets=[*assets, *build_exposures(settings.paths)],
         asset_checks=[build_data_checks(), build_market_checks(universe, settings, note_flags, remove_old)],
         jobs=[job],
-        schedules=[build_schedule(job, settings)],
+        schedules=[build_schedule(job, settings.paths)],
         sensors=[build_alert_sensor(settings)],
         # A step of its own process would load the code location again: seconds for each.
         executor=dg.in_process_executor,

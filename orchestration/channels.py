@@ -1,7 +1,7 @@
 """Where alerts go: named Apprise URLs, each with what it wants to hear of.
 
 The text of OREWATCH_ALERTS is read here and nowhere else. A URL holds secrets: no error quotes it and no
-representation shows it. What Apprise makes of a URL is seen when it is used (`alerts.send`).
+representation shows it. What Apprise makes of a URL is seen when it is used (`alerts.apprise_service`).
 """
 
 import re
@@ -27,7 +27,7 @@ class Channel:
     """One receiver.
 
     Attributes:
-        name: how logs and the journal call it; the URL behind it may change.
+        name: how logs and the outbox call it; the URL behind it may change.
         url: an Apprise URL; secret.
         kinds: kinds of alert that it wants; empty means all.
         symbols: instruments that it wants; empty means all. An alert about no instrument in particular passes.
@@ -59,12 +59,20 @@ class Channel:
         return "; ".join(parts) or "everything"
 
 
+@dataclass(frozen=True)
+class Receivers:
+    """All channels, the time limit of an answer to one message, and where a reader finds the web UI."""
+
+    channels: tuple[Channel, ...]
+    timeout_seconds: float
+    ui_url: str
+
+
 def read_channels(text: str) -> tuple[Channel, ...]:
     """The channels that a text names, in its order.
 
-    Args:
-        text: words separated by blanks or newlines; each `NAME=URL` begins a channel, `kinds=`, `symbols=` and
-            `severity=` after it say what it wants.
+    Words are separated by blanks or newlines; each `NAME=URL` begins a channel, `kinds=`, `symbols=` and `severity=`
+    after it say what it wants.
 
     Raises:
         ValueError: one line that says which channel is wrong and what is allowed, without its URL.
@@ -96,12 +104,7 @@ def read_channels(text: str) -> tuple[Channel, ...]:
 
 
 def unknown_symbols(channels: Iterable[Channel], symbols: Collection[str]) -> list[str]:
-    """What is wrong with the symbols that channels ask for: one line for each channel that names unknown ones.
-
-    Args:
-        channels: all that are set.
-        symbols: those of instruments.csv.
-    """
+    """What is wrong with the symbols that channels ask for: one line for each channel that names unknown ones."""
     unknown = {channel.name: sorted(channel.symbols.difference(symbols)) for channel in channels}
     return [
         f"OREWATCH_ALERTS: channel '{name}' asks for {', '.join(missing)}, not in instruments.csv;"

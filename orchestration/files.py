@@ -11,7 +11,7 @@ from pathlib import Path
 from orchestration.market.errors import SettingsError
 
 _DAMAGED = "a database of Dagster is damaged"
-# SQLite, which holds Dagster's runs and the journal of alerts, says it in words of its own.
+# SQLite, which holds Dagster's runs and the outbox of alerts, says it in words of its own.
 _SQLITE = {
     "database or disk is full": "no space is left",
     "attempt to write a readonly database": "it cannot be written to",

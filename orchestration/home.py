@@ -15,6 +15,16 @@ class Home:
     root: Path
 
     @property
+    def source(self) -> str:
+        """The source that it is of: the folder's name."""
+        return self.root.name
+
+    @property
+    def simulated(self) -> bool:
+        """Whether every price in it is made up."""
+        return self.source == "sample"
+
+    @property
     def lake(self) -> Path:
         """The append-only Parquet lake."""
         return self.root / "lake"
@@ -71,7 +81,7 @@ class Home:
 
     @property
     def alerts(self) -> Path:
-        """The journal of alerts: what happened, and which channel has been told."""
+        """The outbox of alerts: what happened, and what each channel was sent."""
         return self.root / "alerts"
 
     @property

@@ -10,7 +10,8 @@ from contextlib import closing, contextmanager
 import dagster as dg
 
 from orchestration.files import must_link, must_lock
-from orchestration.instance.instance import home_tags, process_tags
+from orchestration.home import Home
+from orchestration.instance.runs import home_tags, process_tags
 from orchestration.market.universe import Universe, load_universe
 from orchestration.settings import Settings
 from orchestration.sources.base import BarSource
@@ -54,7 +55,7 @@ bar_source_resource = dg.ResourceDefinition(
 
 
 @contextmanager
-def warehouse_lock(settings: Settings, say: Callable[[str], None]) -> Iterator[None]:
+def warehouse_lock(home: Home, say: Callable[[str], None]) -> Iterator[None]:
     """Hold the right to write lake and warehouse; wait for whoever holds it, saying so every few seconds.
 
     The operating system releases the lock when its process ends, however it ends, so a killed run never blocks the
@@ -65,10 +66,10 @@ def warehouse_lock(settings: Settings, say: Callable[[str], None]) -> Iterator[N
     """
     from filelock import FileLock, Timeout
 
-    settings.paths.root.mkdir(parents=True, exist_ok=True)
-    must_lock(settings.paths.root)
-    must_link(settings.paths.root)
-    lock = FileLock(settings.paths.lock)
+    home.root.mkdir(parents=True, exist_ok=True)
+    must_lock(home.root)
+    must_link(home.root)
+    lock = FileLock(home.lock)
     patience = 0.1
     while True:
         try:
@@ -92,9 +93,9 @@ def _lock_resource(context: dg.InitResourceContext) -> Iterator[None]:
     # The first thing that a run of ours asks for: from now on its death is noticed, also if it waits here.
     if context.instance and context.run:
         context.instance.add_run_tags(
-            context.run.run_id, {**home_tags(context.resources.settings), **process_tags(context.run.run_id)}
+            context.run.run_id, {**home_tags(context.resources.settings.paths), **process_tags(context.run.run_id)}
         )
-    with warehouse_lock(context.resources.settings, say):
+    with warehouse_lock(context.resources.settings.paths, say):
         yield
 
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from orchestration.instance.instance import fail_dead_runs, home_tags, is_ours
+from orchestration.home import Home
+from orchestration.instance.runs import fail_dead_runs, home_tags, is_ours
 from orchestration.market.calendar import sessions
-from orchestration.settings import NEW_YORK, Settings
+from orchestration.settings import NEW_YORK
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -38,17 +39,17 @@ UNFINISHED_OR_GOOD = [
 ]
 
 
-def build_refresh_job(settings: Settings) -> "UnresolvedAssetJobDefinition":
+def build_refresh_job(home: Home) -> "UnresolvedAssetJobDefinition":
     """Fetch, build, audit, publish, check."""
     return dg.define_asset_job(
         "refresh",
         selection=dg.AssetSelection.all(),
         description="Bring everything up to date: fetch what is missing, build and audit the tables, publish, check.",
-        tags={"source": settings.source, "simulated": str(settings.simulated).lower(), **home_tags(settings)},
+        tags={"source": home.source, "simulated": str(home.simulated).lower(), **home_tags(home)},
     )
 
 
-def build_schedule(job: "UnresolvedAssetJobDefinition", settings: Settings) -> dg.ScheduleDefinition:
+def build_schedule(job: "UnresolvedAssetJobDefinition", home: Home) -> dg.ScheduleDefinition:
     """The evening refresh; it runs by itself for real sources, and waits to be switched on for the sample."""
 
     @dg.schedule(
@@ -56,7 +57,7 @@ def build_schedule(job: "UnresolvedAssetJobDefinition", settings: Settings) -> d
         job=job,
         cron_schedule=TICKS,
         execution_timezone=str(NEW_YORK),
-        default_status=dg.DefaultScheduleStatus.STOPPED if settings.simulated else dg.DefaultScheduleStatus.RUNNING,
+        default_status=dg.DefaultScheduleStatus.STOPPED if home.simulated else dg.DefaultScheduleStatus.RUNNING,
         description="At 17:30 New York after an exchange session, and at 21:00 if that failed; on other days only what"
         " the evening before has left undone.",
     )
@@ -64,9 +65,9 @@ def build_schedule(job: "UnresolvedAssetJobDefinition", settings: Settings) -> d
         tick = context.scheduled_execution_time
         session = due_session(tick).isoformat()
         # Or a run that died with the machine would stand for a refresh that is on its way.
-        fail_dead_runs(context.instance, settings, is_repeated=lambda run: run.tags.get(SESSION) == session)
+        fail_dead_runs(context.instance, home, is_repeated=lambda run: run.tags.get(SESSION) == session)
         found = context.instance.get_runs(dg.RunsFilter(tags={SESSION: session}, statuses=UNFINISHED_OR_GOOD))
-        return evening(tick, next((run for run in found if is_ours(run, settings)), None))
+        return evening(tick, next((run for run in found if is_ours(run, home)), None))
 
     return refresh_after_close
 

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from orchestration.channels import Channel, read_channels
+from orchestration.channels import Channel, Receivers, read_channels
 from orchestration.home import Home
 from orchestration.market.errors import SettingsError
 
@@ -211,6 +211,11 @@ class Settings(BaseSettings):
     def channels(self) -> tuple[Channel, ...]:
         """Where alerts go; none: they are logged only."""
         return read_channels(self.alerts.get_secret_value())
+
+    @property
+    def receivers(self) -> Receivers:
+        """The channels, and what every message to them needs."""
+        return Receivers(self.channels, self.alert_timeout_seconds, self.ui_url)
 
     @property
     def postgres_readers_schema(self) -> str:

@@ -1,7 +1,7 @@
-"""A process that notes events and sends them, for the test that kills it.
+"""A process that outbox events and sends them, for the test that kills it.
 
-`python -m tests.alert_worker HOME FIRST LAST`: notes the events of the rounds FIRST to LAST, as market checks would
-that are evaluated again and again, and sends what is owed. Says `ready` when it starts and `done` when it has ended.
+`python -m tests.alert_worker HOME FIRST LAST`: outbox the events of the rounds FIRST to LAST, as market checks would
+that are evaluated again and again, and sends what is pending. Says `ready` when it starts and `done` when it has ended.
 """
 
 import datetime as dt
@@ -9,9 +9,9 @@ import sys
 import time
 from pathlib import Path
 
-from orchestration.alerts.deliver import send
 from orchestration.alerts.messages import Alert
-from orchestration.alerts.outbox import Judgement, journal
+from orchestration.alerts.outbox import Judgement, opened_outbox
+from orchestration.alerts.senders import send
 from orchestration.settings import Settings
 
 EVENTS = 5
@@ -27,12 +27,12 @@ def main(home: str, first: int, last: int) -> None:
     for number in range(first, last + 1):
         ids = [f"round{number}-event{k}" for k in range(EVENTS)]
         alerts = [Alert(i, "move", "warning", ("SIL",), dt.date(2026, 1, 30), f"Move {i}") for i in ids]
-        with journal(settings.paths.alerts) as notes:
+        with opened_outbox(settings.paths.alerts) as outbox:
             for alert in alerts:
-                notes.record([alert], time.time(), f"run{number}")
-            notes.record_run(f"run{number}", lambda _: Judgement({}, []), time.time())
-            notes.deal_out(settings.channels, time.time() + 7200, lambda _: None)
-    send(settings, settings.channels)
+                outbox.record([alert], time.time(), f"run{number}")
+            outbox.record_run(f"run{number}", lambda _: Judgement({}, []), time.time())
+            outbox.enqueue(settings.channels, time.time() + 7200, lambda _: None)
+    send(settings.paths, settings.receivers)
     _say("done")
 
 

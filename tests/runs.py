@@ -7,7 +7,7 @@ import dagster as dg
 from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
-from orchestration.instance.instance import process_tags
+from orchestration.instance.runs import process_tags
 
 
 def origin(location: str) -> RemoteJobOrigin:

@@ -1,1 +1,1 @@
-"""Alerts: what a person is told of, each event once per channel."""
+"""Alerts: what a person has to know, each event once per channel."""

@@ -1,9 +1,9 @@
 """Alerts from what went wrong with the data: a failed run, failed data checks, symbols that could not be fetched.
 
-A warning is told when it begins, not every evening: the journal knows what was failing before. What fails in another
-way (other instruments, another severity) is told again, and so is what fails after it had passed. What keeps readers on
-an older version, a failed run or a check that stops the publication, is told once a day for as long as it lasts; days
-that a clock which was ahead has called are forgotten when it goes on from an earlier one, and told when they come.
+A warning is sent when it begins, not every evening: the outbox knows what was failing before. What fails in another
+way (other instruments, another severity) is sent again, and so is what fails after it had passed. What keeps readers on
+an older version, a failed run or a check that stops the publication, is sent once a day for as long as it lasts; days
+of a clock which was ahead are forgotten when it goes on from an earlier one, and sent when they come.
 """
 
 import datetime as dt
@@ -25,7 +25,7 @@ IDENTITY = ("symbol", "session", "rule", "error")
 RUN = "run"
 LINES_SHOWN = 5
 
-# Days that are remembered of one failure. A clock that was ahead, and is right again, comes to a day that was told.
+# Days that are remembered of one failure. A clock that was ahead, and is right again, comes to a day that was sent.
 DAYS_KEPT = 10
 
 # Above any score: what stops a publication comes first.
@@ -42,13 +42,8 @@ def judge_run(
 ) -> Judgement:
     """What of an ended run is news.
 
-    Args:
-        run_id: the run.
-        failed: whether it failed.
-        ended: the day on which it ended, in New York: both ticks of an evening's schedule are of one day.
-        evaluations: its check evaluations, each with the step that made it.
-        causes: errors of its failed steps, one line each.
-        before: what was failing before, by name, with its state.
+    `ended` is its day in New York: both ticks of an evening's schedule are of one day. `evaluations` come each with the
+    step that made it, `causes` are errors of failed steps, `before` is what was failing, by name, with its state.
     """
     failing = dict(before)
     alerts = []
@@ -62,7 +57,7 @@ def judge_run(
             continue
         stops = _stops(evaluation)
         stopped |= stops
-        records = _records(evaluation)
+        records = offenders(evaluation)
         parts: list[Any] = [evaluation.severity.value, sorted(_subject(record) for record in records)]
         known = failing.get(name, "")
         failing[name], is_news = _daily(known, ended, parts) if stops else _lasting(known, parts)
@@ -138,7 +133,7 @@ def _stops(evaluation: dg.AssetCheckEvaluation) -> bool:
     return bool(evaluation.blocking) and evaluation.severity is dg.AssetCheckSeverity.ERROR
 
 
-def _records(evaluation: dg.AssetCheckEvaluation) -> list[Mapping[str, Any]]:
+def offenders(evaluation: dg.AssetCheckEvaluation) -> list[Mapping[str, Any]]:
     """The offenders in a check's metadata tables."""
     tables = (v for v in evaluation.metadata.values() if isinstance(v, dg.TableMetadataValue))
     return [record.data for table in tables for record in table.records]
@@ -151,23 +146,23 @@ def _subject(record: Mapping[str, Any]) -> str:
 
 
 def _lasting(known: str, parts: Sequence[Any]) -> tuple[str, bool]:
-    """The state of a failure that is told when it begins or changes, and whether it has."""
+    """The state of a failure that is sent when it begins or changes, and whether it has."""
     state = _digest(parts)
     return state, state != known
 
 
 def _daily(known: str, day: dt.date, parts: Sequence[Any]) -> tuple[str, bool]:
-    """The state of a failure that is told once a day, and whether it has not been told on this day.
+    """The state of a failure that is sent once a day, and whether it has not been sent on this day.
 
-    The state holds what was told, as `DAY:DIGEST`; of an earlier version of this program the digest alone.
+    The state holds what was sent, as `DAY:DIGEST`; of an earlier version of this program the digest alone.
     """
-    told = [entry.rpartition(":")[::2] for entry in known.split()]
+    sent = [entry.rpartition(":")[::2] for entry in known.split()]
     today, digest = day.isoformat(), _digest([day.isoformat(), *parts])
-    if digest in {digest for _, digest in told}:
+    if digest in {digest for _, digest in sent}:
         return known, False
-    if any(earlier < today for earlier, _ in told):
-        told = [entry for entry in told if entry[0] <= today]
-    kept = [*told, (today, digest)][-DAYS_KEPT:]
+    if any(earlier < today for earlier, _ in sent):
+        sent = [entry for entry in sent if entry[0] <= today]
+    kept = [*sent, (today, digest)][-DAYS_KEPT:]
     return " ".join(":".join(filter(None, entry)) for entry in kept), True
 
 

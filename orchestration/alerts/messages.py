@@ -13,8 +13,8 @@ from orchestration.channels import SEVERITIES
 # The service had the message, and nobody learned what it made of it.
 NO_ANSWER = "no answer in time"
 
-# Beyond these an evening is told in one line each: somebody reads this on a telephone.
-TOLD_IN_FULL = 10
+# Beyond these an evening has one line each: somebody reads this on a telephone.
+SHOWN_IN_FULL = 10
 
 
 @dataclass(frozen=True)
@@ -43,20 +43,20 @@ class Alert:
 
 
 @dataclass(frozen=True)
-class Waiting:
-    """An alert that a channel is owed.
+class Pending:
+    """An alert that has still to be sent to a channel.
 
     Attributes:
         alert: the event.
         run_id: the run that found it, if known.
-        doubtful: whether an earlier attempt may have reached the channel.
+        maybe_delivered: whether an earlier attempt may have reached the channel.
         rejections: how often the service refused a message with this alert for good.
         unanswered: how often it may have taken one and did not say so in time.
     """
 
     alert: Alert
     run_id: str | None = None
-    doubtful: bool = False
+    maybe_delivered: bool = False
     rejections: int = 0
     unanswered: int = 0
 
@@ -71,28 +71,24 @@ class Message:
     event_ids: tuple[str, ...]
 
 
-def ordered(waiting: Sequence[Waiting]) -> list[Waiting]:
+def ordered(pending: Sequence[Pending]) -> list[Pending]:
     """The most severe first, then the most unusual, then by name."""
     return sorted(
-        waiting, key=lambda w: (-SEVERITIES.index(w.alert.severity), -w.alert.rank, w.alert.title, w.alert.event_id)
+        pending, key=lambda p: (-SEVERITIES.index(p.alert.severity), -p.alert.rank, p.alert.title, p.alert.event_id)
     )
 
 
-def compose(waiting: Sequence[Waiting], simulated: bool, ui_url: str, limit: int) -> Message:
+def compose(pending: Sequence[Pending], simulated: bool, ui_url: str, limit: int) -> Message:
     """The next message for a channel: as many of its alerts as its limit allows, and at least one.
 
-    Args:
-        waiting: what the channel is owed, not empty.
-        simulated: whether the prices are made up.
-        ui_url: address of the web UI.
-        limit: length that the body may have, in characters.
+    `limit` is the length that the body may have, in characters.
     """
-    queue = ordered(waiting)
+    queue = ordered(pending)
     label = "SIMULATED " if simulated else ""
-    taken: list[Waiting] = []
+    taken: list[Pending] = []
     parts: list[str] = []
     for number, item in enumerate(queue):
-        part = _full(item.alert) if number < TOLD_IN_FULL else _short(item.alert)
+        part = _full(item.alert) if number < SHOWN_IN_FULL else _short(item.alert)
         if taken and len("\n".join([*parts, part, *_end([*taken, item], simulated, ui_url)])) > limit:
             break
         taken.append(item)
@@ -116,15 +112,15 @@ def _short(alert: Alert) -> str:
     return f"{alert.session}  {alert.title}  [id {alert.event_id}]"
 
 
-def _end(taken: Sequence[Waiting], simulated: bool, ui_url: str) -> list[str]:
-    end = [""] if len(taken) > TOLD_IN_FULL else []
+def _end(taken: Sequence[Pending], simulated: bool, ui_url: str) -> list[str]:
+    end = [""] if len(taken) > SHOWN_IN_FULL else []
     runs = list(dict.fromkeys(item.run_id for item in taken if item.run_id))
     end += [f"Run: {ui_url}/runs/{run}" for run in runs] or [f"Web UI: {ui_url}"]
     if simulated:
         end.append("SIMULATED: every price is made up.")
-    if doubtful := sum(item.doubtful for item in taken):
+    if maybe := sum(item.maybe_delivered for item in taken):
         end.append(
-            f"{doubtful} of these may have reached you before: an attempt broke off before the answer came."
+            f"{maybe} of these may have reached you before: an attempt broke off before the answer came."
             " The same id is the same event."
         )
     return end

@@ -2,18 +2,19 @@
 
 import sqlite3
 import time
+from collections.abc import Collection, Sequence
 
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from orchestration.alerts.deliver import send
-from orchestration.alerts.outbox import FILE, Delivery, journal
-from orchestration.channels import unknown_symbols
+from orchestration.alerts.outbox import Delivery, opened_outbox
+from orchestration.alerts.outbox_file import FILE
+from orchestration.alerts.senders import send
+from orchestration.channels import Channel, Receivers, unknown_symbols
+from orchestration.home import Home
 from orchestration.market.errors import SettingsError
-from orchestration.market.universe import Universe, load_universe
-from orchestration.settings import Settings
 
 SHOWN = 20
 
@@ -21,51 +22,44 @@ SHOWN = 20
 STATUS_SECONDS = 30 * 86400.0
 
 
-def print_alerts(settings: Settings, console: Console | None = None) -> None:
-    """The channels by name, never by URL; what waits or was given up; what was sent last.
-
-    Raises:
-        OrewatchError: a seed is wrong.
-    """
-    console = console or Console()
-    console.print("SIMULATED" if settings.simulated else f"Source {settings.source}", highlight=False)
-    print_wrong_filters(settings, load_universe(settings.seeds), console)
-    with journal(settings.paths.alerts) as notes:
-        counts = notes.counts()
-        owed, sent = notes.last(["pending", "expired"], SHOWN), notes.last(["sent"], SHOWN)
-    channels = _table("Channels", "channel", "wants", "sent", "pending", "given up")
-    wants = {channel.name: channel.filters for channel in settings.channels}
+def print_alerts(home: Home, channels: Sequence[Channel], symbols: Collection[str], console: Console) -> None:
+    """The channels by name, never by URL; what is pending or was given up; what was sent last."""
+    console.print("SIMULATED" if home.simulated else f"Source {home.source}", highlight=False)
+    print_wrong_filters(channels, symbols, console)
+    with opened_outbox(home.alerts) as outbox:
+        counts = outbox.counts()
+        not_sent, sent = outbox.last(["pending", "expired"], SHOWN), outbox.last(["sent"], SHOWN)
+    table = _table("Channels", "channel", "wants", "sent", "pending", "given up")
+    wants = {channel.name: channel.filters for channel in channels}
     gone = {name: "(not set any more)" for name, _ in counts if name not in wants}
     for name, filters in {**wants, **gone}.items():
-        channels.add_row(
-            name, escape(filters), *(str(counts.get((name, s), 0)) for s in ("sent", "pending", "expired"))
-        )
-    console.print(channels if channels.row_count else "No channel is set: alerts are logged only. See OREWATCH_ALERTS.")
-    if owed:
-        console.print(_deliveries("Not sent", owed))
+        table.add_row(name, escape(filters), *(str(counts.get((name, s), 0)) for s in ("sent", "pending", "expired")))
+    console.print(table if table.row_count else "No channel is set: alerts are logged only. See OREWATCH_ALERTS.")
+    if not_sent:
+        console.print(_deliveries("Not sent", not_sent))
     if sent:
         console.print(_deliveries("Sent last", sent))
 
 
-def print_wrong_filters(settings: Settings, universe: Universe, console: Console) -> None:
+def print_wrong_filters(channels: Sequence[Channel], symbols: Collection[str], console: Console) -> None:
     """Warn of channels that ask for symbols that no seed names; a removed instrument must not stop an evening."""
-    for line in unknown_symbols(settings.channels, universe.symbols):
+    for line in unknown_symbols(channels, symbols):
         console.print(f"[yellow]warning[/] {escape(line)}", highlight=False, soft_wrap=True)
 
 
-def print_owed(settings: Settings, console: Console) -> None:
+def print_not_sent(home: Home, channels: Sequence[Channel], console: Console) -> None:
     """One line for each channel to which something could not be sent, with the reason; nothing if all is well."""
-    if not (settings.paths.alerts / FILE).exists():
+    if not (home.alerts / FILE).exists():
         return
     try:
-        with journal(settings.paths.alerts) as notes:
-            owed = notes.owed(time.time() - STATUS_SECONDS)
+        with opened_outbox(home.alerts) as outbox:
+            not_sent = outbox.not_sent(time.time() - STATUS_SECONDS)
     except (OSError, sqlite3.Error) as error:
         console.print(f"[yellow]warning[/] alerts: {escape(str(error))}", highlight=False)
         return
-    known = {channel.name for channel in settings.channels}
+    known = {channel.name for channel in channels}
     lines: dict[str, list[str]] = {}
-    for channel, state, count, reason in owed:
+    for channel, state, count, reason in not_sent:
         why = reason or ("not tried yet" if channel in known else "the channel is not set any more")
         lines.setdefault(channel, []).append(f"{count} {'waiting' if state == 'pending' else 'given up'} ({why})")
     for channel, parts in lines.items():
@@ -73,19 +67,18 @@ def print_owed(settings: Settings, console: Console) -> None:
         console.print(f"[yellow]{line}[/]", highlight=False, soft_wrap=True)
 
 
-def try_channels(settings: Settings, console: Console | None = None) -> bool:
+def try_channels(home: Home, receivers: Receivers, symbols: Collection[str], console: Console) -> bool:
     """Send every channel a test message and say how it went; returns whether all accepted it.
 
     Raises:
-        OrewatchError: a seed is wrong, or a channel asks for a symbol that no seed names; nothing was sent.
+        SettingsError: a channel asks for a symbol that no seed names; nothing was sent.
     """
-    console = console or Console()
-    if not settings.channels:
+    if not receivers.channels:
         console.print("No channel is set: alerts are logged only. See OREWATCH_ALERTS.")
         return False
-    if wrong := unknown_symbols(settings.channels, load_universe(settings.seeds).symbols):
+    if wrong := unknown_symbols(receivers.channels, symbols):
         raise SettingsError("; ".join(wrong))
-    outcomes = send(settings, settings.channels, test=True)
+    outcomes = send(home, receivers, test=True)
     for outcome in outcomes:
         console.print(f"{outcome.channel}: {escape(outcome.reason or 'accepted')}", highlight=False)
     return all(outcome.reason is None for outcome in outcomes)

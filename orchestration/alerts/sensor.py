@@ -1,8 +1,8 @@
 """What happens when a run has ended: alerts.
 
-One plain sensor, not a sensor for each status of a run: those hear of a run once, so that an error while they tell of
-it would lose it, never hear of runs from the command line, and could not try a channel again that was down. The
-journal knows which runs have been looked at; see docs/decisions/0010-alerts.md. A run that was killed has not ended by
+One plain sensor, not a sensor for each status of a run: those hear of a run once, so that an error while they
+report it would lose it, never hear of runs from the command line, and could not try a channel again that was down. The
+outbox knows which runs have been looked at; see docs/decisions/0010-alerts.md. A run that was killed has not ended by
 itself: where the daemon asks no launcher of ours, the sensor looks for those first; see
 docs/decisions/0030-no-evening-is-lost.md.
 """
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from orchestration.instance.instance import fail_dead_runs
 from orchestration.instance.run_launcher import is_asked
+from orchestration.instance.runs import fail_dead_runs
 from orchestration.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,21 +34,21 @@ def build_alert_sensor(settings: Settings) -> dg.SensorDefinition:
         " gone is marked as failed.",
     )
     def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        from orchestration.alerts.deliver import tell
+        from orchestration.alerts.deliver import deliver
         from orchestration.alerts.flagged import note_what_is_missing
 
         note_what_is_missing(settings)
         if not is_asked(context.instance):
-            fail_dead_runs(context.instance, settings)
-        told = tell(settings, context.instance, context.log.info)
-        tried = "; ".join(outcome.text for outcome in told.outcomes)
-        return dg.SkipReason(f"{told.events} new events" + (f"; {tried}" if tried else ""))
+            fail_dead_runs(context.instance, settings.paths)
+        report = deliver(settings.paths, settings.receivers, context.instance, context.log.info)
+        tried = "; ".join(outcome.text for outcome in report.outcomes)
+        return dg.SkipReason(f"{report.events} new events" + (f"; {tried}" if tried else ""))
 
     return alerts
 
 
 def note_flags(settings: Settings, shown: "Mapping[str, Flags]", run_id: str) -> None:
-    """Put what market checks flag into the journal; see `alerts.flagged.note`."""
+    """Put what market checks flag into the outbox; see `alerts.flagged.note`."""
     from orchestration.alerts.flagged import note
 
     note(settings, shown, run_id)
@@ -58,4 +58,10 @@ def remove_old(settings: Settings, instance: dg.DagsterInstance) -> list[str]:
     """Remove what has been kept for long enough; see `alerts.retention.prune`."""
     from orchestration.alerts.retention import prune
 
-    return prune(settings, instance)
+    return prune(
+        settings.paths,
+        instance,
+        keep_runs_days=settings.keep_runs_days,
+        keep_alerts_days=settings.keep_alerts_days,
+        keep_briefs_days=settings.keep_briefs_days,
+    )

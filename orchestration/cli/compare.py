@@ -27,12 +27,9 @@ _FLOATS = frozenset({"DOUBLE", "FLOAT"})
 
 @dataclass(frozen=True)
 class Difference:
-    """One cell that differs, or one row that only one side has: then `column` is empty.
+    """One cell that differs, or one row that only one side has: then `column` is empty, and the values say which.
 
-    Attributes:
-        key: the row, by the columns of the grain.
-        column: name of the cell; empty for a whole row.
-        left, right: its values; for a row whether the side has it.
+    `key` is the row, by the columns of the grain.
     """
 
     key: dict[str, Any]
@@ -46,9 +43,7 @@ class TableComparison:
     """What one table looks like on both sides.
 
     Attributes:
-        table: its name.
-        rows: on both sides, matched by the grain.
-        cells: compared; the cells of rows that one side lacks are not among them.
+        rows, cells: on both sides, matched by the grain; the cells of rows that one side lacks are not among them.
         largest_difference: of two floats, relative to the larger one; to the size from which the tolerance is relative
             where both are below it: 1, or less where more is tolerated.
         differing_cells: beyond the tolerance.
@@ -83,16 +78,10 @@ def compare(
     tolerances: Mapping[str, float] | None = None,
     done: Callable[[int, TableComparison], None] = lambda _, __: None,
 ) -> list[TableComparison]:
-    """Compare tables of the same names in two DuckDB files.
+    """Compare tables of the same names in two DuckDB files; `done` is called after each, with how many are done.
 
-    Args:
-        left: one file.
-        right: the other.
-        tables: for each table the columns of its grain; none means all of its columns.
-        ignored: columns, in any table, that may differ.
-        tolerance: of two floats, relative to the larger one; a difference of `ABSOLUTE` is none either.
-        tolerances: by column, where it is another.
-        done: told after each table how many are done.
+    `tables` names for each table the columns of its grain, none for all; `ignored` columns may differ. `tolerance` is
+    of two floats, relative to the larger one, and a difference of `ABSOLUTE` is none either; `tolerances` is by column.
     """
     found = []
     with _both(left, right, ABSOLUTE / tolerance) as connection:

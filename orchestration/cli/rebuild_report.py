@@ -10,17 +10,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from orchestration.cli.as_of import (
-    Then,
-    build_as_of,
-    changes_since,
-    default_folder,
-    explain_event,
-    explain_session,
-)
+from orchestration.cli.as_of import build_as_of, default_folder
 from orchestration.cli.compare import TOLERANCE, TableComparison
 from orchestration.cli.progress import shown_on
 from orchestration.cli.status import print_header
+from orchestration.cli.then_and_now import Then, changes_since, explain_event, explain_session
 from orchestration.cli.verify import verify
 from orchestration.settings import Settings
 
@@ -35,7 +29,7 @@ def run_verify(settings: Settings, console: Console | None = None) -> bool:
         OrewatchError: there is nothing to compare, or no rebuild.
     """
     console = console or Console(file=sys.stdout)
-    print_header(console, settings)
+    print_header(console, settings.paths, settings.as_of)
     with shown_on(console) as progress:
         found = verify(settings, progress)
     console.print(_comparison_table(found.tables))
@@ -87,8 +81,8 @@ def run_as_of(
         OrewatchError: they cannot be built, or what was asked for is neither in them nor in those of now.
     """
     console = console or Console(file=sys.stdout)
-    folder = folder or default_folder(settings, moment)
-    print_header(console, settings)
+    folder = folder or default_folder(settings.paths, moment)
+    print_header(console, settings.paths, settings.as_of)
     with shown_on(console) as progress:
         manifest = build_as_of(settings, moment, folder, progress)
     console.print(
@@ -99,9 +93,9 @@ def run_as_of(
         highlight=False,
     )
     if event_id:
-        facts = explain_event(settings, folder, event_id)
+        facts = explain_event(settings.paths, folder, event_id)
     elif session:
-        facts = explain_session(settings, folder, *session)
+        facts = explain_session(settings.paths, folder, *session)
     else:
         return
     label = "SIMULATED " if settings.simulated else ""
@@ -109,7 +103,7 @@ def run_as_of(
         _print_fact(console, label, fact)
     concerned = session or _session_of(facts)
     if concerned:
-        _print_changes(console, changes_since(settings, moment, *concerned))
+        _print_changes(console, changes_since(settings.paths, moment, *concerned))
 
 
 def _session_of(facts: list[Then]) -> tuple[str, dt.date] | None:
@@ -118,15 +112,9 @@ def _session_of(facts: list[Then]) -> tuple[str, dt.date] | None:
 
 
 def _print_fact(console: Console, label: str, fact: Then) -> None:
-    state = (
-        "not known then"
-        if fact.then is None
-        else "no longer so now"
-        if fact.now is None
-        else "otherwise now"
-        if fact.changed
-        else "the same now"
-    )
+    state = "otherwise now" if fact.changed else "the same now"
+    if fact.then is None or fact.now is None:
+        state = "not known then" if fact.then is None else "no longer so now"
     console.print(f"[bold]{label}{escape(fact.what)}: {state}[/]", soft_wrap=True, highlight=False)
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("", "then", "now"):

@@ -14,20 +14,23 @@ import dagster as dg
 from rich.console import Console
 from rich.markup import escape
 
-from orchestration.alerts.data_alerts import cause
-from orchestration.alerts.deliver import Report, open_journal, tell
+from orchestration.alerts.data_alerts import cause, offenders
+from orchestration.alerts.deliver import Report, begin_outbox, deliver
 from orchestration.alerts.flagged import note_what_is_missing
 from orchestration.alerts.overview import print_wrong_filters
-from orchestration.alerts.retention import prune
+from orchestration.alerts.sensor import remove_old
 from orchestration.build import build_definitions
+from orchestration.channels import Receivers
 from orchestration.cli.progress import shown_on
 from orchestration.cli.remediation import after_fetch, runbook
 from orchestration.cli.status import print_flags, print_header
 from orchestration.files import must_link, must_lock
+from orchestration.home import Home
 from orchestration.ingest.assets import SET_RIGHT, RefreshConfig, plan_rules
 from orchestration.ingest.checks import FETCH_OUTCOME
 from orchestration.ingest.specs import INGESTED
-from orchestration.instance.instance import fail_dead_runs, opened_instance, process_tags
+from orchestration.instance.instance import opened_instance
+from orchestration.instance.runs import fail_dead_runs, process_tags
 from orchestration.instance.scratch import sweep
 from orchestration.market.universe import Universe, load_universe
 from orchestration.publish.assets import PUBLISHED
@@ -60,16 +63,16 @@ def run_refresh(
     universe = load_universe(settings.seeds)
     plan_rules(config, universe.symbols, settings.now().date())  # a wrong option stops here, not inside a run
     session = due_session(settings.now())
-    print_header(console, settings)
-    print_wrong_filters(settings, universe, console)
+    print_header(console, settings.paths, settings.as_of)
+    print_wrong_filters(settings.channels, universe.symbols, console)
     settings.paths.root.mkdir(parents=True, exist_ok=True)
     must_lock(settings.paths.root)
     must_link(settings.paths.root)
-    with shown_on(console) as progress, _quiet(), opened_instance(settings) as instance:
+    with shown_on(console) as progress, _quiet(), opened_instance(settings.paths) as instance:
         # Before any run of this refresh can end: what ended earlier is no news.
-        open_journal(settings, instance)
+        begin_outbox(settings.paths, instance)
         note_what_is_missing(settings)  # a further session would take the flags away
-        fail_dead_runs(instance, settings)
+        fail_dead_runs(instance, settings.paths)
         sweep(settings.paths.root)  # what a killed verification left
         ours = {"progress": progress, "ready_dbt": ready_dbt or ReadyDbt(settings)}
         definitions = build_definitions(
@@ -91,16 +94,16 @@ def run_refresh(
         if last.success and not (config.symbols or config.start or config.end):
             # The schedule need not do it again.
             instance.add_run_tags(last.run_id, {SESSION: session.isoformat()})
-        told = _tell(console, settings, instance)
-        for line in prune(settings, instance):
+        report = _deliver(console, settings.paths, settings.receivers, instance)
+        for line in remove_old(settings, instance):
             console.print(f"[yellow]warning[/] {escape(line)}", highlight=False, soft_wrap=True)
     for result in filter(None, (fetched, built)):
         _print_outcome(console, settings, universe, result)
     success = fetched.success and (built is None or built.success)
     if success or (built is not None and _only_copies_failed(built)):
         print_flags(console, settings, rebuilt=built is not None and _published(built))
-    if told:
-        _print_alerts(console, settings, told)
+    if report:
+        _print_alerts(console, bool(settings.channels), report)
     return success
 
 
@@ -148,20 +151,20 @@ def _run(
     )
 
 
-def _tell(console: Console, settings: Settings, instance: dg.DagsterInstance) -> Report | None:
-    """Send what channels are owed; nothing that goes wrong here is a reason to fail a refresh."""
+def _deliver(console: Console, home: Home, receivers: Receivers, instance: dg.DagsterInstance) -> Report | None:
+    """Send what is pending; nothing that goes wrong here is a reason to fail a refresh."""
     try:
-        return tell(settings, instance, everything=True)
+        return deliver(home, receivers, instance, everything=True)
     except (OSError, sqlite3.Error) as error:
         console.print(f"[yellow]warning[/] alerts: {escape(str(error))}; they will be sent with the next refresh")
         return None
 
 
-def _print_alerts(console: Console, settings: Settings, told: Report) -> None:
-    for outcome in told.outcomes:
+def _print_alerts(console: Console, has_channels: bool, report: Report) -> None:
+    for outcome in report.outcomes:
         console.print(f"Alerts:         {escape(outcome.text)}", highlight=False)
-    if told.events and not settings.channels:
-        console.print(f"Alerts:         {told.events} noted; to have them sent, set OREWATCH_ALERTS")
+    if report.events and not has_channels:
+        console.print(f"Alerts:         {report.events} noted; to have them sent, set OREWATCH_ALERTS")
 
 
 @contextlib.contextmanager
@@ -195,7 +198,7 @@ def _print_outcome(console: Console, settings: Settings, universe: Universe, res
             _print_advice(console, settings, result, evaluation)
     if not result.success:
         for event in result.all_events:
-            if event.is_step_failure and _error_name(event) != CHECK_FAILED:
+            if event.is_step_failure and getattr(event.step_failure_data.error, "cls_name", None) != CHECK_FAILED:
                 console.print(f"[bold red]failed[/] {event.step_key}: {escape(cause(event))}", soft_wrap=True)
         if _only_copies_failed(result):
             console.print("Readers there keep the last version that they have; the next refresh tries again.")
@@ -204,34 +207,25 @@ def _print_outcome(console: Console, settings: Settings, universe: Universe, res
         else:
             # A fetch in which nothing arrived has built nothing that could be withheld: the lines above say it all.
             known = " What stopped it: orewatch status." if read_reason(settings.paths.withheld_record) else ""
-            console.print(f"{_kept(settings)}{known} The run's log is in the web UI: orewatch dev", soft_wrap=True)
+            console.print(
+                f"{_kept(settings.paths)}{known} The run's log is in the web UI: orewatch dev", soft_wrap=True
+            )
 
 
-def _error_name(event: dg.DagsterEvent) -> str | None:
-    error = event.step_failure_data.error
-    return error.cls_name if error else None
-
-
-def _kept(settings: Settings) -> str:
-    manifest = current_manifest(settings.paths.published)
+def _kept(home: Home) -> str:
+    manifest = current_manifest(home.published)
     if manifest is None:
         return "Nothing has been published yet, and nothing is now."
     return f"Readers keep the last published version: {manifest.version} of {manifest.published_at}."
 
 
 def _print_offenders(console: Console, evaluation: dg.AssetCheckEvaluation) -> None:
-    records = _records(evaluation)
+    records = offenders(evaluation)
     for record in records[:5]:
-        values = ", ".join(str(v) for v in record.data.values() if v is not None)
+        values = ", ".join(str(v) for v in record.values() if v is not None)
         console.print("  " + escape(values), highlight=False)
     if len(records) > 5:
         console.print(f"  and {len(records) - 5} more")
-
-
-def _records(evaluation: dg.AssetCheckEvaluation) -> list[dg.TableRecord]:
-    """The rows of the check's tables."""
-    tables = [value for value in evaluation.metadata.values() if isinstance(value, dg.TableMetadataValue)]
-    return [record for table in tables for record in table.records]
 
 
 def _print_advice(
@@ -240,7 +234,8 @@ def _print_advice(
     """What to do next: about symbols that did not arrive, and about whatever stopped the run."""
     lines = []
     if evaluation.check_name == FETCH_OUTCOME:
-        lines = after_fetch(settings, [str(record.data["error"]) for record in _records(evaluation)])
+        statuses = [str(record["error"]) for record in offenders(evaluation)]
+        lines = after_fetch(settings.paths, settings.seeds, settings.files, statuses)
     if evaluation.severity is dg.AssetCheckSeverity.ERROR:
         spec = result.job_def.asset_layer.asset_graph.get_check_spec(evaluation.asset_check_key)
         lines = [*lines, runbook(evaluation.check_name, spec.description or "")]

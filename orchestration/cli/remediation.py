@@ -4,8 +4,9 @@ What belongs here: one line each, for the cases a person can do something about 
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from orchestration.settings import Settings
+from orchestration.home import Home
 from orchestration.sources.base import FetchStatus
 
 _YAHOO = {
@@ -26,27 +27,23 @@ _FILES = {
 }
 
 
-def after_fetch(settings: Settings, statuses: Sequence[str]) -> list[str]:
+def after_fetch(home: Home, seeds: Path, files: Path | None, statuses: Sequence[str]) -> list[str]:
     """What to do about symbols that were not delivered: a line for each class of error, in the order given.
 
-    Args:
-        settings: of the refresh.
-        statuses: `FetchStatus` of the failed symbols; none if nothing was there without a fault.
+    `statuses` are the `FetchStatus` of the failed symbols; none if nothing was there without a fault.
     """
     if not statuses:
-        return [f"put one .csv or .parquet per symbol into {settings.files}, named by source_symbol: SIL.csv"]
-    known = _ANY | (_FILES if settings.source == "files" else _YAHOO)
-    folders = {"folder": settings.paths.root / "yfinance", "seeds": settings.seeds}
-    said = [known[FetchStatus(s)].format(**folders) for s in dict.fromkeys(statuses) if s in known]
-    return list(dict.fromkeys(said))
+        return [f"put one .csv or .parquet per symbol into {files}, named by source_symbol: SIL.csv"]
+    known = _ANY | (_FILES if home.source == "files" else _YAHOO)
+    folders = {"folder": home.root / "yfinance", "seeds": seeds}
+    lines = [known[FetchStatus(s)].format(**folders) for s in dict.fromkeys(statuses) if s in known]
+    return list(dict.fromkeys(lines))
 
 
 def runbook(check: str, described: str) -> str:
     """Where the runbook says what to do about a check.
 
-    Args:
-        check: its name.
-        described: its description; the checks that are not dbt's name their section there.
+    `described` is its description: the checks that are not dbt's name their section there.
     """
     anchor = f"docs/runbook.md#{check}"
     return anchor if anchor in described else "docs/runbook.md#failed-checks"

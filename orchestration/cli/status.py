@@ -8,8 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from orchestration.alerts.overview import print_owed
+from orchestration.alerts.overview import print_not_sent
 from orchestration.duckdb_io import rows
+from orchestration.home import Home
 from orchestration.publish.copies import copies
 from orchestration.publish.manifest import MISPLACED, PublishedManifest, current_manifest, is_in_place
 from orchestration.settings import Settings
@@ -46,14 +47,14 @@ LINES_SHOWN = 8
 VERDICT_STYLES = {"confirmed": "green", "refuted": "bold red", "not computable": "yellow"}
 
 
-def print_header(console: Console, settings: Settings) -> None:
+def print_header(console: Console, home: Home, as_of: dt.date) -> None:
     """Which source this is, and loudly so when its prices are made up."""
-    if settings.simulated:
+    if home.simulated:
         console.print(
-            f"[black on yellow] SIMULATED [/] sample market as of {settings.as_of}; real prices: OREWATCH_SOURCE=yahoo"
+            f"[black on yellow] SIMULATED [/] sample market as of {as_of}; real prices: OREWATCH_SOURCE=yahoo"
         )
     else:
-        console.print(f"Source [bold]{settings.source}[/], data in {settings.paths.root}")
+        console.print(f"Source [bold]{home.source}[/], data in {home.root}")
 
 
 def print_flags(console: Console, settings: Settings, rebuilt: bool) -> None:
@@ -112,9 +113,9 @@ def print_status(settings: Settings, console: Console | None = None) -> None:
     from orchestration.ingest.reference import still_held
 
     console = console or Console()
-    print_header(console, settings)
-    print_owed(settings, console)
-    manifest = _published(settings, console)
+    print_header(console, settings.paths, settings.as_of)
+    print_not_sent(settings.paths, settings.channels, console)
+    manifest = _published(settings.paths, console)
     if manifest is None:
         _print_withheld(console, settings)
         return
@@ -139,32 +140,30 @@ def print_status(settings: Settings, console: Console | None = None) -> None:
         console.print(
             f"[yellow]{symbol} is held back: its latest bars failed {escape(reason)}; its next delivery is let in[/]"
         )
-    _print_calendars(console, settings)
-    _print_corrections(console, "SIMULATED corrections" if manifest.simulated else "Corrections", settings)
+    _print_calendars(console, settings.paths, settings.now().date())
+    _print_corrections(console, "SIMULATED corrections" if manifest.simulated else "Corrections", settings.paths)
 
 
-def _print_calendars(console: Console, settings: Settings) -> None:
+def _print_calendars(console: Console, home: Home, today: dt.date) -> None:
     """Exchanges whose sessions are not known for much longer."""
     from orchestration.market.calendar import running_out
 
-    known = rows(
-        settings.paths.published_file, "select calendar, string_agg(symbol, ', ') as who from instruments group by 1"
-    )
+    known = rows(home.published_file, "select calendar, string_agg(symbol, ', ') as who from instruments group by 1")
     users = {row["calendar"]: row["who"] for row in known}
-    for name, last in running_out(users, settings.now().date()).items():
+    for name, last in running_out(users, today).items():
         console.print(
             f"[yellow]Calendar {name} is recorded until {last}; what is missing later of {users[name]} nobody knows;"
             " upgrade exchange_calendars[/]"
         )
 
 
-def _print_corrections(console: Console, title: str, settings: Settings) -> None:
+def _print_corrections(console: Console, title: str, home: Home) -> None:
     """The vendor's latest corrections of prices and dividends, those that are large first and in bold."""
     import duckdb
 
     try:
         since = dt.datetime.now(dt.UTC).replace(tzinfo=None) - dt.timedelta(days=CORRECTIONS_DAYS)
-        found = rows(settings.paths.published_file, CORRECTIONS, [since])
+        found = rows(home.published_file, CORRECTIONS, [since])
     except duckdb.BinderException:  # a version from before reasons were told apart
         return
     if not found:
@@ -210,11 +209,11 @@ def _print_copies(console: Console, settings: Settings, manifest: PublishedManif
         console.print(f"{style}{copy.title}: {escape(status.text)}", soft_wrap=True)
 
 
-def print_claims(settings: Settings, console: Console | None = None) -> None:
+def print_claims(home: Home, as_of: dt.date, console: Console | None = None) -> None:
     """Every claim with our value and the verdict."""
     console = console or Console()
-    print_header(console, settings)
-    manifest = _published(settings, console)
+    print_header(console, home, as_of)
+    manifest = _published(home, console)
     if manifest is None:
         return
     table = _table(
@@ -222,7 +221,7 @@ def print_claims(settings: Settings, console: Console | None = None) -> None:
         ("claim", "symbol", "session"),
         ("claimed", "computed", "since", "verdict"),
     )
-    for row in rows(settings.paths.published_file, CLAIMS):
+    for row in rows(home.published_file, CLAIMS):
         style = VERDICT_STYLES[row["verdict"]]
         table.add_row(
             escape(row["claim_id"]),
@@ -236,12 +235,12 @@ def print_claims(settings: Settings, console: Console | None = None) -> None:
     console.print(table)
 
 
-def _published(settings: Settings, console: Console) -> PublishedManifest | None:
+def _published(home: Home, console: Console) -> PublishedManifest | None:
     """The version that readers see; None, and a word about it, before the first and if its files are elsewhere."""
-    manifest = current_manifest(settings.paths.published)
+    manifest = current_manifest(home.published)
     if manifest is None:
         console.print("Nothing has been published yet; run: orewatch refresh")
-    elif not is_in_place(settings.paths.published, manifest):
+    elif not is_in_place(home.published, manifest):
         console.print(MISPLACED.format(version=manifest.version))
         return None
     return manifest

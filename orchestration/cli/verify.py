@@ -11,6 +11,7 @@ from orchestration.cli.compare import BETWEEN_ENGINES, TOLERANCE, TableCompariso
 from orchestration.cli.rebuild import build_tables, inside
 from orchestration.duckdb_io import rows
 from orchestration.files import link
+from orchestration.home import Home
 from orchestration.ingest.lake import Lake
 from orchestration.ingest.snapshot import snapshot_lake
 from orchestration.instance.progress import ProgressReporter, silent_progress
@@ -52,11 +53,6 @@ def verify(
 ) -> Verification:
     """Rebuild everything that the published version was made from, and compare.
 
-    Args:
-        settings: which source, and where it lives.
-        progress: told how far it is.
-        compared: told what was found in each table.
-
     Raises:
         OrewatchError: nothing is published; what is published was made from something else than what is here now; or
             the rebuild failed.
@@ -64,8 +60,8 @@ def verify(
     grains = mart_grains()
     with scratch(settings.paths.root) as folder:
         copy = inside(settings, folder)
-        with warehouse_lock(settings, lambda text: progress(0, 0, text)):
-            manifest = _freeze(settings, copy)
+        with warehouse_lock(settings.paths, lambda text: progress(0, 0, text)):
+            manifest = _freeze(settings.paths, copy.paths)
         progress(0, 0, "rebuilding every table")
         rebuilt = build_tables(copy, folder, progress)
 
@@ -78,35 +74,35 @@ def verify(
         return Verification(manifest.version, tuple(tables))
 
 
-def _freeze(settings: Settings, copy: Settings) -> PublishedManifest:
+def _freeze(home: Home, copy: Home) -> PublishedManifest:
     """Link the published version and what it was made from into another home.
 
     Raises:
         OrewatchError: there is none, or it was made from something else.
     """
-    manifest = current_manifest(settings.paths.published)
+    manifest = current_manifest(home.published)
     if manifest is None:
         raise OrewatchError("nothing has been published yet, so there is nothing to verify; run: orewatch refresh")
-    lake = Lake(settings.paths.lake)
-    here = fingerprint(lake, settings.paths.reference, DBT_PROJECT_DIR)
+    lake = Lake(home.lake)
+    here = fingerprint(lake, home.reference, DBT_PROJECT_DIR)
     if manifest.fingerprint != here:
-        raise OrewatchError(_why_not_comparable(settings, manifest, here))
-    copy_version(settings.paths.published, manifest, copy.paths.published_file.parent)
-    copy.paths.reference.mkdir(parents=True)
-    for path in settings.paths.reference.glob("*.parquet"):
-        link(path, copy.paths.reference / path.name)
+        raise OrewatchError(_why_not_comparable(home, manifest, here))
+    copy_version(home.published, manifest, copy.published_file.parent)
+    copy.reference.mkdir(parents=True)
+    for path in home.reference.glob("*.parquet"):
+        link(path, copy.reference / path.name)
     # A refresh that found nothing new has logged its requests and built nothing: the version knows none of them.
-    (last_fetch,) = rows(copy.paths.published_file, LAST_FETCH)
-    snapshot_lake(lake, copy.paths.lake, known_by=None, fetches_by=last_fetch["moment"])
+    (last_fetch,) = rows(copy.published_file, LAST_FETCH)
+    snapshot_lake(lake, copy.lake, known_by=None, fetches_by=last_fetch["moment"])
     return manifest
 
 
-def _why_not_comparable(settings: Settings, manifest: PublishedManifest, here: str) -> str:
-    built = read_record(settings.paths.build_record)
+def _why_not_comparable(home: Home, manifest: PublishedManifest, here: str) -> str:
+    built = read_record(home.build_record)
     if built != here:
         reason = "was made from an older lake, other seeds or other models than are here now"
         advice = "run: orewatch refresh"
-    elif read_record(settings.paths.audit_record) == here:
+    elif read_record(home.audit_record) == here:
         reason = "is older than the tables in the warehouse, which passed the data checks and were not published"
         advice = "run: orewatch refresh"
     else:

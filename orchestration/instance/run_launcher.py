@@ -16,7 +16,7 @@ from dagster._core.storage.dagster_run import DagsterRun
 from dagster._grpc.types import GetCurrentRunsResult
 from dagster._serdes import deserialize_value
 
-from orchestration.instance.instance import GONE, is_of_orewatch, process_lives
+from orchestration.instance.runs import GONE, is_of_orewatch, process_lives
 
 # What a code server answers that waits for its last run to end. Dagster has no class of error for it.
 ENDING = "after telling it to shut down"

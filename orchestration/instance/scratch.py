@@ -22,12 +22,7 @@ _LOCK = "in-use"
 
 @dataclass(frozen=True)
 class Scratch:
-    """A folder for one piece of work.
-
-    Attributes:
-        path: the folder.
-        lock: descriptor of its lock; a child process that is to keep the folder inherits it.
-    """
+    """A folder for one piece of work, and the descriptor of its lock; a child that is to keep it inherits that."""
 
     path: Path
     lock: int

@@ -3,14 +3,15 @@
 import dagster as dg
 
 from orchestration.asset_metadata import OWNERS, links
-from orchestration.settings import DBT_PROJECT_DIR, Settings
+from orchestration.home import Home
+from orchestration.settings import DBT_PROJECT_DIR
 from orchestration.transform.manifest import read_manifest
 
 
-def build_exposures(settings: Settings) -> list[dg.AssetSpec]:
+def build_exposures(home: Home) -> list[dg.AssetSpec]:
     """One external asset per exposure; what its meta names as an asset of ours is left out."""
     manifest = read_manifest()
-    simulated = "SIMULATED prices. " if settings.simulated else ""
+    simulated = "SIMULATED prices. " if home.simulated else ""
     return [
         dg.AssetSpec(
             dg.AssetKey(["exposures", exposure["name"]]),
@@ -18,7 +19,7 @@ def build_exposures(settings: Settings) -> list[dg.AssetSpec]:
             group_name="publish",
             kinds={exposure["type"]},
             owners=OWNERS,
-            tags={"source": settings.source},
+            tags={"source": home.source},
             description=simulated + exposure["description"],
             metadata=links(
                 exposure["meta"].get("document", "docs/bi.md"), DBT_PROJECT_DIR / exposure["original_file_path"]

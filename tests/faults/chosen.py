@@ -92,9 +92,9 @@ CHOSEN = (
     Chosen(
         "alert-sent-twice",
         "orchestration/alerts/send.py",
-        'FileLock(folder / f"{channel}.lock", timeout=0)',
-        'FileLock(folder / f"{channel}-{time.time_ns()}.lock", timeout=0)',
-        "Two processes that send to a channel at the same time both send everything that it is owed.",
+        'FileLock(Path(order.folder, f"{order.channel}.lock"), timeout=0)',
+        'FileLock(Path(order.folder, f"{order.channel}-{time.time_ns()}.lock"), timeout=0)',
+        "Two processes that send to a channel at the same time both send everything that is pending for it.",
     ),
 )
 

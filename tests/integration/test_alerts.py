@@ -17,13 +17,16 @@ import dagster as dg
 import pytest
 from rich.console import Console
 
-from orchestration.alerts.deliver import Outcome, Report, send, tell
+from orchestration.alerts.channel_queue import REJECTIONS_BEFORE_GIVING_UP, UNANSWERED_BEFORE_GIVING_UP
+from orchestration.alerts.deliver import Report, deliver
 from orchestration.alerts.messages import Alert
-from orchestration.alerts.outbox import REJECTIONS_BEFORE_GIVING_UP, UNANSWERED_BEFORE_GIVING_UP, Judgement, journal
+from orchestration.alerts.outbox import Judgement, opened_outbox
 from orchestration.alerts.overview import print_alerts, try_channels
-from orchestration.alerts.send import REFUSALS_IN_A_ROUND
+from orchestration.alerts.send import REFUSALS_IN_A_ROUND, Outcome
+from orchestration.alerts.senders import send
 from orchestration.cli.status import print_status
 from orchestration.market.errors import SettingsError
+from orchestration.market.universe import load_universe
 from orchestration.settings import Settings
 from tests.alert_worker import event_ids
 from tests.receivers import Webhook, free_port, ids_of, mail_server
@@ -47,22 +50,31 @@ def home(tmp_path: Path, *channels: str, **more: object) -> Settings:
 
 
 def happen(settings: Settings, *event_ids: str, kind: str = "move", symbol: str = "SIL", words: str = "") -> None:
-    """Events of a run that has ended, dealt out to the channels."""
+    """Events of a run that has ended, queued for the channels."""
     alerts = [Alert(i, kind, "warning", (symbol,), DAY, f"{symbol} moved {words}".rstrip()) for i in event_ids]
-    with journal(settings.paths.alerts) as notes:
+    with opened_outbox(settings.paths.alerts) as outbox:
         now = time.time()
-        notes.record(alerts, now, f"run of {event_ids}")
-        notes.record_run(f"run of {event_ids}", lambda _: Judgement({}, []), now)
-        notes.deal_out(settings.channels, now, lambda _: None)
+        outbox.record(alerts, now, f"run of {event_ids}")
+        outbox.record_run(f"run of {event_ids}", lambda _: Judgement({}, []), now)
+        outbox.enqueue(settings.channels, now, lambda _: None)
 
 
 def send_all(settings: Settings) -> dict[str, Outcome]:
-    return {outcome.channel: outcome for outcome in send(settings, settings.channels)}
+    return {outcome.channel: outcome for outcome in send(settings.paths, settings.receivers)}
+
+
+def show(settings: Settings, console: Console | None = None) -> None:
+    print_alerts(settings.paths, settings.channels, load_universe(settings.seeds).symbols, console or Console())
+
+
+def try_all(settings: Settings, console: Console | None = None) -> bool:
+    symbols = load_universe(settings.seeds).symbols
+    return try_channels(settings.paths, settings.receivers, symbols, console or Console())
 
 
 def counts(settings: Settings) -> dict[tuple[str, str], int]:
-    with journal(settings.paths.alerts) as notes:
-        return notes.counts()
+    with opened_outbox(settings.paths.alerts) as outbox:
+        return outbox.counts()
 
 
 def test_a_web_hook_gets_one_message_once(tmp_path: Path, hook: Webhook) -> None:
@@ -117,9 +129,9 @@ def test_a_channel_that_is_down_is_tried_again_and_holds_nobody_up(tmp_path: Pat
     settings = home(tmp_path, f"down=json://127.0.0.1:{port}", f"desk={hook.url}")
     happen(settings, "a")
     assert send_all(settings) == {"down": Outcome("down", 0, "connection refused"), "desk": Outcome("desk", 1)}
-    with journal(settings.paths.alerts) as notes:
-        assert notes.due(time.time()) == set()
-        assert notes.due(time.time() + 61) == {"down"}
+    with opened_outbox(settings.paths.alerts) as outbox:
+        assert outbox.due(time.time()) == set()
+        assert outbox.due(time.time() + 61) == {"down"}
     happen(settings, "b")
     with Webhook(port) as up:
         assert send_all(settings) == {"down": Outcome("down", 2), "desk": Outcome("desk", 1)}
@@ -176,7 +188,7 @@ def test_an_event_that_a_service_refuses_holds_nobody_up(tmp_path: Path, hook: W
     assert hook.ids == ["a", "z", "evening", "later"]
     assert counts(settings) == {("desk", "sent"): 4, ("desk", "expired"): 1}
     console = Console(record=True, width=120)
-    print_alerts(settings, console)
+    show(settings, console)
     assert f"given up, refused {REJECTIONS_BEFORE_GIVING_UP} times: HTTP 400" in console.export_text()
     # It is over: nothing is asked any more.
     asked = hook.requests
@@ -232,11 +244,11 @@ def test_a_channel_that_hangs_is_left_at_the_time_limit(tmp_path: Path, hook: We
         assert time.monotonic() - started < limit + 15
     assert outcomes["slow"] == Outcome("slow", 0, "no answer in time")
     assert outcomes["desk"] == Outcome("desk", 1)
-    with journal(settings.paths.alerts) as notes:
-        (waiting,) = notes.waiting("slow")
+    with opened_outbox(settings.paths.alerts) as outbox:
+        (waiting,) = outbox.queue("slow").pending()
         # It took the request and may have accepted it: the next message says so.
-        assert waiting.doubtful
-        assert notes.due(time.time()) == set()
+        assert waiting.maybe_delivered
+        assert outbox.due(time.time()) == set()
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -256,7 +268,7 @@ def test_a_redirect_is_no_acceptance_and_says_what_to_do(tmp_path: Path, hook: W
         assert (hook.requests, elsewhere.requests) == (1, 1)
         assert counts(settings) == {("desk", "pending"): 1, ("other", "sent"): 1}
         console = Console(record=True, width=400)
-        print_alerts(settings, console)
+        show(settings, console)
         assert reason in console.export_text()
     # It was not accepted, so there is no doubt; and the channel is tried until it takes the event.
     hook.status = 200
@@ -268,7 +280,7 @@ def test_a_test_message_is_not_redirected_either(tmp_path: Path, hook: Webhook) 
     settings = home(tmp_path, f"desk={hook.url}")
     hook.status, hook.location = 302, "/login?next=t0k3n"
     console = Console(record=True, width=400)
-    assert not try_channels(settings, console)
+    assert not try_all(settings, console)
     said = console.export_text()
     assert "desk: HTTP 302: redirected to http://127.0.0.1:" in said
     assert "another path" in said
@@ -296,9 +308,9 @@ def test_a_service_that_takes_everything_and_never_says_so_is_not_told_for_ever(
     reason = "the answer broke off" if answer == "cut" else "no answer in time"
     assert send_all(settings)["desk"] == Outcome("desk", 0, reason)
     happen(settings, "b")
-    with journal(settings.paths.alerts) as notes:  # more of the same
+    with opened_outbox(settings.paths.alerts) as outbox:  # more of the same
         for _ in range(UNANSWERED_BEFORE_GIVING_UP - 2):
-            notes.begin("desk", ["a"], time.time())
+            outbox.queue("desk").begin(["a"], time.time())
     outcome = send_all(settings)["desk"]
     assert outcome == Outcome("desk", 0, reason, perhaps_delivered=1)
     assert outcome.text.startswith(
@@ -306,7 +318,7 @@ def test_a_service_that_takes_everything_and_never_says_so_is_not_told_for_ever(
     )
     assert hook.ids == ["a", "b", "a"] or hook.ids == ["a", "a", "b"]
     console = Console(record=True, width=400)
-    print_alerts(settings, console)
+    show(settings, console)
     assert f"given up, perhaps delivered: {UNANSWERED_BEFORE_GIVING_UP} attempts" in console.export_text()
     # The rest is told as before, once the service answers in time.
     hook.drips, hook.delay, hook.cuts = 0.0, 0.0, False
@@ -358,8 +370,8 @@ def test_secrets_are_nowhere(
         hook.status = status
         happen(settings, f"e{status}")
         send_all(settings)
-    try_channels(settings)
-    print_alerts(settings)
+    try_all(settings)
+    show(settings)
     seen = caplog.text + "".join(capfd.readouterr())
     assert "desk" in seen
     written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
@@ -371,34 +383,34 @@ def test_secrets_are_nowhere(
 
 def test_without_a_channel_each_event_is_logged_once(tmp_path: Path) -> None:
     settings = home(tmp_path)
-    with journal(settings.paths.alerts) as notes, dg.DagsterInstance.ephemeral() as instance:
-        notes.record([Alert("a", "move", "warning", ("SIL",), DAY, "SIL moved")], time.time(), "run")
-        notes.record_run("run", lambda _: Judgement({}, []), time.time())
+    with opened_outbox(settings.paths.alerts) as outbox, dg.DagsterInstance.ephemeral() as instance:
+        outbox.record([Alert("a", "move", "warning", ("SIL",), DAY, "SIL moved")], time.time(), "run")
+        outbox.record_run("run", lambda _: Judgement({}, []), time.time())
         lines: list[str] = []
-        assert tell(settings, instance, lines.append) == Report(1, [])
-        assert tell(settings, instance, lines.append) == Report(0, [])
+        assert deliver(settings.paths, settings.receivers, instance, lines.append) == Report(1, [])
+        assert deliver(settings.paths, settings.receivers, instance, lines.append) == Report(0, [])
     assert lines == ["SIMULATED warning move 2026-01-30: SIL moved [a]"]
 
 
 def test_a_test_message_reaches_every_channel(tmp_path: Path, hook: Webhook) -> None:
     settings = home(tmp_path, f"desk={hook.url}")
     happen(settings, "a")
-    assert try_channels(settings)
+    assert try_all(settings)
     assert "a test of this channel" in hook.messages[0]["title"]
     assert counts(settings) == {("desk", "pending"): 1}  # it is no delivery
-    assert not try_channels(home(tmp_path, f"desk={hook.url}", f"down=json://127.0.0.1:{free_port()}"))
-    assert not try_channels(home(tmp_path))
+    assert not try_all(home(tmp_path, f"desk={hook.url}", f"down=json://127.0.0.1:{free_port()}"))
+    assert not try_all(home(tmp_path))
 
 
 def test_a_channel_that_asks_for_an_unknown_symbol_is_named(tmp_path: Path, hook: Webhook) -> None:
     settings = home(tmp_path, f"desk={hook.url} symbols=SIL,GONE")
     console = Console(record=True, width=120)
-    print_alerts(settings, console)
+    show(settings, console)
     shown = console.export_text()
     assert "warning OREWATCH_ALERTS: channel 'desk' asks for GONE, not in instruments.csv" in shown
     assert "pa55w0rd" not in shown
     with pytest.raises(SettingsError, match="channel 'desk' asks for GONE"):
-        try_channels(settings)
+        try_all(settings)
     assert hook.requests == 0
 
 
@@ -415,9 +427,9 @@ def test_status_names_what_could_not_be_sent(tmp_path: Path, hook: Webhook) -> N
     assert status() == [f"Alerts not sent: {name}: 2 waiting (not tried yet)" for name in ("desk", "down")]
     send_all(settings)
     assert status() == ["Alerts not sent: down: 2 waiting (connection refused)"]
-    with journal(settings.paths.alerts) as notes:
+    with opened_outbox(settings.paths.alerts) as outbox:
         for day in range(1, 9):
-            notes.expire(time.time() + day * 86400)
+            outbox.expire(time.time() + day * 86400)
     happen(settings, "c")
     send_all(settings)
     settings = home(tmp_path, f"desk={hook.url}")
@@ -457,7 +469,7 @@ def start_worker(settings: Settings, first: int, last: int) -> "subprocess.Popen
 def test_killed_at_random_moments_nothing_is_lost(kills: int, tmp_path: Path, hook: Webhook) -> None:
     """Processes are killed while they note and send events; the last one is left alone.
 
-    An event may come twice only if a process died between the channel's acceptance and the mark in the journal; then
+    An event may come twice only if a process died between the channel's acceptance and the mark in the outbox; then
     the message that brings it again says so, and the id is the same.
     """
     seed = 20260130
@@ -472,7 +484,7 @@ def test_killed_at_random_moments_nothing_is_lost(kills: int, tmp_path: Path, ho
     number = landed = 0
     while landed < kills and number < 4 * kills:
         number += 1
-        # Each also notes the events of the one before again, as a check does that is evaluated again.
+        # Each also outbox the events of the one before again, as a check does that is evaluated again.
         worker = start_worker(settings, number - 1, number)
         time.sleep(chance.uniform(0, usual))
         if worker.poll() is None:

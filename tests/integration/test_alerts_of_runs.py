@@ -10,8 +10,8 @@ import dagster as dg
 import pytest
 from pydantic import SecretStr
 
-from orchestration.alerts.deliver import open_journal, tell
-from orchestration.alerts.outbox import journal
+from orchestration.alerts.deliver import begin_outbox, deliver
+from orchestration.alerts.outbox import opened_outbox
 from orchestration.build import build_definitions
 from orchestration.cli.refresh import run_refresh
 from orchestration.duckdb_io import rows
@@ -92,8 +92,8 @@ def test_sensor_and_command_line_tell_each_event_once(
     settings: Settings, hook: Webhook, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    with opened_instance(settings) as instance:
-        assert tick(settings, instance) == "0 new events"  # begins the journal
+    with opened_instance(settings.paths) as instance:
+        assert tick(settings, instance) == "0 new events"  # begins the outbox
         result = run_job(settings, instance)
         assert result.success
         said = tick(settings, instance)
@@ -135,13 +135,13 @@ def test_sensor_and_command_line_tell_each_event_once(
     )
     assert many["hits"] > 200
     assert "Web UI:         https://ore.example.org\n" in capsys.readouterr().out
-    with opened_instance(settings) as instance:
+    with opened_instance(settings.paths) as instance:
         assert tick(settings, instance) == "0 new events"
     assert len(hook.messages) == 2
 
 
 @pytest.mark.parametrize("teller", ["refresh", "refresh of another day", "sensor"])
-def test_a_journal_that_was_moved_away_is_told_what_is_flagged_at_that_moment(
+def test_an_outbox_that_was_moved_away_gets_what_is_flagged_at_that_moment(
     teller: str, settings: Settings, hook: Webhook, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
@@ -152,7 +152,7 @@ def test_a_journal_that_was_moved_away_is_told_what_is_flagged_at_that_moment(
     settings.paths.alerts.rename(kept)
     hook.messages.clear()
     if teller == "sensor":
-        with opened_instance(settings) as instance:
+        with opened_instance(settings.paths) as instance:
             said = tick(settings, instance)
             assert said == f"{len(told)} new events; desk: {len(told)} sent"
             assert tick(settings, instance) == "0 new events"
@@ -165,7 +165,7 @@ def test_a_journal_that_was_moved_away_is_told_what_is_flagged_at_that_moment(
         assert refresh(settings)
     assert told <= set(hook.ids)
     assert len(hook.ids) == len(set(hook.ids))
-    # Once: neither by another refresh, nor because a journal is there again that knows it.
+    # Once: neither by another refresh, nor because an outbox is there again that knows it.
     hook.messages.clear()
     assert refresh(settings)
     shutil.rmtree(settings.paths.alerts)
@@ -203,7 +203,7 @@ def test_an_unknown_symbol_of_a_channel_is_a_warning_of_the_refresh(
 
 def test_a_run_whose_process_died_is_told_with_its_reason(settings: Settings, hook: Webhook) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        tell(settings, instance)
+        deliver(settings.paths, settings.receivers, instance)
         job = build_definitions(settings).resolve_job_def("refresh")
         started = dg.DagsterRunStatus.STARTED
         # As Dagster does for every launched run.
@@ -216,8 +216,8 @@ def test_a_run_whose_process_died_is_told_with_its_reason(settings: Settings, ho
         ]
         for each in (died, *others):
             instance.report_run_failed(each, "the process of this run is gone; the next refresh picks up")
-        assert tell(settings, instance).events == 1
-        assert tell(settings, instance).events == 0
+        assert deliver(settings.paths, settings.receivers, instance).events == 1
+        assert deliver(settings.paths, settings.receivers, instance).events == 0
     (message,) = hook.messages
     assert hook.ids == [f"data|run|{died.run_id}"]
     assert "the process of this run is gone; the next refresh picks up" in message["message"]
@@ -238,10 +238,10 @@ def test_a_clock_that_was_wrong_once_hides_no_failure_and_tells_none_twice(
             run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=job.tags)
             instance.report_run_failed(run, cause)
             failed.append(f"data|run|{run.run_id}")
-            tell(settings, instance, everything=True)
-            tell(settings, instance, everything=True)
+            deliver(settings.paths, settings.receivers, instance, everything=True)
+            deliver(settings.paths, settings.receivers, instance, everything=True)
 
-        tell(settings, instance)
+        deliver(settings.paths, settings.receivers, instance)
         fail("before")
         shift = days * 86400.0
         fail("by a wrong clock")
@@ -252,7 +252,7 @@ def test_a_clock_that_was_wrong_once_hides_no_failure_and_tells_none_twice(
         assert hook.ids == failed[:3]
 
 
-def test_runs_of_before_the_journal_are_no_news(settings: Settings, hook: Webhook) -> None:
+def test_runs_of_before_the_outbox_are_no_news(settings: Settings, hook: Webhook) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         job = build_definitions(settings).resolve_job_def("refresh")
 
@@ -262,9 +262,9 @@ def test_runs_of_before_the_journal_are_no_news(settings: Settings, hook: Webhoo
             return f"data|run|{run.run_id}"
 
         fail()
-        open_journal(settings, instance)
+        begin_outbox(settings.paths, instance)
         later = fail()
-        tell(settings, instance)
+        deliver(settings.paths, settings.receivers, instance)
     assert hook.ids == [later]
 
 
@@ -285,8 +285,8 @@ def test_a_failed_run_is_told_and_waits_for_its_channel(
     assert "data check fetch_outcome of raw/bars failed: the drop folder has no file" in message["title"]
     assert "Nothing was published: readers keep the last good version." in message["message"]
     assert len(hook.ids) == 1
-    with journal(settings.paths.alerts) as notes:
-        assert notes.counts() == {("desk", "sent"): 1}
+    with opened_outbox(settings.paths.alerts) as outbox:
+        assert outbox.counts() == {("desk", "sent"): 1}
 
 
 def foreign_project() -> dg.JobDefinition:
@@ -308,7 +308,7 @@ def test_a_shared_instance_tells_of_our_runs_alone(
 ) -> None:
     """Their runs fail before and after ours; theirs that live are left alone."""
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "shared"))
-    with opened_instance(settings) as instance:
+    with opened_instance(settings.paths) as instance:
         tick(settings, instance)
         assert not foreign_project().execute_in_process(instance=instance, raise_on_error=False).success
         alive = run(location="jaffle_shop")
@@ -338,7 +338,7 @@ def test_a_refresh_by_hand_is_an_evening_done(settings: Settings, monkeypatch: p
 
     def asked() -> dg.RunRequest | dg.SkipReason:
         with (
-            opened_instance(settings) as instance,
+            opened_instance(settings.paths) as instance,
             dg.build_schedule_context(instance=instance, scheduled_execution_time=late) as context,
         ):
             return schedule(context)

@@ -8,7 +8,7 @@ import pytest
 
 from orchestration.market.errors import OrewatchError
 from orchestration.settings import Settings
-from orchestration.show.brief.write import write_brief
+from orchestration.show.brief.pages import write_brief
 from tests.homes import clone
 from tests.jobs import published
 
@@ -37,13 +37,13 @@ def test_a_past_session_is_told_as_it_was_known_then(then: Settings, later: Sett
     def without_version(text: str) -> str:
         return re.sub(r"published version \d+ of [-\d]+ [:\d]+ UTC", "", text)
 
-    at_the_time, afterwards = write_brief(then), write_brief(later, SESSION)
+    at_the_time, afterwards = write_brief(then.paths), write_brief(later.paths, SESSION)
     assert without_version(afterwards.brief.markdown) == without_version(at_the_time.brief.markdown)
     assert without_version(afterwards.brief.html) == without_version(at_the_time.brief.html)
 
 
 def test_its_numbers_are_those_of_the_tables(then: Settings) -> None:
-    text = write_brief(then).brief.markdown
+    text = write_brief(then.paths).brief.markdown
     rows = published(
         then,
         "select symbol, return_1d, drawdown from returns inner join trend using (symbol, session_date)"
@@ -59,7 +59,7 @@ def test_its_numbers_are_those_of_the_tables(then: Settings) -> None:
 
 
 def test_the_page_says_simulated_and_needs_no_network(then: Settings) -> None:
-    brief = write_brief(then).brief
+    brief = write_brief(then.paths).brief
     assert "SIMULATED" in brief.html
     assert "SIMULATED" in brief.markdown
     assert brief.html.count("<svg") >= 4
@@ -70,9 +70,9 @@ def test_the_page_says_simulated_and_needs_no_network(then: Settings) -> None:
 
 def test_a_day_without_bars_is_refused_with_the_nearest_sessions(then: Settings) -> None:
     with pytest.raises(OrewatchError, match="no instrument has a bar on 2026-01-31; nearest sessions: 2026-01-30"):
-        write_brief(then, dt.date(2026, 1, 31))
+        write_brief(then.paths, dt.date(2026, 1, 31))
 
 
 def test_nothing_published_is_said(tmp_path: Path) -> None:
     with pytest.raises(OrewatchError, match="nothing has been published yet"):
-        write_brief(Settings(source="sample", home=tmp_path))
+        write_brief(Settings(source="sample", home=tmp_path).paths)

@@ -70,30 +70,30 @@ def levels(facts: Facts) -> dict[str, dict[str, Any]]:
 
 
 def test_a_past_session_is_told_in_its_own_prices(stores: dict[str, ClockedSettings]) -> None:
-    at_the_time, afterwards = read_facts(stores["eve"], EVE), read_facts(stores["end"], EVE)
+    at_the_time, afterwards = read_facts(stores["eve"].paths, EVE), read_facts(stores["end"].paths, EVE)
     assert afterwards.levels == at_the_time.levels
     told = levels(afterwards)
     # A third of 99.97 lies between two ticks: undone from the status of today it would be 99.96.
     assert (told["line"]["lower"], told["zone"]["lower"], told["zone"]["upper"]) == (99.97, 90.05, 92.05)
-    assert levels(read_facts(stores["end"]))["line"]["lower"] == 33.32
+    assert levels(read_facts(stores["end"].paths))["line"]["lower"] == 33.32
 
 
 def test_a_level_without_an_event_has_its_role_all_the_same(stores: dict[str, ClockedSettings]) -> None:
     assert published(stores["end"], "select 1 from level_events where level_id = 'unmet'") == []
-    unmet = levels(read_facts(stores["end"], EVE))["unmet"]
+    unmet = levels(read_facts(stores["end"].paths, EVE))["unmet"]
     assert (unmet["role"], unmet["last_event"]) == ("support", None)
     # Nobody could have said so after one close.
-    assert levels(read_facts(stores["end"], SESSIONS[0]))["unmet"]["role"] is None
-    assert levels(read_facts(stores["end"], SESSIONS[1]))["unmet"]["role"] == "support"
+    assert levels(read_facts(stores["end"].paths, SESSIONS[0]))["unmet"]["role"] is None
+    assert levels(read_facts(stores["end"].paths, SESSIONS[1]))["unmet"]["role"] == "support"
     # The line was resistance before it was ever met, and became support.
-    assert levels(read_facts(stores["end"], SESSIONS[5]))["line"]["role"] == "resistance"
-    assert levels(read_facts(stores["end"], SESSIONS[22]))["line"]["role"] == "support"
+    assert levels(read_facts(stores["end"].paths, SESSIONS[5]))["line"]["role"] == "resistance"
+    assert levels(read_facts(stores["end"].paths, SESSIONS[22]))["line"]["role"] == "support"
 
 
 def test_a_level_is_not_told_before_its_first_day(stores: dict[str, ClockedSettings]) -> None:
     settings = stores["end"]
-    assert "new" not in levels(read_facts(settings, SESSIONS[SPLIT_AT + 4]))
-    assert levels(read_facts(settings, AFTER))["new"]["lower"] == 40.0
+    assert "new" not in levels(read_facts(settings.paths, SESSIONS[SPLIT_AT + 4]))
+    assert levels(read_facts(settings.paths, AFTER))["new"]["lower"] == 40.0
     (row,) = published(settings, "select active_from from level_status where level_id = 'new'")
     assert row["active_from"] == AFTER
 
@@ -108,7 +108,7 @@ def test_every_reader_takes_the_same_event_for_the_last_one(stores: dict[str, Cl
     for day in several:
         first = next(e for e in events if e["session_date"] == day and e["event_order"] == 1)
         said.add(first["event"])
-        assert levels(read_facts(settings, day))["line"]["last_event"] == first["event"]
+        assert levels(read_facts(settings.paths, day))["line"]["last_event"] == first["event"]
         later = next((event for event in events if event["session_date"] > day), None)
         if later is not None:
             facts = load_facts({"levels": [later]}, settings.paths.published_file, universe)
@@ -117,14 +117,14 @@ def test_every_reader_takes_the_same_event_for_the_last_one(stores: dict[str, Cl
             )
     assert said >= {"role_flip", "retest_failed"}
     (status,) = published(settings, "select last_event from level_status where level_id = 'line'")
-    assert status["last_event"] == levels(read_facts(settings))["line"]["last_event"]
+    assert status["last_event"] == levels(read_facts(settings.paths))["line"]["last_event"]
 
 
 def test_events_before_the_split_are_worded_in_their_prices(stores: dict[str, ClockedSettings]) -> None:
     entered = next(
         event
         for day in SESSIONS[:SPLIT_AT]
-        for event in read_facts(stores["end"], day).events
+        for event in read_facts(stores["end"].paths, day).events
         if event["event"] == "zone_entered"
     )
     assert event_sentence(entered) == "AAA closed inside the zone 90.05-92.05, at 91.00 after 94.00."

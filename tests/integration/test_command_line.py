@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from orchestration.alerts import retention
 from orchestration.cli.main import app
-from orchestration.instance.instance import fail_dead_runs, opened_instance
+from orchestration.instance.instance import opened_instance
+from orchestration.instance.runs import fail_dead_runs
 from orchestration.publish.manifest import current_manifest
 from orchestration.resources import warehouse_lock
 from orchestration.settings import Settings
@@ -146,12 +147,12 @@ def test_what_cannot_be_removed_is_said_and_stops_nothing(tmp_path: Path, monkey
     def denied(*_: object) -> None:
         raise PermissionError(13, "Permission denied", "index.db")
 
-    monkeypatch.setattr(retention, "_runs", denied)
+    monkeypatch.setattr(retention, "_remove_runs", denied)
     success, said = refresh_and_read(settings)
     assert success
     line = "old runs could not be removed ([Errno 13] Permission denied: 'index.db'); the next refresh tries again"
     assert said.count(line) == 1
-    with opened_instance(settings) as instance:
+    with opened_instance(settings.paths) as instance:
         logged = [entry.user_message for run in instance.get_runs() for entry in instance.all_logs(run.run_id)]
     # The web UI and the schedule have no other place for it.
     assert logged.count(line) == 1
@@ -170,7 +171,7 @@ def test_refresh_twice_and_status(tmp_path: Path) -> None:
     assert "noted; to have them sent, set OREWATCH_ALERTS" in first.stdout
 
     settings = Settings(home=tmp_path)
-    with warehouse_lock(settings, print):
+    with warehouse_lock(settings.paths, print):
         waiting = subprocess.Popen(
             [OREWATCH, "refresh"],
             env=environment(tmp_path, OREWATCH_SEEDS=seeds),
@@ -229,4 +230,4 @@ def test_a_killed_refresh_heals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         statuses = [run.status for run in instance.get_runs()]
         assert statuses.count(dg.DagsterRunStatus.SUCCESS) == 2
         assert set(statuses) <= {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE}
-        assert fail_dead_runs(instance, settings) == []
+        assert fail_dead_runs(instance, settings.paths) == []

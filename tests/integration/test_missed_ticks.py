@@ -29,7 +29,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkspacePro
         patch.delenv("DAGSTER_HOME", raising=False)
         target = ModuleTarget("orchestration.definitions", None, str(PROJECT_ROOT), "orewatch")
         with (
-            opened_instance(load_settings()) as instance,
+            opened_instance(load_settings().paths) as instance,
             create_test_daemon_workspace_context(target, instance) as context,
         ):
             yield context

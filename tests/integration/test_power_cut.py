@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from orchestration.instance.instance import GONE
+from orchestration.instance.runs import GONE
 from orchestration.settings import PROJECT_ROOT, Settings
 from tests.jobs import published, small_seeds
 from tests.listening import children

@@ -7,8 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from orchestration.cli.as_of import build_as_of, explain_session
+from orchestration.cli.as_of import build_as_of
 from orchestration.cli.refresh import is_current
+from orchestration.cli.then_and_now import explain_session
 from orchestration.cli.verify import verify
 from orchestration.duckdb_io import identifier, reading
 from orchestration.market.errors import OrewatchError
@@ -69,8 +70,8 @@ def test_parts_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     folder = tmp_path / "then"
     build_as_of(settings, moment, folder)
     assert not any(path.is_dir() for path in folder.iterdir())
-    assert explain_session(settings, folder, "AAA", SESSIONS[-1])[0].then is None
-    assert read_facts(settings).session == SESSIONS[-1]
+    assert explain_session(settings.paths, folder, "AAA", SESSIONS[-1])[0].then is None
+    assert read_facts(settings.paths).session == SESSIONS[-1]
     assert "Published version 2 of" in read_status(settings)
     assert is_current(settings)
 
@@ -83,7 +84,7 @@ def test_parts_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     advice = "the home was moved or copied since version 2 was published; run: orewatch refresh"
     assert advice in read_status(moved)
     with pytest.raises(OrewatchError, match=advice):
-        read_facts(moved)
+        read_facts(moved.paths)
     # Whoever compares makes views of his own.
     assert verify(moved).equal
     assert run_job(moved).success

@@ -14,7 +14,7 @@ import duckdb
 import pandas as pd
 import pytest
 
-from orchestration.alerts.outbox import FILE
+from orchestration.alerts.outbox_file import FILE
 from orchestration.ingest.compaction import compact
 from orchestration.ingest.lake import DATASETS, Lake
 from orchestration.market.calendar import closed_sessions

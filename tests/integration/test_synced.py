@@ -25,7 +25,7 @@ def deliver(folder: Path, days: list[dt.date]) -> None:
 
 def out_of_date(settings: ClockedSettings) -> set[str]:
     """Assets that the UI marks."""
-    with opened_instance(settings) as instance:
+    with opened_instance(settings.paths) as instance:
         graph = build_definitions(settings).resolve_asset_graph()
         resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
         return {
@@ -58,6 +58,6 @@ def test_a_refresh_that_finds_nothing_leaves_nothing_out_of_date(
     deliver(drop, DAYS)
     assert refresh(settings)
     assert out_of_date(settings) == set()
-    with opened_instance(settings) as instance:
+    with opened_instance(settings.paths) as instance:
         counts = [len(instance.fetch_materializations(dg.AssetKey(key), limit=9).records) for key in ("returns",)]
     assert counts == [2]

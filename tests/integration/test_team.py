@@ -21,8 +21,8 @@ import pytest
 from dagster._core.events.log import EventLogEntry
 from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
 
-from orchestration.alerts.outbox import journal
-from orchestration.instance.instance import GONE
+from orchestration.alerts.outbox import opened_outbox
+from orchestration.instance.runs import GONE
 from orchestration.settings import PROJECT_ROOT, Settings
 from orchestration.signals.new_events import flags
 from tests.deployment import health_check, team_environment
@@ -58,7 +58,7 @@ class Story:
         ended: exit code of the code server that was told to end, and the state of its run at that moment.
         last_restart: when the third code server was started, seconds since 1970.
         told: event ids that the channel was sent, in order, repeats included.
-        owed: what the journal says of the deliveries, by channel and state.
+        deliveries: what the outbox says of the deliveries, by channel and state.
         listening: where the processes listened.
         health: exit codes of the health checks.
         stored: rows of Dagster's tables that hold the password.
@@ -75,7 +75,7 @@ class Story:
     ended: tuple[int, dg.DagsterRunStatus]
     last_restart: float
     told: list[str]
-    owed: dict[tuple[str, str], int]
+    deliveries: dict[tuple[str, str], int]
     listening: set[str]
     health: dict[str, int]
     stored: int
@@ -139,9 +139,9 @@ def _lived(team: Team, instance: dg.DagsterInstance, server: PostgresServer, hoo
         (state,) = [state for state in instance.all_instigator_state() if state.instigator_name == name]
         return list(instance.get_ticks(state.instigator_origin_id, state.selector_id))
 
-    def nothing_is_owed() -> bool:
-        with journal(settings.paths.alerts) as notes:
-            return ("desk", "pending") not in notes.counts()
+    def nothing_is_pending() -> bool:
+        with opened_outbox(settings.paths.alerts) as outbox:
+            return ("desk", "pending") not in outbox.counts()
 
     # All at once, in no order that would suit them.
     for name in ("daemon", "webserver", "code-server"):
@@ -159,7 +159,7 @@ def _lived(team: Team, instance: dg.DagsterInstance, server: PostgresServer, hoo
 
     second = team.start("code-server", OREWATCH_AS_OF=NEXT_EVENING)
     # Not in the middle of a delivery: whether that has arrived nobody could know, and it would be repeated.
-    team.until("the run that was asked for builds", lambda: builds(asked_for) and nothing_is_owed())
+    team.until("the run that was asked for builds", lambda: builds(asked_for) and nothing_is_pending())
     # Or the next minute may take the evening for failed before the daemon repeats the run.
     team.switch_off(schedule)
     team.kill("code-server")
@@ -173,10 +173,10 @@ def _lived(team: Team, instance: dg.DagsterInstance, server: PostgresServer, hoo
     team.until("the repeated run has ended", lambda: status(repeated) is dg.DagsterRunStatus.SUCCESS)
 
     def looked_at() -> bool:
-        with journal(settings.paths.alerts) as notes:
-            return not notes.unknown([repeated])
+        with opened_outbox(settings.paths.alerts) as outbox:
+            return not outbox.unknown([repeated])
 
-    team.until("all is told", lambda: looked_at() and nothing_is_owed())
+    team.until("all is told", lambda: looked_at() and nothing_is_pending())
     team.until(
         "the schedule goes on",
         lambda: any(t.timestamp > last_restart and t.status is TickStatus.SKIPPED for t in ticks(SCHEDULE)),
@@ -190,8 +190,8 @@ def _lived(team: Team, instance: dg.DagsterInstance, server: PostgresServer, hoo
         ).returncode
         for name in team.running
     }
-    with journal(settings.paths.alerts) as notes:
-        owed = notes.counts()
+    with opened_outbox(settings.paths.alerts) as outbox:
+        deliveries = outbox.counts()
     runs = {run.run_id: run for run in instance.get_runs()}
     return Story(
         team.folder,
@@ -205,7 +205,7 @@ def _lived(team: Team, instance: dg.DagsterInstance, server: PostgresServer, hoo
         ended,
         last_restart,
         hook.ids,
-        owed,
+        deliveries,
         addresses,
         health,
         _rows_with_the_password(server),
@@ -290,7 +290,7 @@ def test_ticks_are_not_lost(story: Story) -> None:
 
 def test_the_sensor_tells_each_event_once(story: Story) -> None:
     assert max(Counter(story.told).values()) == 1
-    assert story.owed == {("desk", "sent"): len(story.told)}
+    assert story.deliveries == {("desk", "sent"): len(story.told)}
     moves = {f"{symbol}|{day}|move" for symbol, day in (("SLV", FIRST_EVENING), ("SIL", FIRST_EVENING))}
     assert moves | {f"SLV|{NEXT_EVENING}|move"} <= set(story.told)
     assert {f"{row['symbol']}|{row['session_date']}|move" for row in flags(story.settings, "moves").rows} <= set(

@@ -14,9 +14,10 @@ import pytest
 from filelock import FileLock
 from typer.testing import CliRunner
 
-from orchestration.cli.as_of import build_as_of, explain_event, explain_session, parse_moment
+from orchestration.cli.as_of import build_as_of, parse_moment
 from orchestration.cli.main import app
 from orchestration.cli.rebuild_report import run_as_of, run_verify
+from orchestration.cli.then_and_now import explain_event, explain_session
 from orchestration.cli.verify import verify
 from orchestration.ingest.lake import Lake
 from orchestration.instance.scratch import scratch
@@ -98,12 +99,12 @@ def test_a_past_alert_is_explained(
     assert (event, low) == ("pierce_rejected", 55.75)
     assert event_of(settings, settings.paths.published_file) == []
 
-    facts = explain_event(settings, folder, event_id)
+    facts = explain_event(settings.paths, folder, event_id)
     assert facts[0].then is not None
     assert facts[0].now is None
     bar = next(fact for fact in facts if fact.what.startswith("bar"))
     assert bar.changed == ("low",)
-    assert [fact.what for fact in explain_session(settings, folder, "AAA", SESSION)][-1] == facts[0].what
+    assert [fact.what for fact in explain_session(settings.paths, folder, "AAA", SESSION)][-1] == facts[0].what
 
     run_as_of(settings, moment, folder, event_id, None)
     shown = capsys.readouterr().out
@@ -113,7 +114,7 @@ def test_a_past_alert_is_explained(
     assert current_manifest(settings.paths.published) == before
     assert not list(settings.paths.root.glob(".scratch-*"))
     with pytest.raises(OrewatchError, match="event abc: neither"):
-        explain_event(settings, folder, "abc")
+        explain_event(settings.paths, folder, "abc")
 
 
 def test_as_of_refuses_what_cannot_be(corrected: tuple[ClockedSettings, dt.datetime], tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from orchestration.market.calendar import closed_sessions, recorded_until
-from orchestration.show.brief.write import write_brief
+from orchestration.show.brief.pages import write_brief
 from tests.jobs import INSTRUMENTS_HEADER, ClockedSettings, evaluations, published, read_status, run_job, write_seeds
 
 pytestmark = pytest.mark.integration
@@ -280,7 +280,7 @@ def test_dividends_in_the_closes_count_once_and_no_level_is_watched(
     assert summary[0]["close"] == pytest.approx(here["close"].iloc[-1], abs=0.01)
     notes: Any = evaluations(result)["delivered_as_declared"].metadata["symbols"]
     assert any(r.data["symbol"] == symbol and "no level is watched" in str(r.data["note"]) for r in notes.records)
-    assert f"{symbol}'s prices came adjusted for dividends" in write_brief(settings).brief.markdown
+    assert f"{symbol}'s prices came adjusted for dividends" in write_brief(settings.paths).brief.markdown
 
 
 def test_stamps_in_utc_are_londons_dates(refreshed: tuple[ClockedSettings, dg.ExecuteInProcessResult]) -> None:
@@ -370,7 +370,7 @@ def test_the_markets_session_is_the_latest_that_at_least_half_have(
     # London and Bombay had one session more.
     assert peers == FILES.keys() - REFUSED - {"AHEAD", "GONE", "PLAIN.L", "UTC.L", "BUDGET.BO"}
     assert summary["AHEAD"]["session_date"] == last_closed("XNYS").date()
-    written = write_brief(settings)
+    written = write_brief(settings.paths)
     assert written.session == market
     brief = written.brief
     assert f"AHEAD has a later bar, of {last_closed('XNYS').date()}, than the market" in brief.markdown

@@ -8,7 +8,7 @@ from statistics import median
 
 import pytest
 
-from orchestration.alerts.outbox import FILE
+from orchestration.alerts.outbox_file import FILE
 from orchestration.build import build_definitions
 from orchestration.instance.instance import opened_instance
 from tests.evenings import Evening, Evenings
@@ -63,7 +63,7 @@ def events_since(world: Evenings) -> list[str]:
 
 def assert_the_web_ui_knows_what_is_now(world: Evenings) -> None:
     """Every asset has been made by a run that is there; every check has a result."""
-    with opened_instance(world.settings) as instance:
+    with opened_instance(world.settings.paths) as instance:
         graph = build_definitions(world.settings).resolve_asset_graph()
         runs = {run.run_id for run in instance.get_runs()}
         made = instance.get_latest_materialization_events(graph.materializable_asset_keys)

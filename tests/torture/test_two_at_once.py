@@ -56,7 +56,7 @@ from pathlib import Path
 from orchestration.instance.instance import opened_instance
 from orchestration.settings import Settings
 sys.stdin.readline()
-with opened_instance(Settings(home=Path(sys.argv[1]))) as instance:
+with opened_instance(Settings(home=Path(sys.argv[1])).paths) as instance:
     print(len(instance.get_runs()))
 """
 

@@ -12,25 +12,29 @@ from orchestration.sources.base import FetchStatus
 from tests.documents import anchors
 
 
+def advice(settings: Settings, *statuses: str) -> list[str]:
+    return after_fetch(settings.paths, settings.seeds, settings.files, statuses)
+
+
 def test_one_line_for_each_class_of_error(tmp_path: Path) -> None:
     yahoo = Settings(source="yahoo", home=tmp_path)
-    said = after_fetch(yahoo, ["timeout", "unreachable", "rate_limited", "timeout", "empty"])
+    said = advice(yahoo, "timeout", "unreachable", "rate_limited", "timeout", "empty")
     assert [line.split(",")[0] for line in said] == [
         "look at the network (a proxy is taken from HTTPS_PROXY)",
         "wait an hour",
     ]
-    assert str(tmp_path / "yahoo" / "yfinance") in after_fetch(yahoo, ["unauthorised"])[0]
+    assert str(tmp_path / "yahoo" / "yfinance") in advice(yahoo, "unauthorised")[0]
 
 
 def test_every_failure_of_yahoo_but_one_has_its_line(tmp_path: Path) -> None:
     """Nothing in a range mostly ends by itself."""
     yahoo = Settings(source="yahoo", home=tmp_path)
-    silent = [status for status in FetchStatus if status.failed and not after_fetch(yahoo, [status])]
+    silent = [status for status in FetchStatus if status.failed and not advice(yahoo, status)]
     assert silent == [FetchStatus.EMPTY]
 
 
 def test_an_empty_drop_folder_is_told_what_belongs_there(tmp_path: Path) -> None:
-    (line,) = after_fetch(Settings(source="files", home=tmp_path, files=tmp_path), [])
+    (line,) = advice(Settings(source="files", home=tmp_path, files=tmp_path))
     assert str(tmp_path) in line
     assert "SIL.csv" in line
 

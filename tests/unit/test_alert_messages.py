@@ -8,7 +8,7 @@ import pytest
 
 from orchestration.alerts.data_alerts import judge_run
 from orchestration.alerts.market import GROUPS, Facts, alerts_of, level_alert, move_alert
-from orchestration.alerts.messages import Alert, Waiting, compose, ordered
+from orchestration.alerts.messages import Alert, Pending, compose, ordered
 from orchestration.channels import KINDS
 from orchestration.market.universe import PriceLevel
 from orchestration.signals import new_events as flags
@@ -22,28 +22,28 @@ def alert(event_id: str, rank: float = 0.0, severity: str = "warning", title: st
     return Alert(event_id, "move", severity, ("A",), DAY, title, ("a line",), rank)
 
 
-def owed(*alerts: Alert, **more: Any) -> list[Waiting]:
-    return [Waiting(a, **more) for a in alerts]
+def pending(*alerts: Alert, **more: Any) -> list[Pending]:
+    return [Pending(a, **more) for a in alerts]
 
 
 def test_the_most_severe_then_the_most_unusual_comes_first() -> None:
-    queue = owed(alert("a", 9, "info"), alert("b", 1), alert("c", 5), alert("d", 0, "error"))
+    queue = pending(alert("a", 9, "info"), alert("b", 1), alert("c", 5), alert("d", 0, "error"))
     assert [w.alert.event_id for w in ordered(queue)] == ["d", "c", "b", "a"]
 
 
 def test_one_message_names_run_ids_and_that_prices_are_simulated() -> None:
-    message = compose(owed(alert("SIL|x", 2, title="SIL -14.78%"), alert("b"), run_id="r1"), True, UI, 10_000)
+    message = compose(pending(alert("SIL|x", 2, title="SIL -14.78%"), alert("b"), run_id="r1"), True, UI, 10_000)
     assert message.title == "SIMULATED Orewatch 2026-01-30: SIL -14.78%, and 1 more"
     assert ids_of(message.body) == list(message.event_ids) == ["SIL|x", "b"]
     assert message.body.count(f"Run: {UI}/runs/r1") == 1
     assert "SIMULATED" in message.body
-    real = compose(owed(alert("b")), False, UI, 10_000)
+    real = compose(pending(alert("b")), False, UI, 10_000)
     assert "SIMULATED" not in real.title + real.body
     assert f"Web UI: {UI}" in real.body
 
 
 def test_many_are_told_in_short_and_a_small_channel_gets_several_messages() -> None:
-    queue = owed(*(alert(f"e{n:02}", -n) for n in range(40)))
+    queue = pending(*(alert(f"e{n:02}", -n) for n in range(40)))
     message = compose(queue, False, UI, 100_000)
     assert len(message.event_ids) == 40
     assert message.body.count("a line") == 10
@@ -61,7 +61,7 @@ def test_many_are_told_in_short_and_a_small_channel_gets_several_messages() -> N
 
 
 def test_a_message_that_may_be_a_repeat_says_so() -> None:
-    body = compose([*owed(alert("a"), doubtful=True), *owed(alert("b"))], False, UI, 10_000).body
+    body = compose([*pending(alert("a"), maybe_delivered=True), *pending(alert("b"))], False, UI, 10_000).body
     assert "1 of these may have reached you before" in body
 
 

@@ -94,7 +94,7 @@ def test_yfinance_is_imported_in_one_module() -> None:
 
 def test_apprise_is_imported_in_one_module_and_only_when_something_is_sent() -> None:
     users = [p.name for p in modules() if any(n.split(".")[0] == "apprise" for n in imports(p))]
-    assert users == ["send.py"]
+    assert users == ["apprise_service.py"]
     # Below `if TYPE_CHECKING` and inside functions only.
     assert "apprise" not in {n.split(".")[0] for n in imports(PACKAGE / "alerts" / "send.py", top_level_only=True)}
 

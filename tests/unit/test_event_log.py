@@ -31,7 +31,7 @@ def metals() -> Any:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    return prepare_instance(Settings(home=tmp_path))
+    return prepare_instance(Settings(home=tmp_path).paths)
 
 
 def files_of(home: Path) -> str:
@@ -125,7 +125,7 @@ def test_a_changed_configuration_stays(tmp_path: Path, home: Path) -> None:
     config = home / "dagster.yaml"
     assert config.read_bytes() == INSTANCE_CONFIG.read_bytes()
     config.write_text("telemetry:\n  enabled: false\n")
-    assert prepare_instance(Settings(home=tmp_path)) == home
+    assert prepare_instance(Settings(home=tmp_path).paths) == home
     assert config.read_text() == "telemetry:\n  enabled: false\n"
 
 
@@ -153,7 +153,7 @@ def test_an_earlier_configuration_of_ours_is_replaced(tmp_path: Path, home: Path
     for module, now in MOVED.items():
         earlier = earlier.replace(now, module).replace(f"{now.replace('.', '/')}.py", f"{module.replace('.', '/')}.py")
     (home / "dagster.yaml").write_text(earlier)
-    prepare_instance(Settings(home=tmp_path))
+    prepare_instance(Settings(home=tmp_path).paths)
     assert (home / "dagster.yaml").read_text() == ours
 
 
@@ -164,5 +164,5 @@ def test_a_configuration_of_somebody_else_names_our_classes_where_they_are_now(t
         earlier = earlier.replace(f"module: {now}", f"module: {module}")
     assert earlier != own
     (home / "dagster.yaml").write_text(earlier)
-    prepare_instance(Settings(home=tmp_path))
+    prepare_instance(Settings(home=tmp_path).paths)
     assert (home / "dagster.yaml").read_text() == own

@@ -12,7 +12,7 @@ import pytest
 
 from orchestration.alerts import deliver
 from orchestration.alerts.flagged import note
-from orchestration.alerts.outbox import RUN_PATIENCE, journal
+from orchestration.alerts.outbox import RUN_PATIENCE, opened_outbox
 from orchestration.market import universe
 from orchestration.publish.marts import Mart
 from orchestration.publish.versions import publish
@@ -181,7 +181,7 @@ def forget_all_but_wednesday(settings: Settings, *names: str) -> None:
     path.write_text(json.dumps(state), "utf-8")
 
 
-def test_all_groups_are_noted_with_one_look_at_seeds_and_journal(
+def test_all_groups_are_noted_with_one_look_at_seeds_and_outbox(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[str] = []
@@ -190,7 +190,7 @@ def test_all_groups_are_noted_with_one_look_at_seeds_and_journal(
         return lambda *args: opened.append(name) or function(*args)
 
     monkeypatch.setattr(universe, "load_universe", counted("seeds", universe.load_universe))
-    monkeypatch.setattr(deliver, "journal", counted("journal", deliver.journal))
+    monkeypatch.setattr(deliver, "opened_outbox", counted("outbox", deliver.opened_outbox))
     settings = published(tmp_path, "one")
     spikes = flags(settings, "volatility", ["volatility_spikes"])
     pair = {
@@ -198,12 +198,12 @@ def test_all_groups_are_noted_with_one_look_at_seeds_and_journal(
         "kind": "junior_senior", "spread_21d": 0.5, "z_252": 3.0, "percentile_252": None, "z_threshold": 2.0,
     }  # fmt: skip
     note(settings, {"volatility": spikes, "pairs": Flags({"p": [pair]}, Memory(), spikes.version), "moves": NOTHING})
-    assert opened == ["seeds", "journal"]
-    with journal(settings.paths.alerts) as notes:
-        notes.deal_out(settings.channels, time.time() + 2 * RUN_PATIENCE, lambda alert: opened.append(alert.event_id))
+    assert opened == ["seeds", "outbox"]
+    with opened_outbox(settings.paths.alerts) as outbox:
+        outbox.enqueue(settings.channels, time.time() + 2 * RUN_PATIENCE, lambda alert: opened.append(alert.event_id))
     assert sorted(opened[2:]) == ["A|2026-01-28|spike", "p|2026-01-28|widening"]
     note(settings, {"volatility": NOTHING})
-    assert opened[2:].count("journal") == 0
+    assert opened[2:].count("outbox") == 0
 
 
 NOTHING = Flags({}, Memory(), 0)

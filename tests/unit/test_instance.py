@@ -11,16 +11,9 @@ import pytest
 
 from orchestration.alerts.sensor import build_alert_sensor
 from orchestration.build import build_definitions
-from orchestration.instance import instance as of_runs
-from orchestration.instance.instance import (
-    GONE,
-    INSTANCE_CONFIG,
-    fail_dead_runs,
-    home_tags,
-    is_ours,
-    prepare_instance,
-    process_lives,
-)
+from orchestration.instance import runs as of_runs
+from orchestration.instance.instance import INSTANCE_CONFIG, prepare_instance
+from orchestration.instance.runs import GONE, fail_dead_runs, home_tags, is_ours, process_lives
 from orchestration.settings import Settings
 from tests.jobs import resolved
 from tests.runs import dead_process, living, run
@@ -55,12 +48,12 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def test_a_run_is_ours_by_proof(tags: dict[str, str], location: str | None, ours: bool, tmp_path: Path) -> None:
     settings = Settings(source="yahoo", home=tmp_path)
     tags = {name: value.format(root=settings.paths.root) for name, value in tags.items()}
-    assert is_ours(run(tags, location), settings) is ours
+    assert is_ours(run(tags, location), settings.paths) is ours
 
 
 def test_every_run_of_the_job_says_of_which_home_it_is(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path / "with a blank")
-    assert home_tags(settings).items() <= resolved(build_definitions(settings)).tags.items()
+    assert home_tags(settings.paths).items() <= resolved(build_definitions(settings)).tags.items()
 
 
 def test_a_run_lives_as_long_as_its_process() -> None:
@@ -128,7 +121,7 @@ def test_a_process_of_a_machine_of_another_name(kernel: str, home: Path, lives: 
     boot, _, container = here.partition("/")
     there = f"{run_id} {kernel.format(boot=boot, container=container)} {started}"
     begun = begun.with_tags({**begun.tags, "orewatch/host": "of yesterday", "orewatch/process": there})
-    assert process_lives(begun, SETTINGS) is lives
+    assert process_lives(begun, SETTINGS.paths) is lives
     # Whoever knows of no home cannot tell another start of this machine from another machine.
     assert process_lives(begun) is (lives or None)
 
@@ -139,11 +132,11 @@ def test_a_killed_run_fails_after_the_machine_came_back_under_another_name(
     ours, theirs = (living(tags={"orewatch/home": str(home)}) for home in (SETTINGS.paths.root, "/another"))
     for each in (ours, theirs):
         instance.add_run(each)
-    assert fail_dead_runs(instance, SETTINGS) == []
+    assert fail_dead_runs(instance, SETTINGS.paths) == []
     monkeypatch.setattr(socket, "gethostname", lambda: "of today")
-    assert fail_dead_runs(instance, SETTINGS) == []  # renamed while they live
+    assert fail_dead_runs(instance, SETTINGS.paths) == []  # renamed while they live
     monkeypatch.setattr(of_runs, "_kernel", lambda: "another-boot/pid:[1]")
-    assert fail_dead_runs(instance, SETTINGS) == [ours.run_id]
+    assert fail_dead_runs(instance, SETTINGS.paths) == [ours.run_id]
 
 
 def test_nothing_is_known_of_other_machines_and_of_the_run_that_is_repeated() -> None:
@@ -162,8 +155,8 @@ def test_a_dead_run_fails_whoever_launched_it(
     alive = living(location=location)
     for each in (dead, alive):
         instance.add_run(each)
-    assert fail_dead_runs(instance, SETTINGS) == [dead.run_id]
-    assert fail_dead_runs(instance, SETTINGS) == []
+    assert fail_dead_runs(instance, SETTINGS.paths) == [dead.run_id]
+    assert fail_dead_runs(instance, SETTINGS.paths) == []
     statuses = {r.run_id: r.status for r in instance.get_runs()}
     assert statuses == {dead.run_id: dg.DagsterRunStatus.FAILURE, alive.run_id: STARTED}
     (said,) = instance.all_logs(dead.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
@@ -182,7 +175,7 @@ def test_a_run_that_ends_meanwhile_is_not_failed(instance: dg.DagsterInstance, m
         return False
 
     monkeypatch.setattr(of_runs, "process_lives", look)
-    assert fail_dead_runs(instance, SETTINGS) == []
+    assert fail_dead_runs(instance, SETTINGS.paths) == []
     after = instance.get_run_by_id(ends.run_id)
     assert after is not None
     assert after.status is dg.DagsterRunStatus.SUCCESS
@@ -196,7 +189,7 @@ def test_runs_of_others_on_a_shared_instance_are_left_alone(instance: dg.Dagster
     ]
     for each in theirs:
         instance.add_run(each)
-    assert fail_dead_runs(instance, SETTINGS) == []
+    assert fail_dead_runs(instance, SETTINGS.paths) == []
     assert {r.status for r in instance.get_runs()} == {STARTED}
 
 
@@ -205,7 +198,7 @@ def test_the_sensor_fails_what_is_dead_and_tells_it(tmp_path: Path, instance: dg
     settings = Settings(home=tmp_path)
     sensor = build_alert_sensor(settings)
     assert sensor.evaluate_tick(dg.build_sensor_context(instance=instance)).skip_message == "0 new events"
-    dead = living(dead_process(), tags=home_tags(settings))
+    dead = living(dead_process(), tags=home_tags(settings.paths))
     others = run(location="jaffle_shop")
     for each in (dead, others):
         instance.add_run(each)
@@ -226,7 +219,7 @@ def test_an_instance_of_others_keeps_the_configuration_that_it_has(
     empty.mkdir()
     for folder, ours in ((theirs, False), (empty, True), (settings.paths.dagster, True)):
         monkeypatch.setenv("DAGSTER_HOME", str(folder))
-        assert prepare_instance(settings) == folder
+        assert prepare_instance(settings.paths) == folder
         assert (folder / "dagster.yaml").exists() is ours
     assert (empty / "dagster.yaml").read_bytes() == INSTANCE_CONFIG.read_bytes()
 
@@ -235,6 +228,6 @@ def test_what_hides_the_reason_of_a_failure_is_taken_away(tmp_path: Path, monkey
     monkeypatch.setenv("DAGSTER_REDACT_USER_CODE_ERRORS", "1")
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "instance"))
     monkeypatch.setenv("DAGSTER_POSTGRES_HOST", "db")
-    prepare_instance(Settings(home=tmp_path))
+    prepare_instance(Settings(home=tmp_path).paths)
     assert "DAGSTER_REDACT_USER_CODE_ERRORS" not in os.environ
     assert os.environ["DAGSTER_POSTGRES_HOST"] == "db"

@@ -99,7 +99,7 @@ PRIVATE: dict[str, dict[str, str | None]] = {
         "dagster._core.storage.sqlite.SQLITE_BUSY_TIMEOUT_SECONDS": None,
         "dagster._serdes.ConfigurableClassData": None,
     },
-    "orchestration/instance/instance.py": {
+    "orchestration/instance/runs.py": {
         "dagster.DagsterInstance.add_run_tags": "self run_id new_tags ...",
         "dagster.DagsterRun.remote_job_origin": None,
         "dagster._core.remote_origin.RemoteJobOrigin.location_name": None,
@@ -122,7 +122,7 @@ PRIVATE: dict[str, dict[str, str | None]] = {
         "dagster._core.errors.DagsterAssetCheckFailedError": None,
         "dagster_shared.error.SerializableErrorInfo.cls_name": None,
     },
-    "orchestration/alerts/retention.py": {
+    "orchestration/instance/old_runs.py": {
         "dagster.DagsterInstance.compute_log_manager": None,
         "dagster.DagsterInstance.event_log_storage": None,
         "dagster.DagsterInstance.get_asset_records": "self ...",

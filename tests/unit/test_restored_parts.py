@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from orchestration.alerts.outbox import FILE, journal
+from orchestration.alerts.outbox import opened_outbox
+from orchestration.alerts.outbox_file import FILE
 from orchestration.cli.main import app
 from orchestration.files import disk_fault, must_link, must_lock
 from orchestration.ingest.compaction import compact
@@ -483,14 +484,14 @@ def test_a_scratch_folder_needs_locks(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_damaged_journal_is_named_with_the_remedy(tmp_path: Path) -> None:
-    with journal(tmp_path):
+    with opened_outbox(tmp_path):
         pass
     file = tmp_path / FILE
     whole = file.read_bytes()
     for damaged in (b"no database at all, but long enough" * 99, whole[: len(whole) // 2]):
         file.write_bytes(damaged)
         with pytest.raises(OrewatchError, match=r"journal\.sqlite: is damaged \(.*\); put a copy of it back, or move"):
-            journal(tmp_path).__enter__()
+            opened_outbox(tmp_path).__enter__()
         assert file.read_bytes() == damaged
 
 

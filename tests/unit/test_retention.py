@@ -14,12 +14,15 @@ from dagster._core.storage.compute_log_manager import ComputeIOType
 from pydantic import ValidationError
 
 from orchestration.alerts import retention
-from orchestration.alerts.deliver import open_journal
+from orchestration.alerts.deliver import begin_outbox
 from orchestration.alerts.messages import Alert
-from orchestration.alerts.outbox import Journal, journal
-from orchestration.alerts.retention import LOOKING, prune
+from orchestration.alerts.outbox import Outbox, opened_outbox
+from orchestration.alerts.sensor import remove_old
 from orchestration.build import build_definitions
-from orchestration.instance.instance import HOME, prepare_instance
+from orchestration.instance import old_runs
+from orchestration.instance.instance import prepare_instance
+from orchestration.instance.old_runs import LOOKING
+from orchestration.instance.runs import HOME
 from orchestration.settings import Settings
 from orchestration.signals.new_events import LATE_DAYS
 from tests.evenings import move_clock
@@ -88,7 +91,7 @@ class Lived:
 
     def prune(self, day: int, **keep: int) -> list[str]:
         self.day = day
-        return prune(self.settings.model_copy(update=keep), self.instance)
+        return remove_old(self.settings.model_copy(update=keep), self.instance)
 
     def runs(self) -> set[str]:
         """Ids of all runs that are there."""
@@ -139,11 +142,11 @@ def lived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtu
             settings.paths.dagster.mkdir(parents=True)
             told = ON_POSTGRES.format(url=postgres.url().replace("://", "+psycopg2://")) if postgres else DAGSTERS_OWN
             (settings.paths.dagster / "dagster.yaml").write_text(told)
-        prepare_instance(settings)
+        prepare_instance(settings.paths)
         with dg.DagsterInstance.get() as instance:
             lived = Lived(settings, instance, postgres)
             move_clock(monkeypatch, lived.now)
-            open_journal(settings, instance)
+            begin_outbox(settings.paths, instance)
             yield lived
 
 
@@ -155,8 +158,8 @@ def test_old_runs_go_with_everything_that_they_left(lived: Lived) -> None:
     assert lived.prune(405, keep_runs_days=400) == []
     assert lived.traces() == lived.runs() == set(younger)
     assert lived.state() == before
-    with journal(lived.settings.paths.alerts) as notes:
-        assert notes.unknown([*old, *younger]) == old
+    with opened_outbox(lived.settings.paths.alerts) as outbox:
+        assert outbox.unknown([*old, *younger]) == old
     assert lived.prune(405, keep_runs_days=400) == []
     assert lived.runs() == set(younger)
 
@@ -197,8 +200,8 @@ def test_a_failure_that_nobody_has_looked_at_is_told_before_its_run_goes_and_onc
     for day in (100, 101, 150):
         assert lived.prune(day, keep_runs_days=10) == []
         assert lived.traces() == {last}
-        with journal(lived.settings.paths.alerts) as notes:
-            notes.deal_out([], lived.now().timestamp(), told.append)
+        with opened_outbox(lived.settings.paths.alerts) as outbox:
+            outbox.enqueue([], lived.now().timestamp(), told.append)
     assert [alert.event_id for alert in told].count(f"data|run|{failed}") == 1
 
 
@@ -216,7 +219,7 @@ def test_in_a_postgresql_that_others_share_ours_go_and_theirs_stay(lived: Lived)
 
 @pytest.mark.parametrize("lived", ["ours"], indirect=True)
 def test_what_is_old_goes_a_part_at_a_time(lived: Lived, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retention, "RUNS_AT_ONCE", 2)
+    monkeypatch.setattr(old_runs, "RUNS_AT_ONCE", 2)
     made_silver = lived.run(0, "silver")
     old = [lived.run(day, "gold") for day in range(1, 4)]
     last = lived.run(500, "gold")
@@ -233,12 +236,12 @@ class Killed(BaseException):
 def test_a_kill_anywhere_is_healed_by_the_next(lived: Lived, monkeypatch: pytest.MonkeyPatch) -> None:
     lived.run(0)
     steps: list[tuple[Any, str]] = [
-        (retention, "_delete_check_results"),
+        (old_runs, "_delete_check_results"),
         (type(lived.instance.compute_log_manager), "delete_logs"),
         (type(lived.instance.event_log_storage), "delete_events"),
         (Path, "unlink"),
-        (retention.Runs, "delete"),
-        (Journal, "forget_runs"),
+        (old_runs.Runs, "delete"),
+        (Outbox, "forget_runs"),
     ]
     for number, (owner, name) in enumerate(steps * 2, 1):
         real, killed_before = getattr(owner, name), number > len(steps)
@@ -270,7 +273,7 @@ def test_what_cannot_be_removed_is_said_and_the_rest_goes(lived: Lived, monkeypa
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(retention, "_delete_run", broken)
+        patch.setattr(old_runs, "_delete_run", broken)
         assert lived.prune(500, keep_runs_days=10) == [
             "old runs could not be removed ([Errno 28] No space left on device); the next refresh tries again"
         ]
@@ -306,7 +309,7 @@ def test_briefs_go_when_they_were_written_long_ago(lived: Lived) -> None:
 
 @pytest.mark.parametrize("lived", ["Dagster's own"], indirect=True)
 def test_logs_of_looks_go_where_they_are_ours(lived: Lived, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retention, "LOOKS_AT_ONCE", 2)
+    monkeypatch.setattr(old_runs, "LOOKS_AT_ONCE", 2)
     definitions = build_definitions(lived.settings)
     names = [d.name for d in (*(definitions.sensors or ()), *(definitions.schedules or ()))]
     assert sorted(names) == sorted(LOOKING)
@@ -326,7 +329,7 @@ def test_logs_of_looks_go_where_they_are_ours(lived: Lived, monkeypatch: pytest.
     os.utime(written[3], ((lived.now() + dt.timedelta(days=495)).timestamp(),) * 2)
     elsewhere = lived.settings.model_copy(update={"home": lived.settings.home / "another"})
     lived.day = 500
-    assert prune(elsewhere, lived.instance) == []
+    assert remove_old(elsewhere, lived.instance) == []
     assert all(path.exists() for path in written)
     for left in ([2, 3, 4], [3, 4], [3, 4]):
         assert lived.prune(500) == []
@@ -338,13 +341,13 @@ def _event(event_id: str, kind: str, symbols: tuple[str, ...], session: dt.date)
 
 
 @pytest.mark.parametrize("lived", ["ours"], indirect=True)
-def test_the_journal_keeps_what_could_be_told_again(lived: Lived, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_outbox_keeps_what_could_be_told_again(lived: Lived, monkeypatch: pytest.MonkeyPatch) -> None:
     lived.day = 500
     today = lived.now().date()
     old = today - dt.timedelta(days=101)
     # HALTED trades no more: what was flagged last stays flagged.
     latest = {"LIVE": today, "HALTED": old + dt.timedelta(days=1)}
-    monkeypatch.setattr(retention, "_latest_sessions", lambda settings: latest)
+    monkeypatch.setattr(retention, "_latest_sessions", lambda _: latest)
     gone = [_event("old", "level", ("LIVE",), old), _event("fault", "data", (), old)]
     kept = [
         _event("halted", "level", ("HALTED",), old),
@@ -352,17 +355,17 @@ def test_the_journal_keeps_what_could_be_told_again(lived: Lived, monkeypatch: p
         _event("not watched now", "move", ("REMOVED",), old),
         _event("late", "move", ("LIVE",), today - dt.timedelta(days=99)),
     ]
-    with journal(lived.settings.paths.alerts) as notes:
+    with opened_outbox(lived.settings.paths.alerts) as outbox:
         recorded = lived.now().timestamp() - 101 * 86400
-        notes.record([*gone, *kept], recorded)
-        notes.deal_out([], recorded + 7200, lambda alert: None)
-        notes.record([_event("owed to nobody yet", "level", ("LIVE",), old)], recorded)
+        outbox.record([*gone, *kept], recorded)
+        outbox.enqueue([], recorded + 7200, lambda alert: None)
+        outbox.record([_event("owed to nobody yet", "level", ("LIVE",), old)], recorded)
     assert lived.prune(500, keep_alerts_days=100) == []
-    with journal(lived.settings.paths.alerts) as notes:
+    with opened_outbox(lived.settings.paths.alerts) as outbox:
         # Only what was forgotten would enter anew.
-        assert notes.record(kept, lived.now().timestamp()) == 0
-        assert notes.record(gone, lived.now().timestamp()) == len(gone)
-        assert notes.record([_event("owed to nobody yet", "level", ("LIVE",), old)], lived.now().timestamp()) == 0
+        assert outbox.record(kept, lived.now().timestamp()) == 0
+        assert outbox.record(gone, lived.now().timestamp()) == len(gone)
+        assert outbox.record([_event("owed to nobody yet", "level", ("LIVE",), old)], lived.now().timestamp()) == 0
 
 
 def test_alerts_are_kept_for_longer_than_anything_late_is_flagged() -> None:
@@ -383,12 +386,12 @@ def test_space_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         full = file.stat().st_size
         connection.execute("delete from events where rowid > 100")
         connection.commit()
-        retention._give_back(file)
+        old_runs._give_back(file)
         assert file.stat().st_size >= full * 0.9  # not worth it
-        monkeypatch.setattr(retention, "WORTHWHILE_BYTES", 2**20)
+        monkeypatch.setattr(old_runs, "WORTHWHILE_BYTES", 2**20)
         connection.execute("begin immediate")
-        retention._give_back(file)  # somebody writes: not now
+        old_runs._give_back(file)  # somebody writes: not now
         connection.rollback()
-        retention._give_back(file)
+        old_runs._give_back(file)
         assert connection.execute("select count(*) from events").fetchone() == (100,)
     assert file.stat().st_size < full / 5

@@ -11,8 +11,9 @@ from dagster._core.launcher.base import WorkerStatus
 from dagster._grpc.types import GetCurrentRunsResult
 from dagster._serdes import serialize_value
 
-from orchestration.instance.instance import opened_instance, process_tags
+from orchestration.instance.instance import opened_instance
 from orchestration.instance.run_launcher import RunLauncher, is_asked
+from orchestration.instance.runs import process_tags
 from orchestration.settings import Settings
 from tests.runs import dead_process, run
 
@@ -93,7 +94,7 @@ def test_a_run_without_a_code_server_is_left_alone() -> None:
 
 def test_the_default_instance_asks_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    with opened_instance(Settings(home=tmp_path)) as ours, dg.instance_for_test() as of_somebody:
+    with opened_instance(Settings(home=tmp_path).paths) as ours, dg.instance_for_test() as of_somebody:
         assert is_asked(ours)
         assert ours.run_retries_enabled
         assert ours.run_monitoring_poll_interval_seconds <= 60

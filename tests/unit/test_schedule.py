@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 from dagster._utils.schedules import schedule_execution_time_iterator
 
-from orchestration.instance.instance import process_tags
+from orchestration.instance.runs import process_tags
 from orchestration.market.calendar import closed_sessions
 from orchestration.schedules import UNFINISHED_OR_GOOD, build_refresh_job, build_schedule, due_session, evening
 from orchestration.settings import NEW_YORK, Settings
@@ -111,7 +111,7 @@ def test_a_session_is_due_when_its_bars_are_final(moment: str, session: str) -> 
 
 @cache
 def schedule() -> dg.ScheduleDefinition:
-    return build_schedule(build_refresh_job(Settings()), Settings())
+    return build_schedule(build_refresh_job(Settings().paths), Settings().paths)
 
 
 def asked(instance: dg.DagsterInstance, at: dt.datetime) -> Any:
@@ -301,5 +301,9 @@ def test_ticks_keep_new_york_time_across_both_switches() -> None:
 
 def test_the_sample_waits_to_be_switched_on_and_real_prices_do_not() -> None:
     sample, yahoo = Settings(), Settings(source="yahoo")
-    assert build_schedule(build_refresh_job(sample), sample).default_status is dg.DefaultScheduleStatus.STOPPED
-    assert build_schedule(build_refresh_job(yahoo), yahoo).default_status is dg.DefaultScheduleStatus.RUNNING
+    assert (
+        build_schedule(build_refresh_job(sample.paths), sample.paths).default_status is dg.DefaultScheduleStatus.STOPPED
+    )
+    assert (
+        build_schedule(build_refresh_job(yahoo.paths), yahoo.paths).default_status is dg.DefaultScheduleStatus.RUNNING
+    )

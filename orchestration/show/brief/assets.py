@@ -28,11 +28,11 @@ def build_brief(settings: Settings) -> dg.AssetsDefinition:
         required_resource_keys={"settings", "progress"},
     )
     def market_brief(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        from orchestration.show.brief.write import write_brief
+        from orchestration.show.brief.pages import write_brief
 
         current: Settings = context.resources.settings
         context.resources.progress(0, 0, "writing the brief")
-        written = write_brief(current)
+        written = write_brief(current.paths)
         return dg.MaterializeResult(
             metadata={
                 "brief": dg.MetadataValue.md(written.brief.markdown),
@@ -52,4 +52,4 @@ def load_drawing() -> None:
     import matplotlib.backends.backend_svg
     import matplotlib.dates  # noqa: F401
 
-    import orchestration.show.brief.write  # noqa: F401
+    import orchestration.show.brief.pages  # noqa: F401

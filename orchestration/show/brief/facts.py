@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestration.duckdb_io import query, reading
+from orchestration.home import Home
 from orchestration.market.errors import OrewatchError
 from orchestration.publish.manifest import PublishedManifest, readable_manifest, version_file
-from orchestration.settings import Settings
 
 Row = dict[str, Any]
 
@@ -175,17 +175,17 @@ class Facts:
         return next((row for row in self.instruments if row["symbol"] == symbol), None)
 
 
-def read_facts(settings: Settings, session: dt.date | None = None) -> Facts:
+def read_facts(home: Home, session: dt.date | None = None) -> Facts:
     """The facts of a session, the market's if none is named, from one published version.
 
     Raises:
         OrewatchError: nothing is published, the home was moved since, or no instrument has a bar on that day.
     """
-    manifest = readable_manifest(settings.paths.published)
+    manifest = readable_manifest(home.published)
     if manifest is None:
         raise OrewatchError("nothing has been published yet; run: orewatch refresh")
     # The version's own folder, not the link: all queries see one version, whatever is published meanwhile.
-    published = version_file(settings.paths.published, manifest.version)
+    published = version_file(home.published, manifest.version)
     with reading(published) as connection:
         market_session = query(connection, LATEST)[0]["session"]
         session = session or market_session

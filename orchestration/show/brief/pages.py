@@ -1,4 +1,4 @@
-"""The brief as a page (HTML, in one file without network) and as Markdown."""
+"""The brief as a page (HTML, in one file without network) and as Markdown, and both on the disk."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestration.show.brief.facts import Facts
+from orchestration.files import write_text
+from orchestration.home import Home
+from orchestration.show.brief.facts import Facts, read_facts
 from orchestration.show.brief.words import headline, sections, spoken
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -19,6 +21,31 @@ class Brief:
     title: str
     html: str
     markdown: str
+
+
+@dataclass(frozen=True)
+class WrittenBrief:
+    """Where the page and the Markdown of a session's brief lie, and what they hold."""
+
+    session: dt.date
+    html: Path
+    markdown: Path
+    brief: Brief
+
+
+def write_brief(home: Home, session: dt.date | None = None) -> WrittenBrief:
+    """Write the brief of a session, the latest if none is named, to `<root>/briefs/<session>.html` and `.md`.
+
+    Raises:
+        OrewatchError: nothing is published, or no instrument has a bar on that day.
+    """
+    facts = read_facts(home, session)
+    brief = render(facts)
+    folder = home.briefs
+    written = WrittenBrief(facts.session, folder / f"{facts.session}.html", folder / f"{facts.session}.md", brief)
+    for path, text in ((written.html, brief.html), (written.markdown, brief.markdown)):
+        write_text(path, text)
+    return written
 
 
 def render(facts: Facts) -> Brief:
