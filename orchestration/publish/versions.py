@@ -39,7 +39,8 @@ from orchestration.publish.partitions import (
     reading_sql,
     write_parts,
 )
-from orchestration.transform.changed_ranges import changed_since, earliest, note_published
+from orchestration.transform.build_state import changed_since, note_published
+from orchestration.transform.changed_ranges import earliest
 
 if TYPE_CHECKING:
     import duckdb
@@ -299,7 +300,7 @@ def publish(
     source: str,
     simulated: bool,
     *,
-    changes_record: Path | None = None,
+    build_state: Path | None = None,
     large_rows: int | None = None,
     memory_gb: float | None = None,
     versions_kept: int = VERSIONS_KEPT,
@@ -313,8 +314,8 @@ def publish(
         fingerprint: what the tables were built from.
         source: sample, yahoo or files.
         simulated: whether every price is made up.
-        changes_record: what the builds since the last publication have changed, which is nothing from now on; without
-            it every row is looked at.
+        build_state: says what the builds since the last publication have changed, and is told of this one; without it
+            every row is looked at.
         large_rows: a table with more rows is published in parts; `LARGE_ROWS` if not given.
         memory_gb: what it may take; more goes to the disk.
         versions_kept: how many stay, this one included.
@@ -330,7 +331,7 @@ def publish(
     building = versions / f"{_BUILDING}{number}"
     try:
         building.mkdir()
-        before = _before(published, marts, changes_record, warehouse)
+        before = _before(published, marts, build_state, warehouse)
         written = write_tables(
             warehouse,
             marts,
@@ -371,20 +372,19 @@ def publish(
         raise PublishError(
             f"{published}: version {number} could not be published ({text}); readers keep the last one"
         ) from error
-    if changes_record is not None:
-        note_published(changes_record, manifest.version, manifest.published_at, warehouse)
+    if build_state is not None:
+        columns = {column for mart in marts.values() for column in mart.changes}
+        note_published(build_state, manifest.version, manifest.published_at, warehouse, columns)
     _drop_old(versions, versions_kept)
     return manifest
 
 
-def _before(published: Path, marts: Mapping[str, Mart], changes_record: Path | None, warehouse: Path) -> Before:
+def _before(published: Path, marts: Mapping[str, Mart], build_state: Path | None, warehouse: Path) -> Before:
     """The version that readers see now, with what is known to have changed since then."""
     manifest = current_manifest(published)
     if manifest is None or not is_whole(version_folder(published, manifest.version)):
         return NOTHING_BEFORE
-    since = (
-        changed_since(changes_record, manifest.version, manifest.published_at, warehouse) if changes_record else None
-    )
+    since = changed_since(build_state, manifest.version, manifest.published_at, warehouse) if build_state else None
     return Before(
         version_folder(published, manifest.version),
         manifest.parts,
