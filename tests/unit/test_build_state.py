@@ -1,4 +1,4 @@
-"""What a build, an audit and a publication may rest on: never more than is true, whatever is killed, cut or upgraded."""
+"""What a build, an audit and a publication may rest on: never too much, whatever is killed, cut or upgraded."""
 
 import datetime as dt
 import json
