@@ -79,7 +79,8 @@ def warehouse_lock(settings: Settings, say: Callable[[str], None]) -> Iterator[N
             say("another refresh is running; waiting for it to finish")
             patience = LOCK_PATIENCE_SECONDS
     try:
-        convert_earlier_files(settings.paths.build_state)
+        if converted := convert_earlier_files(settings.paths.build_state):
+            say(converted)
         yield
     finally:
         lock.release()

@@ -102,10 +102,13 @@ class BuildState(BaseModel):
         return cls(**known)
 
 
-def convert_earlier_files(path: Path) -> None:
-    """Put what the five files of an earlier revision say into one, and take them away; nothing, if there are none."""
-    if earlier_files(path.parent):
-        BuildState.load(path).save(path)
+def convert_earlier_files(path: Path) -> str:
+    """Put what the five files of an earlier revision say into one, and take them away; says so, if there are any."""
+    found = earlier_files(path.parent)
+    if not found:
+        return ""
+    BuildState.load(path).save(path)
+    return f"{path.name} says from now on what was in {', '.join(file.name for file in found)}"
 
 
 def take_back(path: Path) -> None:

@@ -271,9 +271,11 @@ def test_a_home_of_the_last_revision_loses_nothing(home: Home) -> None:
     assert BuildState.load(home.build_state) == everything_known(home)
     assert gate.may_publish(home) == "b.d"
     assert names(home) == earlier
-    convert_earlier_files(home.build_state)
+    said = convert_earlier_files(home.build_state)
+    assert said.startswith("build_state.json says from now on what was in build.json, audit.json, premises.json, ")
     assert names(home) == {"build_state.json"}
     assert BuildState.load(home.build_state) == everything_known(home)
+    assert convert_earlier_files(home.build_state) == ""
     # Once: what somebody puts back is older than what is known, and goes.
     block_publication(home.build_state, "later")
     write_earlier_files(home)
