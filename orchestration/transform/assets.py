@@ -10,9 +10,10 @@ from dagster_dbt import DbtProject, dbt_assets
 
 from orchestration.asset_metadata import tag_run
 from orchestration.settings import DBT_PROJECT_DIR, Settings
-from orchestration.transform.build_state import block_publication, take_back
+from orchestration.transform.build_state import block_publication
 from orchestration.transform.invocation import asked_for, run_dbt
 from orchestration.transform.manifest import read_manifest
+from orchestration.transform.run_results import Ran
 from orchestration.transform.spark import require_engine
 from orchestration.transform.translator import OrewatchTranslator
 
@@ -47,26 +48,27 @@ def build_models(
         current: Settings = context.resources.settings
         home, engine, everything = current.paths, current.engine, not context.is_subset
         require_engine(engine, current.spark, current.has_java)
-        plan = build.plan_build(home, engine, current.full_refresh_below_bars, everything)
-        _tell(context, current, plan)
-        take_back(home.build_state)
         if everything:
             threading.Thread(target=meanwhile, daemon=True).start()
-        plan, ran = build.run_build(
-            home,
-            engine,
-            plan,
-            attempt=lambda plan: run_dbt(context.resources.dbt, context, manifest, translator, bool(plan.full_refresh)),
-            hold_back=lambda ran: hold_back(home, ran.results, manifest, published_table),
-            say=lambda plan: _tell(context, current, plan),
-        )
+
+        def leave_out(ran: Ran) -> dict[str, str]:
+            return hold_back(home, ran.results, manifest, published_table)
+
+        following: build.Plan | None = build.plan_build(home, engine, current.full_refresh_below_bars, everything)
+        while following:
+            plan = following
+            _tell(context, current, plan)
+            build.begin(home, engine, plan)
+            ran = run_dbt(context.resources.dbt, context, manifest, translator, bool(plan.full_refresh))
+            following = build.further_plan(home, engine, plan, ran, leave_out)
         if engine == "spark" and ran.succeeded:
             context.resources.progress(0, 0, "loading what Spark has built")
             load_tables(home.spark, home.warehouse)
         yield from _with_facts(ran.events, home.warehouse)
         if blocked := build.why_blocked(ran, asked_for(context)):
-            block_publication(home.build_state, blocked.reason)
-            raise dg.Failure(description=blocked.advice, allow_retries=False)
+            reason, description = blocked
+            block_publication(home.build_state, reason)
+            raise dg.Failure(description=description, allow_retries=False)
         if everything:
             build.note_build(home, plan, ran)
 

@@ -10,7 +10,7 @@ from orchestration.home import Home
 from orchestration.ingest.lake import Lake
 from orchestration.settings import DBT_PROJECT_DIR
 from orchestration.transform.build_inputs import BuildInputs, build_inputs, full_refresh_reason
-from orchestration.transform.build_state import BuildState, Built
+from orchestration.transform.build_state import BuildState, Built, take_back
 from orchestration.transform.changed_ranges import ChangedRanges, after_build, still_true
 from orchestration.transform.fingerprint import fingerprint
 from orchestration.transform.manifest import data_tests, named
@@ -42,14 +42,6 @@ class Plan:
     is_second: bool = False
 
 
-@dataclass(frozen=True)
-class Blocked:
-    """Why a build is not for readers, in one line, and the same with what a person may do about it."""
-
-    reason: str
-    advice: str
-
-
 def plan_build(home: Home, engine: str, full_refresh_below_bars: int, everything: bool = True) -> Plan:
     """How the next build goes. Nothing is changed.
 
@@ -74,34 +66,34 @@ def plan_build(home: Home, engine: str, full_refresh_below_bars: int, everything
     return Plan(reason, progress, inputs, made_from, changed, everything)
 
 
-def run_build(
-    home: Home,
-    engine: str,
-    plan: Plan,
-    attempt: Callable[[Plan], Ran],
-    hold_back: Callable[[Ran], Mapping[str, str]],
-    say: Callable[[Plan], None],
-) -> tuple[Plan, Ran]:
-    """Build; after what a further attempt can do without, once more. Returns the last plan, and how it went.
+def begin(home: Home, engine: str, plan: Plan) -> None:
+    """Before a build changes anything: nothing vouches for the tables any more; a full refresh starts from nothing."""
+    take_back(home.build_state)
+    if plan.full_refresh and plan.everything:
+        start_over(home, engine)
+
+
+def further_plan(
+    home: Home, engine: str, plan: Plan, ran: Ran, hold_back: Callable[[Ran], Mapping[str, str]]
+) -> Plan | None:
+    """Another attempt, if one can do without what this one failed at.
 
     Args:
         home: what is built.
         engine: what runs the SQL.
-        plan: the first one.
-        attempt: builds by a plan.
-        hold_back: leaves out new bars that data tests blame; returns of which symbols, and why.
-        say: told of a further plan.
+        plan: of the build that has ended.
+        ran: how it went.
+        hold_back: leaves out the new bars that data tests blame; returns of which symbols, and why.
     """
-    ran = _attempt(home, engine, plan, attempt)
+    if ran.succeeded or not plan.everything:
+        return None
     if not plan.full_refresh and (why := stopped(ran)):
         # Whatever is wrong with what earlier builds have left, a full refresh does without it.
         reason = f"an incremental build stopped: {why}"
-        plan = replace(plan, full_refresh=reason, progress=f"building all tables anew, as {reason}", is_second=True)
-        say(plan)
-        ran = _attempt(home, engine, plan, attempt)
-    if not ran.succeeded and engine == "duckdb" and plan.everything and (held_back := hold_back(ran)):
+        return replace(plan, full_refresh=reason, progress=f"building all tables anew, as {reason}", is_second=True)
+    if engine == "duckdb" and not plan.held_back and (held_back := hold_back(ran)):
         inputs, made_from = _made_from(home, engine)
-        plan = replace(
+        return replace(
             plan,
             full_refresh="other bars are held back than before",
             progress=f"building all tables without the new bars of {', '.join(held_back)}",
@@ -110,13 +102,11 @@ def run_build(
             held_back=held_back,
             is_second=True,
         )
-        say(plan)
-        ran = _attempt(home, engine, plan, attempt)
-    return plan, ran
+    return None
 
 
-def why_blocked(ran: Ran, asked: set[str]) -> Blocked | None:
-    """Why a build is not for readers; None, if all went well.
+def why_blocked(ran: Ran, asked: set[str]) -> tuple[str, str] | None:
+    """Why a build is not for readers, and the same for a person who has to do something; None, if all went well.
 
     Args:
         ran: the build.
@@ -124,11 +114,11 @@ def why_blocked(ran: Ran, asked: set[str]) -> Blocked | None:
     """
     if not ran.succeeded:
         what, said = "a model or a blocking data test failed", dbt_failures(ran.results) or dbt_complaint(ran.error)
-        return Blocked(f"{what}: {said}", f"{what}; readers keep the last published version: {said}")
+        return (f"{what}: {said}", f"{what}; readers keep the last published version: {said}")
     if left_out := asked - ran.passed:
         said = f"dbt ended without an error, and did not run {named(left_out)}"
         advice = "Is dbt_project/target/manifest.json of these models? make manifest"
-        return Blocked(said, f"{said}; readers keep the last published version. {advice}")
+        return (said, f"{said}; readers keep the last published version. {advice}")
     return None
 
 
@@ -142,12 +132,6 @@ def note_build(home: Home, plan: Plan, ran: Ran) -> None:
         changed=None if plan.full_refresh else after_build(plan.changed, home.warehouse),
         blocked=BuildState.load(home.build_state).blocked,
     ).save(home.build_state)
-
-
-def _attempt(home: Home, engine: str, plan: Plan, attempt: Callable[[Plan], Ran]) -> Ran:
-    if plan.full_refresh and plan.everything:
-        start_over(home, engine)
-    return attempt(plan)
 
 
 def _made_from(home: Home, engine: str) -> tuple[BuildInputs, str]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SEEDS = ("price_levels", "move_rules", "held")
 
 
-class BuildInputs(BaseModel):
+class BuildInputs(BaseModel, frozen=True, extra="forbid"):
     """What a build was made with.
 
     Attributes:
@@ -35,8 +35,6 @@ class BuildInputs(BaseModel):
         sessions: last session of each calendar, and a digest of all of them up to it.
         bars: when the latest version of a bar was observed, and how many versions there were up to then.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     engine: str
     models: str

@@ -12,18 +12,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from orchestration.files import write_text
+from orchestration.files import remove, write_text
 from orchestration.transform.build_inputs import BuildInputs
 from orchestration.transform.changed_ranges import ChangedRanges, nothing_changed, still_true
-from orchestration.transform.earlier_files import earlier_files, read_earlier_files, remove_earlier_files
+from orchestration.transform.earlier_files import earlier_files, read_earlier_files
 from orchestration.transform.warehouse import facts_of
 
 Fingerprint = Annotated[str, Field(min_length=1)]
 
 
-class Built(BaseModel):
+class Built(BaseModel, frozen=True, extra="forbid"):
     """A build of all tables that has ended.
 
     Attributes:
@@ -31,8 +31,6 @@ class Built(BaseModel):
         warehouse: sizes and times of the files that it left; None: not known.
         tests: unique ids of the data tests of dbt that passed.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     fingerprint: Fingerprint
     warehouse: tuple[int, ...] | None = None
@@ -43,7 +41,7 @@ class Built(BaseModel):
         return self.warehouse == facts_of(warehouse)
 
 
-class Blocked(BaseModel):
+class Blocked(BaseModel, frozen=True, extra="forbid"):
     """Why readers have not been given the latest build.
 
     Attributes:
@@ -51,13 +49,11 @@ class Blocked(BaseModel):
         since: UTC, ISO 8601.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     reason: str
     since: str
 
 
-class BuildState(BaseModel):
+class BuildState(BaseModel, frozen=True, extra="forbid"):
     """What is known of the warehouse of a home; of what is None, nothing.
 
     Attributes:
@@ -68,8 +64,6 @@ class BuildState(BaseModel):
         changed: from which session on the tables may differ from the published version.
         blocked: why the latest build is not what readers see; the next publication takes it away.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = 1
     built: Built | None = None
@@ -91,7 +85,7 @@ class BuildState(BaseModel):
     def save(self, path: Path) -> None:
         """Replace the file."""
         write_text(path, self.model_dump_json(indent=2) + "\n")
-        remove_earlier_files(path.parent)
+        remove(*earlier_files(path.parent))
 
     @classmethod
     def _of_earlier_files(cls, folder: Path) -> Self:

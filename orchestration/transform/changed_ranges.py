@@ -11,7 +11,7 @@ import datetime as dt
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from orchestration.transform.warehouse import facts_of
 
@@ -19,7 +19,7 @@ ALWAYS = dt.date.min
 NEVER = dt.date.max
 
 
-class ChangedRanges(BaseModel):
+class ChangedRanges(BaseModel, frozen=True, extra="forbid"):
     """What has changed in the warehouse since a publication.
 
     Attributes:
@@ -27,8 +27,6 @@ class ChangedRanges(BaseModel):
         warehouse: sizes and times of the warehouse's files, of which this is true.
         since: by `table.column`, the earliest session that it has named; `NEVER` if it has named none.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: int
     published_at: str

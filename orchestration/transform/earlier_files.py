@@ -7,11 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from orchestration.files import remove
-
-BUILD, AUDIT, INPUTS = "build.json", "audit.json", "premises.json"
-CHANGED, BLOCKED = "changes.json", "withheld.json"
-NAMES = (BUILD, AUDIT, INPUTS, CHANGED, BLOCKED)
+NAMES = ("build.json", "audit.json", "premises.json", "changes.json", "withheld.json")
 
 
 def earlier_files(folder: Path) -> list[Path]:
@@ -21,20 +17,15 @@ def earlier_files(folder: Path) -> list[Path]:
 
 def read_earlier_files(folder: Path) -> dict[str, Any]:
     """What they say, by field of `BuildState`, as its JSON has it; nothing is checked but that it is JSON."""
-    built, audited, blocked = _read(folder / BUILD), _read(folder / AUDIT), _read(folder / BLOCKED)
+    built, audited, inputs, changed, blocked = (_read(folder / name) for name in NAMES)
     found = {
         "built": built,
         "audited": audited.get("fingerprint"),
-        "inputs": _read(folder / INPUTS),
-        "changed": _read(folder / CHANGED),
+        "inputs": inputs,
+        "changed": changed,
         "blocked": {"reason": blocked.get("reason"), "since": blocked.get("at")},
     }
     return {name: part for name, part in found.items() if part}
-
-
-def remove_earlier_files(folder: Path) -> None:
-    """Take them away."""
-    remove(*earlier_files(folder))
 
 
 def _read(path: Path) -> dict[str, Any]:

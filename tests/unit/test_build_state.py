@@ -212,52 +212,22 @@ def test_a_kill_leaves_the_state_before_or_the_one_after(
             assert gate.may_publish(home) == "b.d"
 
 
-# Word for word as the last revision before `build_state.json` wrote them.
 def write_earlier_files(home: Home) -> None:
+    """As the last revision before `build_state.json` wrote them."""
     size, changed_at = facts_of(home.warehouse)
-    tests = json.dumps(sorted(data_tests()))
-    texts = {
-        "build.json": f'{{"fingerprint": "b.d", "warehouse": [{size}, {changed_at}], "tests": {tests}}}',
-        "audit.json": '{"fingerprint": "b.d", "warehouse": null}',
-        "premises.json": """{
-  "engine": "duckdb 1.4.1",
-  "models": "ab",
-  "seeds": {
-    "price_levels": "cd",
-    "move_rules": "ef",
-    "held": "01"
-  },
-  "instruments": {
-    "AAA": "23"
-  },
-  "sessions": {
-    "XNYS": [
-      "2026-01-30",
-      "45"
-    ]
-  },
-  "bars": [
-    "2026-01-30T22:00:00",
-    30
-  ]
-}
-""",
-        "changes.json": f"""{{
-  "version": 4,
-  "published_at": "{AGO}",
-  "warehouse": [
-    {size},
-    {changed_at}
-  ],
-  "since": {{
-    "int_changes.changed_from": "2026-01-09"
-  }}
-}}
-""",
-        "withheld.json": f'{{"reason": "fresh: 30 instruments are behind", "at": "{AGO}"}}',
-    }
-    for name, text in texts.items():
-        (home.root / name).write_text(text)
+    record = {"fingerprint": "b.d", "warehouse": [size, changed_at], "tests": sorted(data_tests())}
+    sessions = {"XNYS": ["2026-01-30", "45"]}
+    seeds = {"price_levels": "cd", "move_rules": "ef", "held": "01"}
+    of_build = {"engine": "duckdb 1.4.1", "models": "ab", "seeds": seeds, "instruments": {"AAA": "23"}}
+    since = {"int_changes.changed_from": "2026-01-09"}
+    for name, said in {
+        "build": record,
+        "audit": {"fingerprint": "b.d", "warehouse": None},
+        "premises": {**of_build, "sessions": sessions, "bars": ["2026-01-30T22:00:00", 30]},
+        "changes": {"version": 4, "published_at": AGO, "warehouse": [size, changed_at], "since": since},
+        "withheld": {"reason": "fresh: 30 instruments are behind", "at": AGO},
+    }.items():
+        (home.root / f"{name}.json").write_text(json.dumps(said))
 
 
 def names(home: Home) -> set[str]:
