@@ -11,12 +11,11 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from benchmarks.large import cost, dbt_run
+from benchmarks.large import cost, dbt_run, runner
 from benchmarks.simulated_market import write_market
 from benchmarks.spark_cluster import spark_cluster
 from orchestration.ingest.lake import Lake
-from orchestration.settings import PROJECT_ROOT, Settings
-from orchestration.transform.dbt import dbt_environment
+from orchestration.settings import Settings
 from orchestration.transform.spark_tables import start_over
 
 ENGINES = {"duckdb": "DuckDB", "local": "Spark, local", "cluster": "Spark, two workers"}
@@ -43,8 +42,7 @@ def main() -> None:
             chosen = settings.model_copy(update={"engine": engine, "spark": spark, "memory_gb": memory_gb})
             settings.paths.warehouse.unlink(missing_ok=True)
             start_over(settings.paths.spark)
-            environment = {**dbt_environment(home / f"target-{engine}", chosen), "PYTHONPATH": str(PROJECT_ROOT)}
-            return cost(dbt_run(whole=True), environment).wall
+            return cost(runner(chosen, home / f"target-{engine}").start, *dbt_run(whole=True)).wall
 
         print(f"\n{bars:,} bars, {asked.instruments:,} instruments, {asked.years} years, median of {asked.rounds}\n")
         print("| | wall s | s per million bars | against DuckDB |\n|---|---|---|---|")

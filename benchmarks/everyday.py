@@ -30,7 +30,7 @@ from pathlib import Path
 from benchmarks.steps import print_steps
 from orchestration.market.calendar import sessions
 from orchestration.settings import DBT_PROJECT_DIR, SAMPLE_LAST_AS_OF, Settings
-from orchestration.transform.dbt import dbt_command, dbt_environment
+from orchestration.transform.dbt import DbtRunner
 
 BIN = Path(sys.executable).parent
 # Of everything: an incremental one would have nothing to do.
@@ -107,8 +107,8 @@ class Bench:
         self._build(folder / "warehouse.duckdb", folder)
 
     def _build(self, warehouse: Path, target: Path) -> None:
-        environment = {**dbt_environment(target, self.settings), "OREWATCH_WAREHOUSE": str(warehouse)}
-        subprocess.run(dbt_command("--quiet", *BUILD), env=environment, check=True, stdout=subprocess.DEVNULL)
+        dbt = DbtRunner(target, {**self.settings.dbt_environment(), "OREWATCH_WAREHOUSE": str(warehouse)})
+        dbt.run("--quiet", *BUILD, stdout=subprocess.DEVNULL).check_returncode()
 
 
 def _evenings(after: dt.date) -> Iterator[dt.date]:

@@ -12,17 +12,20 @@ import datetime as dt
 import json
 import statistics
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from benchmarks.large import Cost, cost, dbt_run
+from benchmarks.large import Cost, cost, dbt_run, runner
 from benchmarks.simulated_market import NOW, write_market
 from orchestration.ingest.lake import Lake
-from orchestration.settings import PROJECT_ROOT, Settings
-from orchestration.transform.dbt import dbt_environment
+from orchestration.settings import Settings
+from orchestration.transform.build_state import BuildState, take_back
+from orchestration.transform.changed_ranges import after_build, still_true
 
 # Of its sessions that are held back, one arrives in each round.
 HELD_BACK = 8
@@ -95,9 +98,17 @@ class Market:
 
     def build(self, whole: bool) -> tuple[Cost, float]:
         """Run dbt; returns what it cost, and the seconds that the models took."""
-        environment = {**dbt_environment(self.home / "target", self.settings), "PYTHONPATH": str(PROJECT_ROOT)}
-        spent = cost(dbt_run(whole), environment)
+        spent = cost(runner(self.settings, self.home / "target").start, *dbt_run(whole))
         return spent, json.loads((self.home / "target" / "run_results.json").read_text("utf-8"))["elapsed_time"]
+
+
+@contextmanager
+def incremental_build(state: Path, warehouse: Path) -> Iterator[None]:
+    """Note around an incremental build, as a refresh does, from which session on it changes tables."""
+    before = still_true(BuildState.load(state).changed, warehouse)
+    take_back(state)
+    yield
+    BuildState(changed=after_build(before, warehouse)).save(state)
 
 
 def main() -> None:

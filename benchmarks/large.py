@@ -15,11 +15,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from orchestration.settings import PROJECT_ROOT, Settings
-from orchestration.transform.dbt import WHOLE, dbt_command, dbt_environment
+from orchestration.transform.dbt import FULL_REFRESH, DbtRunner
 
 PEERS = Path(__file__).parent / "peers"
 
@@ -36,37 +38,49 @@ class Cost:
     memory: float
 
 
-def cost(command: list[str], environment: dict[str, str]) -> Cost:
+def cost(start: Callable[..., "subprocess.Popen[str]"], *arguments: str) -> Cost:
     """Run a command to its end and measure it.
+
+    Args:
+        start: begins it, as `DbtRunner.start` does.
+        arguments: what `start` is given.
 
     Raises:
         SystemExit: it failed; what it printed is shown.
     """
     begin = time.perf_counter()
     with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(command, env=environment, stdout=said, stderr=subprocess.STDOUT)
+        process = start(*arguments, stdout=said, stderr=subprocess.STDOUT)
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - begin
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             said.seek(0)
-            raise SystemExit(f"{' '.join(command)} failed:\n{said.read()[-2000:]}")
+            raise SystemExit(f"{process.args} failed:\n{said.read()[-2000:]}")
     return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**20)
 
 
 def dbt_run(whole: bool) -> list[str]:
-    """The command that builds the models, everything or what new bars can change."""
-    return dbt_command("--quiet", "run", *(WHOLE if whole else ()))
+    """The command of dbt that builds the models, everything or what new bars can change."""
+    return ["--quiet", "run", *(FULL_REFRESH if whole else ())]
 
 
-def commands(home: Path, without: set[str]) -> dict[str, list[str]]:
+def runner(settings: Settings, target: Path) -> DbtRunner:
+    """Dbt on a home, wherever the benchmark was started."""
+    return DbtRunner(target, {**settings.dbt_environment(), "PYTHONPATH": str(PROJECT_ROOT)})
+
+
+def commands(home: Path, dbt: DbtRunner, without: set[str]) -> dict[str, Callable[[], Cost]]:
     """What is measured, by name."""
-    dbt = dbt_run(whole=True)
-    found = {"dbt, same columns": [*dbt, "--select", *SAME_COLUMNS], "dbt, everything": dbt}
+    run = dbt_run(whole=True)
+    found = {
+        "dbt, same columns": partial(cost, dbt.start, *run, "--select", *SAME_COLUMNS),
+        "dbt, everything": partial(cost, dbt.start, *run),
+    }
     for peer in ("polars", "pandas"):
         if peer not in without:
-            program = PEERS / f"{peer}_program.py"
-            found[peer] = [sys.executable, str(program), str(home), str(home / peer)]
+            command = [sys.executable, str(PEERS / f"{peer}_program.py"), str(home), str(home / peer)]
+            found[peer] = partial(cost, partial(subprocess.Popen, command, env=dbt.environment))
     return found
 
 
@@ -86,19 +100,18 @@ def main() -> None:
             from benchmarks.simulated_market import write_market
 
             print(f"{write_market(settings, asked.instruments, asked.years):,} SIMULATED bars written below {home}")
-        environment = {**dbt_environment(home / "target", settings), "PYTHONPATH": str(PROJECT_ROOT)}
-        runs = commands(home, set(asked.without))
+        runs = commands(home, runner(settings, home / "target"), set(asked.without))
         costs: dict[str, list[Cost]] = {name: [] for name in runs}
         for _ in range(asked.rounds):
-            for name, command in runs.items():
+            for name, measured in runs.items():
                 settings.paths.warehouse.unlink(missing_ok=True)
-                costs[name].append(cost(command, environment))
+                costs[name].append(measured())
         print(f"\n{asked.instruments:,} instruments, {asked.years} years, median of {asked.rounds}\n")
         print("| | wall s | CPU s | peak GB | wall against dbt, same columns |\n|---|---|---|---|---|")
         own = statistics.median(c.wall for c in costs["dbt, same columns"])
-        for name, measured in costs.items():
+        for name, found in costs.items():
             wall, cpu, memory = (
-                statistics.median(getattr(c, figure) for c in measured) for figure in ("wall", "cpu", "memory")
+                statistics.median(getattr(c, figure) for c in found) for figure in ("wall", "cpu", "memory")
             )
             print(f"| {name} | {wall:.1f} | {cpu:.1f} | {memory:.2f} | x{wall / own:.2f} |")
 

@@ -19,13 +19,12 @@ from pathlib import Path
 
 import duckdb
 
-from benchmarks.increments import Market
+from benchmarks.increments import Market, incremental_build
 from orchestration.duckdb_io import identifier, literal
 from orchestration.publish.marts import marts
 from orchestration.publish.tables import LARGE_ROWS
 from orchestration.publish.versions import publish
 from orchestration.settings import Settings
-from orchestration.transform.changed_ranges import note_build, take_changes
 
 DEFAULT = (30, 8)
 
@@ -80,7 +79,7 @@ def published(settings: Settings, large_rows: int) -> Spent:
             "benchmark",
             settings.source,
             settings.simulated,
-            changes_record=settings.paths.changes_record,
+            build_state=settings.paths.build_state,
             large_rows=large_rows,
             memory_gb=settings.memory_gb,
         )
@@ -95,15 +94,14 @@ def published(settings: Settings, large_rows: int) -> Spent:
 def forget(settings: Settings) -> None:
     """Remove every version."""
     shutil.rmtree(settings.paths.published, ignore_errors=True)
-    settings.paths.changes_record.unlink(missing_ok=True)
+    settings.paths.build_state.unlink(missing_ok=True)
 
 
 def take_in(market: Market, arrive: Callable[[], None]) -> None:
     """News arrives and is built."""
     arrive()
-    changes = take_changes(market.settings.paths.changes_record, market.settings.paths.warehouse)
-    market.build(whole=False)
-    note_build(market.settings.paths.changes_record, changes, market.settings.paths.warehouse)
+    with incremental_build(market.settings.paths.build_state, market.settings.paths.warehouse):
+        market.build(whole=False)
 
 
 def show(name: str, runs: list[Spent], copies: list[Spent]) -> None:

@@ -13,7 +13,7 @@ from orchestration.market.universe import load_universe
 from orchestration.publish.assets import build_publish, fill_lake, mend_readers, readers_table
 from orchestration.publish.audit import build_data_checks
 from orchestration.publish.copies import copies
-from orchestration.resources import bar_source_resource, lock_resource, ready_dbt_resource
+from orchestration.resources import bar_source_resource, dbt_resource, lock_resource
 from orchestration.schedules import build_refresh_job, build_schedule
 from orchestration.settings import Settings, load_settings
 from orchestration.show.brief.assets import build_brief, load_drawing
@@ -28,7 +28,7 @@ def build_definitions(settings: Settings | None = None, resources: Mapping[str, 
 
     Args:
         settings: read from the environment when not given.
-        resources: replacements by name: settings, bar_source, warehouse_lock, progress, ready_dbt.
+        resources: replacements by name: settings, bar_source, warehouse_lock, progress, dbt.
 
     Raises:
         OrewatchError: a setting or a seed is wrong, or the dbt manifest is missing; one line says what to do.
@@ -60,7 +60,7 @@ def _assembled(settings: Settings, resources: Mapping[str, Any]) -> dg.Definitio
             "bar_source": bar_source_resource,
             "warehouse_lock": lock_resource,
             "progress": dg.ResourceDefinition.hardcoded_resource(silent_progress),
-            "ready_dbt": ready_dbt_resource,
+            "dbt": dbt_resource,
             **resources,
         },
     )

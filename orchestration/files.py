@@ -67,6 +67,14 @@ def write_text(path: Path, text: str) -> None:
     sync(path.parent)
 
 
+def remove(*paths: Path) -> None:
+    """Take files away for good, in this order."""
+    for path in paths:
+        path.unlink(missing_ok=True)
+        if path.parent.is_dir():
+            sync(path.parent)
+
+
 def link(original: Path, copy: Path) -> None:
     """The same immutable file under another name; a copy where the file system has no links."""
     try:

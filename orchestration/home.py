@@ -55,24 +55,14 @@ class Home:
         return self.published / "current" / "market.duckdb"
 
     @property
-    def build_record(self) -> Path:
-        """What the tables of the warehouse were built from; see `transform.build_state`."""
-        return self.root / "build.json"
+    def dbt(self) -> Path:
+        """Where dbt keeps what it compiled, ran and logged."""
+        return self.root / "dbt"
 
     @property
-    def audit_record(self) -> Path:
-        """Which build the data checks let pass; see `transform.build_state`."""
-        return self.root / "audit.json"
-
-    @property
-    def premises_record(self) -> Path:
-        """What the last build took for granted besides the bars; see `transform.build_inputs`."""
-        return self.root / "premises.json"
-
-    @property
-    def changes_record(self) -> Path:
-        """What builds have changed since the last publication; see `transform.changed_ranges`."""
-        return self.root / "changes.json"
+    def build_state(self) -> Path:
+        """How far the warehouse has come, and what that allows; see `transform.build_state`."""
+        return self.root / "build_state.json"
 
     @property
     def briefs(self) -> Path:
@@ -88,11 +78,6 @@ class Home:
     def store_record(self) -> Path:
         """Which object store this home keeps; see `publish.backups`."""
         return self.root / "store.json"
-
-    @property
-    def withheld_record(self) -> Path:
-        """Why the latest build is not what readers see; see `transform.build_state`."""
-        return self.root / "withheld.json"
 
     @property
     def lock(self) -> Path:

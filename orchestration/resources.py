@@ -15,7 +15,8 @@ from orchestration.instance.runs import home_tags, process_tags
 from orchestration.market.universe import Universe, load_universe
 from orchestration.settings import Settings
 from orchestration.sources.base import BarSource
-from orchestration.transform.dbt import ReadyDbt
+from orchestration.transform.build_state import convert_earlier_files
+from orchestration.transform.dbt import DbtRunner
 
 LOCK_PATIENCE_SECONDS = 6.0
 
@@ -79,6 +80,8 @@ def warehouse_lock(home: Home, say: Callable[[str], None]) -> Iterator[None]:
             say("another refresh is running; waiting for it to finish")
             patience = LOCK_PATIENCE_SECONDS
     try:
+        if converted := convert_earlier_files(home.build_state):
+            say(converted)
         yield
     finally:
         lock.release()
@@ -106,13 +109,14 @@ lock_resource = dg.ResourceDefinition(
 )
 
 
-def _ready_dbt(context: dg.InitResourceContext) -> Iterator[ReadyDbt]:
-    with closing(ReadyDbt(context.resources.settings, prepare=True)) as ready:
-        yield ready
+def _dbt(context: dg.InitResourceContext) -> Iterator[DbtRunner]:
+    settings: Settings = context.resources.settings
+    with closing(DbtRunner(settings.paths.dbt, settings.dbt_environment(), prepare=True)) as dbt:
+        yield dbt
 
 
-ready_dbt_resource = dg.ResourceDefinition(
-    _ready_dbt,
+dbt_resource = dg.ResourceDefinition(
+    _dbt,
     required_resource_keys={"settings"},
     description="dbt, which reads the models while the steps before it run.",
 )

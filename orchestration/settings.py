@@ -239,7 +239,7 @@ class Settings(BaseSettings):
         return {f"OREWATCH_{name.upper()}": str(value) for name, value in given.items() if value is not None}
 
     def dbt_environment(self) -> dict[str, str]:
-        """Environment variables that the dbt project reads; `dbt_process.dbt_environment` has the rest.
+        """Environment variables that the dbt project reads; `transform.dbt.DbtRunner` has the rest.
 
         For DuckDB paths stand inside SQL string literals there, so quotes are doubled here, once.
         """

@@ -2,7 +2,7 @@
 
 A build by dbt costs some twenty seconds of a core, whatever the market; the same SQL here costs one. It is what a full
 refresh runs, in dbt's order, with dbt's data tests, and reports as dbt does: events on a standard output and a
-`run_results.json`. An incremental build is not among what it can do: what it builds it builds whole.
+`run_results.json`. An incremental build is not among what it can do: it always is a full refresh.
 
 `tests/integration/test_sample_refresh.py` holds it against dbt itself.
 """
@@ -11,7 +11,6 @@ import datetime as dt
 import io
 import json
 import re
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -24,7 +23,7 @@ import duckdb
 from filelock import FileLock
 
 from orchestration.settings import DBT_PROJECT_DIR, Settings
-from orchestration.transform.dbt import WHOLE, ReadyDbt, dbt_command, dbt_environment, prepare_target, project_digest
+from orchestration.transform.dbt import FULL_REFRESH, DbtRunner, project_digest
 from orchestration.transform.run_results import RUN_RESULTS
 
 # What stands in the compiled SQL for the home and the source of whoever builds.
@@ -73,17 +72,12 @@ def _compile() -> list[Node]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         target = folder / "target"
-        prepare_target(target)
-        subprocess.run(
-            dbt_command("--quiet", "compile"),
-            env={
-                **dbt_environment(target),
-                "OREWATCH_SOURCE": SOURCE,
-                "OREWATCH_ROOT": ROOT,
-                "OREWATCH_WAREHOUSE": str(folder / "warehouse.duckdb"),
-            },
-            check=True,
-        )
+        variables = {
+            "OREWATCH_SOURCE": SOURCE,
+            "OREWATCH_ROOT": ROOT,
+            "OREWATCH_WAREHOUSE": str(folder / "warehouse.duckdb"),
+        }
+        DbtRunner(target, variables).run("--quiet", "compile").check_returncode()
         manifest = json.loads((target / "manifest.json").read_text("utf-8"))
     return _in_order({id_: n for id_, n in manifest["nodes"].items() if n["resource_type"] in ("model", "test")})
 
@@ -168,7 +162,7 @@ def picked(selection: str) -> list[Node]:
     ]
 
 
-class CompiledDbt(ReadyDbt):
+class CompiledDbt(DbtRunner):
     """Builds everything, or some models, in this process; what asks for single tests is left to dbt itself.
 
     Attributes:
@@ -176,13 +170,14 @@ class CompiledDbt(ReadyDbt):
     """
 
     def __init__(self, settings: Settings, prepare: bool = False) -> None:
-        super().__init__(settings)
+        super().__init__(settings.paths.dbt, settings.dbt_environment())
+        self.settings = settings
         self.asked: list[tuple[str, ...]] = []
 
     def build(self, arguments: Sequence[str] = ()) -> Any:
-        """As `ReadyDbt.build`."""
+        """As `DbtRunner.build`."""
         self.asked.append(tuple(arguments))
-        if tuple(arguments) in ((), WHOLE):
+        if tuple(arguments) in ((), FULL_REFRESH):
             nodes = list(compiled_nodes())
         elif arguments[-2] == "--select":
             nodes = picked(arguments[-1])

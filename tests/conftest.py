@@ -2,7 +2,6 @@
 
 import datetime as dt
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -59,9 +58,9 @@ def _environment_of_its_own() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def _manifest() -> None:
     if not MANIFEST.exists() or MANIFEST.stat().st_mtime < _newest_model():
-        from orchestration.transform.dbt import dbt_command, dbt_environment
+        from orchestration.transform.dbt import DbtRunner
 
-        subprocess.run(dbt_command("--quiet", "parse"), env=dbt_environment(MANIFEST.parent), check=True)
+        DbtRunner(MANIFEST.parent).run("--quiet", "parse").check_returncode()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from orchestration.settings import PROJECT_ROOT, Settings
-from orchestration.transform.dbt import dbt_environment, prepare_target
+from orchestration.transform.dbt import DbtRunner, prepare_target
 
 
 class ForkedDbt(ExitStack):
@@ -32,7 +32,7 @@ class ForkedDbt(ExitStack):
         self._process = self.enter_context(
             subprocess.Popen(
                 [sys.executable, "-m", "tests.forked_dbt"],
-                env=dbt_environment(self.target, self.settings),
+                env=DbtRunner(self.target, self.settings.dbt_environment()).environment,
                 cwd=PROJECT_ROOT,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

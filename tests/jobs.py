@@ -44,7 +44,7 @@ def forgetful_instance() -> dg.DagsterInstance:
 
 def resources_of(settings: Settings, real_dbt: bool = False) -> dict[str, Any]:
     """What a job is given here: the compiled models in this process in the place of dbt, unless dbt is the subject."""
-    return {} if real_dbt else {"ready_dbt": dg.ResourceDefinition.hardcoded_resource(CompiledDbt(settings))}
+    return {} if real_dbt else {"dbt": dg.ResourceDefinition.hardcoded_resource(CompiledDbt(settings))}
 
 
 def resolved(definitions: dg.Definitions, job: str = "refresh") -> dg.JobDefinition:

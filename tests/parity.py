@@ -28,7 +28,7 @@ from orchestration.cli.compare import BETWEEN_ENGINES, TableComparison, compare
 from orchestration.ingest.lake import BARS
 from orchestration.publish.marts import mart_grains
 from orchestration.settings import PROJECT_ROOT, Settings
-from orchestration.transform.dbt import dbt_command, dbt_environment
+from orchestration.transform.dbt import DbtRunner
 from orchestration.transform.spark_tables import load_tables, start_over
 
 
@@ -77,7 +77,7 @@ def data_tests(settings: Settings, engine: str, spark: str = "local[2]") -> dict
     """Run dbt's data tests on what an engine has built; how each ended, by its name."""
     target = settings.paths.root / f"dbt-tests-{engine}"
     (target / "run_results.json").unlink(missing_ok=True)  # an old one would answer for this run
-    run_dbt(settings, engine, spark, target, dbt_command("test", "--select", "test_type:data"), tests_may_fail=True)
+    run_dbt(settings, engine, spark, target, ["test", "--select", "test_type:data"], tests_may_fail=True)
     results = json.loads((target / "run_results.json").read_text())["results"]
     return {
         result["unique_id"].split(".")[2]: Verdict(result["status"], result["failures"])
@@ -87,7 +87,7 @@ def data_tests(settings: Settings, engine: str, spark: str = "local[2]") -> dict
 
 
 def run_dbt(
-    settings: Settings, engine: str, spark: str, target: Path, command: list[str], tests_may_fail: bool = False
+    settings: Settings, engine: str, spark: str, target: Path, arguments: list[str], tests_may_fail: bool = False
 ) -> str:
     """Run dbt on a home with one engine; its own files go to a folder. Returns what it said.
 
@@ -95,15 +95,9 @@ def run_dbt(
         RuntimeError: dbt failed; what it said is in the message.
     """
     chosen = settings.model_copy(update={"engine": engine, "spark": spark})
-    done = subprocess.run(
-        command,
-        env={**dbt_environment(target, chosen), "PYTHONPATH": str(PROJECT_ROOT)},
-        cwd=settings.paths.root,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-    )
+    dbt = DbtRunner(target, {**chosen.dbt_environment(), "PYTHONPATH": str(PROJECT_ROOT)})
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    done = dbt.run(*arguments, cwd=settings.paths.root, text=True, **pipes)
     if done.returncode not in ({0, 1} if tests_may_fail else {0}):
         raise RuntimeError(f"dbt failed on {engine}:\n{done.stdout[-8000:]}")
     return done.stdout

@@ -124,13 +124,21 @@
     {%- endif -%}
 {%- endmacro %}
 
-{# Incremental strategy: the rows since `changed_from` go, those that were built take their place. A model's meta may name
-   another table of changes, another column of theirs, another date of its own rows, keys by which rows go instead, and
-   that rows with the keys of those that were built go too. #}
+{# Where it stands from which session on rows of a model are replaced: a table of changes and its column. It is the first
+   of what the model's meta calls `changed_ranges`; a publication goes by all of them (orchestration/publish/marts.py), so
+   that each mart names them, the one of its post hook too. #}
+{% macro own_changed_range() -%}
+    {{ return((config.get('meta') or {}).get('changed_ranges', ['int_changes.changed_from'])[0].split('.')) }}
+{%- endmacro %}
+
+{# Incremental strategy: the rows of a model's changed range go, those that were built take their place. Its meta may name
+   another date of its own rows, keys by which rows go instead, and that rows with the keys of those that were built go
+   too. #}
 {% macro get_incremental_changed_rows_sql(arguments) -%}
     {%- set meta = config.get('meta') or {} -%}
     {%- set target, built = arguments['target_relation'], arguments['temp_relation'] -%}
-    {%- set changes = target.incorporate(path={'identifier': meta.get('changes', 'int_changes')}) -%}
+    {%- set table, changed_from = own_changed_range() -%}
+    {%- set changes = target.incorporate(path={'identifier': table}) -%}
     {%- set columns = arguments['dest_columns'] | map(attribute='quoted') | join(', ') -%}
     delete from {{ target }} as stored
     using {{ changes }} as changes
@@ -139,7 +147,7 @@
         stored.{{ key }} = changes.{{ key }}{{ ' and' if not loop.last }}
         {%- else %}
         stored.symbol = changes.symbol
-        and stored.{{ meta.get('changed_by', 'session_date') }} >= changes.{{ meta.get('changed_from', 'changed_from') }}
+        and stored.{{ meta.get('changed_by', 'session_date') }} >= changes.{{ changed_from }}
         {%- endfor %};
     {%- if arguments['unique_key'] %}
         delete from {{ target }} as stored

@@ -57,7 +57,8 @@
    The strategies are those of macros/incremental.sql and dbt's own delete+insert. #}
 {% macro spark_rows_after_build(existing, built, columns) -%}
     {%- set meta, strategy = config.get('meta') or {}, config.get('incremental_strategy') -%}
-    {%- set changes = existing.incorporate(path={'identifier': meta.get('changes', 'int_changes')}) -%}
+    {%- set table, changed_from = own_changed_range() -%}
+    {%- set changes = existing.incorporate(path={'identifier': table}) -%}
     {%- if strategy != 'all_rows' %}
         select {{ columns }}
         from {{ existing }} as stored
@@ -69,7 +70,7 @@
             {%- else %}
                 stored.symbol = changes.symbol
                 and stored.{{ meta.get('changed_by', 'session_date') }}
-                >= changes.{{ meta.get('changed_from', 'changed_from') }}
+                >= changes.{{ changed_from }}
             {%- endfor %}
         {%- endif %}
         {%- if config.get('unique_key') %}

@@ -59,7 +59,7 @@ def refresh(
 
     from orchestration.instance.loading import loading
     from orchestration.market.universe import load_universe
-    from orchestration.transform.dbt import ReadyDbt
+    from orchestration.transform.dbt import DbtRunner
 
     settings = load_settings()
     # A wrong seed, or a drop folder that is not there, stops here, before anything is started.
@@ -67,14 +67,14 @@ def refresh(
     if settings.source == "files":
         settings.drop_folder()
     # dbt begins to read the models while this process still loads Dagster.
-    with closing(ReadyDbt(settings, prepare=True)) as ready_dbt:
+    with closing(DbtRunner(settings.paths.dbt, settings.dbt_environment(), prepare=True)) as dbt:
         with loading():
             from orchestration.cli.refresh import run_refresh
             from orchestration.ingest.assets import RefreshConfig
 
         wanted = [s.strip() for s in symbols.split(",") if s.strip()]
         config = RefreshConfig(symbols=wanted, start=start or None, end=end or None, full=full)
-        if not run_refresh(settings, config, ready_dbt=ready_dbt):
+        if not run_refresh(settings, config, dbt=dbt):
             raise typer.Exit(1)
 
 

@@ -1,7 +1,7 @@
 """Building all tables from a lake, beside the warehouse: what `orewatch verify` and `orewatch as-of` have in common.
 
 A build lives in a scratch folder with the layout of a home, so the models read it as they read any other. It is always
-whole, whatever the warehouse has accumulated, and it knows nothing of publications.
+a full refresh, whatever the warehouse has accumulated, and it knows nothing of publications.
 """
 
 import re
@@ -17,7 +17,7 @@ from orchestration.instance.progress import ProgressReporter, silent_progress
 from orchestration.instance.scratch import Scratch
 from orchestration.market.errors import RebuildError
 from orchestration.settings import Settings
-from orchestration.transform.dbt import dbt_command, dbt_environment, prepare_target
+from orchestration.transform.dbt import FULL_REFRESH, DbtRunner
 from orchestration.transform.run_results import RUN_RESULTS, dbt_failures
 
 # 12 of 40 OK created sql table model main.trend ... [OK in 0.60s]
@@ -42,12 +42,11 @@ def build_tables(settings: Settings, scratch: Scratch, progress: ProgressReporte
     Raises:
         RebuildError: a model failed; the message holds dbt's own.
     """
-    target = settings.paths.root / "dbt"
-    prepare_target(target)
+    dbt = DbtRunner(settings.paths.dbt, settings.dbt_environment())
     last_lines: deque[str] = deque(maxlen=5)
-    process = subprocess.Popen(  # noqa: S603
-        dbt_command("run", "--full-refresh"),
-        env=dbt_environment(target, settings),
+    process = dbt.start(
+        "run",
+        *FULL_REFRESH,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -67,7 +66,7 @@ def build_tables(settings: Settings, scratch: Scratch, progress: ProgressReporte
             process.wait()
     if failed:
         raise RebuildError(
-            "the tables could not be rebuilt: " + (dbt_failures(target / RUN_RESULTS) or " ".join(last_lines))
+            "the tables could not be rebuilt: " + (dbt_failures(dbt.target / RUN_RESULTS) or " ".join(last_lines))
         )
     return settings.paths.warehouse
 

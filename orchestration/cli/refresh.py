@@ -40,15 +40,15 @@ from orchestration.schedules import SESSION, due_session
 from orchestration.settings import DBT_PROJECT_DIR, Settings
 from orchestration.signals.checks import check_groups
 from orchestration.signals.new_events import evaluated_version
-from orchestration.transform.build_state import read_reason
-from orchestration.transform.dbt import ReadyDbt
+from orchestration.transform.build_state import BuildState
+from orchestration.transform.dbt import DbtRunner
 
 # What Dagster says of a step whose blocking check failed; the check itself has said more.
 CHECK_FAILED = "DagsterAssetCheckFailedError"
 
 
 def run_refresh(
-    settings: Settings, config: RefreshConfig, console: Console | None = None, ready_dbt: ReadyDbt | None = None
+    settings: Settings, config: RefreshConfig, console: Console | None = None, dbt: DbtRunner | None = None
 ) -> bool:
     """Run the job `refresh` here and now; returns whether it succeeded.
 
@@ -74,7 +74,7 @@ def run_refresh(
         note_what_is_missing(settings)  # a further session would take the flags away
         fail_dead_runs(instance, settings.paths)
         sweep(settings.paths.root)  # what a killed verification left
-        ours = {"progress": progress, "ready_dbt": ready_dbt or ReadyDbt(settings)}
+        ours = {"progress": progress, "dbt": dbt or DbtRunner(settings.paths.dbt, settings.dbt_environment())}
         definitions = build_definitions(
             settings,
             resources={name: dg.ResourceDefinition.hardcoded_resource(value) for name, value in ours.items()},
@@ -206,7 +206,7 @@ def _print_outcome(console: Console, settings: Settings, universe: Universe, res
             console.print("Readers see the new version. The run's log is in the web UI: orewatch dev", soft_wrap=True)
         else:
             # A fetch in which nothing arrived has built nothing that could be withheld: the lines above say it all.
-            known = " What stopped it: orewatch status." if read_reason(settings.paths.withheld_record) else ""
+            known = " What stopped it: orewatch status." if BuildState.load(settings.paths.build_state).blocked else ""
             console.print(
                 f"{_kept(settings.paths)}{known} The run's log is in the web UI: orewatch dev", soft_wrap=True
             )

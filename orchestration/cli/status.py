@@ -16,7 +16,7 @@ from orchestration.publish.manifest import MISPLACED, PublishedManifest, current
 from orchestration.settings import Settings
 from orchestration.signals import wording as phrases
 from orchestration.signals.new_events import GROUPS, Flags, flags
-from orchestration.transform.build_state import read_reason
+from orchestration.transform.build_state import BuildState
 
 COVERAGE = """
     select symbol, first_session, last_session, stored_sessions, missing_sessions, staleness_sessions, last_fetch_status
@@ -117,10 +117,10 @@ def print_status(settings: Settings, console: Console | None = None) -> None:
     print_not_sent(settings.paths, settings.channels, console)
     manifest = _published(settings.paths, console)
     if manifest is None:
-        _print_withheld(console, settings)
+        _print_blocked(console, settings)
         return
     console.print(f"Published version {manifest.version} of {manifest.published_at}, {_content(manifest)}")
-    _print_withheld(console, settings)
+    _print_blocked(console, settings)
     _print_copies(console, settings, manifest)
     title = "SIMULATED coverage" if manifest.simulated else "Coverage"
     table = _table(title, ("symbol", "first", "latest"), ("bars", "missing", "behind", "last request"))
@@ -196,10 +196,11 @@ def _content(manifest: PublishedManifest) -> str:
     )
 
 
-def _print_withheld(console: Console, settings: Settings) -> None:
-    if withheld := read_reason(settings.paths.withheld_record):
-        reason, since = withheld
-        console.print(f"[bold red]The latest build was withheld[/] from readers on {since}: {escape(reason)}")
+def _print_blocked(console: Console, settings: Settings) -> None:
+    if blocked := BuildState.load(settings.paths.build_state).blocked:
+        console.print(
+            f"[bold red]The latest build was withheld[/] from readers on {blocked.since}: {escape(blocked.reason)}"
+        )
 
 
 def _print_copies(console: Console, settings: Settings, manifest: PublishedManifest) -> None:

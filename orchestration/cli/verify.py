@@ -22,7 +22,7 @@ from orchestration.publish.marts import mart_grains
 from orchestration.publish.versions import copy_version
 from orchestration.resources import warehouse_lock
 from orchestration.settings import DBT_PROJECT_DIR, Settings
-from orchestration.transform.build_state import read_record
+from orchestration.transform.build_state import BuildState
 from orchestration.transform.fingerprint import fingerprint
 
 LAST_FETCH = "select max(last_fetch_at) as moment from data_coverage"
@@ -98,11 +98,11 @@ def _freeze(home: Home, copy: Home) -> PublishedManifest:
 
 
 def _why_not_comparable(home: Home, manifest: PublishedManifest, here: str) -> str:
-    built = read_record(home.build_record)
-    if built != here:
+    state = BuildState.load(home.build_state)
+    if state.built is None or state.built.fingerprint != here:
         reason = "was made from an older lake, other seeds or other models than are here now"
         advice = "run: orewatch refresh"
-    elif read_record(home.audit_record) == here:
+    elif state.audited == here:
         reason = "is older than the tables in the warehouse, which passed the data checks and were not published"
         advice = "run: orewatch refresh"
     else:

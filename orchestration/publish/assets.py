@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from orchestration.asset_metadata import OWNERS, links, tag_run
-from orchestration.market.errors import PublishError
+from orchestration.publish.gate import may_publish
 from orchestration.publish.marts import mart_names, marts
 from orchestration.settings import Settings
-from orchestration.transform.manifest import data_tests, named
+from orchestration.transform.manifest import data_tests
 
 if TYPE_CHECKING:
     from orchestration.ingest.lake import Lake
@@ -35,7 +35,6 @@ def build_publish(settings: Settings) -> dg.AssetsDefinition:
     def published_market(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         from orchestration.duckdb_io import latest_session
         from orchestration.publish.versions import publish
-        from orchestration.transform.build_state import remove_records
 
         current: Settings = context.resources.settings
         context.resources.progress(0, 0, "publishing")
@@ -43,14 +42,13 @@ def build_publish(settings: Settings) -> dg.AssetsDefinition:
             current.paths.warehouse,
             marts(),
             current.paths.published,
-            audited_fingerprint(current),
+            may_publish(current.paths),
             current.source,
             current.simulated,
-            changes_record=current.paths.changes_record,
+            build_state=current.paths.build_state,
             memory_gb=current.memory_gb,
             versions_kept=current.keep_versions,
         )
-        remove_records(current.paths.withheld_record)
         latest = latest_session(current.paths.warehouse)
         tag_run(context, current, version=manifest.version, latest_session=latest)
         return dg.MaterializeResult(
@@ -68,30 +66,6 @@ def build_publish(settings: Settings) -> dg.AssetsDefinition:
         )
 
     return published_market
-
-
-def audited_fingerprint(settings: Settings) -> str:
-    """What the tables of the warehouse were built from, if every data test and the data checks let this build pass.
-
-    It goes into the published manifest as it is. If newer bars have arrived since, the version is honest about its age:
-    the next refresh finds another fingerprint and builds again.
-
-    Raises:
-        PublishError: there is no such build; the message names the tests that did not run.
-    """
-    from orchestration.transform.build_state import is_as_built, read_record, read_tests
-
-    built = read_record(settings.paths.build_record)
-    is_other = settings.paths.warehouse.is_file() and not is_as_built(
-        settings.paths.build_record, settings.paths.warehouse
-    )
-    if built is None or built != read_record(settings.paths.audit_record) or is_other:
-        raise PublishError(
-            "the tables have not been built and audited since the last fetch; materialize all, or run orewatch refresh"
-        )
-    if missing := data_tests() - read_tests(settings.paths.build_record):
-        raise PublishError(f"the tables have not passed {named(missing)}; materialize all, or run orewatch refresh")
-    return built
 
 
 def mend_readers(published: Path) -> list[str]:

@@ -27,6 +27,7 @@ from orchestration.publish.audit_queries import (
     STALE,
     SUSPECTS,
 )
+from orchestration.publish.gate import note_audit, stops
 from orchestration.settings import Settings
 
 DAILY_BARS = dg.AssetKey("daily_bars")
@@ -128,8 +129,8 @@ def build_data_checks() -> dg.AssetChecksDefinition:
     def data_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         settings: Settings = context.resources.settings
         results = evaluate(settings.paths, settings.source, settings.now().date())
-        # Before Dagster hears of it: the publication that it then starts reads the record.
-        record_audit(settings, results)
+        # Before Dagster hears of it: the publication that it then starts asks the gate.
+        note_audit(settings.paths, results)
         for result in results:
             if _key(result) in context.selected_asset_check_keys:
                 yield with_what_readers_keep(settings.paths.published, result)
@@ -176,25 +177,6 @@ def _key(result: dg.AssetCheckResult) -> dg.AssetCheckKey:
     assert result.asset_key is not None  # noqa: S101  (all of ours name their asset)
     assert result.check_name is not None  # noqa: S101
     return dg.AssetCheckKey(result.asset_key, result.check_name)
-
-
-def record_audit(settings: Settings, results: Sequence[dg.AssetCheckResult]) -> None:
-    """Note which build passed; no error, and a whole build, or no note. What stopped it is noted for `status`."""
-    from orchestration.transform.build_state import read_record, remove_records, write_reason, write_record
-
-    built = read_record(settings.paths.build_record)
-    stopped = [r for r in results if stops(r)]
-    if stopped or built is None:
-        remove_records(settings.paths.audit_record)
-    else:
-        write_record(settings.paths.audit_record, built)
-    if stopped:
-        write_reason(settings.paths.withheld_record, "; ".join(f"{r.check_name}: {r.description}" for r in stopped))
-
-
-def stops(result: dg.AssetCheckResult) -> bool:
-    """Whether a result withholds the build from readers."""
-    return not result.passed and result.severity is dg.AssetCheckSeverity.ERROR
 
 
 def with_what_readers_keep(published: Path, result: dg.AssetCheckResult) -> dg.AssetCheckResult:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from orchestration.transform.manifest import MANIFEST, mart_ids, read_manifest
 
@@ -55,32 +54,10 @@ def marts(manifest_path: Path = MANIFEST) -> dict[str, Mart]:
             run_times=frozenset(
                 n for n, column in nodes[id_]["columns"].items() if RUN_TIME in column["config"]["tags"]
             ),
-            changes=_changes(nodes[id_]),
+            changes=tuple(nodes[id_]["config"].get("meta", {}).get("changed_ranges", ())),
         )
         for id_, grain in sorted(grains.items())
     }
-
-
-def _changes(node: Mapping[str, Any]) -> tuple[str, ...]:
-    """The columns of tables of changes that say from which session on builds replace rows of a model.
-
-    The strategy `changed_rows` does what its macro does (macros/incremental.sql); of everything else nothing is known.
-    """
-    from orchestration.transform.changed_ranges import KNOWN, RANKED_ON
-
-    config = node.get("config") or {}
-    meta = config.get("meta") or {}
-    if (config.get("materialized"), config.get("incremental_strategy")) != ("incremental", "changed_rows"):
-        return ()
-    if meta.get("changed_by", "session_date") != "session_date":
-        return ()
-    said = [f"{meta.get('changes', 'int_changes')}.{meta.get('changed_from', 'changed_from')}"]
-    if config.get("unique_key") or config.get("post-hook"):
-        # Rows with the keys of those that were built go too, or more follows, on whichever session: known of ranks.
-        if not any(id_.endswith(".int_ranked_changes") for id_ in node["depends_on"]["nodes"]):
-            return ()
-        said.append(RANKED_ON)
-    return tuple(said) if set(said) <= set(KNOWN) else ()
 
 
 def mart_names() -> list[str]:

@@ -31,7 +31,8 @@ from orchestration.publish.manifest import (
 from orchestration.publish.marts import Mart
 from orchestration.publish.partitions import NOTHING_BEFORE, Before, files_of
 from orchestration.publish.tables import WrittenTables, create_view, write_tables
-from orchestration.transform.changed_ranges import changed_since, earliest, note_published
+from orchestration.transform.build_state import changed_since, note_published
+from orchestration.transform.changed_ranges import earliest
 
 VERSIONS_KEPT = 3
 READ_ONLY = 0o444
@@ -64,7 +65,7 @@ def publish(
     source: str,
     simulated: bool,
     *,
-    changes_record: Path | None = None,
+    build_state: Path | None = None,
     large_rows: int | None = None,
     memory_gb: float | None = None,
     versions_kept: int = VERSIONS_KEPT,
@@ -78,8 +79,8 @@ def publish(
         fingerprint: what the tables were built from.
         source: sample, yahoo or files.
         simulated: whether every price is made up.
-        changes_record: what the builds since the last publication have changed, which is nothing from now on; without
-            it every row is looked at.
+        build_state: says what the builds since the last publication have changed, and is told of this one; without it
+            every row is looked at.
         large_rows: a table with more rows is partitioned; see `write_tables`.
         memory_gb: what it may take; more goes to the disk.
         versions_kept: how many stay, this one included.
@@ -95,7 +96,7 @@ def publish(
     building, place = versions / f"{_BUILDING}{number}", version_folder(published, number)
     try:
         building.mkdir()
-        before = _before(published, marts, changes_record, warehouse)
+        before = _before(published, marts, build_state, warehouse)
         written = write_tables(
             warehouse, marts, building, before=before, place=place, large_rows=large_rows, memory_gb=memory_gb
         )
@@ -110,8 +111,9 @@ def publish(
         raise PublishError(
             f"{published}: version {number} could not be published ({text}); readers keep the last one"
         ) from error
-    if changes_record is not None:
-        note_published(changes_record, manifest.version, manifest.published_at, warehouse)
+    if build_state is not None:
+        columns = {column for mart in marts.values() for column in mart.changes}
+        note_published(build_state, manifest.version, manifest.published_at, warehouse, columns)
     _drop_old(versions, versions_kept)
     return manifest
 
@@ -150,14 +152,12 @@ def _seal(folder: Path) -> None:
     sync(folder)
 
 
-def _before(published: Path, marts: Mapping[str, Mart], changes_record: Path | None, warehouse: Path) -> Before:
+def _before(published: Path, marts: Mapping[str, Mart], build_state: Path | None, warehouse: Path) -> Before:
     """The version that readers see now, with what is known to have changed since then."""
     manifest = current_manifest(published)
     if manifest is None or not is_whole(version_folder(published, manifest.version)):
         return NOTHING_BEFORE
-    since = (
-        changed_since(changes_record, manifest.version, manifest.published_at, warehouse) if changes_record else None
-    )
+    since = changed_since(build_state, manifest.version, manifest.published_at, warehouse) if build_state else None
     return Before(
         version_folder(published, manifest.version),
         manifest.partitions,

@@ -1,33 +1,31 @@
-"""What the tables of the warehouse take for granted besides the bars.
+"""What a build was made with, besides new bars; anything else in it that changes asks for a full refresh.
 
 An incremental build replaces what new bars can change and leaves the rest as it is. That is right only if everything
 else is what it was at the last build: the SQL, the seeds that it reads from the first bar on, the sessions so far, the
 engine, the bars that were there. New bars, instruments and sessions are welcome. Whatever else has changed, or a build
-that did not come to its end, asks for a whole one: docs/decisions/0019-incremental-models.md.
+that did not end, asks for a full refresh: docs/decisions/0019-incremental-models.md.
 """
 
 import datetime as dt
 import hashlib
 import importlib.metadata
-import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
+from pydantic import BaseModel
 
-from orchestration.files import write_text
-from orchestration.ingest.lake import Lake
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from orchestration.ingest.lake import Lake
 
 # Reference tables that models read which are not built as a whole every time; of instruments each row counts by itself.
 SEEDS = ("price_levels", "move_rules", "held")
 
 
-@dataclass(frozen=True)
-class Premises:
-    """What a build took for granted.
+class BuildInputs(BaseModel, frozen=True, extra="forbid"):
+    """What a build was made with.
 
     Attributes:
         engine: name and release of what ran the SQL.
@@ -46,17 +44,17 @@ class Premises:
     bars: tuple[str, int]
 
 
-def premises(lake: Lake, control_dir: Path, dbt_project_dir: Path, engine: str = "duckdb") -> Premises:
-    """What a build that begins now takes for granted.
+def build_inputs(lake: "Lake", reference: Path, dbt_project_dir: Path, engine: str = "duckdb") -> BuildInputs:
+    """What a build that begins now is made with.
 
     Args:
         lake: the bars.
-        control_dir: the control tables.
+        reference: the folder of seeds and sessions, as the models read them.
         dbt_project_dir: the models.
         engine: what runs them.
     """
-    instruments = _table(control_dir, "instruments")
-    return Premises(
+    instruments = _table(reference, "instruments")
+    return BuildInputs(
         engine=f"{engine} {importlib.metadata.version('pyspark' if engine == 'spark' else engine)}",
         models=_digest(
             f"{path.relative_to(dbt_project_dir)}:{path.read_text('utf-8')}"
@@ -66,33 +64,24 @@ def premises(lake: Lake, control_dir: Path, dbt_project_dir: Path, engine: str =
                 *sorted((dbt_project_dir / "macros").rglob("*.sql")),
             )
         ),
-        seeds={name: _digest(map(str, _table(control_dir, name).to_pylist())) for name in SEEDS},
+        seeds={name: _digest(map(str, _table(reference, name).to_pylist())) for name in SEEDS},
         instruments={row["symbol"]: _digest([str(row)]) for row in instruments.to_pylist()},
-        sessions=_sessions(control_dir),
+        sessions=_sessions(reference),
         bars=_bars(lake),
     )
 
 
-def why_whole(record: Path, now: Premises, lake: Lake, control_dir: Path) -> str:
-    """Why the next build has to be a whole one, in some words; empty if it need not.
+def full_refresh_reason(before: BuildInputs | None, now: BuildInputs, lake: "Lake", reference: Path) -> str:
+    """Why the next build has to be a full refresh, in some words; empty if it may be incremental.
 
     Args:
-        record: what `write_premises` wrote after the last build.
-        now: what it takes for granted.
+        before: what the last build was made with; None: not known.
+        now: what this one is made with.
         lake: the bars.
-        control_dir: the control tables.
+        reference: the folder of seeds and sessions.
     """
-    try:
-        said = json.loads(record.read_text("utf-8"))
-        before = Premises(
-            **{
-                **said,
-                "sessions": {name: tuple(known) for name, known in said["sessions"].items()},
-                "bars": tuple(said["bars"]),
-            }
-        )
-    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
-        return "no build has come to its end since the last whole one"
+    if before is None:
+        return "no finished build is on record"
     if before.engine != now.engine:
         return f"the last build was one of {before.engine}"
     if before.models != now.models:
@@ -104,21 +93,19 @@ def why_whole(record: Path, now: Premises, lake: Lake, control_dir: Path) -> str
         if now.instruments.get(symbol) != row:
             return f"{symbol} is watched otherwise than before, or no more"
     known = {name: last for name, (last, _) in before.sessions.items()}
-    if not before.sessions.items() <= _sessions(control_dir, known).items():
+    if not before.sessions.items() <= _sessions(reference, known).items():
         return "the calendar of past sessions has changed"
     if before.bars != _bars(lake, before.bars[0]):
         return "the lake holds other bars of the time before the last build"
     return ""
 
 
-def write_premises(record: Path, taken: Premises) -> None:
-    """Note what a build that has come to its end took for granted."""
-    write_text(record, json.dumps(asdict(taken), indent=2) + "\n")
-
-
-def _sessions(control_dir: Path, until: dict[str, str] | None = None) -> dict[str, tuple[str, str]]:
+def _sessions(reference: Path, until: dict[str, str] | None = None) -> dict[str, tuple[str, str]]:
     """The last session of each calendar, or the last one until a day, with a digest of all of them up to it."""
-    table = _table(control_dir, "sessions", ["calendar", "session_date", "bar_expected"])
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    table = _table(reference, "sessions", ["calendar", "session_date", "bar_expected"])
     found = {}
     for name in pc.unique(table["calendar"]).to_pylist():
         rows = table.filter(pc.equal(table["calendar"], name)).sort_by("session_date")
@@ -131,7 +118,7 @@ def _sessions(control_dir: Path, until: dict[str, str] | None = None) -> dict[st
     return found
 
 
-def _bars(lake: Lake, until: str = "") -> tuple[str, int]:
+def _bars(lake: "Lake", until: str = "") -> tuple[str, int]:
     """When the latest version was observed, and how many there are; or how many there were until a moment."""
     if until:
         return until, lake.versions_observed_by(dt.datetime.fromisoformat(until))
@@ -139,8 +126,10 @@ def _bars(lake: Lake, until: str = "") -> tuple[str, int]:
     return (latest.isoformat(), lake.versions_observed_by(latest)) if latest else ("", 0)
 
 
-def _table(control_dir: Path, name: str, columns: list[str] | None = None) -> pa.Table:
-    return pq.read_table(control_dir / f"{name}.parquet", columns=columns, partitioning=None)
+def _table(reference: Path, name: str, columns: list[str] | None = None) -> "pa.Table":
+    import pyarrow.parquet as pq
+
+    return pq.read_table(reference / f"{name}.parquet", columns=columns, partitioning=None)
 
 
 def _digest(texts: Iterable[str]) -> str:

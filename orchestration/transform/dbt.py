@@ -1,10 +1,10 @@
-"""How dbt is called here, by whomever: one command, one environment; and a process of it that has read the models.
+"""How dbt is run here, by whomever: `DbtRunner`, one command and one environment.
 
 What an operator has set for a dbt of his own (`DBT_TARGET`, `DBT_RESOURCE_TYPES`, ...) would change what runs, or what
 is said of it. So the environment of dbt is made from a list of names, and the folder of its profile is ours.
 
 A fifth of what a `dbt build` of this project takes goes into loading dbt and reading the models. Neither needs the
-prices, so it happens on another core while they are fetched. The process waits on its standard input: one line, with
+prices, so a process can do that on another core while they are fetched. It waits on its standard input: one line, with
 further arguments or empty, and it builds; none and it ends, so it never outlives who started it. It opens no database
 before that line.
 
@@ -19,19 +19,20 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from orchestration.instance.loading import loading
-from orchestration.settings import DBT_PROJECT_DIR, PROJECT_ROOT, Settings
+from orchestration.settings import DBT_PROJECT_DIR, PROJECT_ROOT
 from orchestration.transform.fingerprint import project_files
 from orchestration.transform.spark import end_without_workers
 
 # Arguments of the production build: models and data tests; unit tests belong to development and CI.
 BUILD = ("build", "--exclude-resource-type", "unit_test")
 # And of one that keeps no row of an earlier build.
-WHOLE = ("--full-refresh",)
+FULL_REFRESH = ("--full-refresh",)
 
 PARTIAL_PARSE = "partial_parse.msgpack"
 
@@ -54,37 +55,67 @@ HANDED_ON = frozenset(
 HANDED_ON_PREFIXES = ("LC_", "MALLOC_", "JAVA_", "SPARK_", "PYSPARK_", "HADOOP_")
 
 
-class ReadyDbt:
-    """A build that can begin at once. Made for one; further ones start from scratch.
+class DbtRunner:
+    """dbt on one home: any command, and a build that can begin at once. What is prepared serves one build.
 
     Args:
-        settings: name the home that it builds.
+        target: the folder in which dbt keeps what it compiled, ran and logged.
+        variables: what the project reads of the home that is built, as `Settings.dbt_environment` says it; without
+            them the project's own defaults count.
         prepare: begin to load dbt and the models now, rather than when the build is asked for.
     """
 
-    def __init__(self, settings: Settings, prepare: bool = False) -> None:
-        self.settings = settings
-        self._process: subprocess.Popen[bytes] | None = None
+    def __init__(self, target: Path, variables: Mapping[str, str] | None = None, prepare: bool = False) -> None:
+        self.target, self.variables = target, dict(variables or {})
+        self._prepared: subprocess.Popen[bytes] | None = None
         self._read = ""
         if prepare:
-            self._start()
+            self._prepare()
 
     @property
-    def target(self) -> Path:
-        """The folder of this home in which dbt keeps what it ran and logged."""
-        return self.settings.paths.root / "dbt"
+    def environment(self) -> dict[str, str]:
+        """The whole environment of dbt: what `HANDED_ON` names, and what we say."""
+        given = {n: v for n, v in os.environ.items() if n in HANDED_ON or n.startswith(HANDED_ON_PREFIXES)}
+        return {
+            **given,
+            **self.variables,
+            "DBT_PROJECT_DIR": str(DBT_PROJECT_DIR),
+            "DBT_PROFILES_DIR": str(DBT_PROJECT_DIR),
+            "DBT_TARGET_PATH": str(self.target),
+            "DBT_LOG_PATH": str(self.target),
+            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+            "DO_NOT_TRACK": "1",
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def start(self, *arguments: str, **how: Any) -> "subprocess.Popen[Any]":
+        """Begin a command of dbt.
+
+        Args:
+            arguments: the command.
+            how: what `subprocess.Popen` takes.
+        """
+        prepare_target(self.target)
+        command = [str(Path(sys.executable).parent / "dbt"), *arguments]
+        return subprocess.Popen(command, env=self.environment, **how)  # noqa: S603
+
+    def run(self, *arguments: str, **how: Any) -> "subprocess.CompletedProcess[Any]":
+        """A command of dbt from beginning to end; what it prints is caught if `how` asks for pipes."""
+        with self.start(*arguments, **how) as process:
+            out, err = process.communicate()
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def build(self, arguments: Sequence[str] = ()) -> "subprocess.Popen[bytes]":
         """Begin to build; the process writes dbt's events to its standard output, one JSON object a line.
 
         Args:
-            arguments: of dbt beyond `BUILD`: `WHOLE`, or a selection.
+            arguments: of dbt beyond `BUILD`: `FULL_REFRESH`, or a selection.
         """
-        if self._process is None or self._process.poll() is not None or self._read != project_digest():
+        if self._prepared is None or self._prepared.poll() is not None or self._read != project_digest():
             self.close()
-            self._start()
-        process, self._process = self._process, None
-        assert process is not None and process.stdin is not None  # noqa: S101, PT018  (`_start` made them)
+            self._prepare()
+        process, self._prepared = self._prepared, None
+        assert process is not None and process.stdin is not None  # noqa: S101, PT018  (`_prepare` made them)
         with suppress(BrokenPipeError):  # it has died; its exit code and what it said will tell
             process.stdin.write(shlex.join(arguments).encode() + b"\n")
             process.stdin.close()
@@ -93,52 +124,24 @@ class ReadyDbt:
 
     def close(self) -> None:
         """End a process that was prepared for nothing."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
+        if self._prepared is not None:
+            self._prepared.kill()
+            self._prepared.communicate()
+            self._prepared = None
 
-    def _start(self) -> None:
+    def _prepare(self) -> None:
         # Before dbt reads a file of it: if one is changed later, what it has read is of no use.
         self._read = project_digest()
         prepare_target(self.target)
-        self._process = subprocess.Popen(  # noqa: S603
+        self._prepared = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", "orchestration.transform.dbt", READY, *BUILD],
             # Events in the form and with the mark that dagster-dbt would ask for.
-            env={**dbt_environment(self.target, self.settings), "DBT_LOG_FORMAT": "json", "DAGSTER_DBT_CLI": "true"},
+            env={**self.environment, "DBT_LOG_FORMAT": "json", "DAGSTER_DBT_CLI": "true"},
             cwd=PROJECT_ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-
-
-def dbt_command(*asked: str) -> list[str]:
-    """A command of dbt, to be run in `dbt_environment`, which names the project."""
-    return [str(Path(sys.executable).parent / "dbt"), *asked]
-
-
-def dbt_environment(target: Path, settings: Settings | None = None) -> dict[str, str]:
-    """The whole environment of dbt: what `HANDED_ON` names, and what we say.
-
-    Args:
-        target: the folder in which dbt keeps what it compiled, ran and logged.
-        settings: name the home that is built; without them the project's own defaults count.
-    """
-    given = {
-        name: value for name, value in os.environ.items() if name in HANDED_ON or name.startswith(HANDED_ON_PREFIXES)
-    }
-    return {
-        **given,
-        **(settings.dbt_environment() if settings else {}),
-        "DBT_PROJECT_DIR": str(DBT_PROJECT_DIR),
-        "DBT_PROFILES_DIR": str(DBT_PROJECT_DIR),
-        "DBT_TARGET_PATH": str(target),
-        "DBT_LOG_PATH": str(target),
-        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-        "DO_NOT_TRACK": "1",
-        "PYTHONUNBUFFERED": "1",
-    }
 
 
 def prepare_target(target: Path) -> None:
@@ -162,8 +165,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run a command of dbt; or wait with one, see above. Returns dbt's exit code."""
     if arguments[:1] == [READY]:
         return _wait_with(arguments[1:])
-    command = dbt_command(*arguments)
-    return subprocess.run(command, env=dbt_environment(DBT_PROJECT_DIR / "target"), check=False).returncode  # noqa: S603
+    return DbtRunner(DBT_PROJECT_DIR / "target").run(*arguments).returncode
 
 
 def _wait_with(arguments: Sequence[str]) -> int:

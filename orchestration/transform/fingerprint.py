@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from orchestration.ingest.lake import Lake
 
-# Control tables that decide what an event is; sessions grow every day, claims are about publications.
+# Reference tables that decide what an event is; sessions grow every day, claims are about publications.
 DEFINING = ("instruments", "price_levels", "pairs", "move_rules")
 
 PROJECT_FILES = ("*.yml", "models/**/*", "macros/**/*", "tests/**/*")
 
 
-def fingerprint(lake: "Lake", control_dir: Path, dbt_project_dir: Path) -> str:
+def fingerprint(lake: "Lake", reference: Path, dbt_project_dir: Path) -> str:
     """Fingerprint of everything that the marts depend on.
 
     The log of fetches counts by each symbol's latest status only: asking again and finding nothing changes nothing.
@@ -33,11 +33,11 @@ def fingerprint(lake: "Lake", control_dir: Path, dbt_project_dir: Path) -> str:
             digest.update(f"{name}:{size}\n".encode())
     for symbol, status in sorted(lake.latest_statuses().items()):
         digest.update(f"{symbol}={status}\n".encode())
-    for path in sorted(control_dir.glob("*.parquet")):
+    for path in sorted(reference.glob("*.parquet")):
         digest.update(path.name.encode() + path.read_bytes())
     for path in project_files(dbt_project_dir):
         digest.update(str(path.relative_to(dbt_project_dir)).encode() + path.read_bytes())
-    return f"{digest.hexdigest()[:32]}.{_definitions(control_dir, dbt_project_dir)}"
+    return f"{digest.hexdigest()[:32]}.{_definitions(reference, dbt_project_dir)}"
 
 
 def project_files(dbt_project_dir: Path) -> Iterator[Path]:
@@ -51,10 +51,10 @@ def definitions_of(fingerprint: str) -> str:
     return fingerprint.partition(".")[2]
 
 
-def _definitions(control_dir: Path, dbt_project_dir: Path) -> str:
+def _definitions(reference: Path, dbt_project_dir: Path) -> str:
     """Of the SQL alone: descriptions and tests of models define nothing."""
     digest = hashlib.sha256()
-    paths = [control_dir / f"{name}.parquet" for name in DEFINING]
+    paths = [reference / f"{name}.parquet" for name in DEFINING]
     for folder in ("models", "macros"):
         paths += sorted((dbt_project_dir / folder).rglob("*.sql"))
     for path in filter(Path.is_file, paths):

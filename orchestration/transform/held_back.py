@@ -13,8 +13,8 @@ import orjson
 import pyarrow as pa
 
 from orchestration.duckdb_io import query, reading
+from orchestration.home import Home
 from orchestration.ingest.reference import HELD, SCHEMAS, still_held, store_reference
-from orchestration.settings import Settings
 
 # What it finds is wrong with the model, whatever bar it finds it in.
 OF_THE_MODEL = "unique_combination_of_columns"
@@ -44,25 +44,34 @@ def blamed(run_results: Path, manifest: Mapping[str, Any], warehouse: Path) -> d
     return {symbol: ", ".join(sorted(names)) for symbol, names in sorted(found.items())}
 
 
-def hold_back(settings: Settings, reasons: Mapping[str, str], published_table: Callable[[Path, str, str], str]) -> bool:
-    """Hold back what readers have not seen of some instruments; returns whether there is that, and others are left.
+def hold_back(
+    home: Home, run_results: Path, manifest: Mapping[str, Any], published_table: Callable[[Path, str, str], str]
+) -> dict[str, str]:
+    """Hold back what readers have not seen of the instruments that failed data tests are about; returns why, by symbol.
+
+    None, if more is wrong than their new bars, or if no others are left.
 
     Args:
-        settings: the home, with the warehouse that has failed.
-        reasons: by symbol, why.
+        home: with the warehouse that has failed.
+        run_results: what dbt wrote of the build.
+        manifest: its nodes.
         published_table: how a query names a table of the version that readers see.
     """
+    reasons = blamed(run_results, manifest, home.warehouse)
+    return reasons if reasons and _hold_back(home, reasons, published_table) else {}
+
+
+def _hold_back(home: Home, reasons: Mapping[str, str], published_table: Callable[[Path, str, str], str]) -> bool:
+    """Returns whether there are new bars of each of them, and others are left."""
     latest = "select symbol, max(observed_at) as at from {} group by symbol"
-    published = {"published": settings.paths.published_file} if settings.paths.published_file.exists() else None
-    with reading(settings.paths.warehouse, published) as connection:
+    published = {"published": home.published_file} if home.published_file.exists() else None
+    with reading(home.warehouse, published) as connection:
         built = {row["symbol"]: row["at"] for row in query(connection, latest.format("stg_bars"))}
-        readers = published_table(settings.paths.published, "daily_bars", "published")
+        readers = published_table(home.published, "daily_bars", "published")
         seen = {row["symbol"]: row["at"] for row in query(connection, latest.format(readers))} if published else {}
     if any(built.get(symbol) == seen.get(symbol) for symbol in reasons) or built.keys() <= reasons.keys():
         return False
     new = [{"symbol": s, "observed_until": seen.get(s), "reason": reason} for s, reason in reasons.items()]
-    held = pa.concat_tables(
-        [still_held(settings.paths.reference, reasons), pa.Table.from_pylist(new, schema=SCHEMAS[HELD])]
-    )
-    store_reference(settings.paths.reference, {HELD: held})
+    held = pa.concat_tables([still_held(home.reference, reasons), pa.Table.from_pylist(new, schema=SCHEMAS[HELD])])
+    store_reference(home.reference, {HELD: held})
     return True

@@ -1,21 +1,45 @@
 """What a command of dbt has run, by the file that it writes, and how it says what went wrong."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-
-from dagster_dbt import DbtCliInvocation
+from typing import Any
 
 # What dbt writes at the end of a build, of each node.
 RUN_RESULTS = "run_results.json"
 
 
-def stopped(invocation: DbtCliInvocation, target: Path) -> str:
+@dataclass(frozen=True)
+class Ran:
+    """A build of dbt that has ended.
+
+    Attributes:
+        results: the file that dbt wrote of it; not there, if it ran nothing.
+        succeeded: whether dbt ended without an error.
+        error: what it said if it did not, as dagster-dbt has it.
+        events: what Dagster is to be told.
+        told: the models and tests, by dbt's unique id, of which the events speak.
+    """
+
+    results: Path
+    succeeded: bool
+    error: Exception | None
+    events: tuple[Any, ...] = ()
+    told: frozenset[str] = frozenset()
+
+    @property
+    def passed(self) -> set[str]:
+        """The models and tests that ran and passed, and of which Dagster hears."""
+        return passed_nodes(self.results) & self.told
+
+
+def stopped(ran: Ran) -> str:
     """What has stopped a build, in one line; empty if nothing has, or no more than data tests that found something."""
-    if invocation.is_successful():
+    if ran.succeeded:
         return ""
-    if (target / RUN_RESULTS).is_file():
-        return dbt_failures(target / RUN_RESULTS, statuses=("error",))
-    return dbt_complaint(invocation.get_error())
+    if ran.results.is_file():
+        return dbt_failures(ran.results, statuses=("error",))
+    return dbt_complaint(ran.error)
 
 
 def dbt_failures(run_results_path: Path, statuses: Sequence[str] = ("error", "fail")) -> str:

@@ -1,4 +1,4 @@
-"""Whether a Spark cluster is there: its master before a build, its workers while it runs.
+"""Whether Spark is there: its packages and its master before a build, its workers while it runs.
 
 Spark itself waits for workers without end or word.
 """
@@ -9,12 +9,39 @@ import socket
 import sys
 import threading
 import time
+from importlib.util import find_spec
+
+from orchestration.market.errors import SettingsError
 
 SECONDS_TO_ANSWER = 5
 # Longer than a master takes to miss a worker and to give its part to another one.
 PATIENCE_SECONDS = 120
 # Beside those of dbt, which ends with 1 or 2: its build was broken off.
 BROKEN_OFF = 3
+
+
+def require_engine(engine: str, spark: str, has_java: bool) -> None:
+    """Do nothing if what runs the models is there.
+
+    Args:
+        engine: duckdb or spark.
+        spark: address of Spark.
+        has_java: whether there is a Java.
+
+    Raises:
+        SettingsError: it is not; the message says what to install or to start.
+    """
+    if engine != "spark":
+        return
+    if not (find_spec("pyspark") and find_spec("dbt.adapters.spark")):
+        raise SettingsError("OREWATCH_ENGINE=spark needs dbt-spark and pyspark: run `make spark-environment`")
+    if not has_java:
+        raise SettingsError("OREWATCH_ENGINE=spark needs Java 17: on Debian, apt-get install default-jre-headless")
+    if is_cluster(spark) and not master_answers(spark):
+        raise SettingsError(
+            f"OREWATCH_SPARK={spark}: nothing answers there. Start the master and its workers, "
+            "or let Spark run in this process: OREWATCH_SPARK=local[*]"
+        )
 
 
 def is_cluster(address: str) -> bool:
@@ -38,7 +65,7 @@ def end_without_workers(master: str, memory_gb: str, patience: float = PATIENCE_
     """Watch, beside the build in this process, whether a cluster works for it; end the process if none does.
 
     What is said on standard output has the form of dbt's own events, so whoever reads those gives it as the reason. The
-    tables are as after a kill: the next build is a whole one.
+    tables are as after a kill: the next build is a full refresh.
 
     Args:
         master: address of Spark; in one process there are no workers to lose, and nothing is watched.

@@ -23,7 +23,7 @@ def tables(spark_dir: Path) -> dict[str, Path]:
 
 
 def start_over(spark_dir: Path) -> None:
-    """Take away all tables, before a whole build. Spark makes no table where a killed build has left files of one."""
+    """Take away all tables, before a full refresh. Spark makes no table where a killed build has left files of one."""
     if spark_dir.exists():
         shutil.rmtree(spark_dir)
     spark_dir.mkdir(parents=True)  # the metastore's log is opened before anything else is made

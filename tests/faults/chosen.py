@@ -77,9 +77,9 @@ CHOSEN = (
     ),
     Chosen(
         "failed-audit-passes",
-        "orchestration/publish/audit.py",
-        "if stopped or built is None:",
-        "if built is None:",
+        "orchestration/publish/gate.py",
+        "    if stopped:\n",
+        "    if False:\n",
         "A build that a blocking check has stopped counts as audited and may be published.",
     ),
     Chosen(

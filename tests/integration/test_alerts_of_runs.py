@@ -344,7 +344,7 @@ def test_a_refresh_by_hand_is_an_evening_done(settings: Settings, monkeypatch: p
             return schedule(context)
 
     assert isinstance(asked(), dg.RunRequest)
-    assert run_refresh(settings, RefreshConfig(symbols=["AAA"]), ready_dbt=CompiledDbt(settings))
+    assert run_refresh(settings, RefreshConfig(symbols=["AAA"]), dbt=CompiledDbt(settings))
     assert isinstance(asked(), dg.RunRequest)
     # One that finds nothing new has looked all the same.
     assert refresh(settings)

@@ -16,7 +16,7 @@ from orchestration.duckdb_io import identifier, reading
 from orchestration.market.universe import load_universe
 from orchestration.publish.content_hash import table_hash
 from orchestration.settings import DBT_PROJECT_DIR, Settings
-from orchestration.transform.dbt import dbt_environment, prepare_target
+from orchestration.transform.dbt import DbtRunner
 from tests.models_sql import build_models
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -26,8 +26,7 @@ INSTRUMENTS, YEARS, BARS_PER_BATCH = 12, 2, 1500
 
 def build(settings: Settings, target: Path, *arguments: str, whole: bool = True) -> str:
     """Run dbt on everything; returns its log."""
-    prepare_target(target)
-    cost([*dbt_run(whole), *arguments], dbt_environment(target, settings))
+    cost(DbtRunner(target, settings.dbt_environment()).start, *dbt_run(whole), *arguments)
     return (target / "dbt.log").read_text("utf-8")
 
 

@@ -20,8 +20,8 @@ from orchestration.instance.scratch import process_exists, scratch
 from orchestration.publish.manifest import current_manifest
 from orchestration.settings import PROJECT_ROOT, Settings
 from orchestration.transform import dbt as dbt_process
-from orchestration.transform.build_state import read_reason, read_record, read_tests
-from orchestration.transform.dbt import ReadyDbt, main
+from orchestration.transform.build_state import BuildState
+from orchestration.transform.dbt import DbtRunner, main
 from orchestration.transform.manifest import data_tests
 from orchestration.transform.run_results import RUN_RESULTS
 from tests.compiled_dbt import CompiledDbt, Finished
@@ -32,21 +32,21 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReadyDbt]:
+def ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DbtRunner]:
     # A command that needs the models and no prices.
     monkeypatch.setattr(dbt_process, "BUILD", ("ls", "--select", "daily_bars", "--resource-type", "model"))
-    ready = ReadyDbt(Settings(home=tmp_path), prepare=True)
+    ready = DbtRunner(Settings(home=tmp_path).paths.dbt, prepare=True)
     yield ready
     ready.close()
 
 
-def pid(ready: ReadyDbt) -> int:
-    assert ready._process is not None
-    return ready._process.pid
+def pid(ready: DbtRunner) -> int:
+    assert ready._prepared is not None
+    return ready._prepared.pid
 
 
 @pytest.mark.slow
-def test_it_answers_with_events_and_opens_no_database(ready: ReadyDbt) -> None:
+def test_it_answers_with_events_and_opens_no_database(ready: DbtRunner) -> None:
     prepared = pid(ready)
     process = ready.build()
     out, _ = process.communicate(timeout=300)
@@ -61,7 +61,7 @@ def test_it_answers_with_events_and_opens_no_database(ready: ReadyDbt) -> None:
     again.communicate()
 
 
-def test_models_that_were_edited_meanwhile_are_read_again(ready: ReadyDbt, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_models_that_were_edited_meanwhile_are_read_again(ready: DbtRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     prepared = pid(ready)
     monkeypatch.setattr(dbt_process, "project_digest", lambda: "edited")
     process = ready.build()
@@ -86,7 +86,7 @@ def test_the_digest_knows_every_file_that_dbt_reads(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.slow
-def test_what_was_prepared_for_nothing_is_ended(ready: ReadyDbt) -> None:
+def test_what_was_prepared_for_nothing_is_ended(ready: DbtRunner) -> None:
     prepared = pid(ready)
     ready.close()
     assert not process_exists(prepared)
@@ -96,9 +96,8 @@ def test_what_was_prepared_for_nothing_is_ended(ready: ReadyDbt) -> None:
 def test_it_ends_with_a_process_that_is_killed(tmp_path: Path) -> None:
     code = f"""
 from pathlib import Path
-from orchestration.transform.dbt import ReadyDbt
-from orchestration.settings import Settings
-print(ReadyDbt(Settings(home=Path({str(tmp_path)!r})), prepare=True)._process.pid, flush=True)
+from orchestration.transform.dbt import DbtRunner
+print(DbtRunner(Path({str(tmp_path)!r}), prepare=True)._prepared.pid, flush=True)
 input()
 """
     starter = subprocess.Popen(
@@ -160,16 +159,16 @@ def test_a_build_that_leaves_something_out_is_a_failure_that_names_it(
 ) -> None:
     settings = Settings(home=clone(sample_home, tmp_path / "home"))
     dbt = HalfHearted(settings, runs, silent)
-    result = run_job(settings, {"ready_dbt": dg.ResourceDefinition.hardcoded_resource(dbt)})
+    result = run_job(settings, {"dbt": dg.ResourceDefinition.hardcoded_resource(dbt)})
     assert not result.success
     (failure,) = [e for e in result.all_events if e.is_step_failure and e.step_key == "dbt_models"]
     told = cause(failure)
     assert told.startswith(f"dbt ended without an error, and did not run {said}")
     assert "readers keep the last published version" in told
-    reason = read_reason(settings.paths.withheld_record)
-    assert reason is not None
-    assert reason[0] in told
-    assert read_record(settings.paths.build_record) is None
+    state = BuildState.load(settings.paths.build_state)
+    assert state.blocked is not None
+    assert state.blocked.reason in told
+    assert state.built is None
     manifest = current_manifest(settings.paths.published)
     assert manifest is not None
     assert manifest.version == 1
@@ -209,7 +208,9 @@ def test_variables_of_an_operator_change_nothing(tmp_path: Path, monkeypatch: py
     settings = Settings(home=tmp_path / "home", seeds=small_seeds(tmp_path / "seeds", "SIL", "SLV"))
     success, said = refresh_and_read(settings, real_dbt=True)
     assert success, said
-    assert read_tests(settings.paths.build_record) == data_tests()
+    built = BuildState.load(settings.paths.build_state).built
+    assert built is not None
+    assert built.tests == data_tests()
     assert len(data_tests()) > 100
     (bars,) = published(settings, "select count(*) as n from daily_bars")
     assert bars["n"] > 1000

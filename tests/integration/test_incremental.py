@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.increments import incremental_build
 from benchmarks.simulated_market import NOW, write_market
 from orchestration.cli.compare import compare
 from orchestration.cli.rebuild_report import differences
@@ -24,7 +25,6 @@ from orchestration.publish.marts import mart_grains, marts
 from orchestration.publish.partitions import file_of
 from orchestration.publish.versions import publish
 from orchestration.settings import Settings
-from orchestration.transform.changed_ranges import note_build, take_changes
 from tests.forked_dbt import ForkedDbt
 from tests.models_sql import build_models
 
@@ -107,16 +107,15 @@ class Home:
 
     def build(self) -> None:
         """Run dbt as a refresh does that need not build everything."""
-        changes = take_changes(self.settings.paths.changes_record, self.settings.paths.warehouse)
-        self.dbt.run("--quiet", "run")
-        note_build(self.settings.paths.changes_record, changes, self.settings.paths.warehouse)
+        with incremental_build(self.settings.paths.build_state, self.settings.paths.warehouse):
+            self.dbt.run("--quiet", "run")
 
     def publish(self) -> dict[str, list[int]]:
         """Publish, and hold the version against the warehouse; returns the years written anew by large table."""
         settings, known = self.settings, marts()
         manifest = publish(
             *(settings.paths.warehouse, known, settings.paths.published, "f", "sample", True),
-            changes_record=settings.paths.changes_record,
+            build_state=settings.paths.build_state,
             large_rows=LARGE_ROWS,
         )
         before, now = (version_folder(settings.paths.published, manifest.version - n) for n in (1, 0))

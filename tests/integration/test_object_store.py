@@ -23,7 +23,7 @@ from orchestration.publish.object_store import ObjectStore
 from orchestration.publish.stored_versions import store_version, version_is_stored
 from orchestration.publish.versions import publish
 from orchestration.settings import Settings
-from orchestration.transform.changed_ranges import note_published
+from orchestration.transform.build_state import note_published
 from tests.jobs import ClockedSettings, read_status, refresh_and_read, small_seeds
 from tests.s3_server import BUCKET, KEY, SECRET, S3Server, below_a_path, s3_server
 
@@ -181,7 +181,7 @@ class Versions:
                 f" i + case when i > 731 then {self.number} else 0 end as close from range(1000) as t(i)"
             )
         manifest = publish(warehouse, LARGE_TABLE, self.published, f"f{self.number}", "files", False, large_rows=100)
-        note_published(self.folder / "changes.json", manifest.version, manifest.published_at, warehouse)
+        note_published(self.folder / "build_state.json", manifest.version, manifest.published_at, warehouse, ())
         return manifest
 
 

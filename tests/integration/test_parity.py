@@ -15,7 +15,6 @@ import pytest
 from orchestration.ingest.lake import BARS, Lake
 from orchestration.publish.marts import mart_names
 from orchestration.settings import Settings
-from orchestration.transform.dbt import dbt_command
 from orchestration.transform.spark_tables import tables
 from tests.parity import Parity, build, data_tests, generated_market, parity, run_dbt
 
@@ -90,8 +89,6 @@ def test_the_data_tests_find_the_same_on_both_engines(market: Settings, found: P
 @pytest.mark.torture
 def test_the_unit_tests_of_the_models_hold_on_spark(market: Settings, found: Parity) -> None:
     assert found.tables  # Spark takes the types of what a test does not give from the tables
-    said = run_dbt(
-        market, "spark", "local[2]", market.paths.root / "dbt-unit", dbt_command("test", "--select", "test_type:unit")
-    )
+    said = run_dbt(market, "spark", "local[2]", market.paths.root / "dbt-unit", ["test", "--select", "test_type:unit"])
     assert "ERROR=0" in said
     assert int(re.search(r"PASS=(\d+)", said).group(1)) > 70  # type: ignore[union-attr]

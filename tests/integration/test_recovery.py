@@ -20,23 +20,23 @@ from orchestration.build import build_definitions
 from orchestration.cli.main import app
 from orchestration.cli.refresh import is_current
 from orchestration.duckdb_io import rows
-from orchestration.ingest.lake import Lake
 from orchestration.market.calendar import closed_sessions
 from orchestration.market.fetch_plan import FetchRequest
 from orchestration.market.universe import load_universe
 from orchestration.publish import audit as data_quality
+from orchestration.publish import gate
 from orchestration.publish.assets import PUBLISHED
 from orchestration.publish.audit_queries import LOST_SESSIONS
-from orchestration.publish.manifest import current_manifest
+from orchestration.publish.manifest import current_manifest, table_sql
 from orchestration.publish.marts import Mart
 from orchestration.publish.versions import publish
-from orchestration.settings import DBT_PROJECT_DIR, PROJECT_ROOT, Settings
+from orchestration.settings import PROJECT_ROOT, Settings
 from orchestration.sources.base import FetchOutcome
 from orchestration.sources.sample import SampleSource
 from orchestration.transform.assets import build_models
-from orchestration.transform.build_inputs import premises, why_whole
-from orchestration.transform.build_state import read_record, write_record
-from orchestration.transform.dbt import WHOLE
+from orchestration.transform.build import plan_build
+from orchestration.transform.build_state import BuildState, Built
+from orchestration.transform.dbt import FULL_REFRESH
 from orchestration.transform.run_results import RUN_RESULTS
 from tests.compiled_dbt import CompiledDbt
 from tests.homes import clone, made_once
@@ -129,10 +129,12 @@ def version(settings: Settings) -> int:
 
 def test_only_what_was_built_and_audited_is_published(refreshed: ClockedSettings) -> None:
     settings = refreshed
-    built = read_record(settings.paths.build_record)
+    state = BuildState.load(settings.paths.build_state)
     manifest = current_manifest(settings.paths.published)
+    assert state.built is not None
     assert manifest is not None
-    assert built == read_record(settings.paths.audit_record) == manifest.fingerprint
+    built = state.built.fingerprint
+    assert built == state.audited == manifest.fingerprint
 
     # Newer bars arrive, and somebody publishes the older tables: the version says what it was made from.
     assert settings.files is not None
@@ -148,7 +150,7 @@ def test_only_what_was_built_and_audited_is_published(refreshed: ClockedSettings
     assert not is_current(settings)
 
     # A build that nobody has audited is not enough either.
-    write_record(settings.paths.build_record, "abc")
+    state.model_copy(update={"built": Built(fingerprint="abc")}).save(settings.paths.build_state)
     refused = materialize(settings, PUBLISHED)
     assert REFUSED in why(refused)
     assert run_job(settings).success
@@ -182,7 +184,7 @@ def test_what_is_picked_by_hand_from_a_damaged_warehouse_says_why_it_is_not_buil
 def test_a_check_that_is_picked_by_hand_runs_alone(refreshed: ClockedSettings) -> None:
     """As a click on "Execute" beside it does."""
     settings = refreshed
-    checks = build_models(settings).check_keys
+    checks = build_models(settings, lambda: None, table_sql).check_keys
     key = min(key for key in checks if key.asset_key == dg.AssetKey("returns"))
     one = dg.Definitions(jobs=[dg.define_asset_job("one", selection=dg.AssetSelection.checks(key))])
     job = resolved(dg.Definitions.merge(build_definitions(settings), one), "one")
@@ -215,8 +217,8 @@ def test_what_dbt_said_is_in_the_failure_and_no_build_is_on_record(refreshed: Cl
     assert "readers keep the last published version" in said
     assert str(settings.paths.warehouse) in said
     assert "FileNotFoundError" not in said
-    assert read_record(settings.paths.build_record) is None
-    assert read_record(settings.paths.audit_record) is None
+    state = BuildState.load(settings.paths.build_state)
+    assert (state.built, state.audited) == (None, None)
     assert version(settings) == 1
     assert REFUSED in why(materialize(settings, PUBLISHED))
 
@@ -268,9 +270,7 @@ def test_a_damaged_warehouse_is_built_anew_in_the_same_run(
     told = "select * from returns order by all"
     assert published(settings, told) == published(whole, told)
     # And the next one may be incremental again.
-    lake = Lake(settings.paths.lake)
-    now = premises(lake, settings.paths.reference, DBT_PROJECT_DIR, settings.engine)
-    assert why_whole(settings.paths.premises_record, now, lake, settings.paths.reference) == ""
+    assert plan_build(settings.paths, settings.engine, 0).full_refresh == ""
 
 
 def test_a_small_market_is_built_whole_every_time(refreshed: ClockedSettings) -> None:
@@ -279,21 +279,21 @@ def test_a_small_market_is_built_whole_every_time(refreshed: ClockedSettings) ->
     for below in (bars + 1, bars):
         current = refreshed.model_copy(update={"full_refresh_below_bars": below})
         dbt = CompiledDbt(current)
-        assert run_job(current, {"ready_dbt": dg.ResourceDefinition.hardcoded_resource(dbt)}).success
+        assert run_job(current, {"dbt": dg.ResourceDefinition.hardcoded_resource(dbt)}).success
         asked += dbt.asked
-    assert asked == [WHOLE, ()]
+    assert asked == [FULL_REFRESH, ()]
 
 
 def test_a_failed_audit_leaves_no_record(settings: ClockedSettings) -> None:
-    write_record(settings.paths.build_record, "abc")
+    BuildState(built=Built(fingerprint="abc")).save(settings.paths.build_state)
     bad = dg.AssetCheckResult(asset_key=data_quality.COVERAGE, check_name="fresh", passed=False)
     warning = dg.AssetCheckResult(
         asset_key=data_quality.COVERAGE, check_name="no_gaps", passed=False, severity=dg.AssetCheckSeverity.WARN
     )
-    data_quality.record_audit(settings, [warning])
-    assert read_record(settings.paths.audit_record) == "abc"
-    data_quality.record_audit(settings, [warning, bad])
-    assert read_record(settings.paths.audit_record) is None
+    gate.note_audit(settings.paths, [warning])
+    assert BuildState.load(settings.paths.build_state).audited == "abc"
+    gate.note_audit(settings.paths, [warning, bad])
+    assert BuildState.load(settings.paths.build_state).audited is None
 
 
 def test_an_earlier_as_of_date_is_published(tmp_path: Path) -> None:
@@ -431,8 +431,9 @@ def test_a_dead_exchange_withholds_the_publication(tmp_path: Path) -> None:
     fresh = evaluations(result)["fresh"]
     assert (fresh.passed, fresh.severity) == (False, dg.AssetCheckSeverity.ERROR)
     assert str(fresh.description).endswith("instruments are behind; every one of CMES by 2 sessions or more")
-    assert read_record(settings.paths.build_record) is not None
-    assert read_record(settings.paths.audit_record) is None
+    state = BuildState.load(settings.paths.build_state)
+    assert state.built is not None
+    assert state.audited is None
     assert version(settings) == 0
 
 

@@ -19,11 +19,11 @@ from orchestration.ingest.compaction import compact
 from orchestration.ingest.lake import DATASETS, Lake
 from orchestration.market.calendar import closed_sessions
 from orchestration.market.errors import PublishError
-from orchestration.publish.assets import audited_fingerprint
 from orchestration.publish.current import let_readers_in
+from orchestration.publish.gate import may_publish
 from orchestration.publish.manifest import current_manifest
 from orchestration.settings import Settings
-from orchestration.transform.build_state import read_record, write_record
+from orchestration.transform.build_state import BuildState, Built
 from tests.homes import clone, made_once
 from tests.jobs import ClockedSettings, evaluations, published, refresh_and_read, run_job, small_seeds
 
@@ -181,14 +181,15 @@ HEALED: dict[str, Callable[[ClockedSettings], None]] = {
     "yesterday's lake laid over, then links dropped": lay_over_without_links,
     "yesterday's publication": put_back("published"),
     "yesterday's warehouse": put_back("warehouse.duckdb"),
-    "yesterday's warehouse and records": put_back("warehouse.duckdb", "build.json", "audit.json", "premises.json"),
+    "yesterday's warehouse and its state": put_back("warehouse.duckdb", "build_state.json"),
+    "yesterday's state": put_back("build_state.json"),
     "yesterday's flags": put_back("market_checks.json"),
     "yesterday's control tables": put_back("control"),
     "no publication": lose("published"),
     "no current version": lose("published/versions/3"),
     "no version at all": lose("published/versions"),
     "no warehouse": lose("warehouse.duckdb"),
-    "no records": lose("build.json", "audit.json", "premises.json", "changes.json", "market_checks.json"),
+    "no state": lose("build_state.json", "market_checks.json"),
     "no control tables": lose("control"),
     "a cut database": cut("published/current/market.duckdb"),
     "a cut table": cut("published/current/daily_bars.parquet"),
@@ -196,7 +197,7 @@ HEALED: dict[str, Callable[[ClockedSettings], None]] = {
     "a cut warehouse": cut("warehouse.duckdb"),
     "a cut control table": cut("control/sessions.parquet"),
     "cut flags": cut("market_checks.json"),
-    "a cut record": cut("build.json"),
+    "a cut state": cut("build_state.json"),
 }
 
 
@@ -264,15 +265,14 @@ def test_what_was_set_right_is_said(settings: ClockedSettings) -> None:
 
 
 def test_a_publication_from_another_days_warehouse_is_refused(settings: ClockedSettings) -> None:
-    assert audited_fingerprint(settings)
+    assert may_publish(settings.paths)
     put_back("warehouse.duckdb")(settings)
     with pytest.raises(PublishError, match="run orewatch refresh"):
-        audited_fingerprint(settings)
+        may_publish(settings.paths)
     # One that says nothing of its warehouse, as those of earlier revisions.
-    write_record(settings.paths.build_record, "abc")
-    write_record(settings.paths.audit_record, "abc")
+    BuildState(built=Built(fingerprint="abc"), audited="abc").save(settings.paths.build_state)
     with pytest.raises(PublishError, match="run orewatch refresh"):
-        audited_fingerprint(settings)
+        may_publish(settings.paths)
 
 
 def test_a_reader_of_a_copy_with_links_followed_goes_on_reading(settings: ClockedSettings) -> None:
@@ -306,9 +306,11 @@ def test_a_home_of_an_earlier_revision_keeps_what_was_told_flagged_and_published
     first = ("version", "fingerprint", "source", "simulated", "published_at", "rows")
     manifest.unlink()
     manifest.write_text(json.dumps({name: said[name] for name in first}))
-    write_record(settings.paths.build_record, str(read_record(settings.paths.build_record)))
-    for record in (settings.paths.changes_record, settings.paths.premises_record):
-        record.unlink()
+    state = BuildState.load(settings.paths.build_state)
+    assert state.built is not None
+    settings.paths.build_state.unlink()
+    for name in ("build.json", "audit.json"):
+        (settings.paths.root / name).write_text(json.dumps({"fingerprint": state.built.fingerprint}))
     rows_before, tables = content(settings), published(settings, BARS)
     assert len(before) > 10
     assert let_readers_in(settings.paths.published) == []

@@ -10,9 +10,10 @@ import pytest
 
 from orchestration.ingest.lake import BARS, Lake
 from orchestration.publish import audit as data_quality
+from orchestration.publish import gate
 from orchestration.publish.manifest import current_manifest
 from orchestration.settings import Settings
-from orchestration.transform.build_state import read_reason
+from orchestration.transform.build_state import BuildState
 from tests.jobs import ClockedSettings, published, read_status, refresh_and_read, small_seeds
 
 pytestmark = pytest.mark.integration
@@ -162,11 +163,9 @@ def test_a_check_that_stops_says_what_readers_keep(tmp_path: Path) -> None:
     assert told.metadata["n"].value == 1
     assert told.metadata["readers_keep"].value == "nothing: there is no version yet"
 
-    data_quality.record_audit(settings, [warned])
-    assert read_reason(settings.paths.withheld_record) is None
-    data_quality.record_audit(settings, [warned, stopped])
-    reason = read_reason(settings.paths.withheld_record)
-    assert reason is not None
-    assert reason[0] == "fresh: 30 instruments are behind"
-    settings.paths.withheld_record.write_text("{")
-    assert read_reason(settings.paths.withheld_record) is None
+    gate.note_audit(settings.paths, [warned])
+    assert BuildState.load(settings.paths.build_state).blocked is None
+    gate.note_audit(settings.paths, [warned, stopped])
+    blocked = BuildState.load(settings.paths.build_state).blocked
+    assert blocked is not None
+    assert blocked.reason == "fresh: 30 instruments are behind"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestration.transform.build_state import BuildState
 from tests.torture.world import (
     CHANGES,
     World,
@@ -38,11 +39,12 @@ def _lake(world: World) -> int:
 def moments(world: World) -> dict[str, Callable[[], bool]]:
     """What can be seen from outside when a part of a refresh begins."""
     files, published = _lake(world), (world.root / "published" / "current").readlink()
-    recorded = (world.root / "build.json").exists()
+    state = world.root / "build_state.json"
+    built = BuildState.load(state).built
     return {
         "at any time": lambda: True,
         "as the lake is written": lambda: _lake(world) != files,
-        "as dbt runs": lambda: recorded and not (world.root / "build.json").exists(),
+        "as dbt runs": lambda: built is not None and BuildState.load(state).built is None,
         "as a version is built": lambda: any((world.root / "published" / "versions").glob(".building-*")),
         "after the flip": lambda: (world.root / "published" / "current").readlink() != published,
     }

@@ -8,7 +8,7 @@ from dbt.cli import params
 from dbt.env_vars import KNOWN_ENGINE_ENV_VARS
 
 from orchestration.settings import DBT_PROJECT_DIR, PROJECT_ROOT, Settings
-from orchestration.transform.dbt import HANDED_ON, dbt_environment
+from orchestration.transform.dbt import HANDED_ON, DbtRunner
 
 OURS = {
     "DBT_PROJECT_DIR": str(DBT_PROJECT_DIR),
@@ -17,6 +17,10 @@ OURS = {
 }
 # What somebody had set when this was written; dbt itself knows the rest.
 SEEN = ("DBT_QUIET", "DBT_LOG_LEVEL", "DBT_EMPTY", "DBT_TARGET", "DBT_PROFILE", "DBT_DEFER", "DBT_RESOURCE_TYPES")
+
+
+def dbt_environment(target: Path, settings: Settings | None = None) -> dict[str, str]:
+    return DbtRunner(target, settings and settings.dbt_environment()).environment
 
 
 def dbts_own_names() -> set[str]:
@@ -90,7 +94,7 @@ def test_whatever_the_project_reads_is_given(tmp_path: Path) -> None:
 def test_nobody_calls_dbt_in_another_way() -> None:
     """No file of ours names the program or its runner but the one that says how it is called."""
     called = re.compile(
-        r"""(?:parent|BIN) / "dbt"|bin/dbt|\(BIN\)/dbt|dbtRunner\(|\*\*os\.environ[^}]*dbt_environment"""
+        r"""(?:parent|BIN) / "dbt"|bin/dbt|\(BIN\)/dbt|dbtRunner\(|\*\*os\.environ[^}]*dbt_environment|DbtCliResource"""
     )
     folders = ("orchestration", "tests", "benchmarks", "dashboard", "deploy")
     files = [PROJECT_ROOT / "Makefile", *(path for folder in folders for path in (PROJECT_ROOT / folder).rglob("*.py"))]

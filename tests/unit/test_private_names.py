@@ -57,7 +57,8 @@ PRIVATE: dict[str, dict[str, str | None]] = {
         "dagster.DagsterInstance.run_storage": None,
         "dagster._core.storage.runs.SqlRunStorage.get_run_storage_id": "self",
     },
-    "orchestration/transform/assets.py": {
+    "orchestration/transform/assets.py": {"dagster.AssetExecutionContext.is_subset": None},
+    "orchestration/transform/invocation.py": {
         "dagster.AssetExecutionContext.is_subset": None,
         "dagster_dbt.DbtCliInvocation": INVOCATION,
         "dagster_dbt.asset_utils.get_subset_selection_for_context": SELECTION,

@@ -8,17 +8,15 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from unittest.mock import create_autospec
 
 import duckdb
 import pytest
-from dagster_dbt import DbtCliInvocation
 
+from benchmarks.increments import incremental_build
 from orchestration.cli.compare import compare
 from orchestration.duckdb_io import reading, rows
 from orchestration.ingest.lake import Lake
 from orchestration.market.errors import PublishError
-from orchestration.publish.assets import audited_fingerprint
 from orchestration.publish.content_hash import table_hash
 from orchestration.publish.manifest import (
     PublishedManifest,
@@ -31,21 +29,13 @@ from orchestration.publish.manifest import (
 from orchestration.publish.marts import Mart, mart_grains, marts
 from orchestration.publish.tables import write_tables
 from orchestration.publish.versions import copy_version, publish
-from orchestration.settings import Settings
-from orchestration.transform.build_state import read_record, read_tests, remove_records, write_record
-from orchestration.transform.changed_ranges import (
-    CHANGED_FROM,
-    RANKED_ON,
-    RELATIVE_FROM,
-    REVISED_FROM,
-    changed_since,
-    note_build,
-    note_published,
-    take_changes,
-)
+from orchestration.transform.build_state import BuildState, changed_since, note_published, take_back
 from orchestration.transform.fingerprint import definitions_of, fingerprint
-from orchestration.transform.manifest import data_tests
-from orchestration.transform.run_results import dbt_complaint, dbt_failures, stopped
+from orchestration.transform.manifest import mart_ids, read_manifest
+from orchestration.transform.run_results import Ran, dbt_complaint, dbt_failures, stopped
+
+CHANGED_FROM, REVISED_FROM = "int_changes.changed_from", "int_changes.revised_from"
+RELATIVE_FROM, RANKED_ON = "int_relative_changes.changed_from", "int_ranked_changes.session_date"
 
 
 @pytest.fixture
@@ -191,38 +181,13 @@ def test_marts_come_from_the_manifest(tmp_path: Path) -> None:
         metadata = {"name": "unique_combination_of_columns", "kwargs": {"combination_of_columns": list(columns)}}
         return {"resource_type": "test", "name": "t", "attached_node": model, "test_metadata": metadata}
 
-    def model(name: str, folder: str, reads: tuple[str, ...] = (), **config: object) -> dict:
+    def model(name: str, folder: str, **meta: object) -> dict:
         columns = {"at": {"description": "When.", "config": {"tags": ["run_time"]}}}
-        said = {
-            "description": f"Of {name}.",
-            "columns": columns,
-            "config": config,
-            "depends_on": {"nodes": list(reads)},
-        }
+        said = {"description": f"Of {name}.", "columns": columns, "config": {"meta": meta}}
         return {"resource_type": "model", "name": name, "fqn": ["orewatch", folder, name], **said}
 
-    def rows_of(name: str, *reads: str, unique_key: object = None, hook: str = "", **meta: str) -> tuple[str, ...]:
-        """What says the changes of an incremental model."""
-        config = {"materialized": "incremental", "incremental_strategy": "changed_rows", "unique_key": unique_key}
-        config["post-hook"] = [{"sql": hook}] if hook else []
-        nodes = {f"m.{name}": model(name, "marts", reads, **config, meta=meta)}
-        (tmp_path / "one.json").write_text(
-            json.dumps({"nodes": nodes, "sources": {}, "unit_tests": {}, "child_map": {}})
-        )
-        return marts(tmp_path / "one.json")[name].changes
-
-    assert rows_of("plain") == (CHANGED_FROM,)
-    assert rows_of("of_pairs", changes="int_relative_changes") == (RELATIVE_FROM,)
-    assert rows_of("of_versions", changed_from="revised_from") == (REVISED_FROM,)
-    assert rows_of("ranked", "m.int_ranked_changes", unique_key=["symbol"]) == (CHANGED_FROM, RANKED_ON)
-    assert rows_of("followed", "m.int_ranked_changes", hook="update") == (CHANGED_FROM, RANKED_ON)
-    # What nobody can say of them.
-    assert rows_of("keyed", unique_key=["symbol"]) == ()
-    assert rows_of("followed_by_something", hook="update") == ()
-    assert rows_of("by_another_date", changed_by="base_date") == ()
-    assert rows_of("by_another_table", changes="int_other_changes") == ()
     nodes = {
-        "m.events": model("events", "marts"),
+        "m.events": model("events", "marts", changed_ranges=["int_changes.changed_from"]),
         "m.bare": model("bare", "marts"),
         "m.stg": model("stg", "staging"),
         "t.1": grain("m.events", "event_id"),
@@ -235,7 +200,7 @@ def test_marts_come_from_the_manifest(tmp_path: Path) -> None:
     )
     assert marts(tmp_path / "manifest.json") == {
         "bare": Mart((), "Of bare.", {"at": "When."}, frozenset({"at"})),
-        "events": Mart(("level_id", "session_date"), "Of events.", {"at": "When."}, frozenset({"at"})),
+        "events": Mart(("level_id", "session_date"), "Of events.", {"at": "When."}, frozenset({"at"}), (CHANGED_FROM,)),
     }
     ours = {name: mart.changes for name, mart in marts().items()}
     assert ours["daily_bars"] == ours["returns"] == (CHANGED_FROM,)
@@ -244,6 +209,21 @@ def test_marts_come_from_the_manifest(tmp_path: Path) -> None:
     assert ours["sector_daily"] == ours["data_coverage"] == ()
     assert mart_grains()["claim_checks"] == ("claim_id",)
     assert all(mart_grains().values())
+
+
+def test_a_mart_names_the_changed_ranges_of_all_that_replaces_its_rows() -> None:
+    """Or a publication would leave rows as they were that a build has replaced."""
+    nodes = read_manifest()["nodes"]
+    for id_ in mart_ids(nodes):
+        config = nodes[id_]["config"]
+        ranges = config["meta"].get("changed_ranges", [])
+        if config["incremental_strategy"] != "changed_rows":
+            assert ranges == [], id_
+            continue
+        # A hook has a range of its own; so would keys by which rows go, or another date.
+        assert len(ranges) == 1 + len(config["post-hook"]), id_
+        assert not config["unique_key"], id_
+        assert config["meta"].keys().isdisjoint({"changed_by", "changed_keys"}), id_
 
 
 class Market:
@@ -259,9 +239,9 @@ class Market:
         self.folder, self.published = folder, folder / "pub'lished"
         self.marts = {
             "bars": Mart(GRAIN, run_times=frozenset({"observed_at"}), changes=(CHANGED_FROM,)),
-            "names": Mart(("symbol",)),
+            "names": Mart(("symbol",), changes=(CHANGED_FROM, REVISED_FROM, RELATIVE_FROM, RANKED_ON)),
         }
-        self.warehouse, self.record = folder / "warehouse.duckdb", folder / "changes.json"
+        self.warehouse, self.state = folder / "warehouse.duckdb", folder / "build_state.json"
         self.run(
             """
             create table bars as
@@ -284,15 +264,14 @@ class Market:
 
     def build(self, *statements: str, since: str | None) -> None:
         """An incremental build that replaces rows since a session, or none."""
-        taken = take_changes(self.record, self.warehouse)
         named = [f"insert into int_changes values ('A', date '{since}', null)"] if since else []  # noqa: S608
-        self.run("delete from int_changes", *named, *statements)
-        note_build(self.record, taken, self.warehouse)
+        with incremental_build(self.state, self.warehouse):
+            self.run("delete from int_changes", *named, *statements)
 
     def publish(self, large_rows: int = 100) -> PublishedManifest:
         return publish(
             *(self.warehouse, self.marts, self.published, "f", "files", False),
-            changes_record=self.record,
+            build_state=self.state,
             large_rows=large_rows,
         )
 
@@ -423,13 +402,14 @@ def test_what_is_not_known_is_looked_at(market: Market, lost: str) -> None:
     market.publish()
     market.build(since="2024-12-31")
     if lost == "another version is current":
-        before = market.record.read_text()
+        before = market.state.read_text()
         market.publish()
-        market.record.write_text(before)
+        market.state.write_text(before)
     elif lost == "the record":
-        market.record.write_text("{")
+        market.state.write_text("{")
     elif lost != "another hand":
-        assert take_changes(market.record, market.warehouse) is not None
+        assert BuildState.load(market.state).changed is not None
+        take_back(market.state)
     market.run("update bars set close = 0 where session_date = '2020-02-01'")
     if lost == "the build did not end":
         market.build(since="2024-12-31")
@@ -577,7 +557,7 @@ def test_what_builds_have_changed_adds_up(market: Market) -> None:
     manifest = market.publish()
     market.build("insert into int_ranked_changes values ('silver', date '2023-01-05')", since="2024-01-05")
     market.build("delete from int_ranked_changes", since="2024-11-05")
-    since = changed_since(market.record, manifest.version, manifest.published_at, market.warehouse)
+    since = changed_since(market.state, manifest.version, manifest.published_at, market.warehouse)
     assert since is not None
     never = dt.date.max
     assert since == {
@@ -587,55 +567,9 @@ def test_what_builds_have_changed_adds_up(market: Market) -> None:
         RANKED_ON: dt.date(2023, 1, 5),
     }
     # Of another publication of the same number, as after all versions were removed.
-    note_published(market.record, manifest.version, manifest.published_at, market.warehouse)
+    note_published(market.state, manifest.version, manifest.published_at, market.warehouse, ())
     again = PublishedManifest(1, "f", "files", False, "2020-01-01T00:00:00+00:00", {})
-    assert changed_since(market.record, again.version, again.published_at, market.warehouse) is None
-
-
-def test_a_record_is_whole_or_absent(tmp_path: Path) -> None:
-    record = tmp_path / "sample" / "build.json"
-    assert read_record(record) is None
-    remove_records(record)
-    write_record(record, "abc")
-    write_record(record, "def")
-    assert read_record(record) == "def"
-    assert [p.name for p in record.parent.iterdir()] == ["build.json"]
-    for torn in ("", "{", "[]", "{}", '{"fingerprint": null}', '{"fingerprint": ""}'):
-        record.write_text(torn)
-        assert read_record(record) is None
-    remove_records(record)
-    assert not record.exists()
-
-
-def test_only_a_build_that_was_audited_is_published(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path)
-    one_line = (
-        "^the tables have not been built and audited since the last fetch; materialize all, or run orewatch refresh$"
-    )
-    for built, audited in ((None, None), ("a", None), (None, "a"), ("a", "b")):
-        remove_records(settings.paths.build_record, settings.paths.audit_record)
-        for path, mark in ((settings.paths.build_record, built), (settings.paths.audit_record, audited)):
-            if mark:
-                write_record(path, mark)
-        with pytest.raises(PublishError, match=one_line):
-            audited_fingerprint(settings)
-    # And of what was built and audited, only what every data test has passed.
-    tests = data_tests()
-    write_record(settings.paths.build_record, "b", tests - {missing := min(tests)})
-    with pytest.raises(PublishError, match=rf"not passed 1 of the models and tests: {missing.split('.')[2]}; material"):
-        audited_fingerprint(settings)
-    write_record(settings.paths.build_record, "b")  # as earlier versions wrote it
-    with pytest.raises(PublishError, match=rf"not passed {len(tests)} of the .* and {len(tests) - 10} more; material"):
-        audited_fingerprint(settings)
-    write_record(settings.paths.build_record, "b", tests)
-    assert audited_fingerprint(settings) == "b"
-
-
-@pytest.mark.parametrize("torn", ["", "{", "[]", "{}", '"text"', '{"tests": null}', '{"tests": 3}'])
-def test_a_record_that_cannot_be_read_names_no_test(torn: str, tmp_path: Path) -> None:
-    (tmp_path / "build.json").write_text(torn)
-    assert read_tests(tmp_path / "build.json") == frozenset()
-    assert read_tests(tmp_path / "none.json") == frozenset()
+    assert changed_since(market.state, again.version, again.published_at, market.warehouse) is None
 
 
 def test_what_dbt_says_when_it_stops(tmp_path: Path) -> None:
@@ -666,9 +600,6 @@ def test_what_dbt_says_when_it_stops(tmp_path: Path) -> None:
 def test_what_has_stopped_a_build(
     successful: bool, results: list[dict[str, str]] | None, stopped_by: str, tmp_path: Path
 ) -> None:
-    invocation = create_autospec(DbtCliInvocation, instance=True)
-    invocation.is_successful.return_value = successful
-    invocation.get_error.return_value = None
     if results is not None:
         (tmp_path / "run_results.json").write_text(json.dumps({"results": results}))
-    assert stopped(invocation, tmp_path) == stopped_by
+    assert stopped(Ran(tmp_path / "run_results.json", successful, None)) == stopped_by

@@ -1,5 +1,6 @@
 {{ config(
-    materialized='incremental', incremental_strategy='changed_rows', meta={'changes': 'int_relative_changes'},
+    materialized='incremental', incremental_strategy='changed_rows',
+    meta={'changed_ranges': ['int_relative_changes.changed_from']},
     unique_key=['symbol', 'session_date']
 ) }}
 -- Beta against the metal's future over 252 paired sessions. Futures settle hours before the funds close, so part of a

@@ -1,5 +1,6 @@
 {{ config(
-    materialized='incremental', incremental_strategy='changed_rows', meta={'changes': 'int_relative_changes'},
+    materialized='incremental', incremental_strategy='changed_rows',
+    meta={'changed_ranges': ['int_relative_changes.changed_from']},
     unique_key=['symbol', 'basis', 'session_date']
 ) }}
 -- Rolling comparison of each instrument with each of its benchmarks over sessions on which both have a return.

@@ -1,6 +1,6 @@
 {{ config(
     materialized='incremental', incremental_strategy='changed_rows',
-    meta={'changes': 'int_ranked_changes', 'changed_keys': ['metal', 'session_date']}
+    meta={'changed_ranges': ['int_ranked_changes.session_date'], 'changed_keys': ['metal', 'session_date']}
 ) }}
 -- The place of each miner's return among those of its metal on the session, the best first. All stand in one ranking,
 -- so that a batch of instruments will not do.

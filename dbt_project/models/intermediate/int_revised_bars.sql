@@ -1,5 +1,6 @@
 {{ config(
-    materialized='incremental', incremental_strategy='changed_rows', meta={'changed_from': 'revised_from'}
+    materialized='incremental', incremental_strategy='changed_rows',
+    meta={'changed_ranges': ['int_changes.revised_from']}
 ) }}
 -- Each later version of a bar beside the one before it, with the change of basis that was seen at the same time: a
 -- split, or dividends taken off, moves all prices before it by one factor. docs/decisions/0014-restatements.md

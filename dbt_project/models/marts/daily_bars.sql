@@ -1,4 +1,7 @@
-{{ config(materialized='incremental', incremental_strategy='changed_rows') }}
+{{ config(
+    materialized='incremental', incremental_strategy='changed_rows',
+    meta={'changed_ranges': ['int_changes.changed_from']}
+) }}
 -- Clean daily bars: the newest version of each, as delivered, as traded and as a total-return index.
 select
     bars.symbol,

@@ -1,4 +1,7 @@
-{{ config(materialized='incremental', incremental_strategy='changed_rows') }}
+{{ config(
+    materialized='incremental', incremental_strategy='changed_rows',
+    meta={'changed_ranges': ['int_changes.changed_from']}
+) }}
 -- Every session that broke a move rule, with all its scores and how unusual its return was at the time.
 with moves as (
     select

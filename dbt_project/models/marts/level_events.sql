@@ -1,4 +1,7 @@
-{{ config(materialized='incremental', incremental_strategy='changed_rows') }}
+{{ config(
+    materialized='incremental', incremental_strategy='changed_rows',
+    meta={'changed_ranges': ['int_changes.changed_from']}
+) }}
 -- What the bars did to the watched levels, to the extremes and to the round numbers, one row per event.
 {% set extremes = ['52w_high', '52w_low', 'all_time_high', 'all_time_low'] %}
 with line_events as (

@@ -1,4 +1,7 @@
-{{ config(materialized='incremental', incremental_strategy='changed_rows') }}
+{{ config(
+    materialized='incremental', incremental_strategy='changed_rows',
+    meta={'changed_ranges': ['int_changes.changed_from']}
+) }}
 -- Every move rule that a session broke, each with its score: docs/decisions/0009-move-rules.md.
 -- Thresholds count as reached whatever the last digits of a float say.
 {% set scores_of_the_day = [

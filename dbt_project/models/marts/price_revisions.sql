@@ -1,5 +1,6 @@
 {{ config(
-    materialized='incremental', incremental_strategy='changed_rows', meta={'changed_from': 'revised_from'}
+    materialized='incremental', incremental_strategy='changed_rows',
+    meta={'changed_ranges': ['int_changes.revised_from']}
 ) }}
 -- What the vendor changed after the first delivery, one row per changed field and change, and why.
 with fields as (

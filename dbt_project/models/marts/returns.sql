@@ -1,4 +1,7 @@
-{{ config(materialized='incremental', incremental_strategy='changed_rows') }}
+{{ config(
+    materialized='incremental', incremental_strategy='changed_rows',
+    meta={'changed_ranges': ['int_changes.changed_from']}
+) }}
 -- Returns per session. The first return of an instrument is unknown, never 0.
 {% set horizons = [('1w', 'day', 7), ('1m', 'month', 1), ('3m', 'month', 3), ('6m', 'month', 6), ('1y', 'month', 12)] %}
 with bars as (

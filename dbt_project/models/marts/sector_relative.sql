@@ -1,5 +1,6 @@
 {{ config(
-    materialized='incremental', incremental_strategy='changed_rows', meta={'changes': 'int_relative_changes'},
+    materialized='incremental', incremental_strategy='changed_rows',
+    meta={'changed_ranges': ['int_relative_changes.changed_from', 'int_ranked_changes.session_date']},
     post_hook="{{ take_over_ranks(ref('int_return_ranks'), incremental_ref('int_ranked_changes')) }}"
 ) }}
 -- Each instrument against its metal and against its sector fund.

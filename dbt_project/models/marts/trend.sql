@@ -1,4 +1,7 @@
-{{ config(materialized='incremental', incremental_strategy='changed_rows') }}
+{{ config(
+    materialized='incremental', incremental_strategy='changed_rows',
+    meta={'changed_ranges': ['int_changes.changed_from']}
+) }}
 -- Where each instrument stands against its own past: drawdown on total return, extremes and averages on closes.
 with known as (
     {{ carried_state({'peak_date': 'date', 'sessions_under_water': 'bigint'}) }}

@@ -1,7 +1,6 @@
 """A build may be incremental only if nothing but bars, instruments and sessions has been added."""
 
 import datetime as dt
-import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,17 +8,17 @@ import pytest
 
 from orchestration.ingest.lake import BARS, Lake
 from orchestration.ingest.reference import SCHEMAS, store_reference
-from orchestration.transform.build_inputs import premises, why_whole, write_premises
+from orchestration.transform.build_inputs import build_inputs, full_refresh_reason
 
 # UTC, as the lake has it.
 NOON = dt.datetime(2026, 1, 8, 12, tzinfo=dt.UTC).replace(tzinfo=None)
 
 
 class Home:
-    """Control tables, a dbt project and the record of a build that has come to its end."""
+    """Control tables, a dbt project and what the last build was made with."""
 
     def __init__(self, folder: Path) -> None:
-        self.control, self.project, self.record = folder / "control", folder / "project", folder / "premises.json"
+        self.control, self.project = folder / "control", folder / "project"
         self.rows = {
             "instruments": [self.instrument("AAA"), self.instrument("BBB")],
             "price_levels": [{"level_id": "aaa_100", "symbol": "AAA", "lower": 100.0, "upper": 100.0}],
@@ -64,12 +63,12 @@ class Home:
         store_reference(self.control, tables)
 
     def built(self) -> None:
-        write_premises(self.record, premises(self.lake, self.control, self.project))
+        self.before = build_inputs(self.lake, self.control, self.project)
 
-    def why_whole(self) -> str:
+    def why_full_refresh(self) -> str:
         self.store()
-        now = premises(self.lake, self.control, self.project)
-        return why_whole(self.record, now, self.lake, self.control)
+        now = build_inputs(self.lake, self.control, self.project)
+        return full_refresh_reason(self.before, now, self.lake, self.control)
 
 
 @pytest.fixture
@@ -78,7 +77,7 @@ def home(tmp_path: Path) -> Home:
 
 
 def test_nothing_has_changed(home: Home) -> None:
-    assert home.why_whole() == ""
+    assert home.why_full_refresh() == ""
 
 
 def test_instruments_sessions_pairs_and_claims_may_be_added(home: Home) -> None:
@@ -86,55 +85,53 @@ def test_instruments_sessions_pairs_and_claims_may_be_added(home: Home) -> None:
     home.rows["sessions"] += [home.session(8), home.session(8, "XTSE")]
     home.rows["pairs"].append({"pair_id": "a_b", "long_symbol": "AAA", "short_symbol": "BBB"})
     home.rows["published_claims"].append({"claim_id": "said", "symbol": "AAA", "measure": "close"})
-    assert home.why_whole() == ""
+    assert home.why_full_refresh() == ""
     home.built()
     home.rows["sessions"].append(home.session(9))
-    assert home.why_whole() == ""
+    assert home.why_full_refresh() == ""
 
 
-@pytest.mark.parametrize("record", [None, "", "{", "{}", "[]", '{"sessions": 1}', '{"sessions": {}, "engine": "x"}'])
-def test_without_a_record_that_says_all(home: Home, record: str | None) -> None:
-    home.record.unlink() if record is None else home.record.write_text(record)
-    assert home.why_whole() == "no build has come to its end since the last whole one"
+def test_no_build_has_ended(home: Home) -> None:
+    home.before = None
+    assert home.why_full_refresh() == "no finished build is on record"
 
 
 def test_another_engine(home: Home) -> None:
-    said = json.loads(home.record.read_text())
-    home.record.write_text(json.dumps({**said, "engine": "duckdb 1.0.0"}))
-    assert home.why_whole() == "the last build was one of duckdb 1.0.0"
+    home.before = home.before.model_copy(update={"engine": "duckdb 1.0.0"})
+    assert home.why_full_refresh() == "the last build was one of duckdb 1.0.0"
 
 
 @pytest.mark.parametrize("name", ["dbt_project.yml", "models/a.sql", "macros/m.sql", "models/b.sql"])
 def test_other_models(home: Home, name: str) -> None:
     (home.project / name).write_text("something else")
-    assert home.why_whole() == "the models have changed"
+    assert home.why_full_refresh() == "the models have changed"
 
 
 def test_a_description_is_no_model(home: Home) -> None:
     (home.project / "models" / "a.yml").write_text("models: [{name: a, description: better}]")
-    assert home.why_whole() == ""
+    assert home.why_full_refresh() == ""
 
 
 def test_another_level(home: Home) -> None:
     home.rows["price_levels"][0]["upper"] = 101.0
-    assert home.why_whole() == "price_levels.csv has changed"
+    assert home.why_full_refresh() == "price_levels.csv has changed"
 
 
 def test_another_rule(home: Home) -> None:
     home.rows["move_rules"] = []
-    assert home.why_whole() == "move_rules.csv has changed"
+    assert home.why_full_refresh() == "move_rules.csv has changed"
 
 
 def test_other_bars_that_are_held_back(home: Home) -> None:
     home.rows["held"] = [{"symbol": "AAA", "observed_until": NOON, "reason": "ohlc_is_possible (1)"}]
-    assert home.why_whole() == "other bars are held back than before"
+    assert home.why_full_refresh() == "other bars are held back than before"
 
 
 def test_an_instrument_that_is_another_or_gone(home: Home) -> None:
     home.rows["instruments"][1] = home.instrument("BBB", tick_size=0.005)
-    assert home.why_whole() == "BBB is watched otherwise than before, or no more"
+    assert home.why_full_refresh() == "BBB is watched otherwise than before, or no more"
     del home.rows["instruments"][1]
-    assert home.why_whole() == "BBB is watched otherwise than before, or no more"
+    assert home.why_full_refresh() == "BBB is watched otherwise than before, or no more"
 
 
 @pytest.mark.parametrize(
@@ -150,25 +147,25 @@ def test_an_instrument_that_is_another_or_gone(home: Home) -> None:
 )
 def test_another_past(home: Home, sessions: list[dict[str, object]]) -> None:
     home.rows["sessions"] = sessions
-    assert home.why_whole() == "the calendar of past sessions has changed"
+    assert home.why_full_refresh() == "the calendar of past sessions has changed"
 
 
 def test_later_bars_are_news(home: Home) -> None:
     home.observe(3, 4, batch="second")
-    assert home.why_whole() == ""
+    assert home.why_full_refresh() == ""
 
 
 @pytest.mark.parametrize("hour", [0, 1, 2])
 def test_bars_that_were_not_there_then(home: Home, hour: int) -> None:
     home.observe(hour, batch="copied in by hand")
-    assert home.why_whole() == "the lake holds other bars of the time before the last build"
+    assert home.why_full_refresh() == "the lake holds other bars of the time before the last build"
 
 
 def test_bars_that_are_there_no_more(home: Home) -> None:
     for path in home.lake.paths("bars"):
         if path.name.startswith("first"):
             path.unlink()
-    assert home.why_whole() == "the lake holds other bars of the time before the last build"
+    assert home.why_full_refresh() == "the lake holds other bars of the time before the last build"
 
 
 def test_the_first_bars_of_all(home: Home) -> None:
@@ -176,6 +173,6 @@ def test_the_first_bars_of_all(home: Home) -> None:
         if path.name.startswith("first"):
             path.unlink()
     home.built()
-    assert home.why_whole() == ""
+    assert home.why_full_refresh() == ""
     home.observe(1, batch="later")
-    assert home.why_whole() != ""
+    assert home.why_full_refresh() != ""
