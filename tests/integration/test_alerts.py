@@ -68,8 +68,7 @@ def show(settings: Settings, console: Console | None = None) -> None:
 
 
 def try_all(settings: Settings, console: Console | None = None) -> bool:
-    symbols = load_universe(settings.seeds).symbols
-    return try_channels(settings.paths, settings.receivers, symbols, console or Console())
+    return try_channels(settings.paths, settings.receivers, load_universe(settings.seeds).symbols, console or Console())
 
 
 def counts(settings: Settings) -> dict[tuple[str, str], int]:

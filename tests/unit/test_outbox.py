@@ -48,6 +48,13 @@ def ended(outbox: Outbox, run_id: str = "run", at: float = NOW) -> None:
     outbox.record_run(run_id, nothing, at)
 
 
+def queued(outbox: Outbox, *event_ids: str) -> None:
+    """Events of a run that has ended, in the queue of the desk."""
+    outbox.record([alert(event_id) for event_id in event_ids], NOW, "run")
+    ended(outbox)
+    outbox.enqueue([DESK], NOW, lambda _: None)
+
+
 def ids(outbox: Outbox, channel: str = "desk") -> list[str]:
     return sorted(w.alert.event_id for w in outbox.queue(channel).pending())
 
@@ -93,9 +100,7 @@ def test_a_run_is_looked_at_once(outbox: Outbox) -> None:
 
 
 def test_failures_back_off_and_stay_visible_until_they_are_given_up(outbox: Outbox) -> None:
-    outbox.record([alert("a")], NOW, "run")
-    ended(outbox)
-    outbox.enqueue([DESK], NOW, lambda _: None)
+    queued(outbox, "a")
     waits = []
     at = NOW
     for _ in range(9):
@@ -119,9 +124,7 @@ def test_failures_back_off_and_stay_visible_until_they_are_given_up(outbox: Outb
 
 
 def test_an_attempt_of_which_nothing_is_heard_was_maybe_delivered(outbox: Outbox) -> None:
-    outbox.record([alert("a"), alert("b")], NOW, "run")
-    ended(outbox)
-    outbox.enqueue([DESK], NOW, lambda _: None)
+    queued(outbox, "a", "b")
     outbox.queue("desk").begin(["a"], NOW)
     assert {w.alert.event_id: w.maybe_delivered for w in outbox.queue("desk").pending()} == {"a": True, "b": False}
     # A later refusal does not make the first attempt certain.
@@ -134,9 +137,7 @@ def test_an_attempt_of_which_nothing_is_heard_was_maybe_delivered(outbox: Outbox
 
 
 def test_an_event_is_given_up_only_if_the_channel_accepts_others(outbox: Outbox) -> None:
-    outbox.record([alert("a"), alert("b")], NOW, "run")
-    ended(outbox)
-    outbox.enqueue([DESK], NOW, lambda _: None)
+    queued(outbox, "a", "b")
 
     def refuse(event_id: str) -> int:
         before = [w for w in outbox.queue("desk").pending() if w.alert.event_id == event_id]
@@ -157,9 +158,7 @@ def test_an_outbox_of_an_earlier_version_is_carried_on(tmp_path: Path) -> None:
         assert "rejections" not in {name for _, name, *_ in connection.execute("pragma table_info(deliveries)")}
     for _ in range(2):
         opened = Outbox(tmp_path)
-        opened.record([alert("a")], NOW, "run")
-        ended(opened)
-        opened.enqueue([DESK], NOW, lambda _: None)
+        queued(opened, "a")
         assert [w.rejections for w in opened.queue("desk").pending()] == [0]
         opened.close()
 
@@ -287,9 +286,7 @@ def attempt(outbox: Outbox, reason: str, *event_ids: str) -> int:
 
 @pytest.mark.parametrize("reason", ["no answer in time", ""], ids=["noticed", "sender ended"])
 def test_what_has_perhaps_arrived_is_not_told_for_ever(outbox: Outbox, reason: str) -> None:
-    outbox.record([alert("a"), alert("b")], NOW, "run")
-    ended(outbox)
-    outbox.enqueue([DESK], NOW, lambda _: None)
+    queued(outbox, "a", "b")
     # Whatever else goes wrong meanwhile does not count: that the service says no, or is down.
     for _ in range(3):
         assert attempt(outbox, "HTTP 503", "a", "b") == 0
@@ -306,9 +303,7 @@ def test_what_has_perhaps_arrived_is_not_told_for_ever(outbox: Outbox, reason: s
 
 
 def test_a_service_that_is_down_is_tried_for_a_week(outbox: Outbox) -> None:
-    outbox.record([alert("a")], NOW, "run")
-    ended(outbox)
-    outbox.enqueue([DESK], NOW, lambda _: None)
+    queued(outbox, "a")
     assert sum(attempt(outbox, "HTTP 503", "a") for _ in range(170)) == 0
     assert ids(outbox) == ["a"]
 
@@ -366,9 +361,7 @@ def test_a_clock_that_is_corrected_while_a_run_goes_on_does_not_part_it_from_its
 
 def test_what_a_channel_accepted_is_after_or_before_an_event_whatever_the_clock_says(outbox: Outbox) -> None:
     """A message that was accepted before the event was found is no sign that the service refuses the event."""
-    outbox.record([alert("a")], NOW, "run")
-    ended(outbox)
-    outbox.enqueue([DESK], NOW, lambda _: None)
+    queued(outbox, "a")
     outbox.queue("desk").sent(["a"], NOW + 3 * DAY_SECONDS)
     outbox.record([alert("b")], NOW, "next")
     ended(outbox, "next")

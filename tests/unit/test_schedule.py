@@ -300,10 +300,6 @@ def test_ticks_keep_new_york_time_across_both_switches() -> None:
 
 
 def test_the_sample_waits_to_be_switched_on_and_real_prices_do_not() -> None:
-    sample, yahoo = Settings(), Settings(source="yahoo")
-    assert (
-        build_schedule(build_refresh_job(sample.paths), sample.paths).default_status is dg.DefaultScheduleStatus.STOPPED
-    )
-    assert (
-        build_schedule(build_refresh_job(yahoo.paths), yahoo.paths).default_status is dg.DefaultScheduleStatus.RUNNING
-    )
+    sample, yahoo = (Settings(source=source).paths for source in ("sample", "yahoo"))
+    assert build_schedule(build_refresh_job(sample), sample).default_status is dg.DefaultScheduleStatus.STOPPED
+    assert build_schedule(build_refresh_job(yahoo), yahoo).default_status is dg.DefaultScheduleStatus.RUNNING
