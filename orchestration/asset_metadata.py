@@ -1,7 +1,13 @@
-"""What the web UI shows of an asset beside its name: columns, links to its code and its document; tags of runs."""
+"""What the web UI shows of an asset beside its name: owners, source, SIMULATED, links, freshness; tags of runs.
 
+An asset says which document is about it and which files define it (`about`); the rest is added to all specs in one
+pass (`described`).
+"""
+
+import datetime as dt
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +19,21 @@ from orchestration.settings import PROJECT_ROOT, Settings
 # Of every asset.
 OWNERS = ["team:orewatch"]
 
+SIMULATED = "SIMULATED prices. "
+
+# Of assets that say what is asked for, and hold no prices.
+REFERENCE_GROUP = "sources"
+PUBLISH_GROUP = "publish"
+
+# From the evening after a session to that after the next one: four days at most (a long weekend), the repetition at
+# 21:00, and time for it. A policy by cron would fail on each holiday.
+FRESH_FOR = dt.timedelta(days=4, hours=6)
+
 # Symbols that a tag names before it only counts.
 SYMBOLS_SHOWN = 5
 
 
-def links(document: str, *code: Path) -> dict[str, Any]:
+def about(document: str, *code: Path) -> dict[str, Any]:
     """Metadata: the document about an asset by its path in the project, and its files, which open in an editor.
 
     Where the files lie is found out when the code location is loaded; a browser opens no file by itself.
@@ -37,6 +53,29 @@ def links(document: str, *code: Path) -> dict[str, Any]:
             "document": document,
             "dagster/code_references": dg.CodeReferencesMetadataValue(code_references=references),
         }
+
+
+def described(
+    assets: Iterable[dg.AssetsDefinition | dg.AssetSpec], source: str, simulated: bool
+) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    """All assets with owners, the tag of their source, the label of simulated prices, and freshness."""
+
+    def finish(spec: dg.AssetSpec, is_made_here: bool) -> dg.AssetSpec:
+        label = SIMULATED if simulated and spec.group_name != REFERENCE_GROUP else ""
+        # The simulated market stands still.
+        is_awaited = is_made_here and spec.group_name == PUBLISH_GROUP and not simulated
+        return spec.replace_attributes(
+            description=label + (spec.description or ""),
+            owners=OWNERS,
+            tags={**spec.tags, "source": source},
+            freshness_policy=dg.FreshnessPolicy.time_window(FRESH_FOR) if is_awaited else None,
+        )
+
+    return [
+        made
+        for asset in assets
+        for made in dg.map_asset_specs(partial(finish, is_made_here=isinstance(asset, dg.AssetsDefinition)), [asset])
+    ]
 
 
 def column_schema(columns: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

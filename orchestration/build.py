@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from orchestration.alerts.sensor import build_alert_sensor, note_flags, remove_old
+from orchestration.asset_metadata import described
 from orchestration.ingest.assets import build_ingest
 from orchestration.instance.loading import loading
 from orchestration.instance.progress import silent_progress
@@ -43,12 +44,12 @@ def _assembled(settings: Settings, resources: Mapping[str, Any]) -> dg.Definitio
     assets = [
         build_ingest(settings, read_manifest()["sources"], mend_readers, fill_lake),
         build_models(settings, load_drawing, readers_table),
-        build_publish(settings),
-        build_brief(settings),
+        build_publish(),
+        build_brief(),
     ]
     assets += [step.build(settings) for copy in copies(settings) for step in copy.steps]
     return dg.Definitions(
-        assets=[*assets, *build_exposures(settings.paths)],
+        assets=described([*assets, *build_exposures()], settings.source, settings.simulated),
         asset_checks=[build_data_checks(), build_market_checks(universe, settings, note_flags, remove_old)],
         jobs=[job],
         schedules=[build_schedule(job, settings.paths)],

@@ -69,7 +69,7 @@ def build_ingest(
 
     @dg.multi_asset(
         name="ingest",
-        specs=asset_specs(settings.source, settings.simulated, settings.seeds, sources),
+        specs=asset_specs(settings.source, settings.seeds, sources),
         check_specs=check_specs(),
     )
     def ingest_step(

@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.asset_metadata import OWNERS, column_schema, links
+from orchestration.asset_metadata import about, column_schema
 from orchestration.market.universe import SEED_FILES
 from orchestration.settings import DBT_PROJECT_DIR
 
@@ -43,12 +43,11 @@ DOCUMENTS = {
 INGESTED = (BARS, REJECTED_BARS, FETCHES, *(dg.AssetKey(["control", name]) for name in REFERENCE))
 
 
-def asset_specs(source: str, simulated: bool, seeds: Path, tables: Mapping[str, Any]) -> list[dg.AssetSpec]:
+def asset_specs(source: str, seeds: Path, tables: Mapping[str, Any]) -> list[dg.AssetSpec]:
     """One for each table.
 
     Args:
         source: name of the source.
-        simulated: whether its prices are.
         seeds: the folder of the seed files.
         tables: what the dbt manifest says of its sources, by dbt's unique id.
     """
@@ -63,18 +62,12 @@ def asset_specs(source: str, simulated: bool, seeds: Path, tables: Mapping[str, 
             dg.AssetKey([folder, name]),
             group_name=group,
             kinds={"python", *kinds},
-            owners=OWNERS,
-            tags={"source": source},
             description=description,
             metadata=column_schema(table["columns"])
-            | links(DOCUMENTS.get(name, "docs/instruments-and-levels.md#the-files"), *code),
+            | about(DOCUMENTS.get(name, "docs/instruments-and-levels.md#the-files"), *code),
         )
 
-    label = "SIMULATED prices. " if simulated else ""
-    lake = [
-        spec("raw", name, (label if name == "bars" else "") + text, "lake", "parquet", *([source] * (name == "bars")))
-        for name, text in LAKE.items()
-    ]
+    lake = [spec("raw", name, text, "lake", "parquet", *([source] * (name == "bars"))) for name, text in LAKE.items()]
     reference = [
         spec("control", name, text, "sources", "csv" if name in SEED_FILES else "parquet")
         for name, text in REFERENCE.items()

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from orchestration.asset_metadata import OWNERS, links, tag_run
+from orchestration.asset_metadata import PUBLISH_GROUP, about, tag_run
+from orchestration.instance.progress import ProgressReporter
 from orchestration.publish.gate import may_publish
 from orchestration.publish.marts import mart_names, marts
 from orchestration.settings import Settings
@@ -17,40 +18,41 @@ if TYPE_CHECKING:
 PUBLISHED = dg.AssetKey(["published", "market"])
 
 
-def build_publish(settings: Settings) -> dg.AssetsDefinition:
+def build_publish() -> dg.AssetsDefinition:
     """The publication step: after every data check, one atomic flip."""
-    simulated = "SIMULATED prices. " if settings.simulated else ""
 
     @dg.asset(
         key=PUBLISHED,
         deps=[dg.AssetKey(name) for name in mart_names()],
-        group_name="publish",
+        group_name=PUBLISH_GROUP,
         kinds={"duckdb", "parquet"},
-        owners=OWNERS,
-        tags={"source": settings.source},
-        description=f"{simulated}Read-only copy of the marts for BI, replaced as a whole after the audit has passed.",
-        metadata=links("docs/bi.md#the-tables", Path(__file__)),
-        required_resource_keys={"settings", "warehouse_lock", "progress"},
+        description="Read-only copy of the marts for BI, replaced as a whole after the audit has passed.",
+        metadata=about("docs/bi.md#the-tables", Path(__file__)),
     )
-    def published_market(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    def published_market(
+        context: dg.AssetExecutionContext,
+        settings: dg.ResourceParam[Settings],
+        warehouse_lock: dg.ResourceParam[None],  # noqa: ARG001  (held while the step runs)
+        progress: dg.ResourceParam[ProgressReporter],
+    ) -> dg.MaterializeResult:
         from orchestration.duckdb_io import latest_session
         from orchestration.publish.versions import publish
 
-        current: Settings = context.resources.settings
-        context.resources.progress(0, 0, "publishing")
+        home = settings.paths
+        progress(0, 0, "publishing")
         manifest = publish(
-            current.paths.warehouse,
+            home.warehouse,
             marts(),
-            current.paths.published,
-            may_publish(current.paths),
-            current.source,
-            current.simulated,
-            build_state=current.paths.build_state,
-            memory_gb=current.memory_gb,
-            versions_kept=current.keep_versions,
+            home.published,
+            may_publish(home),
+            settings.source,
+            settings.simulated,
+            build_state=home.build_state,
+            memory_gb=settings.memory_gb,
+            versions_kept=settings.keep_versions,
         )
-        latest = latest_session(current.paths.warehouse)
-        tag_run(context, current, version=manifest.version, latest_session=latest)
+        latest = latest_session(home.warehouse)
+        tag_run(context, settings, version=manifest.version, latest_session=latest)
         return dg.MaterializeResult(
             metadata={
                 "version": manifest.version,
@@ -58,7 +60,7 @@ def build_publish(settings: Settings) -> dg.AssetsDefinition:
                 "content_hash": manifest.content_hash,
                 "simulated": manifest.simulated,
                 "data_tests_passed": len(data_tests()),
-                "path": dg.MetadataValue.path(current.paths.published_file),
+                "path": dg.MetadataValue.path(home.published_file),
                 "tables": dg.MetadataValue.table(
                     [dg.TableRecord({"table": name, "rows": count}) for name, count in manifest.rows.items()]
                 ),

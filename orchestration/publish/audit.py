@@ -124,10 +124,12 @@ def build_data_checks() -> dg.AssetChecksDefinition:
             for name, check in DATA_CHECKS.items()
         ],
         can_subset=True,
-        required_resource_keys={"settings", "warehouse_lock"},
     )
-    def data_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-        settings: Settings = context.resources.settings
+    def data_checks(
+        context: dg.AssetCheckExecutionContext,
+        settings: dg.ResourceParam[Settings],
+        warehouse_lock: dg.ResourceParam[None],  # noqa: ARG001  (held while the step runs)
+    ) -> Iterator[dg.AssetCheckResult]:
         results = evaluate(settings.paths, settings.source, settings.now().date())
         # Before Dagster hears of it: the publication that it then starts asks the gate.
         note_audit(settings.paths, results)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from orchestration.asset_metadata import OWNERS, links
+from orchestration.asset_metadata import PUBLISH_GROUP, about
 from orchestration.ingest.assets import BARS, FETCHES, REJECTED_BARS
 from orchestration.instance.progress import ProgressReporter
 from orchestration.market.errors import PublishError
@@ -37,17 +37,14 @@ class CopyStep:
 
     def build(self, settings: Settings) -> dg.AssetsDefinition:
         """The asset."""
-        label = "SIMULATED prices. " if settings.simulated else ""
 
         @dg.asset(
             key=self.key,
             deps=self.deps,
-            group_name="publish",
+            group_name=PUBLISH_GROUP,
             kinds={self.kind},
-            owners=OWNERS,
-            tags={"source": settings.source},
-            description=label + self.description.format(settings=settings),
-            metadata=links(self.document, Path(__file__)),
+            description=self.description.format(settings=settings),
+            metadata=about(self.document, Path(__file__)),
         )
         def copied(
             context: dg.AssetExecutionContext,

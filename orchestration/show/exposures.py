@@ -2,26 +2,22 @@
 
 import dagster as dg
 
-from orchestration.asset_metadata import OWNERS, links
-from orchestration.home import Home
+from orchestration.asset_metadata import PUBLISH_GROUP, about
 from orchestration.settings import DBT_PROJECT_DIR
 from orchestration.transform.manifest import read_manifest
 
 
-def build_exposures(home: Home) -> list[dg.AssetSpec]:
+def build_exposures() -> list[dg.AssetSpec]:
     """One external asset per exposure; what its meta names as an asset of ours is left out."""
     manifest = read_manifest()
-    simulated = "SIMULATED prices. " if home.simulated else ""
     return [
         dg.AssetSpec(
             dg.AssetKey(["exposures", exposure["name"]]),
             deps=[dg.AssetKey(manifest["nodes"][id_]["name"]) for id_ in exposure["depends_on"]["nodes"]],
-            group_name="publish",
+            group_name=PUBLISH_GROUP,
             kinds={exposure["type"]},
-            owners=OWNERS,
-            tags={"source": home.source},
-            description=simulated + exposure["description"],
-            metadata=links(
+            description=exposure["description"],
+            metadata=about(
                 exposure["meta"].get("document", "docs/bi.md"), DBT_PROJECT_DIR / exposure["original_file_path"]
             ),
         )

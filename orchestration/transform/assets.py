@@ -9,8 +9,10 @@ import dagster as dg
 from dagster_dbt import DbtProject, dbt_assets
 
 from orchestration.asset_metadata import tag_run
+from orchestration.instance.progress import ProgressReporter
 from orchestration.settings import DBT_PROJECT_DIR, Settings
 from orchestration.transform.build_state import block_publication
+from orchestration.transform.dbt import DbtRunner
 from orchestration.transform.invocation import asked_for, run_dbt
 from orchestration.transform.manifest import read_manifest
 from orchestration.transform.run_results import Ran
@@ -31,38 +33,42 @@ def build_models(
         meanwhile: what this process may do in a thread of its own while dbt builds in another.
         published_table: how a query names a table of the version that readers see; `publish.versions.table_sql`.
     """
-    manifest, translator = read_manifest(), OrewatchTranslator(settings.source, settings.simulated)
+    manifest, translator = read_manifest(), OrewatchTranslator(settings.simulated)
 
     @dbt_assets(
         manifest=manifest,
         project=DbtProject(DBT_PROJECT_DIR, profiles_dir=DBT_PROJECT_DIR),
         dagster_dbt_translator=translator,
         name="dbt_models",
-        required_resource_keys={"settings", "warehouse_lock", "progress", "dbt"},
     )
-    def dbt_models(context: dg.AssetExecutionContext) -> Iterator[Any]:
+    def dbt_models(
+        context: dg.AssetExecutionContext,
+        settings: dg.ResourceParam[Settings],
+        warehouse_lock: dg.ResourceParam[None],  # noqa: ARG001  (held while the step runs)
+        progress: dg.ResourceParam[ProgressReporter],
+        dbt: dg.ResourceParam[DbtRunner],
+    ) -> Iterator[Any]:
         from orchestration.transform import build
         from orchestration.transform.held_back import hold_back
         from orchestration.transform.spark_tables import load_tables
 
-        current: Settings = context.resources.settings
-        home, engine, everything = current.paths, current.engine, not context.is_subset
-        require_engine(engine, current.spark, current.has_java)
+        home, engine, everything = settings.paths, settings.engine, not context.is_subset
+        require_engine(engine, settings.spark, settings.has_java)
         if everything:
             threading.Thread(target=meanwhile, daemon=True).start()
 
         def leave_out(ran: Ran) -> dict[str, str]:
             return hold_back(home, ran.results, manifest, published_table)
 
-        following: build.Plan | None = build.plan_build(home, engine, current.full_refresh_below_bars, everything)
+        following: build.Plan | None = build.plan_build(home, engine, settings.full_refresh_below_bars, everything)
         while following:
             plan = following
-            _tell(context, current, plan)
+            _tell(context, settings, progress, plan)
             build.begin(home, engine, plan)
-            ran = run_dbt(context.resources.dbt, context, manifest, translator, bool(plan.full_refresh))
+            ran = run_dbt(dbt, context, manifest, translator, bool(plan.full_refresh))
             following = build.further_plan(home, engine, plan, ran, leave_out)
         if engine == "spark" and ran.succeeded:
-            context.resources.progress(0, 0, "loading what Spark has built")
+            progress(0, 0, "loading what Spark has built")
             load_tables(home.spark, home.warehouse)
         yield from _with_facts(ran.events, home.warehouse)
         if blocked := build.why_blocked(ran, asked_for(context)):
@@ -75,7 +81,7 @@ def build_models(
     return dbt_models
 
 
-def _tell(context: dg.AssetExecutionContext, settings: Settings, plan: "Plan") -> None:
+def _tell(context: dg.AssetExecutionContext, settings: Settings, progress: ProgressReporter, plan: "Plan") -> None:
     """Say how a build goes: in the tags of the run, in its log, to whoever waits."""
     held_back = {"held_back": ", ".join(plan.held_back)} if plan.held_back else {}
     tag_run(context, settings, build="whole" if plan.full_refresh else "incremental", **held_back)
@@ -83,7 +89,7 @@ def _tell(context: dg.AssetExecutionContext, settings: Settings, plan: "Plan") -
         context.log.warning(f"{symbol} is held back: {reason}")
     log = context.log.warning if plan.is_second else context.log.info
     log(f"full refresh: {plan.full_refresh}" if plan.full_refresh else "incremental build")
-    context.resources.progress(0, 0, plan.progress)
+    progress(0, 0, plan.progress)
 
 
 def _with_facts(events: Sequence[Any], warehouse: Path) -> Iterator[Any]:

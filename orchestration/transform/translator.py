@@ -6,21 +6,20 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtProject
 
-from orchestration.asset_metadata import OWNERS, first_sentence_first, links
+from orchestration.asset_metadata import SIMULATED, about, first_sentence_first
 from orchestration.settings import DBT_PROJECT_DIR
 
 
 class OrewatchTranslator(DagsterDbtTranslator):
-    """Adds owners, source and links, and says where prices are simulated; keeps all that dagster-dbt reads itself.
+    """Describes nodes in the words of their yml; keeps all that dagster-dbt reads itself.
 
     Args:
-        source: name of the source of prices.
         simulated: whether every price of it is made up.
     """
 
-    def __init__(self, source: str, simulated: bool) -> None:
+    def __init__(self, simulated: bool) -> None:
         super().__init__()
-        self.source, self.simulated = source, simulated
+        self.simulated = simulated
         self._specs: dict[tuple[int, str, int], dg.AssetSpec] = {}
 
     def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
@@ -34,12 +33,8 @@ class OrewatchTranslator(DagsterDbtTranslator):
         if node is not None:
             description = first_sentence_first(node["description"])
             files = (node["original_file_path"], node["patch_path"].partition("://")[2])
-            spec = spec.replace_attributes(
-                description=f"SIMULATED prices. {description}" if self.simulated else description
-            ).merge_attributes(
-                owners=OWNERS,
-                tags={"source": self.source},
-                metadata=links(node["config"]["meta"]["document"], *(DBT_PROJECT_DIR / file for file in files)),
+            spec = spec.replace_attributes(description=description).merge_attributes(
+                metadata=about(node["config"]["meta"]["document"], *(DBT_PROJECT_DIR / file for file in files))
             )
         return self._specs.setdefault(key, spec)
 
@@ -52,7 +47,7 @@ class OrewatchTranslator(DagsterDbtTranslator):
         if spec is None or not test:
             return spec
         said = f"{_demand(test)} What to do: docs/runbook.md, `{test['name']}`"
-        return spec._replace(description=f"SIMULATED prices. {said}" if self.simulated else said)
+        return spec._replace(description=f"{SIMULATED}{said}" if self.simulated else said)
 
 
 def _demand(test: Mapping[str, Any]) -> str:

@@ -9,15 +9,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
+import pandas as pd
 import pytest
 from PIL import Image
 
-from orchestration.asset_metadata import OWNERS, asked_for, first_sentence_first, tag_run
+from orchestration.asset_metadata import FRESH_FOR, OWNERS, asked_for, first_sentence_first, tag_run
 from orchestration.build import build_definitions
 from orchestration.ingest.lake import DATASETS
 from orchestration.ingest.reference import SCHEMAS
 from orchestration.ingest.specs import REFERENCE
+from orchestration.market.calendar import sessions
 from orchestration.publish.marts import mart_names
+from orchestration.schedules import AGAIN, DUE, EXCHANGE
 from orchestration.settings import PROJECT_ROOT, Settings
 from orchestration.signals import plots
 from orchestration.transform.manifest import read_manifest
@@ -226,3 +229,14 @@ def test_a_picture_is_small_and_keeps_the_colour_of_a_single_dot() -> None:
     for wanted in (plots.COLOURS[0], plots.COLOURS[1]):
         red, green, blue = (int(wanted[at : at + 2], 16) for at in (1, 3, 5))
         assert any(abs(red - r) + abs(green - g) + abs(blue - b) < 12 for r, g, b in colours), wanted
+
+
+def test_published_assets_are_stale_once_an_evening_after_a_session_was_missed() -> None:
+    """The exchange is never closed for longer, and its run is repeated at 21:00; the simulated market stands still."""
+    days = pd.to_datetime(sessions(EXCHANGE, dt.date(2013, 1, 2), dt.date(2027, 6, 30))["session_date"])
+    longest = days.diff().max() + (dt.datetime.combine(days[0], AGAIN) - dt.datetime.combine(days[0], DUE))
+    assert longest < FRESH_FOR < longest + dt.timedelta(hours=12)
+    for source, awaited in (("sample", set()), ("yahoo", {"published/market", "published/market_brief"})):
+        graph = asset_graph(Settings(source=source))
+        keys = [key for key in graph.get_all_asset_keys() if graph.get(key).freshness_policy]
+        assert {key.to_user_string() for key in keys} == awaited

@@ -4,35 +4,33 @@ from pathlib import Path
 
 import dagster as dg
 
-from orchestration.asset_metadata import OWNERS, links
+from orchestration.asset_metadata import PUBLISH_GROUP, about
+from orchestration.instance.progress import ProgressReporter
 from orchestration.publish.assets import PUBLISHED
 from orchestration.settings import Settings
 
 BRIEF = dg.AssetKey(["published", "market_brief"])
 
 
-def build_brief(settings: Settings) -> dg.AssetsDefinition:
+def build_brief() -> dg.AssetsDefinition:
     """The brief of the latest session, from the published tables alone."""
-    simulated = "SIMULATED prices. " if settings.simulated else ""
 
     @dg.asset(
         key=BRIEF,
         deps=[PUBLISHED],
-        group_name="publish",
+        group_name=PUBLISH_GROUP,
         kinds={"html", "markdown"},
-        owners=OWNERS,
-        tags={"source": settings.source},
-        description=f"{simulated}A short factual page about the latest session.\n\nWhat moved and how unusual it was,"
+        description="A short factual page about the latest session.\n\nWhat moved and how unusual it was,"
         " levels met and near, juniors against seniors, metal against miners, volatility against trend.",
-        metadata=links("docs/brief.md", Path(__file__)),
-        required_resource_keys={"settings", "progress"},
+        metadata=about("docs/brief.md", Path(__file__)),
     )
-    def market_brief(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    def market_brief(
+        settings: dg.ResourceParam[Settings], progress: dg.ResourceParam[ProgressReporter]
+    ) -> dg.MaterializeResult:
         from orchestration.show.brief.pages import write_brief
 
-        current: Settings = context.resources.settings
-        context.resources.progress(0, 0, "writing the brief")
-        written = write_brief(current.paths)
+        progress(0, 0, "writing the brief")
+        written = write_brief(settings.paths)
         return dg.MaterializeResult(
             metadata={
                 "brief": dg.MetadataValue.md(written.brief.markdown),
