@@ -8,26 +8,20 @@ from orchestration.publish.versions import current_manifest, is_in_place, is_who
 from orchestration.settings import Settings
 from orchestration.signals.new_events import NewEvents, evaluated_version, new_events
 from orchestration.signals.registry import signals
+from orchestration.signals.signal import Row
 
 
 def alerts_of(found: NewEvents) -> list[Alert]:
     """The alerts of flagged events, one for each that is known by an id of its own."""
     alerts = []
     for kind in signals():
-        for event_id, rows in kind.events(found.rows.get(kind.name, ())).items():
-            text = kind.alert_text(rows)
-            alerts.append(
-                Alert(
-                    event_id,
-                    kind.alert_kind,
-                    rows[0]["severity"],
-                    text.symbols or (rows[0]["symbol"],),
-                    rows[0]["session_date"],
-                    text.title,
-                    text.lines,
-                    text.rank,
-                )
-            )
+        events: dict[str, list[Row]] = {}
+        for row in found.rows.get(kind.name, ()):
+            events.setdefault(kind.alert_id(row), []).append(row)
+        for event_id, rows in events.items():
+            first, text = rows[0], kind.alert_text(rows)
+            about = (first["severity"], text.symbols or (first["symbol"],), first["session_date"])
+            alerts.append(Alert(event_id, kind.alert_kind, *about, text.title, text.lines, text.rank))
     return alerts
 
 

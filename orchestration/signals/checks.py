@@ -5,9 +5,8 @@ only.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dagster as dg
 
@@ -27,16 +26,8 @@ MARKET_SIGNALS = dg.AssetKey("market_signals")
 MARKET_STEP = "market_checks"
 
 
-@dataclass(frozen=True)
-class MarketCheck:
-    """One check of a kind of signal.
-
-    Attributes:
-        name: of the asset check.
-        signal: the kind.
-        check: what the rows of market_signals call it.
-        description: what happens when it fails.
-    """
+class MarketCheck(NamedTuple):
+    """One check: its name, its kind of signal, what rows of the kind call it, and what happened when it fails."""
 
     name: str
     signal: Signal
@@ -107,7 +98,9 @@ def build_market_checks(
                     metadata |= _picture(check, published, rows, label)
                 except Exception as error:  # a missing picture must not hide what it was to show
                     context.log.warning(f"{check.name}: no picture: {error!r}")
-                metadata |= offenders_table([{name: row[name] for name in check.signal.columns} for row in rows])
+                metadata |= offenders_table(
+                    [{name: row[name] for name in check.signal.columns.split()} for row in rows]
+                )
             yield dg.AssetCheckResult(
                 asset_key=MARKET_SIGNALS,
                 check_name=check.name,

@@ -1,6 +1,7 @@
 """Extremes of 52 weeks and of all time, and round numbers: levels that nobody chose, of every instrument."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,17 +11,6 @@ from orchestration.signals.wording import named, short_price
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-COLUMNS = (
-    "session_date",
-    "symbol",
-    "level_id",
-    "direction",
-    "level",
-    "levels_crossed",
-    "prev_close",
-    "close",
-)
 
 
 def extreme_name(level_id: str) -> str:
@@ -39,14 +29,10 @@ def crossed_numbers(row: Row, name: str, _: Price) -> str:
     return f"{name} crossed {row['levels_crossed']} {'upwards' if row['direction'] == 'up' else 'downwards'}"
 
 
-def new_extreme_alert(rows: Sequence[Row]) -> AlertText:
+def alert(rows: Sequence[Row]) -> AlertText:
     """What happened there before as well."""
-    return AlertText(new_extreme(rows[0], named(rows[0]), short_price), level_lines(rows[0]), TOUCH_RANK)
-
-
-def round_number_alert(rows: Sequence[Row]) -> AlertText:
-    """What happened there before as well."""
-    return AlertText(crossed_numbers(rows[0], named(rows[0]), short_price), level_lines(rows[0]), TOUCH_RANK)
+    sentence = crossed_numbers if rows[0]["levels_crossed"] else new_extreme
+    return AlertText(sentence(rows[0], named(rows[0]), short_price), level_lines(rows[0]), TOUCH_RANK)
 
 
 def extremes_in_brief(rows: Sequence[Row]) -> list[str]:
@@ -89,27 +75,20 @@ ROUND_NUMBERS = Signal(
     checks=lambda _: {"round_numbers": "Instruments crossed round numbers."},
     sentence=crossed_numbers,
     alert_kind="level",
-    columns=COLUMNS,
+    columns="session_date symbol level_id direction level levels_crossed prev_close close",
     plot=plot,
-    alert=round_number_alert,
+    alert=alert,
     brief=round_numbers_in_brief,
     brief_title="Levels",
 )
 
-EXTREMES = Signal(
+EXTREMES = replace(
+    ROUND_NUMBERS,
     name="extreme",
-    title="Extremes and round numbers",
     order=3,
-    mart="level_events",
-    sql=EVENT_ROWS,
     checks=lambda _: {
         "new_extremes": "Instruments closed beyond their 52-week or all-time extreme, for the first time in a run."
     },
     sentence=new_extreme,
-    alert_kind="level",
-    columns=COLUMNS,
-    plot=plot,
-    alert=new_extreme_alert,
     brief=extremes_in_brief,
-    brief_title="Levels",
 )

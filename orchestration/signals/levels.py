@@ -1,21 +1,13 @@
 """Events of the watched levels: one check per row of price_levels.csv."""
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestration.market.universe import PriceLevel, Universe
+from orchestration.market.universe import PriceLevel
 from orchestration.signals.signal import PLOT_DAYS, AlertText, Price, Row, Signal, TextTable
-from orchestration.signals.wording import (
-    is_zone,
-    level_in_words,
-    named,
-    plain_price,
-    short_price,
-    spaced,
-    tick_price,
-)
+from orchestration.signals.wording import is_zone, level_in_words, named, plain_price, short_price, spaced, tick_price
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,15 +21,12 @@ CROSS_RANK, OTHER_EVENT_RANK, TOUCH_RANK = 50.0, 40.0, 0.0
 # With what happened at the level before; of one session the event that says most is the last one.
 EVENT_ROWS = """
     select
-        signals.event_id, signals.check_name, signals.severity, signals.strength, signals.is_repeat,
-        events.session_date, events.symbol, events.level_id, events.kind, events.event, events.direction, events.level,
-        events.lower, events.upper, events.levels_crossed, events.prev_close, events.open, events.high, events.low,
-        events.close, events.role_after, instruments.name, instruments.tick_size, status.note,
+        signals.*, events.kind, events.event, events.level, events.lower, events.upper, events.levels_crossed,
+        events.prev_close, events.open, events.high, events.low, events.close, events.role_after, status.note,
         earlier.events as earlier_events, earlier.event as earlier_event, earlier.direction as earlier_direction,
         earlier.session_date as earlier_date
-    from market_signals as signals
+    from signals
     inner join level_events as events on signals.event_id = events.event_id
-    left join instruments on events.symbol = instruments.symbol
     left join level_status as status on events.level_id = status.level_id
     left join lateral (
         select count(*) over () as events, event, direction, session_date
@@ -46,7 +35,6 @@ EVENT_ROWS = """
         order by session_date desc, event_order
         limit 1
     ) as earlier on true
-    where signals.signal = $signal and signals.event_id in (select unnest($events))
     order by events.session_date desc, events.symbol, events.level_id, events.event_order
 """
 
@@ -101,11 +89,6 @@ def place(row: Row, price: Price) -> str:
 def sentence(row: Row, name: str, price: Price) -> str:
     """An event in words."""
     return f"{name} {event_words(row, place(row, price))}"
-
-
-def checks(universe: Universe) -> Mapping[str, str]:
-    """One per level."""
-    return {level.level_id: describe(level) for level in universe.levels}
 
 
 def describe(level: PriceLevel) -> str:
@@ -220,11 +203,11 @@ LEVELS = Signal(
     order=1,
     mart="level_events",
     sql=EVENT_ROWS,
-    checks=checks,
+    checks=lambda universe: {level.level_id: describe(level) for level in universe.levels},
     sentence=sentence,
     alert_kind="level",
     # The check names the level, and a table that is wider than the page cannot be read.
-    columns=("session_date", "symbol", "event", "level", "prev_close", "open", "high", "low", "close", "role_after"),
+    columns="session_date symbol event level prev_close open high low close role_after",
     summary=summary,
     plot=plot,
     alert=alert,

@@ -1,11 +1,11 @@
 """Large moves: one check per move rule."""
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestration.market.universe import DATA_MEASURES, MoveRule, Universe
+from orchestration.market.universe import DATA_MEASURES, MoveRule
 from orchestration.signals.signal import (
     EVENTS_NAMED,
     PLOT_DAYS,
@@ -33,21 +33,15 @@ MOVES_SHOWN = 15
 # One row per broken rule; what the session's row of large_moves says stands beside each.
 HITS = """
     select
-        signals.event_id, signals.check_name, signals.severity, signals.strength, signals.is_repeat,
-        hits.session_date, hits.symbol, hits.rule_id, hits.measure, hits.sessions, hits.score, hits.direction,
-        hits.bridges_gap, moves.return_1d, moves.z_21, moves.z_63, moves.z_ewma, moves.robust_z_252,
-        moves.rank_since_inception, moves.returns_since_inception, moves.largest_since, moves.largest_since_return,
-        moves.is_record, moves.history_start, moves.sessions_since_previous, moves.rules_hit, instruments.name
-    from market_signals as signals
+        signals.*, hits.measure, hits.sessions, hits.score, hits.bridges_gap, moves.return_1d, moves.z_21, moves.z_63,
+        moves.z_ewma, moves.robust_z_252, moves.rank_since_inception, moves.returns_since_inception,
+        moves.largest_since, moves.largest_since_return, moves.is_record, moves.history_start,
+        moves.sessions_since_previous, moves.rules_hit
+    from signals
+    inner join large_moves as moves using (symbol, session_date)
     inner join move_rule_hits as hits
-        on
-            signals.symbol = hits.symbol
-            and signals.session_date = hits.session_date
-            and signals.check_name = hits.rule_id
-    inner join large_moves as moves on hits.symbol = moves.symbol and hits.session_date = moves.session_date
-    left join instruments on hits.symbol = instruments.symbol
-    where signals.signal = $signal and signals.event_id in (select unnest($events))
-    order by hits.session_date desc, abs(moves.return_1d) desc, hits.symbol, hits.measure, hits.sessions, hits.rule_id
+        on (signals.symbol, signals.session_date, signals.check_name) = (hits.symbol, hits.session_date, hits.rule_id)
+    order by signals.session_date desc, abs(return_1d) desc, signals.symbol, measure, sessions, rule_id
 """
 
 RETURNS = """
@@ -55,11 +49,6 @@ RETURNS = """
     where symbol = $symbol and session_date between $session - to_days($days) and $session
     order by session_date
 """
-
-
-def checks(universe: Universe) -> Mapping[str, str]:
-    """One per rule about moves."""
-    return {rule.rule_id: describe(rule) for rule in universe.move_rules if rule.measure not in DATA_MEASURES}
 
 
 def describe(rule: MoveRule) -> str:
@@ -79,11 +68,6 @@ def describe(rule: MoveRule) -> str:
         "price_correction": f"A price or dividend was corrected by {rule.threshold:.1%} or more by the vendor",
     }[rule.measure]
     return f"{what}, in {who}."
-
-
-def sentence(row: Row, name: str, _: Price) -> str:
-    """What broke the rule."""
-    return f"{name} {score(row)}"
 
 
 def summary(rows: Sequence[Row]) -> str:
@@ -205,20 +189,13 @@ MOVES = Signal(
     order=4,
     mart="large_moves",
     sql=HITS,
-    checks=checks,
-    sentence=sentence,
+    checks=lambda universe: {
+        rule.rule_id: describe(rule) for rule in universe.move_rules if rule.measure not in DATA_MEASURES
+    },
+    sentence=lambda row, name, _: f"{name} {score(row)}",
     alert_kind="move",
     # Some are the same in all rows of a check; a table that is wider than the page cannot be read.
-    columns=(
-        "session_date",
-        "symbol",
-        "score",
-        "return_1d",
-        "rank_since_inception",
-        "largest_since",
-        "is_record",
-        "bridges_gap",
-    ),
+    columns="session_date symbol score return_1d rank_since_inception largest_since is_record bridges_gap",
     summary=summary,
     plot=plot,
     # Several rules that one move breaks are one alert.

@@ -1,10 +1,10 @@
 """Gaps between two instruments that began to widen unusually: one check per pair."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestration.market.universe import Pair, Universe
+from orchestration.market.universe import Pair
 from orchestration.signals.signal import PLOT_DAYS, AlertText, Price, Row, Signal, told_elsewhere
 from orchestration.signals.wording import short_price, spaced
 
@@ -13,14 +13,11 @@ if TYPE_CHECKING:
 
 WIDENINGS = """
     select
-        signals.event_id, signals.check_name, signals.severity, signals.strength, signals.is_repeat, signals.symbol,
-        spreads.session_date, spreads.pair_id, spreads.long_symbol, spreads.short_symbol, spreads.kind,
-        spreads.spread_21d, spreads.z_252, spreads.percentile_252, spreads.z_threshold
-    from market_signals as signals
-    inner join pair_spreads as spreads
-        on signals.pair_id = spreads.pair_id and signals.session_date = spreads.session_date
-    where signals.signal = $signal and signals.event_id in (select unnest($events))
-    order by spreads.session_date desc, spreads.pair_id
+        signals.*, spreads.long_symbol, spreads.short_symbol, spreads.kind, spreads.spread_21d, spreads.z_252,
+        spreads.percentile_252, spreads.z_threshold
+    from signals
+    inner join pair_spreads as spreads using (pair_id, session_date)
+    order by session_date desc, pair_id
 """
 
 SPREADS = """
@@ -28,11 +25,6 @@ SPREADS = """
     where pair_id = $pair and session_date between $session - to_days($days) and $session
     order by session_date
 """
-
-
-def checks(universe: Universe) -> Mapping[str, str]:
-    """One per pair."""
-    return {pair.pair_id: describe(pair) for pair in universe.pairs}
 
 
 def describe(pair: Pair) -> str:
@@ -84,19 +76,10 @@ PAIRS = Signal(
     order=5,
     mart="pair_spreads",
     sql=WIDENINGS,
-    checks=checks,
+    checks=lambda universe: {pair.pair_id: describe(pair) for pair in universe.pairs},
     sentence=sentence,
     alert_kind="pair",
-    columns=(
-        "session_date",
-        "long_symbol",
-        "short_symbol",
-        "kind",
-        "spread_21d",
-        "z_252",
-        "percentile_252",
-        "z_threshold",
-    ),
+    columns="session_date long_symbol short_symbol kind spread_21d z_252 percentile_252 z_threshold",
     summary=summary,
     plot=plot,
     alert=alert,

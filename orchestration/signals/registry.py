@@ -14,6 +14,16 @@ if TYPE_CHECKING:
 
 _FOLDER = str(Path(__file__).parent)
 
+# What each kind's query begins with.
+EVENTS = """
+    with signals as (
+        select events.*, instruments.name, instruments.tick_size
+        from market_signals as events
+        left join instruments on events.symbol = instruments.symbol
+        where events.signal = $signal and events.event_id in (select unnest($events))
+    )
+"""
+
 
 @cache
 def signals() -> tuple[Signal, ...]:
@@ -36,7 +46,7 @@ def event_rows(connection: "duckdb.DuckDBPyConnection", events: Iterable[tuple[s
     for signal, event_id in events:
         wanted.setdefault(signal, []).append(event_id)
     return {
-        kind.name: [*query(connection, kind.sql, {"signal": kind.name, "events": wanted[kind.name]})]
+        kind.name: [*query(connection, EVENTS + kind.sql, {"signal": kind.name, "events": wanted[kind.name]})]
         for kind in signals()
         if kind.name in wanted
     }

@@ -4,7 +4,7 @@ A kind is a module of this folder that holds a `Signal`; `signals.registry` find
 market_signals. How to add one: docs/guides/signal.md.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,14 +67,14 @@ class Signal:
     Attributes:
         name: value of the column `signal` in market_signals.
         title: heading of its events in the terminal and the brief; kinds with the same one share it.
-        sql: the rows of the events of the kind `$signal` whose ids are in `$events`, the latest session first. Each has
-            event_id, check_name, symbol, session_date, severity, strength, is_repeat, and what the kind needs.
+        sql: the rows of its events, the latest session first: all of `signals`, which has the events asked for, as in
+            market_signals, with name and tick_size of the instrument; and what the kind needs of other marts.
         mart: the one that says more of its events.
         checks: the description of each check in the web UI by its name: what happened when it fails.
         sentence: what happened in a row, in a few words; gets the instrument's name and what writes a price.
         alert_kind: the kind of alert that channels are asked for, one of `channels.KINDS`.
         order: its place among the kinds.
-        columns: of its rows, those that the table of a check shows.
+        columns: of its rows, those that the table of a check shows, with blanks between.
         summary: the flagged rows of one check in words, at least one row.
         plot: a picture of these rows from the published DuckDB file; None where there is nothing to draw.
         alert_id: what an alert is known by; rows with the same id are one alert.
@@ -93,7 +93,7 @@ class Signal:
     alert_kind: str
     order: int = 100
     mart: str = "market_signals"
-    columns: tuple[str, ...] = ("session_date", "symbol", "direction", "strength")
+    columns: str = "session_date symbol direction strength"
     summary: Callable[[Sequence[Row]], str] | None = None
     plot: "Callable[[Path, Sequence[Row]], Figure | None] | None" = None
     alert_id: Callable[[Row], str] = lambda row: str(row["event_id"])
@@ -118,13 +118,6 @@ class Signal:
         if self.alert:
             return self.alert(rows)
         return AlertText(self.sentence(rows[0], named(rows[0]), short_price), rank=float(rows[0]["strength"]))
-
-    def events(self, rows: Iterable[Row]) -> dict[str, list[Row]]:
-        """Rows by the alert that they are."""
-        found: dict[str, list[Row]] = {}
-        for row in rows:
-            found.setdefault(self.alert_id(row), []).append(row)
-        return found
 
     def brief_sentences(self, rows: Sequence[Row]) -> list[str]:
         """What the brief says of the rows of one session."""

@@ -15,16 +15,12 @@ LINES = 4
 
 SPIKES = """
     select
-        signals.event_id, signals.check_name, signals.severity, signals.strength, signals.is_repeat,
-        signals.session_date, signals.symbol, volatility.close_to_close_21, volatility.close_to_close_252,
-        volatility.volatility_ratio_21_252, volatility.volatility_percentile_252, trend.trend_state, trend.drawdown,
-        instruments.name
-    from market_signals as signals
-    inner join volatility on signals.symbol = volatility.symbol and signals.session_date = volatility.session_date
-    inner join trend on signals.symbol = trend.symbol and signals.session_date = trend.session_date
-    left join instruments on signals.symbol = instruments.symbol
-    where signals.signal = $signal and signals.event_id in (select unnest($events))
-    order by signals.session_date desc, signals.symbol
+        signals.*, volatility.close_to_close_21, volatility.close_to_close_252, volatility.volatility_ratio_21_252,
+        volatility.volatility_percentile_252, trend.trend_state, trend.drawdown
+    from signals
+    inner join volatility using (symbol, session_date)
+    inner join trend using (symbol, session_date)
+    order by session_date desc, symbol
 """
 
 VOLATILITIES = """
@@ -85,14 +81,7 @@ VOLATILITY = Signal(
     sentence=sentence,
     alert_kind="volatility",
     # The ratio says how the year was; a table that is wider than the page cannot be read.
-    columns=(
-        "session_date",
-        "symbol",
-        "close_to_close_21",
-        "volatility_ratio_21_252",
-        "volatility_percentile_252",
-        "trend_state",
-    ),
+    columns="session_date symbol close_to_close_21 volatility_ratio_21_252 volatility_percentile_252 trend_state",
     summary=summary,
     plot=plot,
     alert=alert,

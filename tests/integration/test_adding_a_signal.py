@@ -74,5 +74,5 @@ def test_a_file_and_its_rows_are_all_it_takes(tmp_path: Path) -> None:
     seen = json.loads(run("-c", LOOK).splitlines()[-1])
     said = "AAA went ex a dividend of 0.25"
     assert seen["check"] == [False, f"{days[-1]}: {said}"]
-    assert [f"AAA|{days[-1]}|dividend", said] in seen["alerts"]
+    assert [f"AAA|{days[-1]}|dividend", "AAA went ex a dividend of 0.25"] in seen["alerts"]
     assert f"## Dividends\n\n- {said}.\n" in seen["brief"]

@@ -153,6 +153,7 @@ def event(day: dt.date = DAY, name: str = "close_cross", way: str = "down", leve
         "kind": "psychological",
         "note": "three-digit silver",
         "earlier_events": None,
+        "levels_crossed": None,
     }
 
 

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from orchestration.market.universe import load_universe
-from orchestration.signals.levels import LEVELS, checks, edges_text, place, plot
+from orchestration.signals.levels import LEVELS, edges_text, place, plot
 from orchestration.signals.wording import is_zone
 from tests.jobs import small_seeds
 
@@ -42,7 +42,7 @@ def test_the_words_are_about_the_level_of_the_session(tmp_path: Path) -> None:
     )
     # What the check watches is named as the seed names it: the zone before the split, at 108 to 112.
     seeds = small_seeds(tmp_path / "seeds", "AAA", levels="zone,AAA,108,112,support,2026-01-05,\n")
-    assert checks(load_universe(seeds)) == {"zone": "AAA met the zone 108-112 (support)."}
+    assert LEVELS.checks(load_universe(seeds)) == {"zone": "AAA met the zone 108-112 (support)."}
 
 
 def drawn(figure: Figure) -> tuple[float, float]:

@@ -1,8 +1,8 @@
 {{ config(
     materialized='incremental', incremental_strategy='changed_rows', meta={'rebuilt': 'pair_id is not null'}
 ) }}
--- Every event of the product, one row each: what market checks, alerts and the brief tell. What else is known of one stands
--- in the mart that it comes from. A kind of signal is a select here and a file in orchestration/signals/.
+-- Every event of the product, one row each: what market checks, alerts and the brief tell. What else is known of one
+-- stands in the mart that it comes from. A kind of signal is a select here and a file in orchestration/signals/.
 with level_signals as (
     select
         *,
