@@ -80,6 +80,9 @@
                 stored.{{ key }} = built.{{ key }}{{ ' and' if not loop.last }}
             {%- endfor %}
         {%- endif %}
+        {%- if 'rebuilt' in meta %}
+        where not ({{ meta['rebuilt'] }})
+        {%- endif %}
         union all
     {%- endif %}
     select {{ columns }} from {{ built }}

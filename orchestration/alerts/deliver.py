@@ -8,15 +8,13 @@ is pending. Every function here may be called at any time, by any number of proc
 import datetime as dt
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import dagster as dg
 
 from orchestration.alerts.data_alerts import cause, judge_run
-from orchestration.alerts.market import alerts_of, load_facts
 from orchestration.alerts.messages import Alert
 from orchestration.alerts.outbox import Judgement, Outbox, opened_outbox
 from orchestration.alerts.send import Outcome
@@ -24,7 +22,7 @@ from orchestration.alerts.senders import send
 from orchestration.channels import Receivers
 from orchestration.home import Home
 from orchestration.instance.runs import ENDED, is_ours
-from orchestration.settings import NEW_YORK, Settings
+from orchestration.settings import NEW_YORK
 
 LOG = logging.getLogger("orewatch.alerts")
 
@@ -41,29 +39,6 @@ def begin_outbox(home: Home, instance: dg.DagsterInstance) -> None:
     """Begin to keep the outbox, if nobody has; what happened before is no news."""
     with opened_outbox(home.alerts) as outbox:
         _ended(instance, outbox)
-
-
-def note_flagged(
-    settings: Settings, flagged: Mapping[str, Sequence[dict[str, Any]]], version: int, run_id: str | None = None
-) -> None:
-    """Note what market checks flag, in one transaction; events that are in the outbox already stay as they are.
-
-    Args:
-        settings: where the outbox, the published version and the seeds lie.
-        flagged: the flagged rows of each group of `signals.new_events`, by its name.
-        version: the published version that they looked at.
-        run_id: the run in which they did; its events are queued together when it has ended.
-    """
-    from orchestration.market.universe import load_universe
-    from orchestration.publish.manifest import version_file
-
-    alerts: list[Alert] = []
-    if any(flagged.values()):
-        published = version_file(settings.paths.published, version)
-        facts = load_facts(flagged, published, load_universe(settings.seeds))
-        alerts = [alert for group, rows in flagged.items() for alert in alerts_of(group, rows, facts)]
-    with opened_outbox(settings.paths.alerts) as outbox:
-        outbox.record(alerts, time.time(), run_id, version)
 
 
 def deliver(

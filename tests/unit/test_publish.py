@@ -220,6 +220,9 @@ def test_a_mart_names_the_changed_ranges_of_all_that_replaces_its_rows() -> None
         if config["incremental_strategy"] != "changed_rows":
             assert ranges == [], id_
             continue
+        if "rebuilt" in config["meta"]:  # rows of any session
+            assert ranges == [], id_
+            continue
         # A hook has a range of its own; so would keys by which rows go, or another date.
         assert len(ranges) == 1 + len(config["post-hook"]), id_
         assert not config["unique_key"], id_
