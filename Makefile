@@ -147,14 +147,14 @@ docs: $(MANIFEST) ## build the documentation of the models into dbt_project/targ
 bench: $(MANIFEST) ## everyday waiting times, as ratios measured side by side
 	@$(BIN)/python -m benchmarks.everyday
 
-bench-large: $(MANIFEST) ## half a million SIMULATED bars through the models, beside Polars and pandas, and little news; minutes
+bench-large: $(MANIFEST) ## half a million SIMULATED bars through the models, beside Polars and pandas, and small increments; minutes
 	@$(BIN)/python -m benchmarks.large
 	@$(BIN)/python -m benchmarks.increments
 
 bench-lake: $(MANIFEST) ## the lake at scale, against plain PyArrow; minutes
 	@$(BIN)/python -m benchmarks.lake
 
-bench-publish: $(MANIFEST) ## a publication beside DuckDB's copy, of the default universe and of little news in a large market; minutes
+bench-publish: $(MANIFEST) ## a publication beside DuckDB's copy, of the default universe and of small increments of a large market; minutes
 	@$(BIN)/python -m benchmarks.publish
 	@$(BIN)/python -m benchmarks.publish 100 20 --large-rows 100000
 

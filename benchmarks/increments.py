@@ -1,4 +1,4 @@
-"""What little news costs: one new session, one corrected bar, one new instrument, beside the build of everything.
+"""What a small increment costs: one new session, one corrected bar, one new instrument, beside the build of everything.
 
     python -m benchmarks.increments [instruments] [years] [--home FOLDER] [--rounds N]
 

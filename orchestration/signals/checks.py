@@ -90,33 +90,38 @@ def build_market_checks(
         published = version_file(settings.paths.published, found.state.version)
         for check in checks:
             rows = found.of_check(check.signal.name, check.check)
-            metadata: dict[str, Any] = {
-                "simulated": settings.simulated,
-                # A number: the web UI draws it over the evaluations.
-                "flagged": len(rows),
-                "table": dg.MetadataValue.asset(dg.AssetKey(check.signal.mart)),
-            }
+            picture: dict[str, Any] = {}
             if rows:
                 try:
-                    metadata |= _picture(check, published, rows, label)
+                    picture = _picture(check, published, rows, label)
                 except Exception as error:  # a missing picture must not hide what it was to show
                     context.log.warning(f"{check.name}: no picture: {error!r}")
-                metadata |= offenders_table(
-                    [{name: row[name] for name in check.signal.columns.split()} for row in rows]
-                )
-            yield dg.AssetCheckResult(
-                asset_key=MARKET_SIGNALS,
-                check_name=check.name,
-                passed=not rows,
-                severity=dg.AssetCheckSeverity.WARN,
-                description=label + (check.signal.summarize(rows) if rows else "Nothing new"),
-                metadata=metadata,
-            )
+            yield _result(check, rows, picture, label)
         save(settings.paths, found.state)
         for line in prune(settings, context.instance):
             context.log.warning(line)
 
     return evaluated
+
+
+def _result(check: MarketCheck, rows: Sequence[Row], picture: dict[str, Any], label: str) -> dg.AssetCheckResult:
+    metadata: dict[str, Any] = {
+        "simulated": bool(label),
+        # A number: the web UI draws it over the evaluations.
+        "flagged": len(rows),
+        "table": dg.MetadataValue.asset(dg.AssetKey(check.signal.mart)),
+    }
+    if rows:
+        columns = check.signal.columns.split()
+        metadata |= picture | offenders_table([{name: row[name] for name in columns} for row in rows])
+    return dg.AssetCheckResult(
+        asset_key=MARKET_SIGNALS,
+        check_name=check.name,
+        passed=not rows,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=label + (check.signal.summarize(rows) if rows else "Nothing new"),
+        metadata=metadata,
+    )
 
 
 def _picture(check: MarketCheck, published: Path, rows: Sequence[Row], label: str) -> dict[str, Any]:
