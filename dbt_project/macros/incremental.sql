@@ -125,8 +125,8 @@
 {%- endmacro %}
 
 {# Incremental strategy: the rows since `changed_from` go, those that were built take their place. A model's meta may name
-   another table of changes, another column of theirs, another date of its own rows, keys by which rows go instead, and
-   that rows with the keys of those that were built go too. #}
+   another table of changes, another column of theirs, another date of its own rows, keys by which rows go instead, that
+   rows with the keys of those that were built go too, and a condition (`rebuilt`) of rows that are built every time. #}
 {% macro get_incremental_changed_rows_sql(arguments) -%}
     {%- set meta = config.get('meta') or {} -%}
     {%- set target, built = arguments['target_relation'], arguments['temp_relation'] -%}
@@ -141,6 +141,10 @@
         stored.symbol = changes.symbol
         and stored.{{ meta.get('changed_by', 'session_date') }} >= changes.{{ meta.get('changed_from', 'changed_from') }}
         {%- endfor %};
+    {%- if 'rebuilt' in meta %}
+        delete from {{ target }}
+        where {{ meta['rebuilt'] }};
+    {%- endif %}
     {%- if arguments['unique_key'] %}
         delete from {{ target }} as stored
         using {{ built }} as built

@@ -13,15 +13,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import dagster as dg
 
 from orchestration.alerts.data_alerts import cause, judge_run
-from orchestration.alerts.market import alerts_of, load_facts
 from orchestration.alerts.messages import NO_ANSWER, Alert
 from orchestration.alerts.outbox import Journal, Judgement, journal
 from orchestration.channels import Channel
@@ -75,29 +73,6 @@ def open_journal(settings: Settings, instance: dg.DagsterInstance) -> None:
     """Begin to keep the journal, if nobody has; what happened before is no news."""
     with journal(settings.paths.alerts) as notes:
         _ended(instance, notes)
-
-
-def note_flagged(
-    settings: Settings, flagged: Mapping[str, Sequence[dict[str, Any]]], version: int, run_id: str | None = None
-) -> None:
-    """Note what market checks flag, in one transaction; events that are in the journal already stay as they are.
-
-    Args:
-        settings: where the journal, the published version and the seeds lie.
-        flagged: the flagged rows of each group of `signals.new_events`, by its name.
-        version: the published version that they looked at.
-        run_id: the run in which they did; its events are dealt out together when it has ended.
-    """
-    from orchestration.market.universe import load_universe
-    from orchestration.publish.versions import version_file
-
-    alerts: list[Alert] = []
-    if any(flagged.values()):
-        published = version_file(settings.paths.published, version)
-        facts = load_facts(flagged, published, load_universe(settings.seeds))
-        alerts = [alert for group, rows in flagged.items() for alert in alerts_of(group, rows, facts)]
-    with journal(settings.paths.alerts) as notes:
-        notes.record(alerts, time.time(), run_id, version)
 
 
 def tell(

@@ -1,22 +1,41 @@
 """What market checks flag goes into the journal of alerts before anything is shown of it."""
 
-from collections.abc import Mapping
+import time
 
-from orchestration.alerts.deliver import note_flagged
+from orchestration.alerts.messages import Alert
 from orchestration.alerts.outbox import journal
 from orchestration.publish.versions import current_manifest, is_in_place, is_whole, version_folder
 from orchestration.settings import Settings
-from orchestration.signals.new_events import GROUPS, Flags, evaluated_version, flags
+from orchestration.signals.new_events import NewEvents, evaluated_version, new_events
+from orchestration.signals.registry import signals
+from orchestration.signals.signal import Row
 
 
-def note(settings: Settings, shown: Mapping[str, Flags], run_id: str | None = None) -> None:
-    """Note what each group of checks flags in the journal of alerts, as found by a run, before anything is shown.
+def alerts_of(found: NewEvents) -> list[Alert]:
+    """The alerts of flagged events, one for each that is known by an id of its own."""
+    alerts = []
+    for kind in signals():
+        events: dict[str, list[Row]] = {}
+        for row in found.rows.get(kind.name, ()):
+            events.setdefault(kind.alert_id(row), []).append(row)
+        for event_id, rows in events.items():
+            first, text = rows[0], kind.alert_text(rows)
+            about = (first["severity"], text.symbols or (first["symbol"],), first["session_date"])
+            alerts.append(Alert(event_id, kind.alert_kind, *about, text.title, text.lines, text.rank))
+    return alerts
 
-    After a kill in between the checks show it again and the journal knows it.
+
+def note(settings: Settings, found: NewEvents, run_id: str | None = None) -> None:
+    """Note what market checks flag, as found by a run, before anything is shown, in one transaction.
+
+    Events that are in the journal already stay as they are: after a kill in between the checks show them again. The
+    events of a run are dealt out together when it has ended.
     """
-    for version in {found.version for found in shown.values()} - {0}:  # one, unless somebody published
-        flagged = {group: found.rows for group, found in shown.items() if found.version == version}
-        note_flagged(settings, flagged, version, run_id)
+    if not found.state.version:  # nothing is published
+        return
+    alerts = alerts_of(found)
+    with journal(settings.paths.alerts) as notes:
+        notes.record(alerts, time.time(), run_id, found.state.version)
 
 
 def note_what_is_missing(settings: Settings) -> None:
@@ -32,8 +51,8 @@ def note_what_is_missing(settings: Settings) -> None:
             return
     # What the checks have not seen yet, or what has to be published again, they will note themselves.
     if (
-        evaluated_version(settings) == manifest.version
+        evaluated_version(settings.paths) == manifest.version
         and is_in_place(settings.paths.published, manifest)
         and is_whole(version_folder(settings.paths.published, manifest.version))
     ):
-        note(settings, {group: flags(settings, group) for group in GROUPS})
+        note(settings, new_events(settings.paths))

@@ -7,7 +7,6 @@ itself: where the daemon asks no launcher of ours, the sensor looks for those fi
 docs/decisions/0030-no-evening-is-lost.md.
 """
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -17,7 +16,7 @@ from orchestration.instance.run_launcher import is_asked
 from orchestration.settings import Settings
 
 if TYPE_CHECKING:
-    from orchestration.signals.new_events import Flags
+    from orchestration.signals.new_events import NewEvents
 
 SECONDS_BETWEEN_LOOKS = 30
 
@@ -47,11 +46,11 @@ def build_alert_sensor(settings: Settings) -> dg.SensorDefinition:
     return alerts
 
 
-def note_flags(settings: Settings, shown: "Mapping[str, Flags]", run_id: str) -> None:
+def note_flags(settings: Settings, found: "NewEvents", run_id: str) -> None:
     """Put what market checks flag into the journal; see `alerts.flagged.note`."""
     from orchestration.alerts.flagged import note
 
-    note(settings, shown, run_id)
+    note(settings, found, run_id)
 
 
 def remove_old(settings: Settings, instance: dg.DagsterInstance) -> list[str]:

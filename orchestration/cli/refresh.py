@@ -33,7 +33,7 @@ from orchestration.publish.assets import POSTGRES, PUBLISHED, STORED_LAKE, STORE
 from orchestration.publish.versions import PublishedManifest, current_manifest, is_in_place, is_whole, version_folder
 from orchestration.schedules import SESSION, due_session
 from orchestration.settings import DBT_PROJECT_DIR, Settings
-from orchestration.signals.checks import check_groups
+from orchestration.signals.checks import check_keys
 from orchestration.signals.new_events import evaluated_version
 from orchestration.transform.build_state import read_reason
 from orchestration.transform.dbt import ReadyDbt
@@ -109,7 +109,7 @@ def is_current(settings: Settings) -> bool:
     from orchestration.transform.fingerprint import fingerprint
 
     manifest = current_manifest(settings.paths.published)
-    if manifest is None or evaluated_version(settings) != manifest.version:
+    if manifest is None or evaluated_version(settings.paths) != manifest.version:
         return False
     # Views name files by where they were published: a home that was moved is published again.
     if not is_in_place(settings.paths.published, manifest):
@@ -215,10 +215,10 @@ def _print_outcome(console: Console, settings: Settings, universe: Universe, res
         console.print(f"[bold]{stored:,}[/] bars stored, [bold]{rejected or 0:,}[/] newly quarantined (batch {batch})")
     for line in (_metadata(result, "raw/bars", SET_RIGHT) or "").splitlines():
         console.print(f"[yellow]warning[/] {escape(line)}", highlight=False, soft_wrap=True)
-    market = {group.asset for group in check_groups(universe)}
+    market = check_keys(universe)
     for evaluation in result.get_asset_check_evaluations():
         # Market checks have their own table at the end.
-        if not evaluation.passed and evaluation.asset_key not in market:
+        if not evaluation.passed and evaluation.asset_check_key not in market:
             mark = (
                 "[bold red]stopped by[/]"
                 if evaluation.severity is dg.AssetCheckSeverity.ERROR

@@ -1,7 +1,6 @@
 """What the command line shows: the header, what was flagged, the state of the store."""
 
 import datetime as dt
-from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -12,8 +11,9 @@ from orchestration.alerts.overview import print_owed
 from orchestration.duckdb_io import rows
 from orchestration.publish.versions import MISPLACED, PublishedManifest, current_manifest, is_in_place
 from orchestration.settings import Settings
-from orchestration.signals import wording as phrases
-from orchestration.signals.new_events import GROUPS, Flags, flags
+from orchestration.signals.new_events import NewEvents, new_events
+from orchestration.signals.registry import signals
+from orchestration.signals.signal import TextTable
 from orchestration.transform.build_state import read_reason
 
 COVERAGE = """
@@ -39,7 +39,6 @@ CORRECTIONS = """
 
 CORRECTIONS_SHOWN = 8
 CORRECTIONS_DAYS = 30
-MOVES_SHOWN = 15
 LINES_SHOWN = 8
 
 VERDICT_STYLES = {"confirmed": "green", "refuted": "bold red", "not computable": "yellow"}
@@ -67,22 +66,22 @@ def print_flags(console: Console, settings: Settings, rebuilt: bool) -> None:
         )
     else:
         console.print(f"Nothing new: published version {manifest.version} stands")
-    found = {group: flags(settings, group) for group in GROUPS}
+    found = new_events(settings.paths)
     label = "SIMULATED " if settings.simulated else ""
-    if found["levels"].rows:
-        console.print(_level_table(f"{label}Levels", found["levels"].rows))
-    if found["moves"].rows:
-        console.print(_move_table(f"{label}Large moves", found["moves"].rows))
-    for title, lines in _other_flags(found):
+    for kind in signals():
+        if kind.table and (flagged := found.rows.get(kind.name)):
+            console.print(signal_table(f"{label}{kind.title}", kind.table(flagged, _price)))
+    for title, lines in _lines(found).items():
         console.print(f"[bold]{label}{title}[/]")
         for line in lines[:LINES_SHOWN]:
             console.print(f" {escape(line)}", highlight=False)
         if len(lines) > LINES_SHOWN:
             console.print(f" and {len(lines) - LINES_SHOWN} more")
         console.print()
-    if not any(flagged.rows for flagged in found.values()):
-        latest = _latest(found["levels"])
-        console.print(f"Nothing was flagged in the latest sessions ({latest}): no level met, no rule broken.")
+    if not any(found.rows.values()):
+        console.print(
+            f"Nothing was flagged in the latest sessions ({found.state.latest}): no level met, no rule broken."
+        )
     if pages := sorted(settings.paths.briefs.glob("*.html")):
         console.print(f"Brief:          {pages[-1]}", soft_wrap=True)
     console.print(f"Tables for BI:  {settings.paths.published_file}")
@@ -91,19 +90,14 @@ def print_flags(console: Console, settings: Settings, rebuilt: bool) -> None:
     console.print(f"Web UI:         {opened}{settings.ui_url}", soft_wrap=True)
 
 
-def _other_flags(found: dict[str, Flags]) -> list[tuple[str, list[str]]]:
-    """Extremes, pairs and spikes, a line each."""
-    parts = {
-        "Extremes and round numbers": [
-            f"{row['session_date']} {row['symbol']} {phrases.level_event(row, _price(row['level']))}"
-            for row in found["extremes"].rows
-        ],
-        "Widening gaps": [f"{row['session_date']} {phrases.widening_pair(row)}" for row in found["pairs"].rows],
-        "Volatility spikes": [
-            f"{row['session_date']} {row['symbol']} {phrases.spike(row)}" for row in found["volatility"].rows
-        ],
-    }
-    return [(title, lines) for title, lines in parts.items() if lines]
+def _lines(found: NewEvents) -> dict[str, list[str]]:
+    """What happened, a line each, by title; of kinds that have no table."""
+    told: dict[str, list[str]] = {}
+    for kind in signals():
+        if not kind.table and (flagged := found.rows.get(kind.name)):
+            lines = told.setdefault(kind.title, [])
+            lines += [f"{row['session_date']} {kind.line(row, _price)}" for row in flagged]
+    return told
 
 
 def print_status(settings: Settings, console: Console | None = None) -> None:
@@ -277,80 +271,21 @@ def _table(title: str, left: tuple[str, ...], right: tuple[str, ...]) -> Table:
     """A table for a terminal of 80 columns: names may wrap, dates and numbers are never cut."""
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in (*left, *right):
-        wraps = name in ("level", "event", "claim")
-        table.add_column(name, justify="right" if name in right else "left", no_wrap=not wraps, overflow="fold")
+        table.add_column(name, justify="right" if name in right else "left", no_wrap=name != "claim", overflow="fold")
     return table
 
 
-def _level_table(title: str, events: list[dict[str, Any]]) -> Table:
-    table = _table(title, ("session", "level", "event"), ("close before", "close"))
-    for row in events:
-        table.add_row(
-            str(row["session_date"]),
-            escape(row["level_id"]),
-            f"{row['event'].replace('_', ' ')} {row['direction']}",
-            _price(row["prev_close"]),
-            _price(row["close"]),
+def signal_table(title: str, content: TextTable) -> Table:
+    """A table of a kind of signal."""
+    table = _table(title + content.more, (), ())
+    for name, place in content.columns.items():
+        table.add_column(
+            name, justify="right" if place == "right" else "left", no_wrap=place != "wraps", overflow="fold"
         )
+    for cells in content.rows:
+        table.add_row(*cells)
+    table.caption = content.caption
     return table
-
-
-def _move_table(title: str, hits: list[dict[str, Any]]) -> Table:
-    """One row per symbol and session; records in bold."""
-    moves: dict[tuple[str, dt.date], list[dict[str, Any]]] = {}
-    for row in hits:
-        moves.setdefault((row["symbol"], row["session_date"]), []).append(row)
-    shown = sorted(moves.values(), key=lambda found: -abs(found[0]["return_1d"]))[:MOVES_SHOWN]
-    more = f" (the largest {MOVES_SHOWN} of {len(moves)})" if len(moves) > MOVES_SHOWN else ""
-    table = _table(title + more, ("session", "symbol"), ("1 day", "rank", "largest since"))
-    table.add_column("also", overflow="fold")
-    for found in shown:
-        row = found[0]
-        rank = f"{row['rank_since_inception']} of {row['returns_since_inception']:,}"
-        since = _since(row["largest_since"], row["largest_since_return"])
-        table.add_row(
-            str(row["session_date"]),
-            escape(row["symbol"]),
-            f"{row['return_1d']:+.2%}" + ("*" if row["sessions_since_previous"] > 1 else ""),
-            rank,
-            f"[bold]{since}[/]" if row["is_record"] else since,
-            _also(found),
-        )
-    if any(hit["bridges_gap"] for found in shown for hit in found):
-        table.caption = "* spans missing sessions"
-    return table
-
-
-def _also(hits: list[dict[str, Any]]) -> str:
-    """What a move broke beside the daily threshold, in few words: z-7 5d-17%* open-6% volume.
-
-    Of several z scores, and of several cumulative returns, the largest; move_rule_hits holds all.
-    """
-    largest: dict[str, dict[str, Any]] = {}
-    for hit in sorted(hits, key=lambda hit: abs(hit["score"])):
-        largest["z" if hit["measure"] in ("z_score", "z_ewma", "robust_z") else hit["measure"]] = hit
-    words = []
-    if "z" in largest:
-        words.append(f"z{largest['z']['score']:+.0f}")
-    elif "percentile" in largest:
-        words.append("extreme")
-    if several := largest.get("cumulative_return"):
-        words.append(f"{several['sessions']}d{several['score']:+.0%}" + ("*" if several["bridges_gap"] else ""))
-    if opened := largest.get("opening_gap"):
-        words.append(f"open{opened['score']:+.0%}")
-    if "volume_ratio" in largest:
-        words.append("volume")
-    return " ".join(words)
-
-
-def _since(day: dt.date | None, value: float | None) -> str:
-    return "record" if day is None else f"{day} {value:+.2%}"
-
-
-def _latest(looked_at: Flags) -> str:
-    """The latest session, or from which to which where instruments end on different ones."""
-    ends = sorted({span.latest for span in looked_at.memory.spans.values()})
-    return "no bars" if not ends else str(ends[0]) if len(ends) == 1 else f"{ends[0]} to {ends[-1]}"
 
 
 def _price(value: float) -> str:

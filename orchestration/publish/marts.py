@@ -55,7 +55,7 @@ def _changes(node: Mapping[str, Any]) -> tuple[str, ...]:
     meta = config.get("meta") or {}
     if (config.get("materialized"), config.get("incremental_strategy")) != ("incremental", "changed_rows"):
         return ()
-    if meta.get("changed_by", "session_date") != "session_date":
+    if meta.get("changed_by", "session_date") != "session_date" or "rebuilt" in meta:
         return ()
     said = [f"{meta.get('changes', 'int_changes')}.{meta.get('changed_from', 'changed_from')}"]
     if config.get("unique_key") or config.get("post-hook"):

@@ -1,10 +1,12 @@
 """The market checks: they fail, as warnings, when something happened in the market since they were last evaluated.
 
-All of them run in one step: every step costs seconds. They read the published version only.
+All of them stand on the mart of events and run in one step: every step costs seconds. They read the published version
+only.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dagster as dg
 
@@ -12,35 +14,46 @@ from orchestration.market.universe import Universe
 from orchestration.publish.assets import PUBLISHED
 from orchestration.publish.audit import offenders_table
 from orchestration.settings import Settings
-from orchestration.signals.group import CheckGroup
-from orchestration.signals.levels import extreme_checks, level_checks
-from orchestration.signals.moves import move_checks
-from orchestration.signals.pairs import pair_checks
-from orchestration.signals.volatility import volatility_checks
+from orchestration.signals.registry import signals
+from orchestration.signals.signal import Row, Signal
 
 if TYPE_CHECKING:
-    from orchestration.signals.new_events import Flags
+    from orchestration.signals.new_events import NewEvents
 
+MARKET_SIGNALS = dg.AssetKey("market_signals")
 
 # Name of the one step; a failed check of any other is about the data.
 MARKET_STEP = "market_checks"
 
 
-def check_groups(universe: Universe) -> list[CheckGroup]:
-    """One check per level, move rule and pair; one each for extremes, round numbers and volatility spikes."""
-    return [
-        level_checks(universe),
-        extreme_checks(),
-        move_checks(universe),
-        pair_checks(universe),
-        volatility_checks(),
-    ]
+class MarketCheck(NamedTuple):
+    """One check: its name, its kind of signal, what rows of the kind call it, and what happened when it fails."""
+
+    name: str
+    signal: Signal
+    check: str
+    description: str
+
+
+def market_checks(universe: Universe) -> list[MarketCheck]:
+    """The checks of all kinds. Where two kinds give one name, that of the later one ends in the kind."""
+    found: dict[str, MarketCheck] = {}
+    for kind in signals():
+        for check, description in kind.checks(universe).items():
+            name = f"{check}_{kind.name}" if check in found else check
+            found[name] = MarketCheck(name, kind, check, description)
+    return list(found.values())
+
+
+def check_keys(universe: Universe) -> set[dg.AssetCheckKey]:
+    """Of the market checks: dbt's tests stand on the same asset."""
+    return {dg.AssetCheckKey(MARKET_SIGNALS, check.name) for check in market_checks(universe)}
 
 
 def build_market_checks(
     universe: Universe,
     settings: Settings,
-    note: Callable[[Settings, "Mapping[str, Flags]", str], None],
+    note: "Callable[[Settings, NewEvents, str], None]",
     prune: Callable[[Settings, dg.DagsterInstance], list[str]],
 ) -> dg.AssetChecksDefinition:
     """All market checks, in one step.
@@ -51,56 +64,65 @@ def build_market_checks(
         note: gets what is flagged, and by which run, before it is shown.
         prune: removes at the end what has been kept for long enough; a line for each thing that could not be removed.
     """
-    groups = check_groups(universe)
+    checks = market_checks(universe)
     label = "SIMULATED prices. " if settings.simulated else ""
 
     @dg.multi_asset_check(
         name=MARKET_STEP,
         specs=[
-            dg.AssetCheckSpec(name, asset=group.asset, additional_deps=[PUBLISHED], description=label + description)
-            for group in groups
-            for name, description in group.checks.items()
+            dg.AssetCheckSpec(
+                check.name, asset=MARKET_SIGNALS, additional_deps=[PUBLISHED], description=label + check.description
+            )
+            for check in checks
         ],
         required_resource_keys={"settings", "warehouse_lock"},
     )
-    def market_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+    def evaluated(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         from orchestration.publish.versions import version_file
-        from orchestration.signals import plots
-        from orchestration.signals.new_events import flags, remember
+        from orchestration.signals.new_events import new_events, save
 
         current: Settings = context.resources.settings
-        shown = {group.name: flags(current, group.name, group.checks) for group in groups}
-        note(current, shown, context.run.run_id)
-        for group in groups:
-            found = shown[group.name]
-            for name in group.checks:
-                rows = found.by_check.get(name, [])
-                metadata: dict[str, Any] = {
-                    "simulated": current.simulated,
-                    # A number: the web UI draws it over the evaluations.
-                    "flagged": len(rows),
-                    "table": dg.MetadataValue.asset(group.asset),
-                }
-                if rows:
-                    try:
-                        figure = group.plot(version_file(current.paths.published, found.version), name, rows)
-                        if figure is not None:
-                            if current.simulated:
-                                plots.simulated(figure)
-                            metadata["plot"] = dg.MetadataValue.md(plots.markdown_image(figure, f"{label}{name}"))
-                    except Exception as error:  # a missing picture must not hide what it was to show
-                        context.log.warning(f"{name}: no picture: {error!r}")
-                    metadata |= offenders_table(rows, without=group.hidden)
-                yield dg.AssetCheckResult(
-                    asset_key=group.asset,
-                    check_name=name,
-                    passed=not rows,
-                    severity=dg.AssetCheckSeverity.WARN,
-                    description=label + (group.summary(name, rows) if rows else "Nothing new"),
-                    metadata=metadata,
+        found = new_events(current.paths, [check.check for check in checks])
+        note(current, found, context.run.run_id)
+        published = version_file(current.paths.published, found.state.version)
+        for check in checks:
+            rows = found.of_check(check.signal.name, check.check)
+            metadata: dict[str, Any] = {
+                "simulated": current.simulated,
+                # A number: the web UI draws it over the evaluations.
+                "flagged": len(rows),
+                "table": dg.MetadataValue.asset(dg.AssetKey(check.signal.mart)),
+            }
+            if rows:
+                try:
+                    metadata |= _picture(check, published, rows, label)
+                except Exception as error:  # a missing picture must not hide what it was to show
+                    context.log.warning(f"{check.name}: no picture: {error!r}")
+                metadata |= offenders_table(
+                    [{name: row[name] for name in check.signal.columns.split()} for row in rows]
                 )
-        remember(current, shown)
+            yield dg.AssetCheckResult(
+                asset_key=MARKET_SIGNALS,
+                check_name=check.name,
+                passed=not rows,
+                severity=dg.AssetCheckSeverity.WARN,
+                description=label + (check.signal.summarize(rows) if rows else "Nothing new"),
+                metadata=metadata,
+            )
+        save(current.paths, found.state)
         for line in prune(current, context.instance):
             context.log.warning(line)
 
-    return market_checks
+    return evaluated
+
+
+def _picture(check: MarketCheck, published: Path, rows: Sequence[Row], label: str) -> dict[str, Any]:
+    """Metadata: the picture of a check's rows, if its kind draws one."""
+    from orchestration.signals import plots
+
+    figure = check.signal.plot(published, rows) if check.signal.plot else None
+    if figure is None:
+        return {}
+    if label:
+        plots.simulated(figure)
+    return {"plot": dg.MetadataValue.md(plots.markdown_image(figure, f"{label}{check.name}"))}

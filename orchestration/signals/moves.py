@@ -1,38 +1,48 @@
-"""One check per move rule: it fails, as a warning, when a move broke the rule since the last evaluation."""
+"""Large moves: one check per move rule."""
 
+import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import dagster as dg
-
-from orchestration.market.universe import DATA_MEASURES, MoveRule, Universe
-from orchestration.signals import wording as phrases
-from orchestration.signals.group import PLOT_DAYS, CheckGroup, Row, and_more
+from orchestration.market.universe import DATA_MEASURES, MoveRule
+from orchestration.signals.signal import (
+    EVENTS_NAMED,
+    PLOT_DAYS,
+    AlertText,
+    Price,
+    Row,
+    Signal,
+    TextTable,
+    told_elsewhere,
+)
+from orchestration.signals.wording import and_more, beyond_the_day, is_of_the_day, named, score
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LARGE_MOVES = dg.AssetKey("large_moves")
+# Before all other alerts.
+RECORD_RANK = 100.0
 
-# Columns of a flagged row that are the same in all rows of a check.
-SAID_BY_THE_RULE = ("rule_id", "measure", "sessions", "threshold")
+# A record of fewer returns than a year's is none that anybody would call so.
+RECORD_NEEDS = 252
 
-# Stands in the asset's table: one that is wider than the page cannot be read.
-LEFT_OUT = (
-    "direction",
-    "z_21",
-    "z_63",
-    "returns_since_inception",
-    "largest_since_return",
-    "history_start",
-    "sessions_since_previous",
-    "is_volume_confirmed",
-    "rules_hit",
-)
+# Moves that the terminal shows.
+MOVES_SHOWN = 15
 
-# Moves that the words of a check name; its table has all.
-MOVES_NAMED = 5
+# One row per broken rule; what the session's row of large_moves says stands beside each.
+HITS = """
+    select
+        signals.*, hits.measure, hits.sessions, hits.score, hits.bridges_gap, moves.return_1d, moves.z_21, moves.z_63,
+        moves.z_ewma, moves.robust_z_252, moves.rank_since_inception, moves.returns_since_inception,
+        moves.largest_since, moves.largest_since_return, moves.is_record, moves.history_start,
+        moves.sessions_since_previous, moves.rules_hit
+    from signals
+    inner join large_moves as moves using (symbol, session_date)
+    inner join move_rule_hits as hits
+        on (signals.symbol, signals.session_date, signals.check_name) = (hits.symbol, hits.session_date, hits.rule_id)
+    order by signals.session_date desc, abs(return_1d) desc, signals.symbol, measure, sessions, rule_id
+"""
 
 RETURNS = """
     select session_date, return_1d from returns
@@ -41,20 +51,126 @@ RETURNS = """
 """
 
 
-def move_checks(universe: Universe) -> CheckGroup:
-    """The checks of all move rules."""
-    rules = {rule.rule_id: rule for rule in universe.move_rules if rule.measure not in DATA_MEASURES}
-    return CheckGroup(
-        "moves",
-        LARGE_MOVES,
-        {name: describe(rule) for name, rule in rules.items()},
-        lambda name, rows: summary(rules[name], rows),
-        plot,
-        hidden=(*SAID_BY_THE_RULE, *LEFT_OUT),
+def describe(rule: MoveRule) -> str:
+    """The rule in words."""
+    who = "any instrument" if rule.scope == "all" else f"{rule.scope.replace('_', ' ')} {rule.scope_value}"
+    before = f"of the {rule.sessions} returns before it"
+    what = {
+        "return_1d": f"A daily total return of {rule.threshold:.1%} or more, up or down",
+        "opening_gap": f"An opening gap of {rule.threshold:.1%} or more, up or down",
+        "cumulative_return": f"A total return over {rule.sessions} sessions reached {rule.threshold:.1%}, up or down",
+        "z_score": f"A return of {rule.threshold:g} or more standard deviations {before}",
+        "z_ewma": f"A return of {rule.threshold:g} or more times the RiskMetrics volatility known the day before",
+        "robust_z": f"A return of {rule.threshold:g} or more robust standard deviations {before} (median, MAD)",
+        "percentile": f"A return at or beyond the percentile {rule.threshold:g}, or 1 less it, {before}",
+        "volume_ratio": f"A large move on {rule.threshold:g} or more times the median volume of the {rule.sessions} "
+        "sessions before it",
+        "price_correction": f"A price or dividend was corrected by {rule.threshold:.1%} or more by the vendor",
+    }[rule.measure]
+    return f"{what}, in {who}."
+
+
+def summary(rows: Sequence[Row]) -> str:
+    """The largest moves in words: the scores that broke the rule."""
+    # Percentiles are all at the edge: the return tells them apart.
+    by = "return_1d" if rows[0]["measure"] == "percentile" else "score"
+    largest = sorted(rows, key=lambda row: -abs(row[by]))
+    said = [f"{row['symbol']} {score(row)}" for row in largest[:EVENTS_NAMED]]
+    return f"{largest[0]['session_date']}: {and_more(said, len(largest))}"
+
+
+def alert(rows: Sequence[Row]) -> AlertText:
+    """A large move: how unusual, the largest since when, and what else it broke."""
+    row, of_the_day, beyond = rows[0], is_of_the_day(rows), beyond_the_day(rows)
+    lines = [*_place_in_history(row)] if of_the_day else []
+    scores = [
+        f"{row[name]:+.1f} against {text}"
+        for name, text in (("z_21", "21 sessions"), ("z_63", "63"), ("robust_z_252", "252, robust"))
+        if row.get(name) is not None
+    ]
+    if scores:
+        lines.append(f"standard deviations: {'; '.join(scores)}")
+    if beyond and of_the_day:
+        lines.append("; ".join(beyond))
+    if (row.get("sessions_since_previous") or 1) > 1:
+        lines.append("bars are missing before it: the move spans more than one session")
+    elif any(hit["bridges_gap"] for hit in rows):
+        lines.append("bars are missing inside it")
+    lines.append(f"rules {row['rules_hit']}")
+    change = f"{row['return_1d']:+.2%}"
+    what = change if of_the_day else f"{', '.join(beyond)} ({change} on the day)"
+    unusual = max((abs(row[name]) for name in ("z_21", "z_63", "z_ewma") if row.get(name) is not None), default=0.0)
+    known = (row.get("returns_since_inception") or RECORD_NEEDS) >= RECORD_NEEDS
+    record = of_the_day and bool(row.get("is_record")) and known
+    return AlertText(f"{named(row)} {what}", tuple(lines), unusual + (RECORD_RANK if record else 0.0))
+
+
+def _place_in_history(row: Row) -> list[str]:
+    way = "fall" if row["return_1d"] < 0 else "rise"
+    if row.get("is_record"):
+        return [f"the largest daily {way} since the history begins, {row.get('history_start')}"]
+    if not row.get("largest_since"):
+        return []
+    then = f" ({row['largest_since_return']:+.2%})" if row.get("largest_since_return") is not None else ""
+    place = f", number {row['rank_since_inception']} of all" if row.get("rank_since_inception") else ""
+    return [f"the largest {way} since {row['largest_since']}{then}{place}"]
+
+
+def table(rows: Sequence[Row], _: Price) -> TextTable:
+    """The largest moves for the terminal, one row per symbol and session; records in bold."""
+    from rich.markup import escape
+
+    moves: dict[tuple[str, dt.date], list[Row]] = {}
+    for row in rows:
+        moves.setdefault((row["symbol"], row["session_date"]), []).append(row)
+    shown = sorted(moves.values(), key=lambda found: -abs(found[0]["return_1d"]))[:MOVES_SHOWN]
+    cells = []
+    for found in shown:
+        row = found[0]
+        largest = row["largest_since"]
+        since = "record" if largest is None else f"{largest} {row['largest_since_return']:+.2%}"
+        cells.append(
+            (
+                str(row["session_date"]),
+                escape(row["symbol"]),
+                f"{row['return_1d']:+.2%}" + ("*" if row["sessions_since_previous"] > 1 else ""),
+                f"{row['rank_since_inception']} of {row['returns_since_inception']:,}",
+                f"[bold]{since}[/]" if row["is_record"] else since,
+                _also(found),
+            )
+        )
+    columns = {"session": "left", "symbol": "left", "1 day": "right", "rank": "right", "largest since": "right"}
+    return TextTable(
+        {**columns, "also": "wraps"},
+        cells,
+        f" (the largest {MOVES_SHOWN} of {len(moves)})" if len(moves) > MOVES_SHOWN else "",
+        "* spans missing sessions" if any(hit["bridges_gap"] for found in shown for hit in found) else None,
     )
 
 
-def plot(published: Path, _: str, rows: Sequence[Row]) -> "Figure | None":
+def _also(hits: Sequence[Row]) -> str:
+    """What a move broke beside the daily threshold, in few words: z-7 5d-17%* open-6% volume.
+
+    Of several z scores, and of several cumulative returns, the largest; move_rule_hits holds all.
+    """
+    largest: dict[str, Row] = {}
+    for hit in sorted(hits, key=lambda hit: abs(hit["score"])):
+        largest["z" if hit["measure"] in ("z_score", "z_ewma", "robust_z") else hit["measure"]] = hit
+    words = []
+    if "z" in largest:
+        words.append(f"z{largest['z']['score']:+.0f}")
+    elif "percentile" in largest:
+        words.append("extreme")
+    if several := largest.get("cumulative_return"):
+        words.append(f"{several['sessions']}d{several['score']:+.0%}" + ("*" if several["bridges_gap"] else ""))
+    if opened := largest.get("opening_gap"):
+        words.append(f"open{opened['score']:+.0%}")
+    if "volume_ratio" in largest:
+        words.append("volume")
+    return " ".join(words)
+
+
+def plot(published: Path, rows: Sequence[Row]) -> "Figure | None":
     """The returns of a year of the instrument that moved most, with the sessions in question."""
     from orchestration.duckdb_io import rows as query
     from orchestration.signals import plots
@@ -67,30 +183,24 @@ def plot(published: Path, _: str, rows: Sequence[Row]) -> "Figure | None":
     return plots.return_against_history(f"{symbol}, daily total return", series, marked)
 
 
-def describe(rule: MoveRule) -> str:
-    """The rule in words."""
-    who = "every instrument" if rule.scope == "all" else f"{rule.scope.replace('_', ' ')} {rule.scope_value}"
-    before = f"of the {rule.sessions} returns before it"
-    what = {
-        "return_1d": f"daily total return of {rule.threshold:.1%} or more, up or down",
-        "opening_gap": f"opening gap of {rule.threshold:.1%} or more, up or down",
-        "cumulative_return": f"total return over {rule.sessions} sessions reaching {rule.threshold:.1%}, up or down",
-        "z_score": f"return of {rule.threshold:g} or more standard deviations {before}",
-        "z_ewma": f"return of {rule.threshold:g} or more times the RiskMetrics volatility known the day before",
-        "robust_z": f"return of {rule.threshold:g} or more robust standard deviations {before} (median, MAD)",
-        "percentile": f"return at or beyond the percentile {rule.threshold:g}, or 1 less it, {before}",
-        "volume_ratio": f"large move on {rule.threshold:g} or more times the median volume of the {rule.sessions} "
-        "sessions before it",
-        "price_correction": f"price or dividend corrected by {rule.threshold:.1%} or more by the vendor",
-    }[rule.measure]
-    return f"No {what}, in {who}."
-
-
-def summary(rule: MoveRule, moves: Sequence[Row]) -> str:
-    """The largest moves in words: the scores that broke the rule."""
-    if rule.measure == "percentile":  # all at the edge: the return tells them apart
-        largest = sorted(moves, key=lambda row: -abs(row["return_1d"]))
-    else:
-        largest = sorted(moves, key=lambda row: -abs(row["score"]))
-    named = [f"{row['symbol']} {phrases.score(row)}" for row in largest[:MOVES_NAMED]]
-    return f"{largest[0]['session_date']}: {and_more(named, len(largest))}"
+MOVES = Signal(
+    name="move",
+    title="Large moves",
+    order=4,
+    mart="large_moves",
+    sql=HITS,
+    checks=lambda universe: {
+        rule.rule_id: describe(rule) for rule in universe.move_rules if rule.measure not in DATA_MEASURES
+    },
+    sentence=lambda row, name, _: f"{name} {score(row)}",
+    alert_kind="move",
+    # Some are the same in all rows of a check; a table that is wider than the page cannot be read.
+    columns="session_date symbol score return_1d rank_since_inception largest_since is_record bridges_gap",
+    summary=summary,
+    plot=plot,
+    # Several rules that one move breaks are one alert.
+    alert_id=lambda row: f"{row['symbol']}|{row['session_date']}|move",
+    alert=alert,
+    table=table,
+    brief=told_elsewhere,
+)

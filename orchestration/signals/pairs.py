@@ -1,19 +1,24 @@
-"""One check per pair: it fails when the gap between the two began to widen unusually."""
+"""Gaps between two instruments that began to widen unusually: one check per pair."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import dagster as dg
-
-from orchestration.market.universe import Pair, Universe
-from orchestration.signals import wording as phrases
-from orchestration.signals.group import PLOT_DAYS, CheckGroup, Row
+from orchestration.market.universe import Pair
+from orchestration.signals.signal import PLOT_DAYS, AlertText, Price, Row, Signal, told_elsewhere
+from orchestration.signals.wording import short_price, spaced
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PAIR_SPREADS = dg.AssetKey("pair_spreads")
+WIDENINGS = """
+    select
+        signals.*, spreads.long_symbol, spreads.short_symbol, spreads.kind, spreads.spread_21d, spreads.z_252,
+        spreads.percentile_252, spreads.z_threshold
+    from signals
+    inner join pair_spreads as spreads using (pair_id, session_date)
+    order by session_date desc, pair_id
+"""
 
 SPREADS = """
     select session_date, spread_21d from pair_spreads
@@ -22,38 +27,61 @@ SPREADS = """
 """
 
 
-def pair_checks(universe: Universe) -> CheckGroup:
-    """The checks of all pairs."""
-    return CheckGroup(
-        "pairs",
-        PAIR_SPREADS,
-        {pair.pair_id: describe(pair) for pair in universe.pairs},
-        lambda _, rows: summary(rows),
-        plot,
-        hidden=("pair_id", "symbol"),
-    )
-
-
 def describe(pair: Pair) -> str:
     """The pair in words."""
-    kind = pair.kind.replace("_", " ")
     return (
-        f"The gap between {pair.long_symbol} and {pair.short_symbol} ({kind}) has not begun to widen"
-        f" by {pair.z_threshold:g} or more standard deviations since the last evaluation."
+        f"The gap between {pair.long_symbol} and {pair.short_symbol} ({spaced(pair.kind)}) began to widen"
+        f" by {pair.z_threshold:g} or more standard deviations."
     )
+
+
+def sentence(row: Row, _: str, __: Price) -> str:
+    """Who has gained on whom: "SILJ ahead of SIL by 0.081 (log) over 21 sessions, z +2.3"."""
+    ahead, behind = row["long_symbol"], row["short_symbol"]
+    if row["spread_21d"] < 0:
+        ahead, behind = behind, ahead
+    return f"{ahead} ahead of {behind} by {abs(row['spread_21d']):.3f} (log) over 21 sessions, z {row['z_252']:+.1f}"
 
 
 def summary(rows: Sequence[Row]) -> str:
     """The latest widening in words."""
-    return f"{rows[0]['session_date']}: {phrases.widening_pair(rows[0])}"
+    return f"{rows[0]['session_date']}: {sentence(rows[0], '', short_price)}"
 
 
-def plot(published: Path, pair_id: str, rows: Sequence[Row]) -> "Figure | None":
+def alert(rows: Sequence[Row]) -> AlertText:
+    """A gap that began to widen, from which threshold on."""
+    row = rows[0]
+    threshold = f"{row['z_threshold']:g} standard deviations"
+    lines = [f"pair {row['pair_id']} ({spaced(row['kind'])}), flagged from {threshold} on"]
+    if row.get("percentile_252") is not None:
+        lines.append(f"percentile {row['percentile_252']:.0%} of the 252 values before")
+    symbols = (row["long_symbol"], row["short_symbol"])
+    return AlertText(sentence(row, "", short_price), tuple(lines), abs(row["z_252"]), symbols)
+
+
+def plot(published: Path, rows: Sequence[Row]) -> "Figure | None":
     """The 21-session difference over a year."""
     from orchestration.duckdb_io import rows as query
     from orchestration.signals import plots
 
-    spreads = query(published, SPREADS, {"pair": pair_id, "session": rows[0]["session_date"], "days": PLOT_DAYS})
+    wanted = {"pair": rows[0]["pair_id"], "session": rows[0]["session_date"], "days": PLOT_DAYS}
     name = f"{rows[0]['long_symbol']} less {rows[0]['short_symbol']}"
-    series = {name: plots.Series.of(spreads, "spread_21d")}
+    series = {name: plots.Series.of(query(published, SPREADS, wanted), "spread_21d")}
     return plots.lines("Difference of log returns over 21 sessions", series, base=0.0)
+
+
+PAIRS = Signal(
+    name="pair",
+    title="Widening gaps",
+    order=5,
+    mart="pair_spreads",
+    sql=WIDENINGS,
+    checks=lambda universe: {pair.pair_id: describe(pair) for pair in universe.pairs},
+    sentence=sentence,
+    alert_kind="pair",
+    columns="session_date long_symbol short_symbol kind spread_21d z_252 percentile_252 z_threshold",
+    summary=summary,
+    plot=plot,
+    alert=alert,
+    brief=told_elsewhere,
+)

@@ -1,60 +1,89 @@
-"""What an event of a mart is in words, for checks, alerts and the brief."""
+"""How prices, names and numbers of events are written, and the words that several readers share.
 
-from collections.abc import Callable, Iterable, Mapping
+What one kind of event is in words stands in the module of that kind.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+
+Row = Mapping[str, Any]
 
 # Rules whose score is not, or not drawn from, the return of the session itself.
 BEYOND_THE_DAY = ("cumulative_return", "opening_gap")
 
+EXTREMES = ("52-week high", "52-week low")
 
-def is_zone(row: Mapping[str, Any]) -> bool:
+
+def and_more(shown: Sequence[str], count: int) -> str:
+    """The first few of `count` things, and how many more there are."""
+    more = f" and {count - len(shown)} more" if count > len(shown) else ""
+    return ", ".join(shown) + more
+
+
+def named(row: Row) -> str:
+    """The symbol of a row, with the instrument's name if it has another."""
+    symbol, name = row["symbol"], row.get("name")
+    return f"{symbol} ({name})" if name and name != symbol else str(symbol)
+
+
+def spaced(name: object) -> str:
+    """A name of the tables as words."""
+    return str(name).replace("_", " ")
+
+
+def plain_price(price: float) -> str:
+    """54, not 54.0."""
+    return f"{price:.10g}"
+
+
+def short_price(price: float) -> str:
+    """As alerts write it: 5,012.4, or 0.01234 of what costs less than 1."""
+    return f"{price:,.4g}" if abs(price) < 1 else f"{price:,.3f}".rstrip("0").rstrip(".")
+
+
+def tick_price(row: Row, value: float | None) -> str:
+    """A price with as many decimals as the instrument's tick, and one more between two ticks; empty if unknown."""
+    if value is None:
+        return ""
+    tick = row.get("tick_size") or 0.01
+    decimals = max(0, len(f"{tick:.6f}".rstrip("0").partition(".")[2]))
+    if abs(value - round(value, decimals)) > 0.1 * 10**-decimals:
+        decimals += 1
+    return f"{value:,.{decimals}f}"
+
+
+def in_ticks(row: Row) -> Callable[[float], str]:
+    """Writes prices in the instrument's ticks without the zeros that end them: 54, not 54.000."""
+
+    def price(value: float) -> str:
+        text = tick_price(row, value)
+        return text.rstrip("0").rstrip(".") if "." in text else text
+
+    return price
+
+
+def is_zone(row: Row) -> bool:
     """Whether the level of a row with `lower` and `upper` is a zone."""
     return row.get("lower") is not None and row["lower"] < row["upper"]
 
 
-def place(row: Mapping[str, Any], price: Callable[[float], str]) -> str:
-    """Where an event happened, in the prices of its session: 54, or the zone 54-56.
-
-    Args:
-        row: a row of `level_events`.
-        price: writes a price.
-    """
-    if is_zone(row):
-        return f"the zone {price(row['lower'])}-{price(row['upper'])}"
-    return str(row.get("level_id")) if row.get("level") is None else price(row["level"])
-
-
-def level_event(row: Mapping[str, Any], level: str) -> str:
-    """What the price did: "closed above 54".
-
-    Args:
-        row: a row of `level_events`.
-        level: as it is to be written: 54, the zone 54-56.
-    """
-    up = row.get("direction") == "up"
-    beyond, along, back = ("above", "upwards", "below") if up else ("below", "downwards", "above")
-    name = str(row["event"])
-    words = {
-        "close_cross": f"closed {beyond} {level}",
-        "gap_through": f"opened and closed {beyond} {level}",
-        # a bar that pierces a zone has reached its nearer edge
-        "pierce_rejected": f"reached {level} and closed back {back}"
-        if is_zone(row)
-        else f"traded {beyond} {level} and did not close there",
-        "confirmed": f"closed {beyond} {level} a second time",
-        "role_flip": f"has turned {level} into {row.get('role_after')} with two closes {beyond} it",
-        "retest_held": f"came back to {level}, which held as {'support' if up else 'resistance'}",
-        "retest_failed": f"closed back {beyond} {level} in a failed retest",
-        "zone_entered": f"closed inside {level}",
-        "zone_exited": f"left {level} {along}",
-        "zone_crossed_through": f"jumped {level} {along}",
-        "new_extreme": f"closed beyond its {extreme_name(str(row.get('level_id')).rpartition(':')[2])} of {level}",
-        "round_numbers_crossed": f"crossed {row.get('levels_crossed')} {along}",
-    }
-    return words.get(name, f"{name.replace('_', ' ')} {along} at {level}")
+def level_name(row: Row) -> str:
+    """A level as people write it: 54, or 54-56 for a zone; what it is where that never changes, as a round number."""
+    kind = row.get("kind")
+    if kind in EXTREMES:  # a close of the past
+        return f"{tick_price(row, row['lower'])} ({kind})"
+    price = in_ticks(row)
+    text = f"{price(row['lower'])}-{price(row['upper'])}" if is_zone(row) else price(row["lower"])
+    # Support and resistance are roles, and roles flip: the column says which it is now.
+    return f"{text} ({kind})" if kind in ("psychological", "record") else text
 
 
-def score(hit: Mapping[str, Any]) -> str:
+def level_in_words(row: Row) -> str:
+    """54, or the zone 54-56."""
+    return f"the zone {level_name(row)}" if is_zone(row) else level_name(row)
+
+
+def score(hit: Row) -> str:
     """What broke a rule: "-14.78%", "-17.20% in 5 sessions", "z -5.8", "-14.78% on 2.4 times its usual volume".
 
     Args:
@@ -74,33 +103,15 @@ def score(hit: Mapping[str, Any]) -> str:
     return f"z {value:+.1f}"
 
 
-def beyond_the_day(hits: Iterable[Mapping[str, Any]]) -> list[str]:
+def beyond_the_day(hits: Iterable[Row]) -> list[str]:
     """What broke rules about several sessions or the open; of several such returns the largest."""
-    largest: dict[str, Mapping[str, Any]] = {}
+    largest: dict[str, Row] = {}
     for hit in sorted(hits, key=lambda hit: abs(hit["score"])):
         if hit["measure"] in BEYOND_THE_DAY:
             largest[hit["measure"]] = hit
     return [score(largest[measure]) for measure in BEYOND_THE_DAY if measure in largest]
 
 
-def is_of_the_day(hits: Iterable[Mapping[str, Any]]) -> bool:
+def is_of_the_day(hits: Iterable[Row]) -> bool:
     """Whether the return of the session itself broke a rule."""
     return any(hit["measure"] not in BEYOND_THE_DAY for hit in hits)
-
-
-def widening_pair(row: Mapping[str, Any]) -> str:
-    """Who has gained on whom: "SILJ ahead of SIL by 0.081 (log) over 21 sessions, z +2.3"."""
-    ahead, behind = row["long_symbol"], row["short_symbol"]
-    if row["spread_21d"] < 0:
-        ahead, behind = behind, ahead
-    return f"{ahead} ahead of {behind} by {abs(row['spread_21d']):.3f} (log) over 21 sessions, z {row['z_252']:+.1f}"
-
-
-def spike(row: Mapping[str, Any]) -> str:
-    """How large a volatility is: "volatility 139%, 2.8 times its year"."""
-    return f"volatility {row['close_to_close_21']:.0%}, {row['volatility_ratio_21_252']:.1f} times its year"
-
-
-def extreme_name(name: str) -> str:
-    """52w_high as a 52-week high, all_time_low as an all-time low."""
-    return name.replace("52w", "52-week").replace("all_time", "all-time").replace("_", " ")

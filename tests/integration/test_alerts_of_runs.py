@@ -18,7 +18,7 @@ from orchestration.duckdb_io import rows
 from orchestration.ingest.assets import RefreshConfig
 from orchestration.instance.instance import opened_instance
 from orchestration.settings import NEW_YORK, Settings
-from orchestration.signals.new_events import flags
+from orchestration.signals.new_events import new_events
 from tests.compiled_dbt import CompiledDbt
 from tests.jobs import refresh, resolved, resources_of, small_seeds
 from tests.receivers import Webhook
@@ -98,10 +98,14 @@ def test_sensor_and_command_line_tell_each_event_once(
         assert result.success
         said = tick(settings, instance)
         (message,) = hook.messages
-        flagged = {row["event_id"] for row in flags(settings, "levels").rows}
-        flagged |= {f"{row['symbol']}|{row['session_date']}|move" for row in flags(settings, "moves").rows}
+        flagged = {row["event_id"] for row in new_events(settings.paths).rows["level"]}
+        flagged |= {f"{row['symbol']}|{row['session_date']}|move" for row in new_events(settings.paths).rows["move"]}
         assert len(flagged) == 3  # two moves, one cross of the line
-        flagged |= {row["event_id"] for row in flags(settings, "extremes").rows}
+        unchosen = [
+            row for kind in ("extreme", "round_number") for row in new_events(settings.paths).rows.get(kind, ())
+        ]
+        assert unchosen
+        flagged |= {row["event_id"] for row in unchosen}
         told = set(hook.ids)
         assert flagged < told
         failures = told - flagged
@@ -182,7 +186,7 @@ def test_what_a_damaged_version_flagged_does_not_stop_the_refresh_that_heals_it(
     shutil.rmtree(settings.paths.alerts)
     settings.paths.published_file.resolve().unlink()
     assert refresh(settings)
-    assert flags(settings, "moves").rows
+    assert new_events(settings.paths).rows["move"]
 
 
 def test_an_unknown_symbol_of_a_channel_is_a_warning_of_the_refresh(

@@ -7,11 +7,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from orchestration.alerts.market import level_alert, load_facts
+from orchestration.duckdb_io import reading
 from orchestration.market.calendar import closed_sessions
-from orchestration.market.universe import load_universe
 from orchestration.show.brief.facts import Facts, read_facts
-from orchestration.show.brief.words import event_sentence
+from orchestration.signals.levels import alert as level_alert
+from orchestration.signals.levels import brief_sentence
+from orchestration.signals.registry import event_rows
 from tests.jobs import ClockedSettings, publish_tables, published, small_seeds
 
 pytestmark = pytest.mark.integration
@@ -100,7 +101,6 @@ def test_a_level_is_not_told_before_its_first_day(stores: dict[str, ClockedSetti
 
 def test_every_reader_takes_the_same_event_for_the_last_one(stores: dict[str, ClockedSettings]) -> None:
     settings = stores["end"]
-    universe = load_universe(settings.seeds)
     events = published(settings, "select * from level_events where level_id = 'line' order by session_date")
     days = [event["session_date"] for event in events]
     several = sorted({day for day in days if days.count(day) > 1})
@@ -111,10 +111,10 @@ def test_every_reader_takes_the_same_event_for_the_last_one(stores: dict[str, Cl
         assert levels(read_facts(settings, day))["line"]["last_event"] == first["event"]
         later = next((event for event in events if event["session_date"] > day), None)
         if later is not None:
-            facts = load_facts({"levels": [later]}, settings.paths.published_file, universe)
-            assert f"last event there {day}: {first['event'].replace('_', ' ')}" in " ".join(
-                level_alert(later["event_id"], [later], facts).lines
-            )
+            with reading(settings.paths.published_file) as connection:
+                rows = event_rows(connection, [("level", later["event_id"])])["level"]
+            last = f"last event there {day}: {first['event'].replace('_', ' ')}"
+            assert last in " ".join(level_alert(rows).lines)
     assert said >= {"role_flip", "retest_failed"}
     (status,) = published(settings, "select last_event from level_status where level_id = 'line'")
     assert status["last_event"] == levels(read_facts(settings))["line"]["last_event"]
@@ -124,7 +124,7 @@ def test_events_before_the_split_are_worded_in_their_prices(stores: dict[str, Cl
     entered = next(
         event
         for day in SESSIONS[:SPLIT_AT]
-        for event in read_facts(stores["end"], day).events
+        for event in read_facts(stores["end"], day).events.get("level", ())
         if event["event"] == "zone_entered"
     )
-    assert event_sentence(entered) == "AAA closed inside the zone 90.05-92.05, at 91.00 after 94.00."
+    assert brief_sentence(entered) == "AAA closed inside the zone 90.05-92.05, at 91.00 after 94.00."

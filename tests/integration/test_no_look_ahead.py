@@ -24,6 +24,7 @@ MARTS = (
     "move_rule_hits",
     "level_events",
     "level_daily",
+    "market_signals",
 )
 # What a vendor restates and when it was seen.
 NOT_FIGURES = {"adj_close", "observed_at"}

@@ -9,9 +9,11 @@ import dagster as dg
 import duckdb
 import pytest
 
+from orchestration.market.universe import load_universe
 from orchestration.publish.marts import marts
 from orchestration.publish.versions import current_manifest, publish
 from orchestration.settings import Settings
+from orchestration.signals.checks import market_checks
 from orchestration.transform.manifest import read_manifest
 from orchestration.transform.run_results import RUN_RESULTS
 from tests.jobs import asset_graph, evaluations, published, run_job, write_seeds
@@ -106,7 +108,7 @@ class TestFirstRefresh:
         manifest = current_manifest(settings.paths.published)
         assert manifest is not None
         assert manifest.simulated
-        assert len(manifest.rows) == 18
+        assert len(manifest.rows) == 19
         for table, count in manifest.rows.items():
             sources = {row["source"] for row in published(settings, f"select distinct source from {table}")}  # noqa: S608
             assert sources == ({"sample"} if count else set())
@@ -166,7 +168,7 @@ class TestFirstRefresh:
         }
         assert crossed["SI=F"] == "110, 100, 90, 80"
         for name, evaluation in checks.items():
-            if evaluation.asset_key.path[-1] in ("level_events", "large_moves", "volatility") and not evaluation.passed:
+            if evaluation.asset_key.path[-1] == "market_signals" and not evaluation.passed:
                 text = str(evaluation.metadata["plot"].value)
                 picture = base64.b64decode(text.partition("base64,")[2].removesuffix(")"))
                 assert picture.startswith(b"\x89PNG"), name
@@ -177,10 +179,18 @@ class TestFirstRefresh:
         with (seeds / "price_levels.csv").open("a") as file:
             file.write("silver_75,SI=F,75,75,support,2026-01-01,mine\n")
         known = asset_graph(Settings(home=tmp_path, seeds=seeds)).asset_check_keys
-        assert dg.AssetCheckKey(dg.AssetKey("level_events"), "silver_75") in known
-        assert (
-            len([key for key in known if key.asset_key == dg.AssetKey("pair_spreads") and key.name.count("_to_")]) == 6
-        )
+        signals = dg.AssetKey("market_signals")
+        assert dg.AssetCheckKey(signals, "silver_75") in known
+        assert len([key for key in known if key.asset_key == signals and key.name.count("_to_")]) == 6
+
+    def test_checks_of_two_kinds_with_one_name_are_told_apart(self, tmp_path: Path) -> None:
+        """They stand on one asset; a seed that gave a level and a pair the same id has to load as before."""
+        seeds = write_seeds(tmp_path / "seeds")
+        with (seeds / "price_levels.csv").open("a") as file:
+            file.write("gold_to_silver,SI=F,75,75,support,2026-01-01,mine\n")
+        known = {check.name: check for check in market_checks(load_universe(seeds))}
+        assert known["gold_to_silver"].description == "SI=F met 75 (support): mine."
+        assert known["gold_to_silver_pair"].check == "gold_to_silver"
 
     def test_models_report_rows_and_latest_session(self, first: dg.ExecuteInProcessResult, settings: Settings) -> None:
         (event,) = [e for e in first.get_asset_materialization_events() if e.asset_key == dg.AssetKey("returns")]

@@ -24,7 +24,7 @@ from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
 from orchestration.alerts.outbox import journal
 from orchestration.instance.instance import GONE
 from orchestration.settings import PROJECT_ROOT, Settings
-from orchestration.signals.new_events import flags
+from orchestration.signals.new_events import new_events
 from tests.deployment import health_check, team_environment
 from tests.jobs import published, small_seeds
 from tests.listening import LOOPBACK, children, listening
@@ -293,9 +293,9 @@ def test_the_sensor_tells_each_event_once(story: Story) -> None:
     assert story.owed == {("desk", "sent"): len(story.told)}
     moves = {f"{symbol}|{day}|move" for symbol, day in (("SLV", FIRST_EVENING), ("SIL", FIRST_EVENING))}
     assert moves | {f"SLV|{NEXT_EVENING}|move"} <= set(story.told)
-    assert {f"{row['symbol']}|{row['session_date']}|move" for row in flags(story.settings, "moves").rows} <= set(
-        story.told
-    )
+    assert {
+        f"{row['symbol']}|{row['session_date']}|move" for row in new_events(story.settings.paths).rows["move"]
+    } <= set(story.told)
     assert [event_id for event_id in story.told if event_id.startswith("data|run|")] == [f"data|run|{story.asked_for}"]
 
 

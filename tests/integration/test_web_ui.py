@@ -101,7 +101,7 @@ def dialog(page: Page) -> Iterator[Locator]:
 
 def test_the_broken_level_is_a_failed_check_with_table_and_plot(visit: Visit) -> None:
     page = visit.page
-    page.goto(f"{visit.address}/assets/level_events?view=checks")
+    page.goto(f"{visit.address}/assets/market_signals?view=checks")
     page.get_by_text("silver_100_psychological").first.click()
     page.get_by_text("closed back below 100 in a failed retest, close 78.29").first.wait_for()
     table = page.locator("table").filter(has_text="prev_close").last

@@ -7,11 +7,14 @@ import dagster as dg
 import pytest
 
 from orchestration.alerts.data_alerts import judge_run
-from orchestration.alerts.market import GROUPS, Facts, alerts_of, level_alert, move_alert
+from orchestration.alerts.flagged import alerts_of
 from orchestration.alerts.messages import Alert, Waiting, compose, ordered
 from orchestration.channels import KINDS
 from orchestration.market.universe import PriceLevel
-from orchestration.signals import new_events as flags
+from orchestration.signals.levels import describe
+from orchestration.signals.moves import alert as move_alert
+from orchestration.signals.new_events import CheckState, NewEvents
+from orchestration.signals.registry import signals
 from tests.receivers import ids_of
 
 DAY = dt.date(2026, 1, 30)
@@ -87,6 +90,11 @@ def hit(rule: str, measure: str, score: float, sessions: int = 1, **values: Any)
     return {**row, "direction": "down", **values}
 
 
+def told_of(signal: str, *rows: dict[str, Any]) -> list[Alert]:
+    """The alerts of flagged rows of one kind."""
+    return alerts_of(NewEvents({signal: [{"severity": "warning", **row} for row in rows]}, CheckState()))
+
+
 DAILY = hit("senior_daily_move", "return_1d", -0.1478)
 UNUSUAL = hit("unusual_against_63_sessions", "z_score", -4.1, 63)
 WEEKLY = hit("senior_5_sessions", "cumulative_return", -0.172, 5)
@@ -94,7 +102,7 @@ OPENED = hit("senior_opening_gap", "opening_gap", -0.063)
 
 
 def test_a_move_that_breaks_several_rules_is_one_alert() -> None:
-    (told,) = alerts_of("moves", [DAILY, UNUSUAL], Facts(names={"SIL": "Silver miners"}))
+    (told,) = told_of("move", {**DAILY, "name": "Silver miners"}, UNUSUAL)
     assert told.event_id == "SIL|2026-01-30|move"
     assert (told.kind, told.severity, told.symbols) == ("move", "warning", ("SIL",))
     assert told.title == "SIL (Silver miners) -14.78%"
@@ -106,11 +114,11 @@ def test_a_move_that_breaks_several_rules_is_one_alert() -> None:
 
 
 def test_a_move_says_what_broke_the_rule() -> None:
-    both = move_alert("x", [DAILY, WEEKLY, hit("two", "cumulative_return", -0.16, 2), OPENED], Facts())
+    both = move_alert([DAILY, WEEKLY, hit("two", "cumulative_return", -0.16, 2), OPENED])
     assert both.title == "SIL -14.78%"
     assert "-17.20% in 5 sessions; -6.30% at the open" in both.lines
     # Of a day on which the return itself broke nothing neither its size nor its place is the news.
-    slow = move_alert("x", [{**WEEKLY, "return_1d": -0.011, "is_record": True}], Facts())
+    slow = move_alert([{**WEEKLY, "return_1d": -0.011, "is_record": True}])
     assert slow.title == "SIL -17.20% in 5 sessions (-1.10% on the day)"
     assert slow.rank < 100
     assert not any("largest" in line for line in slow.lines)
@@ -118,25 +126,11 @@ def test_a_move_says_what_broke_the_rule() -> None:
 
 def test_records_come_first_unless_the_history_is_young() -> None:
     record = {**DAILY, "is_record": True, "largest_since": None}
-    assert move_alert("x", [record], Facts()).rank > 100
-    assert move_alert("x", [record], Facts()).lines[0] == (
-        "the largest daily fall since the history begins, 2010-04-20"
-    )
-    assert move_alert("x", [{**record, "returns_since_inception": 30}], Facts()).rank == pytest.approx(6.7)
-    gap = move_alert("x", [{**DAILY, "sessions_since_previous": 3}], Facts())
+    assert move_alert([record]).rank > 100
+    assert move_alert([record]).lines[0] == ("the largest daily fall since the history begins, 2010-04-20")
+    assert move_alert([{**record, "returns_since_inception": 30}]).rank == pytest.approx(6.7)
+    gap = move_alert([{**DAILY, "sessions_since_previous": 3}])
     assert "bars are missing before it: the move spans more than one session" in gap.lines
-
-
-LINE = PriceLevel(
-    level_id="silver_100",
-    symbol="SI=F",
-    lower=100,
-    upper=100,
-    kind="psychological",
-    active_from=dt.date(2000, 1, 1),
-    note="three-digit silver",
-)
-ZONE = LINE.model_copy(update={"level_id": "zone", "lower": 54.0, "upper": 56.0})
 
 
 def event(day: dt.date = DAY, name: str = "close_cross", way: str = "down", level_id: str = "silver_100") -> dict:
@@ -156,20 +150,25 @@ def event(day: dt.date = DAY, name: str = "close_cross", way: str = "down", leve
         "high": 116.5,
         "low": 74.0,
         "close": 78.29,
+        "kind": "psychological",
+        "note": "three-digit silver",
+        "earlier_events": None,
+        "levels_crossed": None,
     }
 
 
 def test_a_level_says_what_happened_there_before() -> None:
-    history = [event(dt.date(2026, 1, 23), way="up"), event()]
-    facts = Facts({"SI=F": "Silver"}, {"silver_100": LINE}, {"silver_100": history})
-    (told,) = alerts_of("levels", [event()], facts)
+    before = {"earlier_events": 1, "earlier_event": "close_cross", "earlier_direction": "up"}
+    row = {**event(), **before, "earlier_date": dt.date(2026, 1, 23), "name": "Silver"}
+    (told,) = told_of("level", row)
+    assert (told.event_id, told.kind) == (row["event_id"], "level")
     assert told.title == "SI=F (Silver) closed below 100"
     assert told.lines == (
         "close 78.29 after 114.037; low 74, high 116.5",
         "level silver_100 (psychological: three-digit silver)",
         "last event there 2026-01-23: close cross up; 1 before this one",
     )
-    (first,) = alerts_of("levels", [history[0]], facts)
+    (first,) = told_of("level", event(dt.date(2026, 1, 23), way="up"))
     assert first.lines[-1] == "the first event at this level in the stored history"
 
 
@@ -186,28 +185,30 @@ def test_a_level_says_what_happened_there_before() -> None:
     ],
 )
 def test_every_event_of_a_level_has_words(name: str, way: str, says: str, severity: str) -> None:
-    row = event(name=name, way=way, level_id="zone")
-    told = level_alert(row["event_id"], [row], Facts(levels={"zone": ZONE}))
+    (told,) = told_of("level", {**event(name=name, way=way, level_id="zone"), "severity": severity})
     assert told.title == f"SI=F {says}"
     assert told.severity == severity
+    # What the price touched comes after all moves, what it went through before them.
+    assert (told.rank > 30) == (severity == "warning")
 
 
 def test_a_zone_is_told_where_it_was_at_the_session() -> None:
     """A split after the level's first day: the seed names 108 to 112, the event happened at 54 to 56."""
-    row = event(name="zone_entered", level_id="zone")
-    seed = ZONE.model_copy(update={"lower": 108.0, "upper": 112.0})
-    assert (
-        level_alert(row["event_id"], [row], Facts(levels={"zone": seed})).title == "SI=F closed inside the zone 54-56"
+    seed = PriceLevel(
+        level_id="zone", symbol="SI=F", lower=108, upper=112, kind="support", active_from=dt.date(2000, 1, 1), note=""
     )
+    (told,) = told_of("level", event(name="zone_entered", level_id="zone"))
+    assert describe(seed) == "SI=F met the zone 108-112 (support)."
+    assert told.title == "SI=F closed inside the zone 54-56"
 
 
-def test_every_group_of_checks_has_words() -> None:
-    assert set(flags.GROUPS) == set(GROUPS)
-    assert {group.kind for group in GROUPS.values()} <= set(KINDS)
+def test_channels_can_ask_for_every_kind_of_signal() -> None:
+    assert {kind.alert_kind for kind in signals()} <= set(KINDS)
 
 
 def test_a_widening_gap_names_who_is_ahead() -> None:
     row = {
+        "event_id": "juniors|2026-01-30|widening",
         "pair_id": "juniors",
         "symbol": "SILJ",
         "long_symbol": "SILJ",
@@ -219,7 +220,7 @@ def test_a_widening_gap_names_who_is_ahead() -> None:
         "z_threshold": 2.0,
         "percentile_252": 0.004,
     }
-    (told,) = alerts_of("pairs", [row], Facts())
+    (told,) = told_of("pair", row)
     assert (told.kind, told.severity, told.event_id) == ("pair", "warning", "juniors|2026-01-30|widening")
     assert told.title == "SIL ahead of SILJ by 0.081 (log) over 21 sessions, z -3.1"
     assert told.symbols == ("SILJ", "SIL")
@@ -227,7 +228,9 @@ def test_a_widening_gap_names_who_is_ahead() -> None:
 
 def test_a_spike_stands_beside_the_trend() -> None:
     row = {
+        "event_id": "SLV|2026-01-30|spike",
         "symbol": "SLV",
+        "name": "iShares Silver Trust",
         "session_date": DAY,
         "close_to_close_21": 1.387,
         "close_to_close_252": 0.499,
@@ -236,16 +239,16 @@ def test_a_spike_stands_beside_the_trend() -> None:
         "trend_state": "up",
         "drawdown": -0.2856,
     }
-    (told,) = alerts_of("volatility", [row], Facts({"SLV": "iShares Silver Trust"}))
+    (told,) = told_of("volatility", row)
     assert told.title == "SLV (iShares Silver Trust) volatility 139%, 2.8 times its year"
     assert "trend up, drawdown -28.56%" in told.lines
 
 
 def test_levels_that_nobody_chose_are_told_for_information() -> None:
-    row = {**event(name="round_numbers_crossed", level_id="SLV:round_numbers"), "kind": "round_number"}
-    row["levels_crossed"] = "100, 90, 80"
-    (told,) = alerts_of("extremes", [row], Facts())
-    assert (told.severity, told.title) == ("info", "SI=F crossed 100, 90, 80 downwards")
+    row = {**event(name="round_numbers_crossed", level_id="SLV:round_numbers"), "levels_crossed": "100, 90, 80"}
+    (told,) = told_of("round_number", {**row, "severity": "info"})
+    assert (told.severity, told.title, told.rank) == ("info", "SI=F crossed 100, 90, 80 downwards", 0)
+    assert "level SLV:round_numbers" in told.lines  # whose kind says nothing that its name does not
 
 
 def evaluated(name: str, passed: bool, *offenders: dict, error: bool = False) -> dg.AssetCheckEvaluation:

@@ -2,9 +2,13 @@
 
 import ast
 from graphlib import TopologicalSorter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+
+from orchestration.signals.registry import signals
+from orchestration.signals.signal import Signal
 
 PACKAGE = Path(__file__).resolve().parents[2] / "orchestration"
 
@@ -120,3 +124,35 @@ def test_definitions_does_nothing_else() -> None:
 def test_loading_the_code_location_imports_nothing_heavy(path: Path) -> None:
     roots = {name.split(".")[0] for name in imports(path, top_level_only=True)}
     assert not roots & HEAVY
+
+
+def test_kinds_of_signals_are_named_in_their_own_files_only() -> None:
+    names = {kind.name for kind in signals()}
+    own = {
+        path
+        for path in (PACKAGE / "signals").glob("*.py")
+        if any(
+            isinstance(value, Signal) for value in vars(import_module(f"orchestration.signals.{path.stem}")).values()
+        )
+    }
+    assert len(own) >= 5
+    others = [p for p in modules() if part_of(p) in ("signals", "alerts", "show", "cli") and p not in own]
+    for path in others:
+        used = {PACKAGE.parent / f"{name.replace('.', '/')}.py" for name in imports(path)}
+        assert not used & own, path
+        assert not _chosen_by(path) & names, path
+
+
+def _chosen_by(path: Path) -> set[object]:
+    """The texts that a module compares with, or looks something up by."""
+    chosen: list[ast.expr | None] = []
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Compare):
+            chosen += [node.left, *node.comparators]
+        elif isinstance(node, ast.Subscript):
+            chosen.append(node.slice)
+        elif isinstance(node, ast.Dict):
+            chosen += node.keys
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get":
+            chosen += node.args
+    return {part.value for found in chosen if found for part in ast.walk(found) if isinstance(part, ast.Constant)}

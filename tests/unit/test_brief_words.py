@@ -7,7 +7,10 @@ import pytest
 
 from orchestration.publish.versions import PublishedManifest
 from orchestration.show.brief.facts import Facts
-from orchestration.show.brief.words import event_sentence, headline, level_name, move_sentence, price, sections
+from orchestration.show.brief.words import headline, move_sentence, sections
+from orchestration.signals.levels import brief_sentence
+from orchestration.signals.registry import signals
+from orchestration.signals.wording import level_name, tick_price
 
 SESSION = dt.date(2026, 1, 30)
 
@@ -64,9 +67,21 @@ def event(name: str, direction: str = "up", **values: Any) -> dict[str, Any]:
 
 
 def facts(**values: Any) -> Facts:
+    events = values.pop("events", [])
+    kinds = ("extreme", "round_number")
+    by_kind = {kind: [row for row in events if row["kind"] == kind] for kind in kinds}
+    by_kind["level"] = [row for row in events if row["kind"] not in kinds]
     manifest = PublishedManifest(1, "", "files", False, "2026-01-30T23:00:00+00:00", {})
-    parts = "instruments absent ahead events levels pairs sectors rejected history pair_history"
-    return Facts(**{"session": SESSION, "manifest": manifest, **{name: [] for name in parts.split()}, **values})
+    parts = "instruments absent ahead levels pairs sectors rejected history pair_history"
+    return Facts(
+        **{
+            "session": SESSION,
+            "manifest": manifest,
+            **{name: [] for name in parts.split()},
+            "events": by_kind,
+            **values,
+        }
+    )
 
 
 def test_a_move_says_how_unusual_it_was() -> None:
@@ -130,18 +145,10 @@ def test_a_return_across_a_gap_says_so() -> None:
             event("zone_exited", "down", lower=54.0, upper=56.0),
             "SI=F left the zone 54-56 downwards, at 56.446 after 52.916.",
         ),
-        (
-            event("new_extreme", level_id="SI=F:52w_high", kind="extreme"),
-            "SI=F closed beyond its 52-week high of 54, at 56.446 after 52.916.",
-        ),
-        (
-            event("round_numbers_crossed", "down", kind="round_number"),
-            "SI=F crossed 90, 80 downwards, at 56.446 after 52.916.",
-        ),
     ],
 )
 def test_events_in_words(row: dict[str, Any], text: str) -> None:
-    assert event_sentence(row) == text
+    assert brief_sentence(row) == text
 
 
 def test_every_event_of_the_mart_has_words() -> None:
@@ -159,20 +166,23 @@ def test_every_event_of_the_mart_has_words() -> None:
         and node["test_metadata"]["name"] == "accepted_values"
     ]
     assert names
+    kinds = {kind.name: kind for kind in signals()}
     for name in names:
-        assert name.replace("_", " ") + " upwards at" not in event_sentence(event(name)), name
+        kind = {"new_extreme": "extreme", "round_numbers_crossed": "round_number"}.get(name, "level")
+        row = event(name, level_id="SI=F:52w_high")
+        assert name.replace("_", " ") + " upwards at" not in kinds[kind].line(row, "{:g}".format), name
 
 
 def test_prices_have_the_decimals_of_their_tick_and_one_more_between_ticks() -> None:
     row = {"tick_size": 0.01}
-    assert [price(row, value) for value in (94.3, 40.595, 94.30000305, 4713.9)] == [
+    assert [tick_price(row, value) for value in (94.3, 40.595, 94.30000305, 4713.9)] == [
         "94.30",
         "40.595",
         "94.30",
         "4,713.90",
     ]
-    assert price({"tick_size": 0.1}, 4713.9) == "4,713.9"
-    assert price(row, None) == ""
+    assert tick_price({"tick_size": 0.1}, 4713.9) == "4,713.9"
+    assert tick_price(row, None) == ""
 
 
 def test_levels_are_named_without_zeros_and_without_a_role_that_flips() -> None:
@@ -237,13 +247,20 @@ def test_of_several_events_of_a_level_none_is_told_twice() -> None:
     assert len(words("Levels", events=both)) == 2
 
 
-def test_an_all_time_extreme_is_not_told_as_one_of_52_weeks_too() -> None:
+def test_extremes_and_round_numbers_are_told_together() -> None:
     met = [
-        event("new_extreme", kind="extreme", symbol=symbol, level_id=f"{symbol}:{extreme}")
-        for symbol, extreme in (("SLV", "52w_high"), ("SLV", "all_time_high"), ("GLD", "52w_high"))
+        event("new_extreme", kind="extreme", symbol=symbol, level_id=f"{symbol}:{extreme}", is_repeat=is_repeat)
+        for symbol, extreme, is_repeat in (
+            ("SLV", "all_time_high", False),
+            ("GLD", "52w_high", False),
+            ("SIL", "52w_high", True),
+        )
     ]
+    met += [event("round_numbers_crossed", way, kind="round_number", symbol="SIL") for way in ("up", "down")]
     assert words("Levels", events=met) == [
         "No watched level was met.",
+        "Round numbers crossed upwards: SIL 90, 80.",
+        "Round numbers crossed downwards: SIL 90, 80.",
         "Closed beyond the all-time high, for the first time in a run: SLV.",
         "Closed beyond the 52-week high, for the first time in a run: GLD.",
     ]

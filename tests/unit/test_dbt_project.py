@@ -88,6 +88,8 @@ def test_names_that_readers_rely_on(manifest: dict[str, Any]) -> None:
         " rank_since_inception returns_since_inception largest_since largest_since_return sessions_since_largest"
         " is_record history_start sessions_since_previous bridges_gap",
         "move_rule_hits": "symbol session_date rule_id measure sessions score threshold direction bridges_gap source",
+        "market_signals": "event_id signal check_name symbol pair_id level_id session_date direction strength severity"
+        " is_repeat",
         "market_summary": "symbol name session_date market_session close return_1d return_ytd return_1y drawdown"
         " close_to_close_21 volatility_ratio_21_252 beta_252 trend_state verdict largest_since",
         "claim_checks": "claim_id measure claimed computed difference verdict",

@@ -36,6 +36,7 @@ SIGNALS = {
     "level_status",
     "large_moves",
     "move_rule_hits",
+    "market_signals",
     "market_summary",
     "claim_checks",
 }

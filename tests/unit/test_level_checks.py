@@ -9,8 +9,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from orchestration.market.universe import load_universe
-from orchestration.signals import wording as phrases
-from orchestration.signals.levels import edges_text, level_checks
+from orchestration.signals.levels import LEVELS, edges_text, place, plot
+from orchestration.signals.wording import is_zone
 from tests.jobs import small_seeds
 
 FIRST, SPLIT, LAST = dt.date(2026, 1, 5), dt.date(2026, 1, 6), dt.date(2026, 1, 7)
@@ -36,19 +36,13 @@ def published(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def checks(tmp_path: Path) -> Any:
-    """The checks of a seed whose zone was named before the split, at 108 to 112."""
-    seeds = small_seeds(tmp_path / "seeds", "AAA", levels="zone,AAA,108,112,support,2026-01-05,\n")
-    return level_checks(load_universe(seeds))
-
-
-def test_the_words_are_about_the_level_of_the_session(checks: Any) -> None:
-    assert checks.summary("zone", [event(LAST), event(FIRST)]) == (
+def test_the_words_are_about_the_level_of_the_session(tmp_path: Path) -> None:
+    assert LEVELS.summarize([event(LAST), event(FIRST)]) == (
         "2026-01-07: closed inside the zone 54-56, close 55, and 1 more"
     )
-    # What the check watches is named as the seed names it.
-    assert checks.checks["zone"].startswith("AAA has not met the zone 108-112 (support)")
+    # What the check watches is named as the seed names it: the zone before the split, at 108 to 112.
+    seeds = small_seeds(tmp_path / "seeds", "AAA", levels="zone,AAA,108,112,support,2026-01-05,\n")
+    assert LEVELS.checks(load_universe(seeds)) == {"zone": "AAA met the zone 108-112 (support)."}
 
 
 def drawn(figure: Figure) -> tuple[float, float]:
@@ -58,13 +52,13 @@ def drawn(figure: Figure) -> tuple[float, float]:
     return round(box.y0, 6), round(box.y1, 6)
 
 
-def test_the_picture_has_closes_and_level_in_the_prices_of_the_latest_session(checks: Any, published: Path) -> None:
-    figure = checks.plot(published, "zone", [event(LAST), event(FIRST, lower=108.0, upper=112.0)])
+def test_the_picture_has_closes_and_level_in_the_prices_of_the_latest_session(published: Path) -> None:
+    figure = plot(published, [event(LAST), event(FIRST, lower=108.0, upper=112.0)])
     assert list(figure.axes[0].lines[0].get_ydata()) == [53.0, 54.5, 55.0]
     assert drawn(figure) == (54.0, 56.0)
     assert [text.get_text() for text in figure.axes[0].texts] == ["54-56"]
     # Before the split was known.
-    figure = checks.plot(published, "zone", [event(FIRST, lower=108.0, upper=112.0)])
+    figure = plot(published, [event(FIRST, lower=108.0, upper=112.0)])
     assert list(figure.axes[0].lines[0].get_ydata()) == [106.0]
     assert drawn(figure) == (108.0, 112.0)
 
@@ -75,7 +69,7 @@ def test_prices_are_written_out() -> None:
 
 
 def test_a_zone_is_told_from_a_line_by_its_edges() -> None:
-    assert phrases.is_zone({"lower": 54.0, "upper": 56.0})
-    assert not phrases.is_zone({"lower": 54.0, "upper": 54.0})
-    assert not phrases.is_zone({"level": 54.0})
-    assert phrases.place({"level": 54.0, "lower": 54.0, "upper": 54.0}, "{:g}".format) == "54"
+    assert is_zone({"lower": 54.0, "upper": 56.0})
+    assert not is_zone({"lower": 54.0, "upper": 54.0})
+    assert not is_zone({"level": 54.0})
+    assert place({"level": 54.0, "lower": 54.0, "upper": 54.0}, "{:g}".format) == "54"

@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 from orchestration.show.brief.facts import Facts
-from orchestration.show.brief.words import level_name
 from orchestration.signals import plots
+from orchestration.signals.wording import level_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,7 +40,8 @@ def _prices(facts: Facts) -> list[tuple[str, "Figure"]]:
     for symbol in dict.fromkeys(level["symbol"] for level in facts.levels):
         levels = [level for level in facts.levels if level["symbol"] == symbol]
         bands = [plots.Band(level_name({**level, "kind": None}), level["lower"], level["upper"]) for level in levels]
-        met = [event["session_date"] for event in facts.events if event["symbol"] == symbol]
+        events = [event for rows in facts.events.values() for event in rows if event.get("level_id")]
+        met = [event["session_date"] for event in events if event["symbol"] == symbol]
         title = f"{symbol} with its levels"
         figure = plots.price_with_levels(title, _series(facts, symbol, "close"), bands, met)
         found.append((f"{title}; {levels[0]['price_source']}", figure))

@@ -5,6 +5,7 @@ tables hold as of the latest session only (`level_status`) is used for what does
 """
 
 import datetime as dt
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,8 @@ from orchestration.duckdb_io import query, reading
 from orchestration.market.errors import OrewatchError
 from orchestration.publish.versions import PublishedManifest, readable_manifest, version_file
 from orchestration.settings import Settings
+from orchestration.signals.registry import event_rows
+from orchestration.signals.signal import Row as SignalRow
 
 Row = dict[str, Any]
 
@@ -76,13 +79,7 @@ AHEAD = """
     order by symbol
 """
 
-EVENTS = """
-    select e.*, i.name, i.tick_size
-    from level_events as e
-    inner join instruments as i on e.symbol = i.symbol
-    where e.session_date = $session
-    order by e.kind in ('extreme', 'round_number'), e.symbol, e.level_id, e.event_order
-"""
+EVENTS = "select signal, event_id from market_signals where session_date = $session"
 
 # Watched levels, as they stood at the session.
 LEVELS = """
@@ -148,7 +145,7 @@ class Facts:
         instruments: those with a bar on the session, metals first; `hits` holds the move rules that each broke.
         absent: those whose latest bar is older.
         ahead: those that have a later bar than the market's session, where the brief is about that.
-        events: level events of the session.
+        events: events of the session by kind of signal, repeated ones among them.
         levels: levels of the seed on the session's prices, with role and last event.
         pairs: spreads of the session.
         sectors: equal-weight groups of the session.
@@ -162,7 +159,7 @@ class Facts:
     instruments: list[Row]
     absent: list[Row]
     ahead: list[Row]
-    events: list[Row]
+    events: Mapping[str, Sequence[SignalRow]]
     levels: list[Row]
     pairs: list[Row]
     sectors: list[Row]
@@ -184,6 +181,8 @@ def read_facts(settings: Settings, session: dt.date | None = None) -> Facts:
     manifest = readable_manifest(settings.paths.published)
     if manifest is None:
         raise OrewatchError("nothing has been published yet; run: orewatch refresh")
+    if "market_signals" not in manifest.rows:
+        raise OrewatchError("the published version is of an earlier release; run: orewatch refresh")
     # The version's own folder, not the link: all queries see one version, whatever is published meanwhile.
     published = version_file(settings.paths.published, manifest.version)
     with reading(published) as connection:
@@ -207,7 +206,7 @@ def read_facts(settings: Settings, session: dt.date | None = None) -> Facts:
             instruments=instruments,
             absent=query(connection, ABSENT, on),
             ahead=query(connection, AHEAD) if session == market_session else [],
-            events=query(connection, EVENTS, on),
+            events=event_rows(connection, ((row["signal"], row["event_id"]) for row in query(connection, EVENTS, on))),
             levels=query(connection, LEVELS, on),
             pairs=query(connection, PAIRS, on),
             sectors=query(connection, SECTORS, on),

@@ -5,14 +5,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from orchestration.show.brief.facts import Facts, Row
-from orchestration.signals import wording as phrases
+from orchestration.signals.registry import signals
+from orchestration.signals.wording import EXTREMES, beyond_the_day, is_of_the_day, level_in_words, level_name
+from orchestration.signals.wording import tick_price as price
 
 # How many rows the long tables show.
 NEAREST_SHOWN = 12
 # How many moves are told in words; the table has them all.
 SENTENCES_SHOWN = 5
 METAL = "metal"
-EXTREMES = ("52-week high", "52-week low")
 # What a gap between two did against five sessions ago.
 GAPS = {"widening": "the gap is widening", "narrowing": "the gap is narrowing", "turned": "the gap has changed sides"}
 VERDICTS = {
@@ -49,7 +50,7 @@ def sections(facts: Facts) -> list[Section]:
     """The brief in reading order."""
     parts = [
         _moves(facts),
-        _levels(facts),
+        *_signals(facts),
         _watch_next(facts),
         _juniors(facts),
         _miners(facts),
@@ -72,9 +73,9 @@ def move_sentence(row: Row) -> str:
     verb = "fell" if change < 0 else "rose" if change > 0 else "did not move:"
     closed = f"{price(row, row['close'])} {row['currency']}"
     text = f"{row['name']}, {row['symbol']}, {verb} {percent(abs(change))} to {closed}"
-    if beyond := phrases.beyond_the_day(row["hits"]):
+    if beyond := beyond_the_day(row["hits"]):
         text += f" ({', '.join(beyond)})"
-    if phrases.is_of_the_day(row["hits"]):
+    if is_of_the_day(row["hits"]):
         kind = "fall" if change < 0 else "rise"
         if row["is_record"]:
             text += f", its largest {kind} since its stored history starts on {row['history_start']}"
@@ -88,31 +89,6 @@ def move_sentence(row: Row) -> str:
     return text + "."
 
 
-def event_sentence(event: Row) -> str:
-    """What one level event was."""
-    close, before = price(event, event["close"]), price(event, event["prev_close"])
-    text = f"{event['symbol']} {phrases.level_event(event, level_in_words(event))}, at {close}"
-    text += f" after {before}" if before else ""
-    # The price flutters around the level: checks and alerts leave such an event out.
-    return text + ("; no close has got away from it since its last event." if event["is_repeat"] else ".")
-
-
-def level_in_words(row: Row) -> str:
-    """54, or the zone 54-56."""
-    return f"the zone {level_name(row)}" if phrases.is_zone(row) else level_name(row)
-
-
-def level_name(row: Row) -> str:
-    """A level as people write it: 54, or 54-56 for a zone; what it is where that never changes, as a round number."""
-    kind = row.get("kind")
-    if kind in EXTREMES:  # a close of the past
-        return f"{price(row, row['lower'])} ({kind})"
-    lower, upper = row["lower"], row["upper"]
-    text = _round(row, lower) if upper == lower else f"{_round(row, lower)}-{_round(row, upper)}"
-    # Support and resistance are roles, and roles flip: the column says which it is now.
-    return f"{text} ({kind})" if kind in ("psychological", "record") else text
-
-
 def _moves(facts: Facts) -> Section:
     by_size = _by_size(facts.instruments)
     moved = [row for row in by_size if row["hits"]]
@@ -121,7 +97,7 @@ def _moves(facts: Facts) -> Section:
     if known:
         up = sum(row["return_1d"] > 0 for row in known)
         down = sum(row["return_1d"] < 0 for row in known)
-        records = sum(bool(row["is_record"]) and phrases.is_of_the_day(row["hits"]) for row in moved)
+        records = sum(bool(row["is_record"]) and is_of_the_day(row["hits"]) for row in moved)
         text = f"Of {len(known)} instruments with a return, {up} rose and {down} fell; {len(moved)} broke a move rule"
         sentences.append(text + (f", {records} of them with a record of their stored history." if records else "."))
     # The largest stands at the top of the page already.
@@ -146,46 +122,20 @@ def _moves(facts: Facts) -> Section:
 
 
 def _rank(row: Row) -> str:
-    if not phrases.is_of_the_day(row["hits"]):
+    if not is_of_the_day(row["hits"]):
         return ""
     if row["is_record"]:
         return f"record of {row['returns_since_inception']:,}"
     return f"{row['rank_since_inception']} of {row['returns_since_inception']:,}"
 
 
-def _levels(facts: Facts) -> Section:
-    watched = [event for event in facts.events if event["kind"] not in ("extreme", "round_number")]
-    others = [
-        event for event in facts.events if event["kind"] in ("extreme", "round_number") and not event["is_repeat"]
-    ]
-    sentences = [event_sentence(event) for event in watched if not _said_by_another(event, watched)]
-    if not watched:
-        sentences.append("No watched level was met.")
-    for direction, along in (("up", "upwards"), ("down", "downwards")):
-        crossed = [
-            f"{event['symbol']} {event['levels_crossed']}"
-            for event in others
-            if event["event"] == "round_numbers_crossed" and event["direction"] == direction
-        ]
-        if crossed:
-            sentences.append(f"Round numbers crossed {along}: {'; '.join(crossed)}.")
-    told: set[str] = set()
-    for extreme in ("all_time_high", "52w_high", "all_time_low", "52w_low"):
-        # An all-time extreme is one of 52 weeks as well.
-        hit = sorted({event["symbol"] for event in others if event["level_id"].endswith(f":{extreme}")} - told)
-        told |= set(hit)
-        if hit:
-            words = phrases.extreme_name(extreme)
-            sentences.append(f"Closed beyond the {words}, for the first time in a run: {', '.join(hit)}.")
-    return Section("Levels", sentences)
-
-
-def _said_by_another(event: Row, events: Iterable[Row]) -> bool:
-    """Whether another event of the level says the same and more: a role flip, or a cross that was a failed retest."""
-    more = {"confirmed": "role_flip", "close_cross": "retest_failed"}
-    return any(
-        other["event"] == more.get(event["event"]) and other["level_id"] == event["level_id"] for other in events
-    )
+def _signals(facts: Facts) -> list[Section]:
+    """What happened, as each kind of signal says it."""
+    told: dict[str, list[str]] = {}
+    for kind in signals():
+        sentences = kind.brief_sentences(facts.events.get(kind.name, ()))
+        told.setdefault(kind.brief_title or kind.title, []).extend(sentences)
+    return [Section(title, sentences) for title, sentences in told.items()]
 
 
 def _watch_next(facts: Facts) -> Section:
@@ -388,23 +338,6 @@ def percent(value: float | None, signed: bool = False) -> str:
 def number(value: float | None) -> str:
     """A score with its sign and one decimal; empty if unknown."""
     return "" if value is None else f"{value:+.1f}"
-
-
-def price(row: Row, value: float | None) -> str:
-    """A price with as many decimals as the instrument's tick, and one more between two ticks; empty if unknown."""
-    if value is None:
-        return ""
-    tick = row.get("tick_size") or 0.01
-    decimals = max(0, len(f"{tick:.6f}".rstrip("0").partition(".")[2]))
-    if abs(value - round(value, decimals)) > 0.1 * 10**-decimals:
-        decimals += 1
-    return f"{value:,.{decimals}f}"
-
-
-def _round(row: Row, value: float) -> str:
-    """A price without the zeros that end it: 54, not 54.000."""
-    text = price(row, value)
-    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def spoken(session: dt.date) -> str:

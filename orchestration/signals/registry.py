@@ -1,0 +1,52 @@
+"""Finds the kinds of signals: every `Signal` that a module of this folder holds. There is no list of them anywhere."""
+
+import importlib
+import pkgutil
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestration.signals.signal import Row, Signal
+
+if TYPE_CHECKING:
+    import duckdb
+
+_FOLDER = str(Path(__file__).parent)
+
+# What each kind's query begins with.
+EVENTS = """
+    with signals as (
+        select events.*, instruments.name, instruments.tick_size
+        from market_signals as events
+        left join instruments on events.symbol = instruments.symbol
+        where events.signal = $signal and events.event_id in (select unnest($events))
+    )
+"""
+
+
+@cache
+def signals() -> tuple[Signal, ...]:
+    """All kinds, in their order."""
+    modules = [importlib.import_module(f"{__package__}.{found.name}") for found in pkgutil.iter_modules([_FOLDER])]
+    kinds = {kind.name: kind for module in modules for kind in vars(module).values() if isinstance(kind, Signal)}
+    return tuple(sorted(kinds.values(), key=lambda kind: (kind.order, kind.name)))
+
+
+def event_rows(connection: "duckdb.DuckDBPyConnection", events: Iterable[tuple[str, str]]) -> Mapping[str, list[Row]]:
+    """What the published marts say of events, by kind.
+
+    Args:
+        connection: to a published version.
+        events: the kind and the id of each.
+    """
+    from orchestration.duckdb_io import query
+
+    wanted: dict[str, list[str]] = {}
+    for signal, event_id in events:
+        wanted.setdefault(signal, []).append(event_id)
+    return {
+        kind.name: [*query(connection, EVENTS + kind.sql, {"signal": kind.name, "events": wanted[kind.name]})]
+        for kind in signals()
+        if kind.name in wanted
+    }
