@@ -143,9 +143,9 @@ class HalfHearted(CompiledDbt):
 @pytest.mark.parametrize(
     ("runs", "silent", "said"),
     [
-        (lambda _: False, False, "180 of the models and tests: "),  # DBT_SELECT=nothing
-        (lambda _: True, True, "180 of the models and tests: "),  # DBT_QUIET: nobody hears of it
-        (lambda id_: id_.startswith("model."), False, "129 of the models and tests: accepted_values_"),
+        (lambda _: False, False, "187 of the models and tests: "),  # DBT_SELECT=nothing
+        (lambda _: True, True, "187 of the models and tests: "),  # DBT_QUIET: nobody hears of it
+        (lambda id_: id_.startswith("model."), False, "135 of the models and tests: accepted_range_"),
         (
             lambda id_: ".unique_combination_of_columns_returns_" not in id_,
             False,
