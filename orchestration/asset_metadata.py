@@ -13,8 +13,9 @@ from typing import Any
 
 import dagster as dg
 
+from orchestration.home import Home
 from orchestration.instance.runs import home_tags
-from orchestration.settings import PROJECT_ROOT, Settings
+from orchestration.settings import PROJECT_ROOT
 
 # Of every asset.
 OWNERS = ["team:orewatch"]
@@ -96,9 +97,9 @@ def first_sentence_first(description: str) -> str:
     return f"{first}.\n\n{rest}" if rest else first
 
 
-def tag_run(context: Any, settings: Settings, **tags: object) -> None:
+def tag_run(context: Any, home: Home, **tags: object) -> None:
     """Say on the run what it is about: the source in any case, also of runs that no job has tagged."""
-    known = {"source": settings.source, "simulated": str(settings.simulated).lower(), **home_tags(settings.paths)}
+    known = {"source": home.source, "simulated": str(home.simulated).lower(), **home_tags(home)}
     context.instance.add_run_tags(context.run.run_id, known | {name: str(value) for name, value in tags.items()})
 
 

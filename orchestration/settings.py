@@ -72,8 +72,8 @@ class Settings(BaseSettings):
     spark: str = Field("local[*]", description="address of Spark, for the engine `spark`")
     spark_driver: str = Field("127.0.0.1", description="address of this machine, as workers of a cluster reach it")
     keep_runs_days: int = Field(400, ge=1, le=36500, description="days after which runs of Dagster are removed")
-    # Longer than a check flags what comes late (`signals.new_events.LATE_DAYS`), or it would be told again.
-    keep_alerts_days: int = Field(400, ge=60, le=36500, description="days after which told alerts are removed")
+    # Longer than a check flags what comes late (`signals.new_events.LATE_DAYS`), or it would be sent again.
+    keep_alerts_days: int = Field(400, ge=60, le=36500, description="days after which delivered alerts are removed")
     keep_briefs_days: int = Field(400, ge=1, le=36500, description="days after which written briefs are removed")
     keep_versions: int = Field(3, ge=2, le=1000, description="published versions that stay, the current one included")
     alerts: SecretStr = Field(SecretStr(""), description="channels of alerts; see `orchestration.channels`")
@@ -257,7 +257,7 @@ class Settings(BaseSettings):
 
 _SETTINGS = frozenset(f"OREWATCH_{name.upper()}" for name in Settings.model_fields)
 
-# Ours too, read elsewhere: what dbt is told, and what the acceptance tests are given.
+# Ours too, read elsewhere: what dbt reads, and what the acceptance tests are given.
 _KNOWN_VARIABLES = _SETTINGS | {
     "OREWATCH_ROOT",
     "OREWATCH_WAREHOUSE",

@@ -4,8 +4,8 @@ import time
 
 from orchestration.alerts.messages import Alert
 from orchestration.alerts.outbox import opened_outbox
+from orchestration.home import Home
 from orchestration.publish.manifest import current_manifest, is_in_place, is_whole, version_folder
-from orchestration.settings import Settings
 from orchestration.signals.new_events import NewEvents, evaluated_version, new_events
 from orchestration.signals.registry import signals
 from orchestration.signals.signal import Row
@@ -25,7 +25,7 @@ def alerts_of(found: NewEvents) -> list[Alert]:
     return alerts
 
 
-def note(settings: Settings, found: NewEvents, run_id: str | None = None) -> None:
+def note(home: Home, found: NewEvents, run_id: str | None = None) -> None:
     """Note what market checks flag, as found by a run, before anything is shown, in one transaction.
 
     Events that are in the outbox already stay as they are: after a kill in between the checks show them again. The
@@ -34,25 +34,25 @@ def note(settings: Settings, found: NewEvents, run_id: str | None = None) -> Non
     if not found.state.version:  # nothing is published
         return
     alerts = alerts_of(found)
-    with opened_outbox(settings.paths.alerts) as outbox:
+    with opened_outbox(home.alerts) as outbox:
         outbox.record(alerts, time.time(), run_id, found.state.version)
 
 
-def note_what_is_missing(settings: Settings) -> None:
+def note_what_is_missing(home: Home) -> None:
     """Note what is flagged at this moment in an outbox that does not know it: a new one, or an old copy put back.
 
     The market checks note only what they look at, and do not look twice at a version.
     """
-    manifest = current_manifest(settings.paths.published)
+    manifest = current_manifest(home.published)
     if manifest is None:
         return
-    with opened_outbox(settings.paths.alerts) as outbox:
+    with opened_outbox(home.alerts) as outbox:
         if outbox.has_noted(manifest.version):  # nearly always so
             return
     # What the checks have not seen yet, or what has to be published again, they will note themselves.
     if (
-        evaluated_version(settings.paths) == manifest.version
-        and is_in_place(settings.paths.published, manifest)
-        and is_whole(version_folder(settings.paths.published, manifest.version))
+        evaluated_version(home) == manifest.version
+        and is_in_place(home.published, manifest)
+        and is_whole(version_folder(home.published, manifest.version))
     ):
-        note(settings, new_events(settings.paths))
+        note(home, new_events(home))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from orchestration.home import Home
 from orchestration.instance.run_launcher import is_asked
 from orchestration.instance.runs import fail_dead_runs
 from orchestration.settings import Settings
@@ -36,7 +37,7 @@ def build_alert_sensor(settings: Settings) -> dg.SensorDefinition:
         from orchestration.alerts.deliver import deliver
         from orchestration.alerts.flagged import note_what_is_missing
 
-        note_what_is_missing(settings)
+        note_what_is_missing(settings.paths)
         if not is_asked(context.instance):
             fail_dead_runs(context.instance, settings.paths)
         report = deliver(settings.paths, settings.receivers, context.instance, context.log.info)
@@ -46,11 +47,11 @@ def build_alert_sensor(settings: Settings) -> dg.SensorDefinition:
     return alerts
 
 
-def note_flags(settings: Settings, found: "NewEvents", run_id: str) -> None:
+def note_flags(home: Home, found: "NewEvents", run_id: str) -> None:
     """Put what market checks flag into the outbox; see `alerts.flagged.note`."""
     from orchestration.alerts.flagged import note
 
-    note(settings, found, run_id)
+    note(home, found, run_id)
 
 
 def remove_old(settings: Settings, instance: dg.DagsterInstance) -> list[str]:

@@ -37,7 +37,7 @@ def build_tables(settings: Settings, scratch: Scratch, progress: ProgressReporte
     Args:
         settings: of a home in a scratch folder; see `inside`.
         scratch: that folder; dbt keeps it from being swept as long as it runs.
-        progress: told after each model.
+        progress: called after each model.
 
     Raises:
         RebuildError: a model failed; the message holds dbt's own.

@@ -71,7 +71,7 @@ def run_refresh(
     with shown_on(console) as progress, _quiet(), opened_instance(settings.paths) as instance:
         # Before any run of this refresh can end: what ended earlier is no news.
         begin_outbox(settings.paths, instance)
-        note_what_is_missing(settings)  # a further session would take the flags away
+        note_what_is_missing(settings.paths)  # a further session would take the flags away
         fail_dead_runs(instance, settings.paths)
         sweep(settings.paths.root)  # what a killed verification left
         ours = {"progress": progress, "dbt": dbt or DbtRunner(settings.paths.dbt, settings.dbt_environment())}
@@ -84,7 +84,7 @@ def run_refresh(
             "fetch", job, instance, INGESTED, {"ops": {"ingest": {"config": config.model_dump(exclude_none=True)}}}
         )
         built = None
-        if fetched.success and not is_current(settings):
+        if fetched.success and not is_current(settings.paths):
             rest = sorted(set(job.asset_layer.executable_asset_keys) - set(INGESTED))
             built = _run("build and check", job, instance, rest, {})
         elif fetched.success and (behind := copies_behind(settings)):
@@ -107,20 +107,20 @@ def run_refresh(
     return success
 
 
-def is_current(settings: Settings) -> bool:
+def is_current(home: Home) -> bool:
     """Whether the published version was made from exactly what is there now, and the market checks have seen it."""
     from orchestration.ingest.lake import Lake
     from orchestration.transform.fingerprint import fingerprint
 
-    manifest = current_manifest(settings.paths.published)
-    if manifest is None or evaluated_version(settings.paths) != manifest.version:
+    manifest = current_manifest(home.published)
+    if manifest is None or evaluated_version(home) != manifest.version:
         return False
     # Views name files by where they were published: a home that was moved is published again.
-    if not is_in_place(settings.paths.published, manifest):
+    if not is_in_place(home.published, manifest):
         return False
-    if not is_whole(version_folder(settings.paths.published, manifest.version)):
+    if not is_whole(version_folder(home.published, manifest.version)):
         return False
-    return manifest.fingerprint == fingerprint(Lake(settings.paths.lake), settings.paths.reference, DBT_PROJECT_DIR)
+    return manifest.fingerprint == fingerprint(Lake(home.lake), home.reference, DBT_PROJECT_DIR)
 
 
 def _only_copies_failed(result: dg.ExecuteInProcessResult) -> bool:

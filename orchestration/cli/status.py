@@ -94,12 +94,12 @@ def print_flags(console: Console, settings: Settings, rebuilt: bool) -> None:
 
 def _lines(found: NewEvents) -> dict[str, list[str]]:
     """What happened, a line each, by title; of kinds that have no table."""
-    told: dict[str, list[str]] = {}
+    found_lines: dict[str, list[str]] = {}
     for kind in signals():
         if not kind.table and (flagged := found.rows.get(kind.name)):
-            lines = told.setdefault(kind.title, [])
+            lines = found_lines.setdefault(kind.title, [])
             lines += [f"{row['session_date']} {kind.line(row, _price)}" for row in flagged]
-    return told
+    return found_lines
 
 
 def print_status(settings: Settings, console: Console | None = None) -> None:
@@ -111,10 +111,10 @@ def print_status(settings: Settings, console: Console | None = None) -> None:
     print_not_sent(settings.paths, settings.channels, console)
     manifest = _published(settings.paths, console)
     if manifest is None:
-        _print_blocked(console, settings)
+        _print_blocked(console, settings.paths)
         return
     console.print(f"Published version {manifest.version} of {manifest.published_at}, {_content(manifest)}")
-    _print_blocked(console, settings)
+    _print_blocked(console, settings.paths)
     _print_copies(console, settings, manifest)
     title = "SIMULATED coverage" if manifest.simulated else "Coverage"
     table = _table(title, ("symbol", "first", "latest"), ("bars", "missing", "behind", "last request"))
@@ -190,8 +190,8 @@ def _content(manifest: PublishedManifest) -> str:
     )
 
 
-def _print_blocked(console: Console, settings: Settings) -> None:
-    if blocked := BuildState.load(settings.paths.build_state).blocked:
+def _print_blocked(console: Console, home: Home) -> None:
+    if blocked := BuildState.load(home.build_state).blocked:
         console.print(
             f"[bold red]The latest build was withheld[/] from readers on {blocked.since}: {escape(blocked.reason)}"
         )

@@ -94,9 +94,9 @@ def build_ingest(
         if settings.store:
             progress(0, 0, "looking into the object store")
             context.log.info(f"{fill_lake(settings, lake)} files of the lake fetched from {settings.store}")
-        tag_run(context, settings, asked_for=asked_for(config.symbols, config.start, config.end, config.full))
+        tag_run(context, settings.paths, asked_for=asked_for(config.symbols, config.start, config.end, config.full))
         report = ingest(universe, bar_source, settings.source, lake, now, rules, _logging(context, progress))
-        tag_run(context, settings, new_bars=report.new_rows)
+        tag_run(context, settings.paths, new_bars=report.new_rows)
         for warning in report.warnings:
             context.log.warning(warning)
         yield from _reference_results(settings.paths.reference, universe, lake, now, report)

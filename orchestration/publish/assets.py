@@ -52,7 +52,7 @@ def build_publish() -> dg.AssetsDefinition:
             versions_kept=settings.keep_versions,
         )
         latest = latest_session(home.warehouse)
-        tag_run(context, settings, version=manifest.version, latest_session=latest)
+        tag_run(context, settings.paths, version=manifest.version, latest_session=latest)
         return dg.MaterializeResult(
             metadata={
                 "version": manifest.version,

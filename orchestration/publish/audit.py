@@ -214,7 +214,7 @@ def _freshness(source: str, freshest: Sequence[dict[str, Any]], stale: list[dict
 
 
 def _corrections(found: list[dict[str, Any]]) -> dg.AssetCheckResult:
-    """Each is told once, as long as publications follow."""
+    """Each is reported once, as long as publications follow."""
     bars = {(row["symbol"], row["session"]) for row in found}
     words = {"description": f"the vendor corrected {len(bars)} bars"} if found else {}
     return _result("no_large_corrections", found[:CORRECTIONS_SHOWN], **words)

@@ -93,7 +93,7 @@ SUSPECTS = """
     from int_bar_anomalies group by symbol, rule order by session desc, symbol, rule
 """
 
-# Readers of the published version have been told of those that stand in it.
+# Readers of the published version know those that stand in it.
 NEW_TO_READERS = """
     anti join published.price_revisions as known
         on

@@ -3,7 +3,7 @@
 Files never change, so a copy is brought up to date by sending those that are missing and then writing the catalog,
 `lake/catalog.json`, in one step; no file is ever removed. One home keeps the store. An empty one (a new machine, a
 container without a disk, a lake that was moved away) takes the store's lake over and everything goes on there; the
-former keeper is told so when it comes back. See docs/decisions/0025-object-store.md.
+former keeper learns so when it comes back. See docs/decisions/0025-object-store.md.
 """
 
 import datetime as dt

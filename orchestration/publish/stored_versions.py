@@ -82,7 +82,7 @@ def sync_status(address: str, source: str, home: Home, manifest: PublishedManife
 
 
 def _shown_manifest(folder: Path) -> dict[str, Any]:
-    """What readers of the store are told of a version: not where its files lie on this machine's disk."""
+    """What readers of the store learn of a version: not where its files lie on this machine's disk."""
     facts: dict[str, Any] = json.loads((folder / MANIFEST).read_text("utf-8"))
     facts.pop("place", None)
     return facts

@@ -79,7 +79,7 @@ def publish(
         fingerprint: what the tables were built from.
         source: sample, yahoo or files.
         simulated: whether every price is made up.
-        build_state: says what the builds since the last publication have changed, and is told of this one; without it
+        build_state: says what the builds since the last publication have changed, and notes this one; without it
             every row is looked at.
         large_rows: a table with more rows is partitioned; see `write_tables`.
         memory_gb: what it may take; more goes to the disk.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import dagster as dg
 
 from orchestration.asset_metadata import SIMULATED
+from orchestration.home import Home
 from orchestration.market.universe import Universe
 from orchestration.publish.assets import PUBLISHED
 from orchestration.publish.audit import offenders_table
@@ -54,7 +55,7 @@ def check_keys(universe: Universe) -> set[dg.AssetCheckKey]:
 def build_market_checks(
     universe: Universe,
     settings: Settings,
-    note: "Callable[[Settings, NewEvents, str], None]",
+    note: "Callable[[Home, NewEvents, str], None]",
     prune: Callable[[Settings, dg.DagsterInstance], list[str]],
 ) -> dg.AssetChecksDefinition:
     """All market checks, in one step.
@@ -86,7 +87,7 @@ def build_market_checks(
         from orchestration.signals.new_events import new_events, save
 
         found = new_events(settings.paths, [check.check for check in checks])
-        note(settings, found, context.run.run_id)
+        note(settings.paths, found, context.run.run_id)
         published = version_file(settings.paths.published, found.state.version)
         for check in checks:
             rows = found.of_check(check.signal.name, check.check)

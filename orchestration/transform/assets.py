@@ -9,6 +9,7 @@ import dagster as dg
 from dagster_dbt import DbtProject, dbt_assets
 
 from orchestration.asset_metadata import tag_run
+from orchestration.home import Home
 from orchestration.instance.progress import ProgressReporter
 from orchestration.settings import DBT_PROJECT_DIR, Settings
 from orchestration.transform.build_state import block_publication
@@ -63,7 +64,7 @@ def build_models(
         following: build.Plan | None = build.plan_build(home, engine, settings.full_refresh_below_bars, everything)
         while following:
             plan = following
-            _tell(context, settings, progress, plan)
+            _tell(context, home, progress, plan)
             build.begin(home, engine, plan)
             ran = run_dbt(dbt, context, manifest, translator, bool(plan.full_refresh))
             following = build.further_plan(home, engine, plan, ran, leave_out)
@@ -81,10 +82,10 @@ def build_models(
     return dbt_models
 
 
-def _tell(context: dg.AssetExecutionContext, settings: Settings, progress: ProgressReporter, plan: "Plan") -> None:
+def _tell(context: dg.AssetExecutionContext, home: Home, progress: ProgressReporter, plan: "Plan") -> None:
     """Say how a build goes: in the tags of the run, in its log, to whoever waits."""
     held_back = {"held_back": ", ".join(plan.held_back)} if plan.held_back else {}
-    tag_run(context, settings, build="whole" if plan.full_refresh else "incremental", **held_back)
+    tag_run(context, home, build="whole" if plan.full_refresh else "incremental", **held_back)
     for symbol, reason in plan.held_back.items():
         context.log.warning(f"{symbol} is held back: {reason}")
     log = context.log.warning if plan.is_second else context.log.info
@@ -93,7 +94,7 @@ def _tell(context: dg.AssetExecutionContext, settings: Settings, progress: Progr
 
 
 def _with_facts(events: Sequence[Any], warehouse: Path) -> Iterator[Any]:
-    """What Dagster is told of a build, of each table with what it holds now."""
+    """What Dagster hears of a build, of each table with what it holds now."""
     from orchestration.duckdb_io import table_facts
 
     # Without an output nothing was built, and what dbt could not open cannot be counted either.

@@ -1,6 +1,6 @@
 """A build of all tables: full refresh or incremental, a further attempt where one helps, and what is noted of it.
 
-What Dagster is told stands in `transform.assets`, how dbt is run in `transform.invocation`.
+What Dagster hears stands in `transform.assets`, how dbt is run in `transform.invocation`.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ class Plan:
 
     Attributes:
         full_refresh: why every table is built from the first bar on; empty: the build is incremental.
-        progress: what whoever waits is told.
+        progress: one line for whoever waits.
         inputs, fingerprint: what the tables are made from.
         changed: what had changed since the publication before this build.
         everything: whether all models are built.

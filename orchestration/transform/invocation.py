@@ -50,7 +50,7 @@ def run_dbt(
     )
     # All of them, until dbt has let go of the warehouse: whoever counts rows opens it.
     events = tuple(invocation.stream())
-    return Ran(results, invocation.is_successful(), invocation.get_error(), events, _told(events))
+    return Ran(results, invocation.is_successful(), invocation.get_error(), events, _reported(events))
 
 
 def asked_for(context: dg.AssetExecutionContext) -> set[str]:
@@ -61,10 +61,11 @@ def asked_for(context: dg.AssetExecutionContext) -> set[str]:
     return {spec.metadata["dagster_dbt/unique_id"] for spec in specs}
 
 
-def _told(events: Iterable[Any]) -> frozenset[str]:
-    """The models and tests of which dbt has told Dagster, by dbt's unique id."""
-    told = (event.metadata.get("unique_id") for event in events if isinstance(event, dg.Output | dg.AssetCheckResult))
-    return frozenset(str(getattr(id_, "value", id_)) for id_ in told)
+def _reported(events: Iterable[Any]) -> frozenset[str]:
+    """The models and tests of which dbt has reported to Dagster, by dbt's unique id."""
+    heard = (event for event in events if isinstance(event, dg.Output | dg.AssetCheckResult))
+    reported = (event.metadata.get("unique_id") for event in heard)
+    return frozenset(str(getattr(id_, "value", id_)) for id_ in reported)
 
 
 def _selection(

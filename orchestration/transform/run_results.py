@@ -17,20 +17,20 @@ class Ran:
         results: the file that dbt wrote of it; not there, if it ran nothing.
         succeeded: whether dbt ended without an error.
         error: what it said if it did not, as dagster-dbt has it.
-        events: what Dagster is to be told.
-        told: the models and tests, by dbt's unique id, of which the events speak.
+        events: what Dagster is to hear.
+        reported: the models and tests, by dbt's unique id, of which the events speak.
     """
 
     results: Path
     succeeded: bool
     error: Exception | None
     events: tuple[Any, ...] = ()
-    told: frozenset[str] = frozenset()
+    reported: frozenset[str] = frozenset()
 
     @property
     def passed(self) -> set[str]:
         """The models and tests that ran and passed, and of which Dagster hears."""
-        return passed_nodes(self.results) & self.told
+        return passed_nodes(self.results) & self.reported
 
 
 def stopped(ran: Ran) -> str:

@@ -96,7 +96,7 @@ def test_a_claim_that_is_added_has_its_verdict_after_the_next_refresh(tmp_path: 
     settings = Settings(home=tmp_path / "home", seeds=small_seeds(tmp_path / "seeds", "SIL", "SLV", levels=level))
     assert run_job(settings).success
     assert published(settings, "select * from claim_checks") == []
-    assert is_current(settings)
+    assert is_current(settings.paths)
     with (settings.seeds / "published_claims.csv").open("a", encoding="utf-8") as stream:
         stream.write("own_sil_close,2026-02-01,me,SIL,close,,2026-01-30,94.3,0.005,\n")
         stream.write("own_slv_up,2026-02-01,me,SLV,return_1d,,2026-01-30,0.01,0.005,\n")

@@ -67,12 +67,12 @@ def test_merged_files_give_the_same_tables_and_a_refresh_that_finds_nothing(
     assert verify(merged).equal
 
     # Nothing new: the same fingerprint, although the log of fetches was merged once more.
-    assert is_current(merged)
+    assert is_current(merged.paths)
     manifest = current_manifest(merged.paths.published)
     assert manifest is not None
     assert ingested_again(merged).new_rows == 0
     assert manifest.fingerprint == fingerprint(Lake(merged.paths.lake), merged.paths.reference, DBT_PROJECT_DIR)
-    assert is_current(merged)
+    assert is_current(merged.paths)
 
 
 def ingested_again(settings: ClockedSettings) -> IngestReport:

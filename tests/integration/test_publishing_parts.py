@@ -73,14 +73,14 @@ def test_parts_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert explain_session(settings.paths, folder, "AAA", SESSIONS[-1])[0].then is None
     assert read_facts(settings.paths).session == SESSIONS[-1]
     assert "Published version 2 of" in read_status(settings)
-    assert is_current(settings)
+    assert is_current(settings.paths)
 
     moved = settings.model_copy(update={"home": tmp_path / "moved"})
     settings.home.rename(moved.home)
     manifest = current_manifest(moved.paths.published)
     assert manifest is not None
     assert not is_in_place(moved.paths.published, manifest)
-    assert not is_current(moved)
+    assert not is_current(moved.paths)
     advice = "the home was moved or copied since version 2 was published; run: orewatch refresh"
     assert advice in read_status(moved)
     with pytest.raises(OrewatchError, match=advice):
@@ -88,7 +88,7 @@ def test_parts_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     # Whoever compares makes views of his own.
     assert verify(moved).equal
     assert run_job(moved).success
-    assert is_current(moved)
+    assert is_current(moved.paths)
     hold(moved)
     assert published(moved, "select count(*) as n from daily_bars") == [{"n": 2 * len(SESSIONS)}]
     healed = current_manifest(moved.paths.published)

@@ -147,7 +147,7 @@ def test_only_what_was_built_and_audited_is_published(refreshed: ClockedSettings
     manifest = current_manifest(settings.paths.published)
     assert manifest is not None
     assert (manifest.version, manifest.fingerprint) == (2, built)
-    assert not is_current(settings)
+    assert not is_current(settings.paths)
 
     # A build that nobody has audited is not enough either.
     state.model_copy(update={"built": Built(fingerprint="abc")}).save(settings.paths.build_state)

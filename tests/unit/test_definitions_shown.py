@@ -207,7 +207,7 @@ def test_what_was_asked_for_in_words(config: tuple[list[str], str | None, str | 
 def test_a_run_that_no_job_has_tagged_says_its_source(settings: Settings) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         run = instance.add_run(dg.DagsterRun(job_name="__ASSET_JOB", tags={"part": "fetch"}))
-        tag_run(SimpleNamespace(instance=instance, run=run), settings, version=3)
+        tag_run(SimpleNamespace(instance=instance, run=run), settings.paths, version=3)
         found = instance.get_run_by_id(run.run_id)
     assert found is not None
     assert found.tags.items() >= {"part": "fetch", "source": "sample", "simulated": "true", "version": "3"}.items()

@@ -195,12 +195,12 @@ def test_all_kinds_are_noted_with_one_look_at_the_outbox(tmp_path: Path, monkeyp
         "session_date": WED, "pair_id": "p", "symbol": "A", "long_symbol": "A", "short_symbol": "B",
         "kind": "junior_senior", "spread_21d": 0.5, "z_252": 3.0, "percentile_252": None, "z_threshold": 2.0,
     }  # fmt: skip
-    note(settings, NewEvents({**found.rows, "pair": [pair]}, found.state))
+    note(settings.paths, NewEvents({**found.rows, "pair": [pair]}, found.state))
     assert opened == ["outbox"]
     with opened_outbox(settings.paths.alerts) as outbox:
         outbox.enqueue(settings.channels, time.time() + 2 * RUN_PATIENCE, lambda alert: opened.append(alert.event_id))
     assert sorted(opened[1:]) == ["A|2026-01-28|spike", "p|2026-01-28|widening"]
-    note(settings, NewEvents({}, CheckState()))  # before the first publication
+    note(settings.paths, NewEvents({}, CheckState()))  # before the first publication
     assert opened[1:].count("outbox") == 0
 
 

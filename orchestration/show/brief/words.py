@@ -11,7 +11,7 @@ from orchestration.signals.wording import tick_price as price
 
 # How many rows the long tables show.
 NEAREST_SHOWN = 12
-# How many moves are told in words; the table has them all.
+# How many moves get a sentence; the table has them all.
 SENTENCES_SHOWN = 5
 METAL = "metal"
 # What a gap between two did against five sessions ago.
@@ -131,11 +131,11 @@ def _rank(row: Row) -> str:
 
 def _signals(facts: Facts) -> list[Section]:
     """What happened, as each kind of signal says it."""
-    told: dict[str, list[str]] = {}
+    by_title: dict[str, list[str]] = {}
     for kind in signals():
         sentences = kind.brief_sentences(facts.events.get(kind.name, ()))
-        told.setdefault(kind.brief_title or kind.title, []).extend(sentences)
-    return [Section(title, sentences) for title, sentences in told.items()]
+        by_title.setdefault(kind.brief_title or kind.title, []).extend(sentences)
+    return [Section(title, sentences) for title, sentences in by_title.items()]
 
 
 def _watch_next(facts: Facts) -> Section:
