@@ -1,4 +1,4 @@
-{# Whole builds of large markets, a batch of instruments after the other: what sorts and joins hold then fits into memory,
+{# Full refreshes of large markets, a batch of instruments after the other: what sorts and joins hold then fits into memory,
    and time grows with the rows. A model takes part if every relation that it reads and that has a row per bar stands in
    `of_batch`, and if no row of it needs one of another instrument. A market of few bars is one batch, and so is what
    a session brings to it; a corrected bar of a benchmark, with which everybody is compared, may not be.
@@ -21,7 +21,7 @@
 
 {# One condition for each batch, in the order of the symbols: some `bars_per_batch` of the bars that are read. #}
 {% macro symbol_batches() -%}
-    {%- set size, changes = var('bars_per_batch'), (config.get('meta') or {}).get('changes', 'int_changes') -%}
+    {%- set size, changes = var('bars_per_batch'), own_changed_range()[0] -%}
     {%- if is_incremental() -%}
         {%- set bars = '(select symbol, bars_read from ' ~ this.incorporate(path={'identifier': changes}) ~ ')' -%}
     {%- else -%}
@@ -43,8 +43,8 @@
     {{ return(conditions or [every_symbol()]) }}
 {%- endmacro %}
 
-{# dbt's own, of which the first batch makes the table; the others are inserted. All of it is one transaction. A whole
-   build stores the rows of a batch in the order of their sessions: incremental builds read the last weeks or the last
+{# dbt's own, of which the first batch makes the table; the others are inserted. All of it is one transaction. A full
+   refresh stores the rows of a batch in the order of their sessions: incremental builds read the last weeks or the last
    year of all instruments, and skip what is stored with older sessions. #}
 {% macro duckdb__create_table_as(
     temporary, relation, compiled_code, language='sql', partitioned_by=none, sorted_by=none

@@ -1,6 +1,6 @@
 {# Incremental builds: only what new bars can change is built again. The table int_changes says it: of each symbol that
    has something new, the first session whose rows are replaced (`changed_from`) and from where on bars are read to look
-   back from there, a year and more (`long_lookback_from`) or some weeks (`short_lookback_from`). A whole build reads and keeps everything.
+   back from there, a year and more (`long_lookback_from`) or some weeks (`short_lookback_from`). A full refresh reads and keeps everything.
    docs/decisions/0019-incremental-models.md #}
 
 {# A table that only an incremental build reads. dbt has to see the reference whenever it reads the models, while a whole

@@ -1,5 +1,5 @@
 {# What follows an incremental build of a table with ranks: those that have moved on the sessions of a table of changes, of
-   instruments without news too, whose rows stay as they are in everything else. Empty in a whole build.
+   instruments without news too, whose rows stay as they are in everything else. Empty in a full refresh.
 
    In the order in which the rows are stored: a new instrument moves most ranks of its metal. DuckDB took half a minute
    for 36 million of them in this order, and had not done in half an hour in that of the ranking. #}

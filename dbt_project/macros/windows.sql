@@ -18,7 +18,7 @@
      median, mad   of the n values before the row; NULL unless all are known
      percentile    place of the row's own value among the n before it, ties count half; NULL unless all are known
      highest, lowest   of the year before the row, a calendar year and not n rows
-   A whole build asks for every row, with frames. An incremental build that replaces few of the rows that it reads asks for
+   A full refresh asks for every row, with frames. An incremental build that replaces few of the rows that it reads asks for
    those only, and joins each with the rows that it looks back on; frames would be worked out for all that is read. The
    values are the same to the last bit: none of them depends on an order.
    Rows have a `symbol`, a `session_date` and the `place` in their series; of an incremental build only those that are

@@ -1,6 +1,6 @@
 """What an alert says, and how several of them make one message.
 
-Pure text: what happened comes from `alerts.market` and `alerts.data_alerts`, where it goes from
+Pure text: what happened comes from `alerts.flagged` and `alerts.data_alerts`, where it goes from
 `orchestration.channels`.
 """
 

@@ -65,9 +65,7 @@ def event_words(row: Row, level: str) -> str:
         "close_cross": f"closed {beyond} {level}",
         "gap_through": f"opened and closed {beyond} {level}",
         # a bar that pierces a zone has reached its nearer edge
-        "pierce_rejected": f"reached {level} and closed back {back}"
-        if is_zone(row)
-        else f"traded {beyond} {level} and did not close there",
+        "pierce_rejected": f"{'reached' if is_zone(row) else f'traded {beyond}'} {level} and closed back {back}",
         "confirmed": f"closed {beyond} {level} a second time",
         "role_flip": f"has turned {level} into {row.get('role_after')} with two closes {beyond} it",
         "retest_held": f"came back to {level}, which held as {'support' if up else 'resistance'}",

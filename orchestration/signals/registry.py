@@ -4,6 +4,8 @@ import importlib
 import pkgutil
 from collections.abc import Iterable, Mapping
 from functools import cache
+from itertools import pairwise
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,8 +31,11 @@ EVENTS = """
 def signals() -> tuple[Signal, ...]:
     """All kinds, in their order."""
     modules = [importlib.import_module(f"{__package__}.{found.name}") for found in pkgutil.iter_modules([_FOLDER])]
-    kinds = {kind.name: kind for module in modules for kind in vars(module).values() if isinstance(kind, Signal)}
-    return tuple(sorted(kinds.values(), key=lambda kind: (kind.order, kind.name)))
+    found = {id(kind): kind for module in modules for kind in vars(module).values() if isinstance(kind, Signal)}
+    kinds = sorted(found.values(), key=lambda kind: (kind.order, kind.name))
+    if twice := {one.name for one, next_ in pairwise(sorted(kinds, key=attrgetter("name"))) if one.name == next_.name}:
+        raise ValueError(f"two signals have the name {', '.join(sorted(twice))}")
+    return tuple(kinds)
 
 
 def event_rows(connection: "duckdb.DuckDBPyConnection", events: Iterable[tuple[str, str]]) -> Mapping[str, list[Row]]:
@@ -45,6 +50,8 @@ def event_rows(connection: "duckdb.DuckDBPyConnection", events: Iterable[tuple[s
     wanted: dict[str, list[str]] = {}
     for signal, event_id in events:
         wanted.setdefault(signal, []).append(event_id)
+    if unknown := wanted.keys() - {kind.name for kind in signals()}:
+        raise ValueError(f"market_signals has {', '.join(sorted(unknown))}, which no module of signals/ knows")
     return {
         kind.name: [*query(connection, EVENTS + kind.sql, {"signal": kind.name, "events": wanted[kind.name]})]
         for kind in signals()

@@ -1,6 +1,6 @@
 """How prices, names and numbers of events are written, and the words that several readers share.
 
-What one kind of event is in words stands in the module of that kind.
+What only one kind of event says stands in the module of that kind; here is what the brief says too.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

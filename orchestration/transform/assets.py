@@ -32,7 +32,7 @@ def build_models(
     Args:
         settings: name the source and its home.
         meanwhile: what this process may do in a thread of its own while dbt builds in another.
-        published_table: how a query names a table of the version that readers see; `publish.versions.table_sql`.
+        published_table: how a query names a table of the version that readers see; `publish.manifest.table_sql`.
     """
     manifest, translator = read_manifest(), OrewatchTranslator(settings.simulated)
 

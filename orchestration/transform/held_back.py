@@ -49,7 +49,7 @@ def hold_back(
 ) -> dict[str, str]:
     """Hold back what readers have not seen of the instruments that failed data tests are about; returns why, by symbol.
 
-    None, if more is wrong than their new bars, or if no others are left.
+    Nobody, if more is wrong than their new bars, or if no others are left.
 
     Args:
         home: with the warehouse that has failed.

@@ -24,19 +24,19 @@ import time
 
 import dagster as dg
 
-from orchestration.alerts.outbox import RUN_PATIENCE, journal
+from orchestration.alerts.outbox import RUN_PATIENCE, opened_outbox
 from orchestration.build import build_definitions
 from orchestration.settings import load_settings
 
 settings = load_settings()
 with dg.DagsterInstance.ephemeral() as instance:
     result = build_definitions(settings).resolve_job_def("refresh").execute_in_process(instance=instance)
-told = []
-with journal(settings.paths.alerts) as notes:
-    notes.deal_out((), time.time() + 2 * RUN_PATIENCE, lambda alert: told.append([alert.event_id, alert.title]))
+alerts = []
+with opened_outbox(settings.paths.alerts) as outbox:
+    outbox.enqueue((), time.time() + 2 * RUN_PATIENCE, lambda alert: alerts.append([alert.event_id, alert.title]))
 checks = {e.check_name: [e.passed, e.description] for e in result.get_asset_check_evaluations()}
 (brief,) = settings.paths.briefs.glob("*.md")
-print(json.dumps({"check": checks["dividends"], "alerts": told, "brief": brief.read_text("utf-8")}))
+print(json.dumps({"check": checks["dividends"], "alerts": alerts, "brief": brief.read_text("utf-8")}))
 """
 
 
@@ -74,5 +74,5 @@ def test_a_file_and_its_rows_are_all_it_takes(tmp_path: Path) -> None:
     seen = json.loads(run("-c", LOOK).splitlines()[-1])
     said = "AAA went ex a dividend of 0.25"
     assert seen["check"] == [False, f"{days[-1]}: {said}"]
-    assert [f"AAA|{days[-1]}|dividend", "AAA went ex a dividend of 0.25"] in seen["alerts"]
+    assert [f"AAA|{days[-1]}|dividend", "AAA (AAA fund) went ex a dividend of 0.25"] in seen["alerts"]
     assert f"## Dividends\n\n- {said}.\n" in seen["brief"]

@@ -78,23 +78,29 @@ def test_batches_hold_what_one_build_holds(tmp_path: Path) -> None:
     assert not different_tables(whole, settings.paths.warehouse)
 
 
-def test_news_in_batches_holds_what_is_built_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("everybody", [True, False])
+def test_news_in_batches_holds_what_is_built_at_once(everybody: bool, tmp_path: Path) -> None:
     market = Market(tmp_path / "home", len(load_universe(DBT_PROJECT_DIR / "seeds").instruments), YEARS)
     settings = market.settings
     build_models(settings.paths.root, settings.paths.warehouse, source=settings.source)
     before, at_once = tmp_path / "before.duckdb", tmp_path / "at_once.duckdb"
     shutil.copy(settings.paths.warehouse, before)
-    # A session of everybody, and a bar of what silver is compared with, long ago: most of the comparisons change.
-    market.next_session()
-    fund = market.lake.newest_bars(["SLV"]).slice(100, 1)
-    market.deliver(
-        fund.set_column(fund.schema.get_field_index("close"), "close", pc.add(fund["close"], pa.scalar(0.01)))
-    )
+    # A session of everybody, or of nobody; and bars of what miners are compared with, long ago: most of the comparisons
+    # change, also of instruments with no bar of their own.
+    if everybody:
+        market.next_session()
+    for symbol in ("GLD", "SLV"):
+        fund = market.lake.newest_bars([symbol]).slice(100, 1)
+        market.deliver(
+            fund.set_column(fund.schema.get_field_index("close"), "close", pc.add(fund["close"], pa.scalar(0.01)))
+        )
 
     assert not batches_of(build(settings, tmp_path / "target", whole=False))
     settings.paths.warehouse.rename(at_once)
     before.rename(settings.paths.warehouse)
-    log = build(settings, tmp_path / "batched", "--vars", f"bars_per_batch: {BARS_PER_BATCH}", whole=False)
+    log = build(
+        settings, tmp_path / "batched", "--vars", f"bars_per_batch: {BARS_PER_BATCH if everybody else 300}", whole=False
+    )
     assert len(batches_of(log)) > 3
     inserted = re.findall(r'insert into "?(?:\w+"?\."?)*?(\w+?)(?:__dbt_tmp\w*)?" by name', log)
     assert {"int_relative", "int_move_scores", "returns"} <= set(inserted) <= models_in_batches()

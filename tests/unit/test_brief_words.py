@@ -122,7 +122,7 @@ def test_a_return_across_a_gap_says_so() -> None:
     [
         (event("close_cross"), "SI=F closed above 54, at 56.446 after 52.916."),
         (event("gap_through", "down"), "SI=F opened and closed below 54, at 56.446 after 52.916."),
-        (event("pierce_rejected"), "SI=F traded above 54 and did not close there, at 56.446 after 52.916."),
+        (event("pierce_rejected"), "SI=F traded above 54 and closed back below, at 56.446 after 52.916."),
         (event("confirmed"), "SI=F closed above 54 a second time, at 56.446 after 52.916."),
         (event("role_flip"), "SI=F has turned 54 into support with two closes above it, at 56.446 after 52.916."),
         (event("retest_held"), "SI=F came back to 54, which held as support, at 56.446 after 52.916."),
@@ -137,7 +137,7 @@ def test_a_return_across_a_gap_says_so() -> None:
         (
             event("pierce_rejected", is_repeat=True, close=54.0, prev_close=None),
             (
-                "SI=F traded above 54 and did not close there, at 54.000;"
+                "SI=F traded above 54 and closed back below, at 54.000;"
                 " no close has got away from it since its last event."
             ),
         ),
@@ -241,7 +241,7 @@ def test_of_several_events_of_a_level_none_is_told_twice() -> None:
     assert [text.partition(", at")[0] for text in told] == [
         "SI=F has turned 54 into support with two closes above it",
         "SI=F closed back above 54 in a failed retest",
-        "SI=F traded above 54 and did not close there",
+        "SI=F traded above 54 and closed back below",
     ]
     both = [event("close_cross"), event("retest_failed", level_id="another")]
     assert len(words("Levels", events=both)) == 2

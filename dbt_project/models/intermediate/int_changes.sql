@@ -2,7 +2,7 @@
 -- What the bars of the last build can change, one row per symbol: every row since the sixth bar before the first new
 -- or revised one. A later bar decides whether the five before it are withheld, and they how long the one before them
 -- stands as a base of horizons. A split changes all prices as traded, and a symbol without enough bars to look back to
--- is built from its first one. Empty after a whole build.
+-- is built from its first one. Empty after a full refresh.
 {% set always = "cast('0001-01-01' as date)" %}
 with new_bars as (
     select
