@@ -26,7 +26,7 @@ STEPS = (
     ("market checks", "signals/checks.py:market_checks"),
     ("brief", "show/brief/assets.py:market_brief"),
     ("alerts", "orchestration/cli/refresh.py:_tell"),
-    ("what was flagged, on the screen", "orchestration/cli/status.py:print_flags"),
+    ("what was flagged, on the screen", "orchestration/cli/status.py:print_new_events"),
     ("definitions", "orchestration/build.py:build_definitions"),
     ("Dagster: the rest of the runs", "orchestration/cli/refresh.py:_run"),
     ("Dagster: instance", "dagster/_core/instance/instance.py:get"),

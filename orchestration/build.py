@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.alerts.sensor import build_alert_sensor, note_flags, remove_old
+from orchestration.alerts.sensor import build_alert_sensor, note_new_events, remove_old
 from orchestration.asset_metadata import described
 from orchestration.ingest.assets import build_ingest
 from orchestration.instance.loading import loading
@@ -50,7 +50,7 @@ def _assembled(settings: Settings, resources: Mapping[str, Any]) -> dg.Definitio
     assets += [step.build(settings) for copy in copies(settings) for step in copy.steps]
     return dg.Definitions(
         assets=described([*assets, *build_exposures()], settings.source, settings.simulated),
-        asset_checks=[build_data_checks(), build_market_checks(universe, settings, note_flags, remove_old)],
+        asset_checks=[build_data_checks(), build_market_checks(universe, settings, note_new_events, remove_old)],
         jobs=[job],
         schedules=[build_schedule(job, settings.paths)],
         sensors=[build_alert_sensor(settings)],

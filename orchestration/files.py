@@ -32,7 +32,7 @@ _WRITABLE = "make it writable or set OREWATCH_HOME, then run it again"
 _FREE = "free the disk or set OREWATCH_HOME, then run it again"
 _GIVE = "free the disk, give the home to the user who refreshes, or set OREWATCH_HOME"
 # What a person can do; of the rest nobody knows better than to make room.
-_ADVICE = {
+_REMEDIES = {
     _SYSTEM[errno.EROFS]: _WRITABLE,
     _SYSTEM[errno.EACCES]: _WRITABLE,
     _DAMAGED: "put a copy of the source's folder dagster/ back, or move it away, which loses the list of runs only",
@@ -119,7 +119,7 @@ def must_link(folder: Path) -> None:
             raise SettingsError(_UNFIT.format(folder=folder, lacks=f"symbolic links ({error.strerror})")) from error
 
 
-def disk_fault(error: BaseException, home: Path) -> str | None:
+def disk_error(error: BaseException, home: Path) -> str | None:
     """One line about a full or unwritable disk, if that is what `error` comes from; None if it is something else.
 
     Args:
@@ -137,7 +137,7 @@ def disk_fault(error: BaseException, home: Path) -> str | None:
         if what == _SYSTEM[errno.EIO] and (free := _free_mb(home)) < _LITTLE_LEFT_MB:
             full = _SYSTEM[errno.ENOSPC]
             what = full if free < _NOTHING_LEFT_MB else f"{what}, with {free:.1f} MB free most likely because {full}"
-        return f"{where}: {what}; nothing that was stored or published is lost: {_ADVICE.get(what, _FREE)}"
+        return f"{where}: {what}; nothing that was stored or published is lost: {_REMEDIES.get(what, _FREE)}"
     return None
 
 

@@ -47,7 +47,7 @@ def build_alert_sensor(settings: Settings) -> dg.SensorDefinition:
     return alerts
 
 
-def note_flags(home: Home, found: "NewEvents", run_id: str) -> None:
+def note_new_events(home: Home, found: "NewEvents", run_id: str) -> None:
     """Put what market checks flag into the outbox; see `alerts.flagged.note`."""
     from orchestration.alerts.flagged import note
 

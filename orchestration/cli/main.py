@@ -28,12 +28,12 @@ def readable_errors() -> Iterator[None]:
         _print_error(str(error))
         raise typer.Exit(2) from None
     except Exception as error:
-        from orchestration.files import disk_fault
+        from orchestration.files import disk_error
 
-        fault = disk_fault(error, load_settings().home)
-        if fault is None:
+        error_text = disk_error(error, load_settings().home)
+        if error_text is None:
             raise
-        _print_error(fault)
+        _print_error(error_text)
         raise typer.Exit(2) from None
 
 

@@ -23,7 +23,7 @@ from orchestration.build import build_definitions
 from orchestration.channels import Receivers
 from orchestration.cli.progress import shown_on
 from orchestration.cli.remediation import after_fetch, runbook
-from orchestration.cli.status import print_flags, print_header
+from orchestration.cli.status import print_header, print_new_events
 from orchestration.files import must_link, must_lock
 from orchestration.home import Home
 from orchestration.ingest.assets import SET_RIGHT, RefreshConfig, plan_rules
@@ -101,7 +101,7 @@ def run_refresh(
         _print_outcome(console, settings, universe, result)
     success = fetched.success and (built is None or built.success)
     if success or (built is not None and _only_copies_failed(built)):
-        print_flags(console, settings, rebuilt=built is not None and _published(built))
+        print_new_events(console, settings, rebuilt=built is not None and _published(built))
     if report:
         _print_alerts(console, bool(settings.channels), report)
     return success
@@ -195,7 +195,7 @@ def _print_outcome(console: Console, settings: Settings, universe: Universe, res
             )
             console.print(f"{mark} {evaluation.check_name}: {escape(evaluation.description or '')}")
             _print_offenders(console, evaluation)
-            _print_advice(console, settings, result, evaluation)
+            _print_remediation(console, settings, result, evaluation)
     if not result.success:
         for event in result.all_events:
             if event.is_step_failure and getattr(event.step_failure_data.error, "cls_name", None) != CHECK_FAILED:
@@ -228,7 +228,7 @@ def _print_offenders(console: Console, evaluation: dg.AssetCheckEvaluation) -> N
         console.print(f"  and {len(records) - 5} more")
 
 
-def _print_advice(
+def _print_remediation(
     console: Console, settings: Settings, result: dg.ExecuteInProcessResult, evaluation: dg.AssetCheckEvaluation
 ) -> None:
     """What to do next: about symbols that did not arrive, and about whatever stopped the run."""

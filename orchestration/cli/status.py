@@ -56,7 +56,7 @@ def print_header(console: Console, home: Home, as_of: dt.date) -> None:
         console.print(f"Source [bold]{home.source}[/], data in {home.root}")
 
 
-def print_flags(console: Console, settings: Settings, rebuilt: bool) -> None:
+def print_new_events(console: Console, settings: Settings, rebuilt: bool) -> None:
     """What was flagged in the sessions looked at last, and where to look next."""
     manifest = current_manifest(settings.paths.published)
     if manifest is None:

@@ -101,14 +101,14 @@ def _why_not_comparable(home: Home, manifest: PublishedManifest, here: str) -> s
     state = BuildState.load(home.build_state)
     if state.built is None or state.built.fingerprint != here:
         reason = "was made from an older lake, other seeds or other models than are here now"
-        advice = "run: orewatch refresh"
+        remedy = "run: orewatch refresh"
     elif state.audited == here:
         reason = "is older than the tables in the warehouse, which passed the data checks and were not published"
-        advice = "run: orewatch refresh"
+        remedy = "run: orewatch refresh"
     else:
         reason = "is older than the tables in the warehouse, which the data checks did not let pass"
-        advice = "run: orewatch refresh, and see which check stops it"
+        remedy = "run: orewatch refresh, and see which check stops it"
     return (
         f"published version {manifest.version} of {manifest.published_at} {reason}, so a rebuild would differ for a"
-        f" good reason (made from {manifest.fingerprint}, here now {here}); {advice}"
+        f" good reason (made from {manifest.fingerprint}, here now {here}); {remedy}"
     )

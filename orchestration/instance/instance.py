@@ -11,7 +11,7 @@ from pathlib import Path
 import dagster as dg
 from filelock import FileLock
 
-from orchestration.files import disk_fault, must_lock, write_text
+from orchestration.files import disk_error, must_lock, write_text
 from orchestration.home import Home
 from orchestration.market.errors import SettingsError
 
@@ -105,7 +105,7 @@ def opened_instance(home: Home) -> Iterator[dg.DagsterInstance]:
         try:
             instance = dg.DagsterInstance.get()
         except Exception as error:  # of YAML, of Dagster, of the driver of a database
-            if disk_fault(error, folder) is not None:  # which has words of its own
+            if disk_error(error, folder) is not None:  # which has words of its own
                 raise
             raise SettingsError(
                 f"{folder}: Dagster cannot open its instance there ({_why(error)}); {_REMEDY}"
@@ -117,5 +117,5 @@ def opened_instance(home: Home) -> Iterator[dg.DagsterInstance]:
 def _why(error: Exception) -> str:
     """What Dagster, YAML or a driver says, in one line; of a wrong configuration without the preamble."""
     wrong = error.errors if isinstance(error, dg.DagsterInvalidConfigError) else []
-    said = "; ".join(each.message for each in wrong) or str(error) or type(error).__name__
-    return textwrap.shorten(said, WHY_CHARACTERS)
+    text = "; ".join(each.message for each in wrong) or str(error) or type(error).__name__
+    return textwrap.shorten(text, WHY_CHARACTERS)

@@ -19,7 +19,7 @@ class Mart:
         description: of the table.
         columns: description of each column.
         run_times: columns that say when a run saw something (tag `run_time`): no part of the content.
-        changes: which tables of changes say from which session on a build has replaced rows, as `table.column`; see
+        changed_ranges: columns, as `table.column`, that say from which session on a build has replaced rows; see
             `transform.changed_ranges`. None: nothing says it.
     """
 
@@ -27,7 +27,7 @@ class Mart:
     description: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)
     run_times: frozenset[str] = frozenset()
-    changes: tuple[str, ...] = ()
+    changed_ranges: tuple[str, ...] = ()
 
 
 def marts(manifest_path: Path = MANIFEST) -> dict[str, Mart]:
@@ -54,7 +54,7 @@ def marts(manifest_path: Path = MANIFEST) -> dict[str, Mart]:
             run_times=frozenset(
                 n for n, column in nodes[id_]["columns"].items() if RUN_TIME in column["config"]["tags"]
             ),
-            changes=tuple(nodes[id_]["config"].get("meta", {}).get("changed_ranges", ())),
+            changed_ranges=tuple(nodes[id_]["config"].get("meta", {}).get("changed_ranges", ())),
         )
         for id_, grain in sorted(grains.items())
     }

@@ -112,7 +112,7 @@ def publish(
             f"{published}: version {number} could not be published ({text}); readers keep the last one"
         ) from error
     if build_state is not None:
-        columns = {column for mart in marts.values() for column in mart.changes}
+        columns = {column for mart in marts.values() for column in mart.changed_ranges}
         note_published(build_state, manifest.version, manifest.published_at, warehouse, columns)
     _drop_old(versions, versions_kept)
     return manifest
@@ -161,7 +161,7 @@ def _before(published: Path, marts: Mapping[str, Mart], build_state: Path | None
     return Before(
         version_folder(published, manifest.version),
         manifest.partitions,
-        {name: earliest(since, mart.changes) for name, mart in marts.items()},
+        {name: earliest(since, mart.changed_ranges) for name, mart in marts.items()},
     )
 
 

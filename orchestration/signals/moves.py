@@ -14,7 +14,7 @@ from orchestration.signals.signal import (
     Row,
     Signal,
     TextTable,
-    told_elsewhere,
+    in_a_section_of_its_own,
 )
 from orchestration.signals.wording import and_more, beyond_the_day, is_of_the_day, named, score
 
@@ -75,8 +75,8 @@ def summary(rows: Sequence[Row]) -> str:
     # Percentiles are all at the edge: the return tells them apart.
     by = "return_1d" if rows[0]["measure"] == "percentile" else "score"
     largest = sorted(rows, key=lambda row: -abs(row[by]))
-    said = [f"{row['symbol']} {score(row)}" for row in largest[:EVENTS_NAMED]]
-    return f"{largest[0]['session_date']}: {and_more(said, len(largest))}"
+    lines = [f"{row['symbol']} {score(row)}" for row in largest[:EVENTS_NAMED]]
+    return f"{largest[0]['session_date']}: {and_more(lines, len(largest))}"
 
 
 def alert(rows: Sequence[Row]) -> AlertText:
@@ -202,5 +202,5 @@ MOVES = Signal(
     alert_id=lambda row: f"{row['symbol']}|{row['session_date']}|move",
     alert=alert,
     table=table,
-    brief=told_elsewhere,
+    brief=in_a_section_of_its_own,
 )

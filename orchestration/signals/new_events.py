@@ -167,7 +167,7 @@ def new_events(home: Home, checks: Iterable[str] = ()) -> NewEvents:
     # The version's own file, not the link: all queries see one version, whatever is published meanwhile.
     published = version_file(home.published, manifest.version)
     events, spans = _published(published)
-    state = evaluate(events, spans, _recall(home), definitions_of(manifest.fingerprint), manifest.version)
+    state = evaluate(events, spans, _load(home), definitions_of(manifest.fingerprint), manifest.version)
     for check in checks:
         state.seen.setdefault(check, set())
     flagged = [(event.signal, event.key) for event in events if event.key in state.flagged.get(event.check, ())]
@@ -207,7 +207,7 @@ def evaluated_version(home: Home) -> int:
     return int(_kept(home).get(STATE, {}).get("version", 0))
 
 
-def _recall(home: Home) -> CheckState:
+def _load(home: Home) -> CheckState:
     """What the checks knew; of several states in the file all that was seen, and the rest of the latest."""
     states = list(_kept(home).values())
     version = max((int(state["version"]) for state in states), default=0)

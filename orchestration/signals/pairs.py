@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestration.market.universe import Pair
-from orchestration.signals.signal import PLOT_DAYS, AlertText, Price, Row, Signal, told_elsewhere
+from orchestration.signals.signal import PLOT_DAYS, AlertText, Price, Row, Signal, in_a_section_of_its_own
 from orchestration.signals.wording import short_price, spaced
 
 if TYPE_CHECKING:
@@ -83,5 +83,5 @@ PAIRS = Signal(
     summary=summary,
     plot=plot,
     alert=alert,
-    brief=told_elsewhere,
+    brief=in_a_section_of_its_own,
 )

@@ -106,8 +106,8 @@ class Signal:
         """The flagged rows of one check in words."""
         if self.summary:
             return self.summary(rows)
-        said = [self.line(row, plain_price) for row in rows[:EVENTS_NAMED]]
-        return f"{rows[0]['session_date']}: {and_more(said, len(rows))}"
+        lines = [self.line(row, plain_price) for row in rows[:EVENTS_NAMED]]
+        return f"{rows[0]['session_date']}: {and_more(lines, len(rows))}"
 
     def line(self, row: Row, price: Price) -> str:
         """What happened in one row."""
@@ -126,6 +126,6 @@ class Signal:
         return [f"{self.line(row, in_ticks(row))}." for row in rows if not row["is_repeat"]]
 
 
-def told_elsewhere(_: Sequence[Row]) -> list[str]:
+def in_a_section_of_its_own(_: Sequence[Row]) -> list[str]:
     """For a kind that the brief tells of in parts of its own."""
     return []

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestration.signals.signal import EVENTS_NAMED, PLOT_DAYS, AlertText, Price, Row, Signal, told_elsewhere
+from orchestration.signals.signal import EVENTS_NAMED, PLOT_DAYS, AlertText, Price, Row, Signal, in_a_section_of_its_own
 from orchestration.signals.wording import and_more, named, short_price
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ def sentence(row: Row, name: str, _: Price) -> str:
 
 def summary(rows: Sequence[Row]) -> str:
     """The largest spikes in words."""
-    said = [sentence(row, row["symbol"], short_price) for row in _largest_first(rows)[:EVENTS_NAMED]]
-    return f"{rows[0]['session_date']}: {and_more(said, len(rows))}"
+    lines = [sentence(row, row["symbol"], short_price) for row in _largest_first(rows)[:EVENTS_NAMED]]
+    return f"{rows[0]['session_date']}: {and_more(lines, len(rows))}"
 
 
 def alert(rows: Sequence[Row]) -> AlertText:
@@ -85,5 +85,5 @@ VOLATILITY = Signal(
     summary=summary,
     plot=plot,
     alert=alert,
-    brief=told_elsewhere,
+    brief=in_a_section_of_its_own,
 )

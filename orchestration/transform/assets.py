@@ -64,7 +64,7 @@ def build_models(
         following: build.Plan | None = build.plan_build(home, engine, settings.full_refresh_below_bars, everything)
         while following:
             plan = following
-            _tell(context, home, progress, plan)
+            _announce(context, home, progress, plan)
             build.begin(home, engine, plan)
             ran = run_dbt(dbt, context, manifest, translator, bool(plan.full_refresh))
             following = build.further_plan(home, engine, plan, ran, leave_out)
@@ -82,7 +82,7 @@ def build_models(
     return dbt_models
 
 
-def _tell(context: dg.AssetExecutionContext, home: Home, progress: ProgressReporter, plan: "Plan") -> None:
+def _announce(context: dg.AssetExecutionContext, home: Home, progress: ProgressReporter, plan: "Plan") -> None:
     """Say how a build goes: in the tags of the run, in its log, to whoever waits."""
     held_back = {"held_back": ", ".join(plan.held_back)} if plan.held_back else {}
     tag_run(context, home, build="whole" if plan.full_refresh else "incremental", **held_back)

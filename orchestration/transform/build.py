@@ -113,12 +113,12 @@ def why_blocked(ran: Ran, asked: set[str]) -> tuple[str, str] | None:
         asked: the models and tests that it was to run, by dbt's unique id.
     """
     if not ran.succeeded:
-        what, said = "a model or a blocking data test failed", dbt_failures(ran.results) or dbt_complaint(ran.error)
-        return (f"{what}: {said}", f"{what}; readers keep the last published version: {said}")
+        what, text = "a model or a blocking data test failed", dbt_failures(ran.results) or dbt_complaint(ran.error)
+        return (f"{what}: {text}", f"{what}; readers keep the last published version: {text}")
     if left_out := asked - ran.passed:
-        said = f"dbt ended without an error, and did not run {named(left_out)}"
-        advice = "Is dbt_project/target/manifest.json of these models? make manifest"
-        return (said, f"{said}; readers keep the last published version. {advice}")
+        text = f"dbt ended without an error, and did not run {named(left_out)}"
+        remedy = "Is dbt_project/target/manifest.json of these models? make manifest"
+        return (text, f"{text}; readers keep the last published version. {remedy}")
     return None
 
 

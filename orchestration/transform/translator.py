@@ -46,8 +46,8 @@ class OrewatchTranslator(DagsterDbtTranslator):
         test = manifest["nodes"][unique_id].get("test_metadata")
         if spec is None or not test:
             return spec
-        said = f"{_demand(test)} What to do: docs/runbook.md, `{test['name']}`"
-        return spec._replace(description=f"{SIMULATED}{said}" if self.simulated else said)
+        text = f"{_demand(test)} What to do: docs/runbook.md, `{test['name']}`"
+        return spec._replace(description=f"{SIMULATED}{text}" if self.simulated else text)
 
 
 def _demand(test: Mapping[str, Any]) -> str:

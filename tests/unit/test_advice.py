@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from orchestration.cli.remediation import after_fetch, runbook
-from orchestration.files import disk_fault
+from orchestration.files import disk_error
 from orchestration.settings import Settings
 from orchestration.sources.base import FetchStatus
 from tests.documents import anchors
@@ -56,7 +56,7 @@ def test_the_runbook_has_the_section() -> None:
     ],
 )
 def test_what_the_disk_did_and_what_helps(number: int, says: str, tmp_path: Path) -> None:
-    told = disk_fault(OSError(number, "", str(tmp_path)), tmp_path)
+    told = disk_error(OSError(number, "", str(tmp_path)), tmp_path)
     assert told is not None
     assert told.startswith(f"{tmp_path}: {says}")
     assert "OREWATCH_HOME" in told

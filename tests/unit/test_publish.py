@@ -202,7 +202,7 @@ def test_marts_come_from_the_manifest(tmp_path: Path) -> None:
         "bare": Mart((), "Of bare.", {"at": "When."}, frozenset({"at"})),
         "events": Mart(("level_id", "session_date"), "Of events.", {"at": "When."}, frozenset({"at"}), (CHANGED_FROM,)),
     }
-    ours = {name: mart.changes for name, mart in marts().items()}
+    ours = {name: mart.changed_ranges for name, mart in marts().items()}
     assert ours["daily_bars"] == ours["returns"] == (CHANGED_FROM,)
     assert ours["sector_relative"] == (RELATIVE_FROM, RANKED_ON)
     assert ours["price_revisions"] == (REVISED_FROM,)
@@ -241,8 +241,8 @@ class Market:
     def __init__(self, folder: Path) -> None:
         self.folder, self.published = folder, folder / "pub'lished"
         self.marts = {
-            "bars": Mart(GRAIN, run_times=frozenset({"observed_at"}), changes=(CHANGED_FROM,)),
-            "names": Mart(("symbol",), changes=(CHANGED_FROM, REVISED_FROM, RELATIVE_FROM, RANKED_ON)),
+            "bars": Mart(GRAIN, run_times=frozenset({"observed_at"}), changed_ranges=(CHANGED_FROM,)),
+            "names": Mart(("symbol",), changed_ranges=(CHANGED_FROM, REVISED_FROM, RELATIVE_FROM, RANKED_ON)),
         }
         self.warehouse, self.state = folder / "warehouse.duckdb", folder / "build_state.json"
         self.run(

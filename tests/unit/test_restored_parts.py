@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from orchestration.alerts.outbox import opened_outbox
 from orchestration.alerts.outbox_file import FILE
 from orchestration.cli.main import app
-from orchestration.files import disk_fault, must_link, must_lock
+from orchestration.files import disk_error, must_link, must_lock
 from orchestration.ingest.compaction import compact
 from orchestration.ingest.lake import DATASETS, Lake
 from orchestration.instance.scratch import scratch
@@ -496,7 +496,7 @@ def test_a_damaged_journal_is_named_with_the_remedy(tmp_path: Path) -> None:
 
 
 def test_a_damaged_database_of_dagster_is_named_with_the_remedy(tmp_path: Path) -> None:
-    told = disk_fault(RuntimeError("(sqlite3.DatabaseError) database disk image is malformed"), tmp_path)
+    told = disk_error(RuntimeError("(sqlite3.DatabaseError) database disk image is malformed"), tmp_path)
     assert told is not None
     assert "a database of Dagster is damaged" in told
     assert "put a copy of the source's folder dagster/ back, or move it away" in told
