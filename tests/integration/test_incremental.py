@@ -219,7 +219,7 @@ def test_incremental_equals_whole(home: Home) -> None:
 
     home.deliver(home.of(days[-11], without=newcomer))
     written = home.check("one new session")
-    incremental = {name for name, mart in marts().items() if mart.changes} & written.keys()
+    incremental = {name for name, mart in marts().items() if mart.changed_ranges} & written.keys()
     assert {year for name in incremental for year in written[name]} == {2026}
     assert home.joins_what_is_looked_back_on()
     assert set(home.changes()) == set(symbols) - {newcomer}

@@ -158,7 +158,7 @@ def kept(store: ObjectStore, folder: Path) -> Path:
     return folder / "store.json"
 
 
-LARGE_TABLE = {"daily_bars": Mart(("symbol", "session_date"), changes=("int_changes.changed_from",))}
+LARGE_TABLE = {"daily_bars": Mart(("symbol", "session_date"), changed_ranges=("int_changes.changed_from",))}
 
 
 class Versions:
