@@ -120,12 +120,11 @@ torture: $(MANIFEST) ## faults by the hundred: kills, full disks, bad data, read
 faults: $(MANIFEST) ## put thirty faults into the code, one at a time, and see the tests find them; hours
 	@$(BIN)/python -m tests.faults.run --everything
 
-lint: $(MANIFEST) ## ruff, mypy and sqlfluff, and what Dagster loads
+lint: $(MANIFEST) validate ## ruff, mypy and sqlfluff, and what Dagster loads
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/sqlfluff lint --disable-progress-bar --processes 0 dbt_project/models
-	@$(MAKE) --no-print-directory validate
 
 # `dg check defs` follows it, and takes no workspace. Without a DAGSTER_HOME it makes a folder in the checkout.
 validate: $(MANIFEST) ## let Dagster load what workspace.yaml names; seconds, and no home is needed

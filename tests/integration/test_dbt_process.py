@@ -35,7 +35,8 @@ pytestmark = pytest.mark.integration
 def ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DbtRunner]:
     # A command that needs the models and no prices.
     monkeypatch.setattr(dbt_process, "BUILD", ("ls", "--select", "daily_bars", "--resource-type", "model"))
-    ready = DbtRunner(Settings(home=tmp_path).paths.dbt, prepare=True)
+    settings = Settings(home=tmp_path)
+    ready = DbtRunner(settings.paths.dbt, settings.dbt_environment(), prepare=True)
     yield ready
     ready.close()
 
@@ -46,14 +47,14 @@ def pid(ready: DbtRunner) -> int:
 
 
 @pytest.mark.slow
-def test_it_answers_with_events_and_opens_no_database(ready: DbtRunner) -> None:
+def test_it_answers_with_events_and_opens_no_database(ready: DbtRunner, tmp_path: Path) -> None:
     prepared = pid(ready)
     process = ready.build()
     out, _ = process.communicate(timeout=300)
     assert process.pid == prepared
     assert process.returncode == 0, out
     assert any(json.loads(line)["info"]["msg"].endswith("marts.daily_bars") for line in out.splitlines())
-    assert not ready.settings.paths.warehouse.exists()
+    assert not Settings(home=tmp_path).paths.warehouse.exists()
     # What is asked for once more starts from scratch.
     again = ready.build()
     assert again.pid != prepared

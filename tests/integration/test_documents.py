@@ -271,14 +271,14 @@ def test_rows_of_the_guides_are_all_it_takes(checkout: Checkout, table: str, see
         row[0] for block in of("csv") if block.argument == f"{seed}.csv" for row in csv.reader(block.text.splitlines())
     ]
     assert added
-    found = {row[key] for row in rows(checkout.paths.published_file, f"select distinct {key} from {table}")}  # noqa: S608
+    found = {row[key] for row in rows(checkout.published_file, f"select distinct {key} from {table}")}  # noqa: S608
     assert set(added) <= found
 
 
 @pytest.mark.slow
 def test_what_the_guides_say_of_their_rows(checkout: Checkout) -> None:
     def value(sql: str) -> object:
-        return next(iter(rows(checkout.paths.published_file, sql)[0].values()))
+        return next(iter(rows(checkout.published_file, sql)[0].values()))
 
     assert value("select count(*) from daily_bars where symbol = 'HMY'") > 2000  # type: ignore[operator]
     hits = "select string_agg(rule_id, ' ') from move_rule_hits where symbol = 'HL' and measure = 'return_1d'"
