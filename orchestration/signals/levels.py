@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestration.market.universe import PriceLevel
-from orchestration.signals.signal import PLOT_DAYS, AlertText, Price, Row, Signal, TextTable
+from orchestration.signals.signal import AlertText, Price, Row, Signal, TextTable, year_before
 from orchestration.signals.wording import is_zone, level_in_words, named, plain_price, short_price, spaced, tick_price
 
 if TYPE_CHECKING:
@@ -186,11 +186,10 @@ def plot(published: Path, rows: Sequence[Row]) -> "Figure | None":
 
 def price_plot(published: Path, symbol: str, rows: Sequence[Row], bands: "Sequence[Band]" = ()) -> "Figure | None":
     """The closes of a year with levels and the sessions of events."""
-    from orchestration.duckdb_io import rows as query
     from orchestration.signals import plots
 
     latest: dt.date = max(row["session_date"] for row in rows)
-    closes = query(published, CLOSES, {"symbol": symbol, "session": latest, "days": PLOT_DAYS})
+    closes = year_before(published, CLOSES, latest, symbol=symbol)
     marked = [row["session_date"] for row in rows]
     return plots.price_with_levels(symbol, plots.Series.of(closes, "close"), bands, marked)
 

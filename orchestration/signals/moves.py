@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from orchestration.market.universe import DATA_MEASURES, MoveRule
 from orchestration.signals.signal import (
     EVENTS_NAMED,
-    PLOT_DAYS,
     AlertText,
     Price,
     Row,
     Signal,
     TextTable,
     in_a_section_of_its_own,
+    year_before,
 )
 from orchestration.signals.wording import and_more, beyond_the_day, is_of_the_day, named, score
 
@@ -172,13 +172,11 @@ def _also(hits: Sequence[Row]) -> str:
 
 def plot(published: Path, rows: Sequence[Row]) -> "Figure | None":
     """The returns of a year of the instrument that moved most, with the sessions in question."""
-    from orchestration.duckdb_io import rows as query
     from orchestration.signals import plots
 
     largest = max(rows, key=lambda row: abs(row["return_1d"]))
     symbol, session = largest["symbol"], largest["session_date"]
-    found = query(published, RETURNS, {"symbol": symbol, "session": session, "days": PLOT_DAYS})
-    series = plots.Series.of(found, "return_1d")
+    series = plots.Series.of(year_before(published, RETURNS, session, symbol=symbol), "return_1d")
     marked = [row["session_date"] for row in rows if row["symbol"] == symbol]
     return plots.return_against_history(f"{symbol}, daily total return", series, marked)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestration.market.universe import Pair
-from orchestration.signals.signal import PLOT_DAYS, AlertText, Price, Row, Signal, in_a_section_of_its_own
+from orchestration.signals.signal import AlertText, Price, Row, Signal, in_a_section_of_its_own, year_before
 from orchestration.signals.wording import short_price, spaced
 
 if TYPE_CHECKING:
@@ -61,12 +61,10 @@ def alert(rows: Sequence[Row]) -> AlertText:
 
 def plot(published: Path, rows: Sequence[Row]) -> "Figure | None":
     """The 21-session difference over a year."""
-    from orchestration.duckdb_io import rows as query
     from orchestration.signals import plots
 
-    wanted = {"pair": rows[0]["pair_id"], "session": rows[0]["session_date"], "days": PLOT_DAYS}
-    name = f"{rows[0]['long_symbol']} less {rows[0]['short_symbol']}"
-    series = {name: plots.Series.of(query(published, SPREADS, wanted), "spread_21d")}
+    spreads = year_before(published, SPREADS, rows[0]["session_date"], pair=rows[0]["pair_id"])
+    series = {f"{rows[0]['long_symbol']} less {rows[0]['short_symbol']}": plots.Series.of(spreads, "spread_21d")}
     return plots.lines("Difference of log returns over 21 sessions", series, base=0.0)
 
 

@@ -4,6 +4,7 @@ A kind is a module of this folder that holds a `Signal`; `signals.registry` find
 market_signals. How to add one: docs/guides/signal.md.
 """
 
+import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,6 +125,20 @@ class Signal:
         if self.brief:
             return self.brief(rows)
         return [f"{self.line(row, in_ticks(row))}." for row in rows if not row["is_repeat"]]
+
+
+def year_before(published: Path, sql: str, session: dt.date, **which: Any) -> list[dict[str, Any]]:
+    """What a plot draws, from the published DuckDB file.
+
+    Args:
+        published: the file.
+        sql: a query with the parameters `$session` and `$days`, and those of `which`.
+        session: the last one.
+        which: what else the query asks for.
+    """
+    from orchestration.duckdb_io import rows
+
+    return rows(published, sql, {"session": session, "days": PLOT_DAYS, **which})
 
 
 def in_a_section_of_its_own(_: Sequence[Row]) -> list[str]:

@@ -4,7 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestration.signals.signal import EVENTS_NAMED, PLOT_DAYS, AlertText, Price, Row, Signal, in_a_section_of_its_own
+from orchestration.signals.signal import (
+    EVENTS_NAMED,
+    AlertText,
+    Price,
+    Row,
+    Signal,
+    in_a_section_of_its_own,
+    year_before,
+)
 from orchestration.signals.wording import and_more, named, short_price
 
 if TYPE_CHECKING:
@@ -52,11 +60,10 @@ def alert(rows: Sequence[Row]) -> AlertText:
 
 def plot(published: Path, rows: Sequence[Row]) -> "Figure | None":
     """The 21-session volatilities of a year."""
-    from orchestration.duckdb_io import rows as query
     from orchestration.signals import plots
 
     symbols = list(dict.fromkeys(row["symbol"] for row in _largest_first(rows)))[:LINES]
-    found = query(published, VOLATILITIES, {"symbols": symbols, "session": rows[0]["session_date"], "days": PLOT_DAYS})
+    found = year_before(published, VOLATILITIES, rows[0]["session_date"], symbols=symbols)
     series = {
         symbol: plots.Series.of([row for row in found if row["symbol"] == symbol], "close_to_close_21")
         for symbol in symbols
