@@ -28,8 +28,6 @@ from orchestration.transform.run_results import RUN_RESULTS
 
 # What stands in the compiled SQL for the home and the source of whoever builds.
 ROOT, SOURCE = "/root-of-a-home", "source-of-a-home"
-# What the macro `every_symbol` leaves in the SQL of models that are built in batches, stored in the order of sessions.
-IN_BATCHES = "/* of the batch */"
 
 
 @dataclass(frozen=True)
@@ -103,6 +101,7 @@ def _in_order(nodes: dict[str, Any]) -> list[Node]:
 
 def _node(node: dict[str, Any], parents: tuple[str, ...]) -> Node:
     sql, config = node["compiled_code"], node["config"]
+    in_order = config["materialized"] == "incremental_by_symbol" and config["meta"].get("rebuilt") != "true"
     is_model = node["resource_type"] == "model"
     return Node(
         unique_id=node["unique_id"],
@@ -110,7 +109,7 @@ def _node(node: dict[str, Any], parents: tuple[str, ...]) -> Node:
         name=node["alias"] if is_model else node["name"],
         sql=sql,
         relation=("view" if config["materialized"] == "view" else "table") if is_model else "",
-        sorted_by=config["meta"].get("changed_by", "session_date") if is_model and IN_BATCHES in sql else "",
+        sorted_by=config["meta"].get("changed_by", "session_date") if in_order else "",
         parents=parents,
     )
 

@@ -112,7 +112,9 @@ def asset_graph(settings: Settings) -> Any:
         return build_definitions(settings).resolve_asset_graph()
 
 
-def rebuild(settings: Settings, scratch: Any, progress: ProgressReporter = silent_progress) -> Path:
+def rebuild(
+    settings: Settings, scratch: Any, progress: ProgressReporter = silent_progress, with_tests: bool = False
+) -> Path:
     """What `orewatch verify` and `orewatch as-of` build, as `orchestration.cli.rebuild.build_tables`, without dbt."""
 
     def built(model: str) -> None:

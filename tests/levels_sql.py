@@ -72,7 +72,7 @@ class LevelModels:
         connection = duckdb.connect(config={"threads": 1})
         connection.execute("attach ':memory:' as warehouse")
         tables = {
-            "stg_bars": _bars(watched),
+            "int_kept_bars": _bars(watched),
             "control_instruments": pa.table(
                 {
                     "symbol": [watched.symbol],

@@ -2,6 +2,21 @@
    Models and other macros use the shared language and these names only; tests/portable_sql.py looks for what is not.
    tests/integration/test_engines.py runs every one of them on both engines. docs/decisions/0023-spark.md #}
 
+{# Whether a row is of the instruments that are built at a time, which `create_in_batches` says; of all, where nobody says. #}
+{% macro in_batch(rows) -%}
+    {{ adapter.dispatch('in_batch', 'orewatch')(rows) }}
+{%- endmacro %}
+
+{% macro default__in_batch(rows) -%}
+    {{ rows }}.symbol between
+    coalesce(getvariable('first_symbol'), '') and coalesce(getvariable('last_symbol'), chr(1114111))
+{%- endmacro %}
+
+{# Spark's joins do not have to fit into memory. #}
+{% macro spark__in_batch(rows) -%}
+    true
+{%- endmacro %}
+
 {# Days from one date to another; `date - date` means different things to different engines. #}
 {% macro days_between(earlier, later) -%}
     {{ adapter.dispatch('days_between', 'orewatch')(earlier, later) }}

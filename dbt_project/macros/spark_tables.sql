@@ -18,30 +18,26 @@
     {%- endif -%}
 {%- endmacro %}
 
-{% materialization incremental, adapter='spark', supported_languages=['sql'] -%}
-    {%- set target_relation = this.incorporate(type='table') -%}
-    {%- set built = this.incorporate(path={'identifier': this.identifier ~ '__built'}, type='table') -%}
-    {%- set existing = load_cached_relation(this) -%}
-    {{ run_hooks(pre_hooks) }}
-    {%- if existing is none or existing.is_view or should_full_refresh() -%}
-        {%- if existing is not none -%}
-            {%- do adapter.drop_relation(existing) -%}
-        {%- endif -%}
-        {%- call statement('main') -%}
-            {{ create_table_as(false, target_relation, sql) }}
-        {%- endcall -%}
-    {%- else -%}
-        {%- do adapter.drop_relation(built) -%}
-        {%- call statement('main') -%}
-            {{ create_table_as(false, built, sql) }}
-        {%- endcall -%}
-        {%- set columns = adapter.get_columns_in_relation(existing) | map(attribute='name') | join(', ') -%}
-        {%- do spark_write_anew(target_relation, spark_rows_after_build(existing, built, columns)) -%}
-        {%- do adapter.drop_relation(built) -%}
+{% macro spark__store_all_rows(relation, query) -%}
+    {%- set stored = load_cached_relation(relation) -%}
+    {%- if stored is not none -%}
+        {%- do adapter.drop_relation(stored) -%}
     {%- endif -%}
-    {{ run_hooks(post_hooks) }}
-    {{ return({'relations': [target_relation]}) }}
-{%- endmaterialization %}
+    {%- call statement('main') -%}
+        {{ create_table_as(false, relation, query) }}
+    {%- endcall -%}
+{%- endmacro %}
+
+{% macro spark__replace_changed_rows(relation, query) -%}
+    {%- set built = relation.incorporate(path={'identifier': relation.identifier ~ '__built'}) -%}
+    {%- do adapter.drop_relation(built) -%}
+    {%- call statement('main') -%}
+        {{ create_table_as(false, built, query) }}
+    {%- endcall -%}
+    {%- set columns = adapter.get_columns_in_relation(relation) | map(attribute='name') | join(', ') -%}
+    {%- do spark_write_anew(relation, spark_rows_after_build(relation, built, columns)) -%}
+    {%- do adapter.drop_relation(built) -%}
+{%- endmacro %}
 
 {# A table with other rows, which a query gives that may read the table itself. #}
 {% macro spark_write_anew(relation, query) -%}
@@ -53,25 +49,15 @@
     {%- do adapter.rename_relation(next, table) -%}
 {%- endmacro %}
 
-{# What the table holds after an incremental build: the rows that its strategy does not replace, and those that were built.
-   The strategies are those of macros/incremental.sql and dbt's own delete+insert. #}
-{% macro spark_rows_after_build(existing, built, columns) -%}
-    {%- set meta, strategy = config.get('meta') or {}, config.get('incremental_strategy') -%}
-    {%- set table, changed_from = own_changed_range() -%}
-    {%- set changes = existing.incorporate(path={'identifier': table}) -%}
-    {%- if strategy != 'all_rows' %}
+{# What the table holds after an incremental build: the stored rows that are not replaced, and those that were built. #}
+{% macro spark_rows_after_build(stored, built, columns) -%}
+    {%- set meta, own = config.get('meta') or {}, own_changed_range() -%}
+    {%- if meta.get('rebuilt') != 'true' %}
         select {{ columns }}
-        from {{ existing }} as stored
-        {%- if strategy == 'changed_rows' %}
-        left anti join {{ changes }} as changes
-            on
-            {%- for key in meta.get('changed_keys', []) %}
-                stored.{{ key }} = changes.{{ key }}{{ ' and' if not loop.last }}
-            {%- else %}
-                stored.symbol = changes.symbol
-                and stored.{{ meta.get('changed_by', 'session_date') }}
-                >= changes.{{ changed_from }}
-            {%- endfor %}
+        from {{ stored }} as stored
+        {%- if own %}
+        left anti join {{ stored.incorporate(path={'identifier': own[0]}) }} as changes
+            on {{ is_replaced('stored', 'changes', own[1], meta) }}
         {%- endif %}
         {%- if config.get('unique_key') %}
         left anti join {{ built }} as built
@@ -81,7 +67,7 @@
             {%- endfor %}
         {%- endif %}
         {%- if 'rebuilt' in meta %}
-        where not ({{ meta['rebuilt'] }})
+        where not coalesce({{ meta['rebuilt'] }}, false)
         {%- endif %}
         union all
     {%- endif %}

@@ -17,7 +17,7 @@ from orchestration.instance.progress import ProgressReporter, silent_progress
 from orchestration.instance.scratch import Scratch
 from orchestration.market.errors import RebuildError
 from orchestration.settings import Settings
-from orchestration.transform.dbt import FULL_REFRESH, DbtRunner
+from orchestration.transform.dbt import BUILD, FULL_REFRESH, DbtRunner
 from orchestration.transform.run_results import RUN_RESULTS, dbt_failures
 
 # 12 of 40 OK created sql table model main.trend ... [OK in 0.60s]
@@ -29,23 +29,24 @@ def inside(settings: Settings, scratch: Scratch) -> Settings:
     return settings.model_copy(update={"home": scratch.path, "engine": "duckdb"})
 
 
-def build_tables(settings: Settings, scratch: Scratch, progress: ProgressReporter = silent_progress) -> Path:
+def build_tables(
+    settings: Settings, scratch: Scratch, progress: ProgressReporter = silent_progress, with_tests: bool = False
+) -> Path:
     """Build every model from the lake and the control tables below `settings.paths.root`; returns the warehouse.
-
-    Models only: dbt's data tests judge prices, and these have passed them or were published before.
 
     Args:
         settings: of a home in a scratch folder; see `inside`.
         scratch: that folder; dbt keeps it from being swept as long as it runs.
         progress: called after each model.
+        with_tests: whether dbt's data tests look at every row; incremental builds let them look at what they built.
 
     Raises:
-        RebuildError: a model failed; the message holds dbt's own.
+        RebuildError: a model or a test failed; the message holds dbt's own.
     """
     dbt = DbtRunner(settings.paths.dbt, settings.dbt_environment())
     last_lines: deque[str] = deque(maxlen=5)
     process = dbt.start(
-        "run",
+        *(BUILD if with_tests else ("run",)),
         *FULL_REFRESH,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -63,7 +63,7 @@ def verify(
         with warehouse_lock(settings.paths, lambda text: progress(0, 0, text)):
             manifest = _freeze(settings.paths, copy.paths)
         progress(0, 0, "rebuilding every table")
-        rebuilt = build_tables(copy, folder, progress)
+        rebuilt = build_tables(copy, folder, progress, with_tests=True)
 
         def done(number: int, table: TableComparison) -> None:
             progress(number, len(grains), f"compared {table.table}")

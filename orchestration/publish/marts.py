@@ -3,11 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from orchestration.transform.manifest import MANIFEST, mart_ids, read_manifest
 
 # Tag of the columns that say when a run saw something.
 RUN_TIME = "run_time"
+
+# What replaces rows of a model where its meta says nothing else: dbt_project/macros/incremental_by_symbol.sql
+USUAL_RANGES = ("int_changes.changed_from",)
 
 
 @dataclass(frozen=True)
@@ -54,10 +58,18 @@ def marts(manifest_path: Path = MANIFEST) -> dict[str, Mart]:
             run_times=frozenset(
                 n for n, column in nodes[id_]["columns"].items() if RUN_TIME in column["config"]["tags"]
             ),
-            changed_ranges=tuple(nodes[id_]["config"].get("meta", {}).get("changed_ranges", ())),
+            changed_ranges=_changed_ranges(nodes[id_]["config"]),
         )
         for id_, grain in sorted(grains.items())
     }
+
+
+def _changed_ranges(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """None of a table that is made anew, or has rows that are built every time: they may be of any session."""
+    meta = config.get("meta", {})
+    if config.get("materialized") != "incremental_by_symbol" or "rebuilt" in meta:
+        return ()
+    return tuple(meta.get("changed_ranges", USUAL_RANGES))
 
 
 def mart_names() -> list[str]:

@@ -66,7 +66,7 @@ def _hold_back(home: Home, reasons: Mapping[str, str], published_table: Callable
     latest = "select symbol, max(observed_at) as at from {} group by symbol"
     published = {"published": home.published_file} if home.published_file.exists() else None
     with reading(home.warehouse, published) as connection:
-        built = {row["symbol"]: row["at"] for row in query(connection, latest.format("stg_bars"))}
+        built = {row["symbol"]: row["at"] for row in query(connection, latest.format("int_kept_bars"))}
         readers = published_table(home.published, "daily_bars", "published")
         seen = {row["symbol"]: row["at"] for row in query(connection, latest.format(readers))} if published else {}
     if any(built.get(symbol) == seen.get(symbol) for symbol in reasons) or built.keys() <= reasons.keys():

@@ -33,7 +33,8 @@ class OrewatchTranslator(DagsterDbtTranslator):
         if node is not None:
             description = first_sentence_first(node["description"])
             files = (node["original_file_path"], node["patch_path"].partition("://")[2])
-            spec = spec.replace_attributes(description=description).merge_attributes(
+            # A model's folder is its group.
+            spec = spec.replace_attributes(description=description, group_name=node["fqn"][-2]).merge_attributes(
                 metadata=about(node["config"]["meta"]["document"], *(DBT_PROJECT_DIR / file for file in files))
             )
         return self._specs.setdefault(key, spec)

@@ -63,14 +63,14 @@ CHOSEN = (
     ),
     Chosen(
         "running-state-from-a-replaced-row",
-        "dbt_project/macros/incremental.sql",
+        "dbt_project/macros/read.sql",
         "and earlier.session_date < changes.changed_from",
         "and earlier.session_date <= changes.changed_from",
         "An incremental build goes on from a row that it replaces: indices count that session twice.",
     ),
     Chosen(
         "one-close-confirms-a-side",
-        "dbt_project/models/intermediate/int_line_states.sql",
+        "dbt_project/models/intermediate/levels/int_line_states.sql",
         "'case when side = previous_side then side end'",
         "'side'",
         "A level's confirmed side is that of the last close, so that a change of its role is never told.",

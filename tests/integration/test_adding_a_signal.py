@@ -47,7 +47,7 @@ def test_a_file_and_its_rows_are_all_it_takes(tmp_path: Path) -> None:
         shutil.copytree(PROJECT_ROOT / name, project / name, ignore=ignored)
     rows, file = [b.text for b in documents.blocks(PROJECT_ROOT / "docs/guides/signal.md")]
     (project / "orchestration/signals/dividends.py").write_text(file, "utf-8")
-    mart = project / "dbt_project/models/marts/market_signals.sql"
+    mart = project / "dbt_project/models/marts/signals/market_signals.sql"
     before, after = mart.read_text("utf-8").rsplit("\n)\n\nselect", 1)
     mart.write_text(f"{before}\n\n{rows}\n)\n\nselect{after}", "utf-8")
     drop.mkdir()

@@ -155,7 +155,7 @@ def test_a_query_of_ours_reaches_nothing_else(refreshed: Refreshed, tmp_path: Pa
     settings, _, _ = refreshed
     inside = str(settings.paths.root).replace("'", "''")
     with reading(settings.paths.warehouse, {"published": settings.paths.published_file}) as connection:
-        assert connection.execute("select count(*) from stg_bar_versions").fetchall()[0][0] > 0
+        assert connection.execute("select count(*) from stg_admitted_bars").fetchall()[0][0] > 0
         assert connection.execute("select count(*) from published.daily_bars").fetchall()[0][0] > 0
         with pytest.raises(duckdb.Error):
             connection.execute(statement.format(outside=tmp_path, inside=inside))

@@ -43,9 +43,9 @@ def test_every_mart_says_where_its_figures_come_from(manifest: dict[str, Any]) -
         assert "source" in node["columns"], name
 
 
-def test_every_mart_stands_beside_its_documentation() -> None:
-    folder = DBT_PROJECT_DIR / "models" / "marts"
-    assert {p.stem for p in folder.glob("*.sql")} == {p.stem for p in folder.glob("*.yml")}
+def test_every_model_stands_beside_its_documentation() -> None:
+    folders = [p for p in (DBT_PROJECT_DIR / "models").rglob("*") if p.is_dir()]
+    assert all({p.stem for p in f.glob("*.sql")} == {p.stem for p in f.glob("*.yml")} for f in folders)
 
 
 def test_every_mart_has_a_reader(manifest: dict[str, Any]) -> None:

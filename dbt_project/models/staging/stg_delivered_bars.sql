@@ -1,6 +1,4 @@
-{{ config(
-    materialized='incremental', incremental_strategy='delete+insert', unique_key=['symbol', 'session_date']
-) }}
+{{ config(materialized='incremental_by_symbol', meta={'changed_ranges': []}, unique_key=['symbol', 'session_date']) }}
 -- The newest version of each bar, with its session's place among those on which its exchange expects a bar. An
 -- incremental build adds what was observed since the last one, under the next build number.
 {% set admitted = ref('stg_admitted_bars') %}
@@ -17,13 +15,8 @@ with
         group by symbol
     ),
 
-    versions as (
-        select
-            bars.*,
-            row_number() over (
-                partition by bars.symbol, bars.session_date
-                order by bars.observed_at desc, bars.batch_id desc
-            ) as versions_back
+    admitted as (
+        select bars.*
         from {{ admitted }} as bars
         left join built
             on bars.symbol = built.symbol
@@ -33,10 +26,20 @@ with
             or bars.session_date > built.last_session
     ),
 {% else %}
-    versions as (
-        select * from {{ of_batch(ref('stg_bar_versions')) }}
+    admitted as (
+        select * from {{ read(admitted, lookback='everything') }}
     ),
 {% endif %}
+
+versions as (
+    select
+        *,
+        row_number() over (
+            partition by symbol, session_date
+            order by observed_at desc, batch_id desc
+        ) as versions_back
+    from admitted
+),
 
 newest as (
     select

@@ -1,0 +1,29 @@
+{# What data tests look at; dbt calls this macro for each of them. After an incremental build: the rows that it built. The
+   others passed when they were built, or there would have been no incremental build: a build of which a test fails is
+   followed by a full refresh (orchestration/transform/build.py), and that is tested whole.
+   Of a view of such rows the meta says `changed_ranges`, too. `--vars 'test_all_rows: true'` looks at everything. #}
+{% macro get_where_subquery(relation) -%}
+    {%- set tested = graph.nodes.get(model.attached_node) if execute else none -%}
+    {%- if not tested or config.get('where') or flags.FULL_REFRESH or var('test_all_rows', false) -%}
+        {{ return(default__get_where_subquery(relation)) }}
+    {%- endif -%}
+    {%- set meta, ranges = tested.config.meta, tested.config.meta.get('changed_ranges') -%}
+    {%- if tested.config.materialized == 'incremental_by_symbol' and 'rebuilt' not in meta -%}
+        {%- set ranges = ['int_changes.changed_from'] if ranges is none else ranges -%}
+    {%- endif -%}
+    {%- if ranges == [] -%}
+        {#- It is built before int_changes is, and numbers its builds. -#}
+        {%- set built = 'tested.build_number = (select max(numbers.build_number) from ' ~ relation ~ ' as numbers)' -%}
+    {%- elif ranges and _has_news(relation) -%}
+        {%- set built = of_changed_range('tested', relation, ranges[0], meta) -%}
+    {%- else -%}
+        {{ return(default__get_where_subquery(relation)) }}
+    {%- endif -%}
+    {{ return('(select tested.* from ' ~ relation ~ ' as tested where ' ~ built ~ ') as dbt_subquery') }}
+{%- endmacro %}
+
+{# Whether the last build was an incremental one. #}
+{% macro _has_news(relation) -%}
+    {%- set changes = load_cached_relation(relation.incorporate(path={'identifier': 'int_changes'})) -%}
+    {{ return(changes and run_query('select 1 from ' ~ changes ~ ' limit 1').rows | length > 0) }}
+{%- endmacro %}

@@ -1,0 +1,216 @@
+{# What a model reads. A full refresh reads everything. An incremental build reads what the rows that it replaces look back
+   to: the table int_changes says it. Of each symbol that has something new it has the first session whose rows are replaced
+   (`changed_from`), and from where on bars are read to look back from there.
+   docs/decisions/0019-incremental-models.md #}
+
+{# The rows of a relation that a model reads, of the instruments of the batch.
+   `lookback` says how far before the rows that are replaced: none of them, `70 bars`, `1 year` (285 bars at least), or
+   `everything` that is stored. `changes` is the table that has the sessions, `by` the date of the relation's rows. #}
+{% macro read(relation, lookback='none', changes='int_changes', by='session_date') -%}
+    {%- set changes = incremental_ref(changes) if lookback != 'everything' else none -%}
+    (
+        select stored.*
+        from {{ relation }} as stored
+        {%- if changes and is_incremental() %}
+            {%- set since = {
+                'none': own_changed_range()[1], '70 bars': 'short_lookback_from', '1 year': 'long_lookback_from'
+            }[lookback] %}
+        inner join {{ changes }} as changed_symbols
+            on stored.symbol = changed_symbols.symbol and stored.{{ by }} >= changed_symbols.{{ since }}
+        where {{ in_batch('stored') }} and {{ within(changes, 'stored', since, by) }}
+        {%- else %}
+        where {{ in_batch('stored') }}
+        {%- endif %}
+    )
+{%- endmacro %}
+
+{# A table that only an incremental build reads. dbt has to see the reference whenever it reads the models, while a full
+   refresh, and a unit test, does without the table. #}
+{% macro incremental_ref(name) -%}
+    {{ return(ref(name) if is_incremental() or not execute else none) }}
+{%- endmacro %}
+
+{# The first session of all symbols in a column of a table of changes, as a constant: a join on sessions skips nothing of
+   what is stored, a comparison with a constant does. #}
+{% macro earliest(changes, since, first='min') -%}
+    {%- set query = 'select ' ~ first ~ '(' ~ since ~ ') from ' ~ changes -%}
+    {%- set found = run_query(query).columns[0].values()[0] if execute else none -%}
+    cast('{{ found or '9999-12-31' }}' as date)
+{%- endmacro %}
+
+{# The last one. #}
+{% macro latest(changes, since) -%}
+    {{ earliest(changes, since, 'max') }}
+{%- endmacro %}
+
+{# What rows of any changed symbol fulfil, for the same reason as constants; one corrected bar is then looked for where its
+   symbol is stored, not in ten years of everybody. #}
+{% macro within(changes, rows, since, by='session_date') -%}
+    {%- set query = 'select min(' ~ since ~ '), min(symbol), max(symbol) from ' ~ changes -%}
+    {%- set date, first, last = run_query(query).rows[0] if execute else (none, none, none) -%}
+    {{ rows }}.{{ by }} >= cast('{{ date or '9999-12-31' }}' as date)
+    {%- if first is not none %}
+    and {{ rows }}.symbol between '{{ first | replace("'", "''") }}' and '{{ last | replace("'", "''") }}'
+    {%- endif %}
+{%- endmacro %}
+
+{# Whether a row of an incremental build is one that is replaced, where few of what is read are (`few_are_changed`). #}
+{% macro in_changed_range(rows) -%}
+    {%- set changes = incremental_ref('int_changes') -%}
+    {{ within(changes, rows, 'changed_from') }}
+    and exists (
+        select 1
+        from {{ changes }} as changed_rows
+        where {{ rows }}.symbol = changed_rows.symbol and {{ rows }}.session_date >= changed_rows.changed_from
+    )
+{%- endmacro %}
+
+{# Whether an incremental build replaces few of the rows that it reads, as after a session, which looks a year back for a
+   week of rows; not so a correction of long ago, or a new instrument. #}
+{% macro few_are_changed() -%}
+    {%- set changes = incremental_ref('int_changes') -%}
+    {%- if is_incremental() and execute -%}
+        {%- set counted = run_query('select 8 * sum(bars_changed) < sum(bars_read) from ' ~ changes) -%}
+        {{ return(counted.columns[0].values()[0]) }}
+    {%- endif -%}
+    {{ return(false) }}
+{%- endmacro %}
+
+{# What has been running since the first bar, as the model itself stored it with the last row before the changed ones: one
+   row per symbol with its session and these columns. Symbols that are read from their first bar on have none.
+   `columns` are names with their types; the row is the last one for which the condition holds. #}
+{% macro carried_state(columns, condition='true') -%}
+    {%- set changes = incremental_ref('int_changes') -%}
+    {%- if is_incremental() -%}
+        select
+            stored.symbol,
+            stored.session_date
+            {%- for name in columns %},
+            stored.{{ name }}
+            {%- endfor %}
+        from {{ this }} as stored
+        inner join (
+            select
+                earlier.symbol,
+                max(earlier.session_date) as session_date
+            from {{ this }} as earlier
+            inner join {{ changes }} as changes
+                on
+                    earlier.symbol = changes.symbol
+                    and earlier.session_date >= changes.short_lookback_from
+                    and earlier.session_date < changes.changed_from
+            where {{ condition }} and {{ within(changes, 'earlier', 'short_lookback_from') }}
+            group by earlier.symbol
+        ) as latest
+            on stored.symbol = latest.symbol and stored.session_date = latest.session_date
+        where {{ within(changes, 'stored', 'short_lookback_from') }}
+    {%- else -%}
+        select
+            cast(null as {{ dbt.type_string() }}) as symbol,
+            cast(null as date) as session_date
+            {%- for name, type in columns.items() %},
+            cast(null as {{ type }}) as {{ name }}
+            {%- endfor %}
+        where false
+    {%- endif -%}
+{%- endmacro %}
+
+{# The instruments that are compared with a benchmark, each with the first session from which bars are read. Where the pairs
+   of a year have too many holes, that is the first of all. #}
+{% macro series_to_compare(bases, pairs) -%}
+    {%- set benchmarks, changes = ref('int_benchmarks'), incremental_ref('int_relative_changes') -%}
+    {%- set wanted = "'" ~ bases | join("', '") ~ "'" -%}
+    {%- set beginning = "cast('0001-01-01' as date)" -%}
+    {%- if is_incremental() -%}
+        select
+            benchmarks.symbol,
+            benchmarks.basis,
+            benchmarks.benchmark_symbol,
+            case when count(stored.session_date) >= {{ pairs }} then changes.long_lookback_from else {{ beginning }} end
+                as long_lookback_from
+        from {{ benchmarks }} as benchmarks
+        inner join {{ changes }} as changes
+            on benchmarks.symbol = changes.symbol
+        left join {{ this }} as stored
+            on
+                changes.symbol = stored.symbol
+                {%- if bases | length > 1 %}
+                and benchmarks.basis = stored.basis
+                {%- endif %}
+                and changes.long_lookback_from <= stored.session_date
+                and changes.changed_from > stored.session_date
+        where benchmarks.basis in ({{ wanted }})
+        group by benchmarks.symbol, benchmarks.basis, benchmarks.benchmark_symbol, changes.long_lookback_from
+    {%- else -%}
+        select
+            symbol,
+            basis,
+            benchmark_symbol,
+            {{ beginning }} as long_lookback_from
+        from {{ benchmarks }} as benchmarks
+        where basis in ({{ wanted }}) and {{ in_batch('benchmarks') }}
+    {%- endif -%}
+{%- endmacro %}
+
+{# The rows of a relation of the symbols that a query names, if they are few: as constants, with which all else is skipped.
+   Only for queries on seeds and tables of changes, which are small. #}
+{% macro of_symbols(relation, query) -%}
+    {%- if execute -%}
+        {%- set symbols = run_query(query).columns[0].values() -%}
+        (
+            select *
+            from {{ relation }}
+            {%- if not symbols %}
+            where false
+            {%- elif symbols | length <= 1000 %}
+            where symbol in ('{{ symbols | map('replace', "'", "''") | join("', '") }}')
+            {%- else %}
+            where symbol in ({{ query }})
+            {%- endif %}
+        )
+    {%- else -%}
+        {{ relation }}
+    {%- endif -%}
+{%- endmacro %}
+
+{# The rows of a relation of the symbols that tables of changes name, since the first session that one of them changes: the
+   latest row of each of these symbols is among them. With `since=none` all their rows, for what may have happened long ago. #}
+{% macro of_changed_symbols(relation, changes, since='changed_from') -%}
+    {%- if is_incremental() -%}
+        {%- set names = "select symbol from " ~ changes | join(' union select symbol from ') -%}
+        (
+            select *
+            from {{ of_symbols(relation, names) }}
+            {%- if since %}
+            where
+                {%- for table in changes %}
+                {{ 'or ' if not loop.first }}session_date >= {{ earliest(table, since) }}
+                {%- endfor %}
+            {%- endif %}
+        )
+    {%- else -%}
+        {{ relation }}
+    {%- endif -%}
+{%- endmacro %}
+
+{# The versions of bars of symbols of which a bar has more than one; in an incremental build of those of which a later
+   version has come. #}
+{% macro of_revised_symbols(versions) -%}
+    {%- set changes, watched = incremental_ref('int_changes'), source('control', 'instruments') -%}
+    {%- if is_incremental() -%}
+        {{ of_symbols(versions, 'select symbol from ' ~ changes ~ ' where revised_from is not null') }}
+    {%- else -%}
+        (
+            select *
+            from {{ versions }}
+            where symbol in (
+                select bars.symbol
+                from {{ versions }} as bars
+                inner join {{ watched }} as watched
+                    on bars.symbol = watched.symbol
+                group by bars.symbol
+                having count(*) > count(distinct bars.session_date)
+            )
+        )
+    {%- endif -%}
+{%- endmacro %}

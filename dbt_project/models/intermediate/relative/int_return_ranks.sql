@@ -1,0 +1,53 @@
+{{ config(
+    materialized='incremental_by_symbol',
+    meta={'changed_ranges': ['int_ranked_changes.session_date'], 'changed_keys': ['metal', 'session_date'], 'in_batches': false}
+) }}
+-- The place of each miner's return among those of its metal on the session, the best first. All stand in one ranking.
+{% set changes = incremental_ref('int_ranked_changes') %}
+with miners as (
+    select
+        returns.symbol,
+        returns.session_date,
+        instruments.metal,
+        -- rounded: what differs in the last digits only is a tie
+        round(returns.return_1d, 12) as return_1d,
+        round(returns.return_21d, 12) as return_21d
+    from {{ ref('returns') }} as returns
+    inner join {{ source('control', 'instruments') }} as instruments
+        on returns.symbol = instruments.symbol
+    {%- if is_incremental() %}
+        inner join {{ changes }} as changes
+            on
+                instruments.metal = changes.metal
+                and returns.session_date = changes.session_date
+    {%- endif %}
+    where
+        instruments.tier in ('senior', 'junior', 'royalty')
+        and instruments.metal is not null
+        {%- if is_incremental() %}
+            and returns.session_date >= {{ earliest(changes, 'session_date') }}
+            and returns.session_date <= {{ latest(changes, 'session_date') }}
+        {%- endif %}
+)
+
+select
+    symbol,
+    metal,
+    session_date,
+    case
+        when return_1d is not null
+            then
+                cast(rank() over (
+                    partition by metal, session_date
+                    order by return_1d desc nulls last
+                ) as bigint)
+    end as rank_1d,
+    case
+        when return_21d is not null
+            then
+                cast(rank() over (
+                    partition by metal, session_date
+                    order by return_21d desc nulls last
+                ) as bigint)
+    end as rank_21d
+from miners
