@@ -3,18 +3,21 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
+if TYPE_CHECKING:
+    import duckdb
 
 
 @contextmanager
-def reading(path: Path, attached: Mapping[str, Path] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+def reading(path: Path, attached: Mapping[str, Path] | None = None) -> Iterator["duckdb.DuckDBPyConnection"]:
     """A read-only connection to a DuckDB file, with others beside it under the names given.
 
     No query can reach a file outside of the folders of these files, or change that: views read the lake there, and the
     parts of large tables.
     """
+    import duckdb
+
     connection = duckdb.connect(str(path), read_only=True)
     try:
         for name, other in (attached or {}).items():
@@ -56,7 +59,7 @@ def rows(
 
 
 def query(
-    connection: duckdb.DuckDBPyConnection, sql: str, parameters: list[Any] | dict[str, Any] | None = None
+    connection: "duckdb.DuckDBPyConnection", sql: str, parameters: list[Any] | dict[str, Any] | None = None
 ) -> list[dict[str, Any]]:
     """The rows of one of several queries, on one connection: opening a file takes longer than most of them."""
     result = connection.execute(sql, parameters or [])

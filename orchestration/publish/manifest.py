@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from orchestration.duckdb_io import identifier
-from orchestration.ingest.parquet import parquet_footer
 from orchestration.market.errors import LakeError, PublishError
 from orchestration.publish.partitions import Partitions, files_of, reading_sql
 
@@ -132,6 +131,8 @@ def is_whole(folder: Path) -> bool:
     What cannot be looked at, as somebody writes into it or forbids it, is no proof of a loss.
     """
     import duckdb
+
+    from orchestration.ingest.parquet import parquet_footer
 
     manifest = read_manifest(folder)
     if manifest is None:

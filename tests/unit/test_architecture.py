@@ -1,6 +1,8 @@
 """Imports go one way, and nothing is where it does not belong."""
 
 import ast
+import subprocess
+import sys
 from graphlib import TopologicalSorter
 from importlib import import_module
 from pathlib import Path
@@ -156,3 +158,14 @@ def _chosen_by(path: Path) -> set[object]:
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get":
             chosen += node.args
     return {part.value for found in chosen if found for part in ast.walk(found) if isinstance(part, ast.Constant)}
+
+
+def test_loading_the_code_location_imports_nothing_heavy_that_dagster_does_not() -> None:
+    program = (
+        "import sys, dagster, dagster_dbt; known = set(sys.modules); import orchestration.definitions;"
+        f" print(sorted({HEAVY} & (set(sys.modules) - known)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=PACKAGE.parent, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split("\n")[-2] == "[]"
