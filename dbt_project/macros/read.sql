@@ -4,7 +4,7 @@
    docs/decisions/0019-incremental-models.md #}
 
 {# The rows of a relation that a model reads, of the instruments of the batch.
-   `lookback` says how far before the rows that are replaced: none of them, `70 bars`, `1 year` (285 bars at least), or
+   `lookback` says how far before the rows that are replaced: none of them, `70 bars`, `1 year` (310 bars at least), or
    `everything` that is stored. `changes` is the table that has the sessions, `by` the date of the relation's rows. #}
 {% macro read(relation, lookback='none', changes='int_changes', by='session_date') -%}
     {%- set changes = incremental_ref(changes) if lookback != 'everything' else none -%}
@@ -54,15 +54,26 @@
     {%- endif %}
 {%- endmacro %}
 
-{# Whether a row of an incremental build is one that is replaced, where few of what is read are (`few_are_changed`). #}
-{% macro in_changed_range(rows) -%}
+{# The rows of a relation that an incremental build replaces; in a full refresh all of them. #}
+{% macro changed_rows(relation) -%}
     {%- set changes = incremental_ref('int_changes') -%}
-    {{ within(changes, rows, 'changed_from') }}
-    and exists (
-        select 1
-        from {{ changes }} as changed_rows
-        where {{ rows }}.symbol = changed_rows.symbol and {{ rows }}.session_date >= changed_rows.changed_from
-    )
+    {%- if is_incremental() -%}
+        (
+            select *
+            from {{ relation }}
+            where
+                {{ within(changes, relation, 'changed_from') }}
+                and exists (
+                    select 1
+                    from {{ changes }} as changed_rows
+                    where
+                        {{ relation }}.symbol = changed_rows.symbol
+                        and {{ relation }}.session_date >= changed_rows.changed_from
+                )
+        )
+    {%- else -%}
+        {{ relation }}
+    {%- endif -%}
 {%- endmacro %}
 
 {# Whether an incremental build replaces few of the rows that it reads, as after a session, which looks a year back for a
@@ -76,43 +87,56 @@
     {{ return(false) }}
 {%- endmacro %}
 
-{# What has been running since the first bar, as the model itself stored it with the last row before the changed ones: one
-   row per symbol with its session and these columns. Symbols that are read from their first bar on have none.
-   `columns` are names with their types; the row is the last one for which the condition holds. #}
-{% macro carried_state(columns, condition='true') -%}
+{# Rows as the model itself stored them: those of some weeks before the changed ones, with their session and these columns,
+   which are names with their types. Symbols that are read from their first bar on have none. #}
+{% macro carried_rows(columns) -%}
     {%- set changes = incremental_ref('int_changes') -%}
-    {%- if is_incremental() -%}
-        select
-            stored.symbol,
-            stored.session_date
-            {%- for name in columns %},
-            stored.{{ name }}
-            {%- endfor %}
-        from {{ this }} as stored
-        inner join (
-            select
-                earlier.symbol,
-                max(earlier.session_date) as session_date
-            from {{ this }} as earlier
-            inner join {{ changes }} as changes
-                on
-                    earlier.symbol = changes.symbol
-                    and earlier.session_date >= changes.short_lookback_from
-                    and earlier.session_date < changes.changed_from
-            where {{ condition }} and {{ within(changes, 'earlier', 'short_lookback_from') }}
-            group by earlier.symbol
-        ) as latest
-            on stored.symbol = latest.symbol and stored.session_date = latest.session_date
-        where {{ within(changes, 'stored', 'short_lookback_from') }}
-    {%- else -%}
-        select
-            cast(null as {{ dbt.type_string() }}) as symbol,
-            cast(null as date) as session_date
-            {%- for name, type in columns.items() %},
-            cast(null as {{ type }}) as {{ name }}
-            {%- endfor %}
-        where false
+    select
+    {%- if is_incremental() %}
+        stored.symbol,
+        stored.session_date
+        {%- for name in columns %},
+        stored.{{ name }}
+        {%- endfor %}
+    from {{ this }} as stored
+    inner join {{ changes }} as changes
+        on
+            stored.symbol = changes.symbol
+            and stored.session_date >= changes.short_lookback_from
+            and stored.session_date < changes.changed_from
+    where {{ in_batch('stored') }} and {{ within(changes, 'stored', 'short_lookback_from') }}
+    {%- else %}
+        cast(null as {{ dbt.type_string() }}) as symbol,
+        cast(null as date) as session_date
+        {%- for name, type in columns.items() %},
+        cast(null as {{ type }}) as {{ name }}
+        {%- endfor %}
+    where false
     {%- endif -%}
+{%- endmacro %}
+
+{# What has been running since the first bar: of these rows the last one of each symbol, or the last one for which the
+   condition holds. #}
+{% macro carried_state(columns, condition='true') -%}
+    select
+        symbol,
+        session_date
+        {%- for name in columns %},
+        {{ name }}
+        {%- endfor %}
+    from (
+        select
+            *,
+            row_number() over (
+                partition by symbol
+                order by session_date desc
+            ) as rows_back
+        from (
+            {{ carried_rows(columns) }}
+        ) as carried
+        where {{ condition }}
+    ) as latest
+    where rows_back = 1
 {%- endmacro %}
 
 {# The instruments that are compared with a benchmark, each with the first session from which bars are read. Where the pairs

@@ -80,11 +80,7 @@
             {%- for name, asked, value, n in statistics %},
             looking_back.{{ name }}
             {%- endfor %}
-        from (
-            select *
-            from {{ relation }}
-            where {{ in_changed_range(relation) }}
-        ) as changed
+        from {{ changed_rows(relation) }} as changed
         left join (
             select
                 latest.symbol,
@@ -116,11 +112,7 @@
                     case when count({{ known }}) = {{ n }} then median({{ known }}) end
                 {%- endif %} as {{ name }}
                 {%- endfor %}
-            from (
-                select *
-                from {{ relation }}
-                where {{ in_changed_range(relation) }}
-            ) as latest
+            from {{ changed_rows(relation) }} as latest
             inner join {{ relation }} as earlier
                 on
                     latest.symbol = earlier.symbol

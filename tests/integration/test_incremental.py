@@ -41,8 +41,6 @@ PER_BAR = (
     "int_bar_anomalies",
     "int_bars",
     "int_missing_sessions",
-    "int_range_volatility",
-    "int_volatility_rank",
     "int_ewma",
     "int_trend",
     "int_dimson",
@@ -194,7 +192,7 @@ def test_news_of_an_evening_equal_whole(home: Home) -> None:
     withheld = rows(home.settings.paths.warehouse, "select symbol from int_bar_anomalies where is_withheld")
     assert withheld == [{"symbol": symbols[3]}]
     assert days[240] < home.changes()[corrected][0] < days[250]
-    assert all(days[-330] < back for symbol, (_, back) in home.changes().items() if symbol not in (corrected, gone))
+    assert all(days[-360] < back for symbol, (_, back) in home.changes().items() if symbol not in (corrected, gone))
     assert newcomer not in home.changes()
     # What is new is no revision: or all of it would be built again from long before.
     revised = rows(
@@ -224,7 +222,7 @@ def test_incremental_equals_whole(home: Home) -> None:
     assert home.joins_what_is_looked_back_on()
     assert set(home.changes()) == set(symbols) - {newcomer}
     assert {since for since, _ in home.changes().values()} == {days[-17]}
-    assert all(days[-330] < back < days[-290] for _, back in home.changes().values())
+    assert all(days[-360] < back < days[-320] for _, back in home.changes().values())
 
     assert not any(home.check("nothing new").values())
 

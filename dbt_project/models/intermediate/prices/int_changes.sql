@@ -31,7 +31,7 @@ before as (
         on
             new_bars.symbol = delivered.symbol
             and new_bars.first_new > delivered.session_date
-            and delivered.session_date >= new_bars.first_new - 440
+            and delivered.session_date >= new_bars.first_new - 480
 ),
 
 looking_back as (
@@ -56,9 +56,9 @@ since as (
             when looking_back.some_weeks_back is not null and not new_bars.is_rebased then looking_back.some_weeks_back
             else {{ always }}
         end as short_lookback_from,
-        -- 252 returns and what is made from returns of returns; some of these bars may be withheld
+        -- a volatility of 21 returns and the 252 before it; some of these bars may be withheld
         case
-            when looking_back.bars_before >= 285 and not new_bars.is_rebased then looking_back.a_year_back
+            when looking_back.bars_before >= 310 and not new_bars.is_rebased then looking_back.a_year_back
             else {{ always }}
         end as long_lookback_from,
         case when new_bars.is_revised then {{ always }} end as revised_from,
