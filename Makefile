@@ -29,7 +29,7 @@ endef
 
 .PHONY: help install manifest demo dev dashboard dashboard-password dashboard-environment team team-release \
   $(TEAM:%=team-%) refresh status claims test test-all test-rest torture faults golden lint validate format docs bench \
-  bench-large bench-lake bench-publish bench-yahoo lock parity spark-environment clean
+  bench-evening bench-large bench-lake bench-publish bench-yahoo lock parity spark-environment clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -149,6 +149,9 @@ bench: $(MANIFEST) ## everyday waiting times, as ratios measured side by side
 bench-large: $(MANIFEST) ## half a million SIMULATED bars through the models, beside Polars and pandas, and small increments; minutes
 	@$(BIN)/python -m benchmarks.large
 	@$(BIN)/python -m benchmarks.increments
+
+bench-evening: $(MANIFEST) ## a refresh of one new session, from bars in hand to published, beside Polars; minutes
+	@$(BIN)/python -m benchmarks.evening
 
 bench-lake: $(MANIFEST) ## the lake at scale, against plain PyArrow; minutes
 	@$(BIN)/python -m benchmarks.lake

@@ -41,6 +41,7 @@ INSTEAD = {
     "make torture": (LONG, "make -n torture"),
     "make bench": (LONG, "make -n bench; python -c 'import benchmarks.everyday'"),
     "make bench-large": (LONG, "make -n bench-large"),
+    "make bench-evening": (LONG, "make -n bench-evening; python -c 'import benchmarks.evening'"),
     "make bench-lake": (LONG, "make -n bench-lake; python -c 'import benchmarks.lake'"),
     "make bench-publish": (LONG, "make -n bench-publish"),
     "python -m benchmarks.publish 1000 20 --home somewhere --rounds 1": (
