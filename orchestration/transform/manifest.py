@@ -73,8 +73,15 @@ def _named_for_people(tests: Iterable[dict[str, Any]]) -> None:
     for node in tests:
         if test := node.get("test_metadata"):
             given = test["kwargs"]
-            columns = given.get("combination_of_columns") or [given["column_name"]] if len(given) > 1 else []
+            columns = _columns_of(given)
             node["name"] = "_".join([test["name"].removesuffix("_combination_of_columns"), *columns])
+
+
+def _columns_of(given: Mapping[str, Any]) -> list[str]:
+    """The columns that a test looks at; of several with the same bounds the first."""
+    if several := given.get("columns", []):
+        return [several[0], "and", str(len(several) - 1), "more"]
+    return given.get("combination_of_columns") or [given["column_name"]] if len(given) > 1 else []
 
 
 def _describe_alike(manifest: Mapping[str, Any]) -> None:

@@ -54,7 +54,7 @@ class OrewatchTranslator(DagsterDbtTranslator):
 def _demand(test: Mapping[str, Any]) -> str:
     """What a generic test demands, in a sentence."""
     given = test["kwargs"]
-    column = given.get("column_name", "")
+    column = given.get("column_name") or ", ".join(given.get("columns", ()))
     match test["name"]:
         case "unique_combination_of_columns":
             return f"One row per {', '.join(given['combination_of_columns'])}."
@@ -65,7 +65,7 @@ def _demand(test: Mapping[str, Any]) -> str:
         case "accepted_range":
             bounds = [f"at least {given['min_value']}"] if "min_value" in given else []
             bounds += [f"at most {given['max_value']}"] if "max_value" in given else []
-            return f"{column}, where it is known, is {' and '.join(bounds)}."
+            return f"{column}: where known, {' and '.join(bounds)}."
         case "ohlc_is_possible":
             return "Where a bar has a range, it contains open and close."
         case "vendor_adjustment_agrees":

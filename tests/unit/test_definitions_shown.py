@@ -159,8 +159,9 @@ def test_checks_are_named_and_described_for_people(graph: Any) -> None:
         described[(key.asset_key.to_user_string(), key.name)] = description
     label = "SIMULATED prices. "
     assert described["trend", "accepted_range_drawdown"].startswith(
-        f"{label}drawdown, where it is known, is at least -1 and at"
+        f"{label}drawdown: where known, at least -1 and at most 0."
     )
+    assert ("volatility", "accepted_range_close_to_close_21_and_20_more") in described
     assert described["returns", "unique_symbol_session_date"].startswith(f"{label}One row per symbol, session_date.")
     assert described["trend", "accepted_values_trend_state"].startswith(
         f"{label}trend_state is one of up, down, mixed."
