@@ -13,7 +13,7 @@ MODELS = (
     "int_level_bars",
     "int_line_states",
     "int_zone_states",
-    "int_trend",
+    "trend",
     "int_extremes",
     "int_round_numbers",
     "level_events",

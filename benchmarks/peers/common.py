@@ -57,7 +57,7 @@ COLUMNS = {
     "trend": (
         *(*_KEYS, "drawdown", "peak_date", "sessions_under_water", "days_under_water", "high_52w", "low_52w"),
         *("distance_from_52w_high", "distance_from_52w_low", "is_52w_high", "is_52w_low", "sma_50", "sma_200"),
-        *("trend_state", "verdict", "source"),
+        *("trend_state", "verdict", "peak", "previous_high_52w", "previous_low_52w", "source"),
     ),
     "sector_relative": (
         *(*_KEYS, "metal_symbol", "sector_symbol", "excess_return_metal_1d", "excess_return_sector_1d"),

@@ -273,6 +273,9 @@ def trend(bars: pd.DataFrame) -> pd.DataFrame:
         sma_200=sma_200,
         trend_state=states,
         verdict=pd.Categorical.from_codes(verdicts, ["consolidation", "reversal", "unresolved"]),
+        peak=peak,
+        previous_high_52w=highest_before.where(has_a_year),
+        previous_low_52w=lowest_before.where(has_a_year),
     )
 
 

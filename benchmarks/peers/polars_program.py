@@ -251,6 +251,8 @@ def trend(bars: pl.DataFrame) -> pl.DataFrame:
             days_under_water=(day - col.peak_date).dt.total_days(),
             high_52w=known.then(high),
             low_52w=known.then(low),
+            previous_high_52w=known.then(col.highest_before),
+            previous_low_52w=known.then(col.lowest_before),
             distance_from_52w_high=known.then(close / high - 1),
             distance_from_52w_low=known.then(close / low - 1),
             is_52w_high=known.then(close > col.highest_before),

@@ -86,7 +86,7 @@ INSTEAD = {
         "grep 'def test.*duplicate' $CHECKOUT/tests/unit/test_bars.py",
     ),
     "make manifest": ("prepared before any test", "make -n manifest"),
-    ".venv/bin/dbt test --select int_trend,test_type:unit --project-dir dbt_project --profiles-dir dbt_project": (
+    ".venv/bin/dbt test --select trend,test_type:unit --project-dir dbt_project --profiles-dir dbt_project": (
         "test_unit_tests_of_models.py runs them all",
         "has '.venv/bin/dbt test' --select --project-dir --profiles-dir",
     ),

@@ -42,7 +42,6 @@ PER_BAR = (
     "int_bars",
     "int_missing_sessions",
     "int_ewma",
-    "int_trend",
     "int_dimson",
     "int_traded_bars",
     "int_extremes",

@@ -57,7 +57,7 @@ def test_every_mart_has_a_unit_test(manifest: dict[str, Any]) -> None:
     tested = {test["model"] for test in manifest["unit_tests"].values()}
     # daily_bars only picks columns; its rules stand in int_bars.
     assert set(marts(manifest)) - tested <= {"daily_bars"}
-    assert {"int_bars", "int_trend"} <= tested
+    assert {"int_bars", "trend"} <= tested
 
 
 def test_names_that_readers_rely_on(manifest: dict[str, Any]) -> None:
@@ -71,7 +71,8 @@ def test_names_that_readers_rely_on(manifest: dict[str, Any]) -> None:
         " rogers_satchell_252 gk_yz_21 yang_zhang_21 volatility_percentile_252 volatility_of_volatility_63"
         " volatility_ratio_21_252 is_volatility_spike",
         "trend": "drawdown peak_date sessions_under_water high_52w low_52w distance_from_52w_high"
-        " distance_from_52w_low is_52w_high is_52w_low sma_50 sma_200 trend_state verdict",
+        " distance_from_52w_low is_52w_high is_52w_low sma_50 sma_200 trend_state verdict peak"
+        " previous_high_52w previous_low_52w",
         "sector_relative": "metal_symbol sector_symbol excess_return_metal_1d excess_return_sector_1d"
         " relative_strength_252 beta_63 beta_252 alpha_63 alpha_252 r_squared_63 r_squared_252 correlation_63"
         " correlation_252 beta_up_252 beta_down_252 beta_252_without_largest tracking_error_252"

@@ -2,8 +2,9 @@
 -- The extreme closes that each bar had to beat: those of the 52 weeks and of all time before it, in its own prices.
 -- A high that is falling behind is one that a close has stood below by the usual distance.
 {% set extremes = [
-    ('52w_high', 1, 'has_a_year'), ('52w_low', -1, 'has_a_year'),
-    ('all_time_high', 1, 'bar_number > 252'), ('all_time_low', -1, 'bar_number > 252'),
+    ('52w_high', 1, 'previous_high_52w'), ('52w_low', -1, 'previous_low_52w'),
+    ('all_time_high', 1, 'case when bar_number > 252 then previous_high end'),
+    ('all_time_low', -1, 'case when bar_number > 252 then previous_low end'),
 ] %}
 with known as (
     {{ carried_state({
@@ -13,7 +14,7 @@ with known as (
     }) }}
 ),
 
-bars as (
+closes as (
     select
         traded.symbol,
         traded.session_date,
@@ -22,16 +23,19 @@ bars as (
         traded.atr_14,
         traded.splits_to_come,
         traded.tick_size,
-        trend.close as split_adjusted_close,
-        trend.has_a_year,
-        trend.highest_before as before_52w_high,
-        trend.lowest_before as before_52w_low,
+        bars.close as split_adjusted_close,
+        trend.previous_high_52w,
+        trend.previous_low_52w,
         -- the known ones have stood since before the bars that are read
-        greatest(max(trend.close) over all_time, known.highest_close) as before_all_time_high,
-        least(min(trend.close) over all_time, known.lowest_close) as before_all_time_low,
+        greatest(max(bars.close) over all_time, known.highest_close) as previous_high,
+        least(min(bars.close) over all_time, known.lowest_close) as previous_low,
         known.session_date as known_date
     from {{ read(ref('int_traded_bars'), lookback='70 bars') }} as traded
-    inner join {{ read(ref('int_trend'), lookback='70 bars') }} as trend
+    inner join {{ read(ref('int_bars'), lookback='70 bars') }} as bars
+        on
+            traded.symbol = bars.symbol
+            and traded.session_date = bars.session_date
+    inner join {{ read(ref('trend'), lookback='70 bars') }} as trend
         on
             traded.symbol = trend.symbol
             and traded.session_date = trend.session_date
@@ -51,15 +55,13 @@ levels as (
         bar_number,
         close,
         atr_14,
-        greatest(before_all_time_high, split_adjusted_close) as highest_close,
-        least(before_all_time_low, split_adjusted_close) as lowest_close
-        {%- for name, sign, is_long_enough in extremes -%}
+        greatest(previous_high, split_adjusted_close) as highest_close,
+        least(previous_low, split_adjusted_close) as lowest_close
+        {%- for name, sign, previous in extremes -%}
             ,
-            case
-                when {{ is_long_enough }} then {{ to_tick('before_' ~ name ~ ' * splits_to_come', 'tick_size') }}
-            end as price_{{ name }}
+            {{ to_tick(previous ~ ' * splits_to_come', 'tick_size') }} as price_{{ name }}
         {%- endfor %}
-    from bars
+    from closes
     -- a row that is only looked back to has beaten others than these
     where known_date is null or session_date >= known_date
 ),
@@ -72,7 +74,7 @@ placed as (
         close,
         highest_close,
         lowest_close
-        {%- for name, sign, is_long_enough in extremes -%}
+        {%- for name, sign, previous in extremes -%}
             ,
             price_{{ name }},
             coalesce({{ sign }} * (close - price_{{ name }}) > 0, false) as is_new_{{ name }},
@@ -100,7 +102,7 @@ select
     placed.close,
     placed.highest_close,
     placed.lowest_close
-    {%- for name, sign, is_long_enough in extremes -%}
+    {%- for name, sign, previous in extremes -%}
         ,
         placed.price_{{ name }},
         placed.is_new_{{ name }},

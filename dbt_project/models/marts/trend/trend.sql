@@ -1,36 +1,89 @@
 {{ config(materialized='incremental_by_symbol') }}
 -- Where each instrument stands against its own past: drawdown on total return, extremes and averages on closes.
+{% set is_below = 'round(close / sma_200, 12) < 1' %}
 with known as (
-    {{ carried_state({'peak_date': 'date', 'sessions_under_water': 'bigint'}) }}
+    {{ carried_state({'peak': 'double', 'peak_date': 'date', 'sessions_under_water': 'bigint'}) }}
 ),
 
-looking_back as (
-    select * from {{ read(ref('int_trend'), lookback='70 bars') }}
+bars as (
+    select
+        symbol,
+        session_date,
+        bar_number,
+        close,
+        total_return_index
+    from {{ read(ref('int_bars'), lookback='1 year') }} as bars
 ),
 
--- The peak before the rows that are built, if no row that is read here reaches it again.
+-- The peak before the rows that are built.
 known_peaks as (
     select
         known.symbol,
+        known.peak,
         known.peak_date,
-        looking_back.bar_number - known.sessions_under_water as peak_bar_number
+        bars.bar_number - known.sessions_under_water as peak_bar_number
     from known
-    inner join looking_back
+    inner join bars
         on
-            known.symbol = looking_back.symbol
-            and known.session_date = looking_back.session_date
+            known.symbol = bars.symbol
+            and known.session_date = bars.session_date
+),
+
+numbered as (
+    select
+        *,
+        first_date <= session_date - interval 1 year as has_a_year
+    from {{ numbered_rows(
+        'bars', 'symbol, session_date, bar_number, close, total_return_index', ['symbol'],
+        {'highest_index': 'max(total_return_index) over so_far', 'first_date': 'first_value(session_date) over so_far'}
+    ) }} as in_order
+),
+
+averages as (
+    select
+        *,
+        close_sum_50 / 50 as sma_50,
+        close_sum_200 / 200 as sma_200
+    from {{ rolling_sums(
+        'numbered', ['close'], [5, 50, 200], ['symbol'],
+        also=['bar_number', 'close', 'total_return_index', 'highest_index', 'has_a_year'], numbered=true
+    ) }} as rolled
+),
+
+-- Beside the bar before: what comes next may leave it out.
+compared as (
+    select
+        *,
+        -- rounded: a close on its average is neither above nor below
+        round(close / sma_200, 12) as close_to_sma_200,
+        round(sma_50 / sma_200, 12) as sma_50_to_200,
+        {{ is_below }} and {{ rows_ago(is_below, 1, ['symbol']) }} as two_closes_below,
+        -- by more than the last digits, which depend on how the window was summed
+        sma_50 < {{ rows_ago('sma_50', 1, ['symbol']) }} * (1 - 1e-12) as sma_50_falls
+    from averages
+),
+
+looking_back as (
+    select * from {{ with_statistics('compared', [
+        ('highest_before', 'highest', 'close', 366), ('lowest_before', 'lowest', 'close', 366),
+    ]) }} as beside_earlier
 ),
 
 peaks as (
     select
         looking_back.*,
+        greatest(looking_back.highest_index, known_peaks.peak) as peak,
         known_peaks.peak_date as known_peak_date,
         known_peaks.peak_bar_number as known_peak_bar_number,
         -- at a peak again means: but for the last digits, which depend on how the index was summed
-        looking_back.total_return_index >= looking_back.peak * (1 - 1e-12) as is_peak,
-        -- rounded: a close on its average is neither above nor below
-        round(looking_back.close / looking_back.sma_200, 12) as close_to_sma_200,
-        round(looking_back.sma_50 / looking_back.sma_200, 12) as sma_50_to_200
+        looking_back.total_return_index
+        >= greatest(looking_back.highest_index, known_peaks.peak) * (1 - 1e-12) as is_peak,
+        case when looking_back.has_a_year then looking_back.highest_before end as previous_high_52w,
+        case when looking_back.has_a_year then looking_back.lowest_before end as previous_low_52w,
+        case
+            when looking_back.has_a_year then greatest(looking_back.highest_before, looking_back.close)
+        end as high_52w,
+        case when looking_back.has_a_year then least(looking_back.lowest_before, looking_back.close) end as low_52w
     from looking_back
     left join known_peaks
         on looking_back.symbol = known_peaks.symbol
@@ -46,21 +99,13 @@ placed as (
             when close_to_sma_200 > 1.01 and sma_50_to_200 > 1.01 then 'up'
             when close_to_sma_200 < 0.99 and sma_50_to_200 < 0.99 then 'down'
             when sma_200 is not null then 'mixed'
-        end as trend_state,
-        close_to_sma_200 < 1 and lag(close_to_sma_200 < 1) over in_order as two_closes_below,
-        -- by more than the last digits, which depend on how the window was summed
-        sma_50 < lag(sma_50) over in_order * (1 - 1e-12) as sma_50_falls
+        end as trend_state
     from peaks
-    window
-        so_far as (
-            partition by symbol
-            order by session_date
-            rows between unbounded preceding and current row
-        ),
-        in_order as (
-            partition by symbol
-            order by session_date
-        )
+    window so_far as (
+        partition by symbol
+        order by session_date
+        rows between unbounded preceding and current row
+    )
 )
 
 select
@@ -70,12 +115,12 @@ select
     peak_date,
     bar_number - peak_bar_number as sessions_under_water,
     {{ days_between('peak_date', 'session_date') }} as days_under_water,
-    case when has_a_year then highest_close end as high_52w,
-    case when has_a_year then lowest_close end as low_52w,
-    case when has_a_year then close / highest_close - 1 end as distance_from_52w_high,
-    case when has_a_year then close / lowest_close - 1 end as distance_from_52w_low,
-    case when has_a_year then close > highest_before end as is_52w_high,
-    case when has_a_year then close < lowest_before end as is_52w_low,
+    high_52w,
+    low_52w,
+    close / high_52w - 1 as distance_from_52w_high,
+    close / low_52w - 1 as distance_from_52w_low,
+    close > previous_high_52w as is_52w_high,
+    close < previous_low_52w as is_52w_low,
     sma_50,
     sma_200,
     trend_state,
@@ -85,5 +130,8 @@ select
         when two_closes_below and sma_50_falls then 'reversal'
         when trend_state is not null then 'unresolved'
     end as verdict,
+    peak,
+    previous_high_52w,
+    previous_low_52w,
     {{ source_name() }} as source
 from placed
