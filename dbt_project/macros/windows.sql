@@ -8,6 +8,13 @@
     case when count({{ value }}) over {{ window }} = {{ n }} then {{ expression }} end
 {%- endmacro %}
 
+{# How many standard deviations a value is from the mean of the n before it; NULL unless all are known, or if they are equal.
+   `window` holds the n values before. #}
+{% macro z_among_previous(value, n, window) -%}
+    ({{ value }} - {{ full_window('avg(' ~ value ~ ')', value, n, window) }})
+    / nullif({{ full_window('stddev_samp(' ~ value ~ ')', value, n, window) }}, 0)
+{%- endmacro %}
+
 {# The square root, NULL of a negative number instead of an error. #}
 {% macro root(value) -%}
     sqrt(case when {{ value }} >= 0 then {{ value }} end)

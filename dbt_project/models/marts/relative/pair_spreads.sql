@@ -1,14 +1,81 @@
--- The gap between two instruments: who has been gaining on whom, and how unusually fast.
-with placed as (
+-- The gap between two instruments, on sessions that both have: who has been gaining on whom, and how unusually fast.
+with paired as (
+    select
+        pairs.pair_id,
+        pairs.long_symbol,
+        pairs.short_symbol,
+        pairs.kind,
+        pairs.z_threshold,
+        long_bars.session_date,
+        long_bars.close_as_traded / short_bars.close_as_traded as value,
+        ln(long_bars.total_return_index / short_bars.total_return_index) as log_strength
+    from {{ source('control', 'pairs') }} as pairs
+    inner join {{ ref('daily_bars') }} as long_bars
+        on pairs.long_symbol = long_bars.symbol
+    inner join {{ ref('daily_bars') }} as short_bars
+        on
+            pairs.short_symbol = short_bars.symbol
+            and long_bars.session_date = short_bars.session_date
+),
+
+-- From one session that both have to the next: a bar that one of them misses shifts no return of the other.
+changes as (
     select
         *,
-        (spread_21d - mean_before) / nullif(sd_before, 0) as z_252,
+        log_strength - lag(log_strength) over in_order as spread_1d
+    from paired
+    window in_order as (
+        partition by pair_id
+        order by session_date
+    )
+),
+
+spreads as (
+    select
+        *,
+        {{ full_window('sum(spread_1d)', 'spread_1d', 21, 'last_21') }} as spread_21d
+    from changes
+    window last_21 as (
+        partition by pair_id
+        order by session_date
+        rows between 20 preceding and current row
+    )
+),
+
+beside_past as (
+    select
+        *,
+        lag(spread_21d, 5) over in_order as spread_5_before,
+        {{ z_among_previous('spread_21d', 252, 'before_today') }} as z_252,
+        -- rounded: what differs in the last digits only, by the way a window was summed, is a tie
+        {{ percentile_among_previous('round(spread_21d, 12)', 252, 'last_253') }} as percentile_252
+    from spreads
+    window
+        in_order as (
+            partition by pair_id
+            order by session_date
+        ),
+        before_today as (
+            partition by pair_id
+            order by session_date
+            rows between 252 preceding and 1 preceding
+        ),
+        last_253 as (
+            partition by pair_id
+            order by session_date
+            rows between 252 preceding and current row
+        )
+),
+
+placed as (
+    select
+        *,
         case
             when sign(round(spread_21d, 12)) <> sign(round(spread_5_before, 12)) then 'turned'
             when abs(spread_21d) > abs(spread_5_before) then 'widening'
             when spread_21d is not null and spread_5_before is not null then 'narrowing'
         end as state
-    from {{ ref('int_pair_spreads') }}
+    from beside_past
 ),
 
 judged as (
