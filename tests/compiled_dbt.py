@@ -77,7 +77,11 @@ def _compile() -> list[Node]:
         }
         DbtRunner(target, variables).run("--quiet", "compile").check_returncode()
         manifest = json.loads((target / "manifest.json").read_text("utf-8"))
-    return _in_order({id_: n for id_, n in manifest["nodes"].items() if n["resource_type"] in ("model", "test")})
+    nodes = {id_: n for id_, n in manifest["nodes"].items() if n["resource_type"] in ("model", "test")}
+    # Ephemeral models are part of the SQL of those that read them. What they are made of are sources.
+    within = {id_ for id_, n in nodes.items() if n["config"]["materialized"] == "ephemeral"}
+    assert not [above for id_ in within for above in nodes[id_]["depends_on"]["nodes"] if above in nodes]
+    return _in_order({id_: n for id_, n in nodes.items() if id_ not in within})
 
 
 def _in_order(nodes: dict[str, Any]) -> list[Node]:

@@ -1,3 +1,4 @@
+{{ config(materialized='ephemeral') }}
 -- What each instrument is compared with: its metal, its sector fund, and the future of its metal.
 with futures as (
     select
