@@ -16,6 +16,7 @@ MODELS = (
     "trend",
     "int_extremes",
     "int_round_numbers",
+    "int_level_events",
     "level_events",
     "level_status",
     "level_daily",

@@ -32,3 +32,36 @@
 {% macro price_source(instruments) -%}
     concat({{ instruments }}.name, ', ', {{ instruments }}.source_symbol)
 {%- endmacro %}
+
+{# The number of the bar of the last event of each level of some kinds, before the rows that an incremental build replaces:
+   what the first of these may repeat. None in a full refresh. #}
+{% macro last_events_before(kinds) -%}
+    {%- set changes = incremental_ref('int_changes') -%}
+    {%- if is_incremental() -%}
+        select
+            last_events.level_id,
+            bars.bar_number
+        from (
+            select
+                stored.level_id,
+                stored.symbol,
+                max(stored.session_date) as session_date
+            from {{ this }} as stored
+            inner join {{ changes }} as changes
+                on
+                    stored.symbol = changes.symbol
+                    and stored.session_date < changes.changed_from
+            where stored.kind in ('{{ kinds | join("', '") }}')
+            group by stored.level_id, stored.symbol
+        ) as last_events
+        inner join {{ ref('int_traded_bars') }} as bars
+            on
+                last_events.symbol = bars.symbol
+                and last_events.session_date = bars.session_date
+    {%- else -%}
+        select
+            cast(null as {{ dbt.type_string() }}) as level_id,
+            cast(null as bigint) as bar_number
+        where false
+    {%- endif -%}
+{%- endmacro %}
