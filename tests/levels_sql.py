@@ -18,6 +18,7 @@ MODELS = (
     "int_round_numbers",
     "int_level_events",
     "level_events",
+    "int_last_level_events",
     "level_status",
     "level_daily",
 )

@@ -14,6 +14,26 @@
     round({{ price }} / {{ step }}, 9)
 {%- endmacro %}
 
+{# The nearest round number above or below a close. One that the close stands on lies ahead, on the way that it came. #}
+{% macro nearest_round_number(place, close, latest_heading) -%}
+    {%- set step = round_number_step(close) -%}
+    {%- set steps = steps_from_zero(close, step) -%}
+    round(
+        {{ step }} * case
+        {%- if place == 'above' %}
+            when {{ latest_heading }} > 0 then ceil({{ steps }})
+            else floor({{ steps }}) + 1
+        {%- else %}
+            when {{ latest_heading }} < 0 then floor({{ steps }})
+            -- below 100 the numbers are 90, 80, ...
+            when {{ steps }} = 1 then 0.9
+            else ceil({{ steps }}) - 1
+        {%- endif %}
+        end,
+        6
+    )
+{%- endmacro %}
+
 {# What a line or a zone is to the price: support below it, resistance above it; unknown until two closes agreed. #}
 {% macro role(confirmed_side) -%}
     case when {{ confirmed_side }} > 0 then 'support' when {{ confirmed_side }} < 0 then 'resistance' end
