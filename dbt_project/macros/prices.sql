@@ -15,6 +15,33 @@
     and {{ growth }} * {{ split_ratio }} * {{ leeway }} >= 1
 {%- endmacro %}
 
+{# The same of the sessions around it: the latest price moved by what one of the last splits says, or one of the last prices
+   by what the latest split says. Columns are `<growth>_0` of the latest session, `<growth>_1` of the one before, ... #}
+{% macro is_near_its_split(growth, split_ratio, sessions, at_least, leeway) -%}
+    (
+        {%- for k in range(sessions) %}
+        ({{ is_the_split(growth ~ '_0', split_ratio ~ '_' ~ k, at_least, leeway) }})
+        or ({{ is_the_split(growth ~ '_' ~ k, split_ratio ~ '_0', at_least, leeway) }})
+        {{ 'or' if not loop.last }}
+        {%- endfor %}
+    )
+{%- endmacro %}
+
+{# Whether a price moved by a factor or more right after it had moved as far, and left over only a share of the way. #}
+{% macro is_the_way_back(growth, growth_before, at_least, left_over) -%}
+    greatest({{ growth }}, 1 / {{ growth }}) >= {{ at_least }}
+    and greatest({{ growth_before }}, 1 / {{ growth_before }}) >= {{ at_least }}
+    and abs(ln({{ growth }} * {{ growth_before }})) <= {{ left_over }} * abs(ln({{ growth_before }}))
+{%- endmacro %}
+
+{# The range of a bar and of the way to it from the close before, over that close; without a range, of the two closes. #}
+{% macro range_share(high, low, close, previous_close) -%}
+    (
+        greatest(coalesce({{ high }}, {{ close }}), {{ previous_close }})
+        - least(coalesce({{ low }}, {{ close }}), {{ previous_close }})
+    ) / {{ previous_close }}
+{%- endmacro %}
+
 {# The unit that all prices of a window are rounded to, 0.01 or 0.0001, else 0; with a little to spare for ties. #}
 {% macro rounding_unit(price, window) -%}
     case

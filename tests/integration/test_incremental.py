@@ -38,6 +38,7 @@ OWN_NOTES = ("build_number", "is_revision", "is_split_changed")
 PRICES = ["open", "high", "low", "close", "adj_close", "dividend"]
 PER_BAR = (
     "stg_delivered_bars",
+    "int_unit_errors",
     "int_bar_anomalies",
     "int_bars",
     "int_missing_sessions",

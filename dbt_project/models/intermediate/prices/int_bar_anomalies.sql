@@ -1,7 +1,6 @@
 {{ config(materialized='incremental_by_symbol') }}
 -- Delivered bars that something speaks against, each with the first rule that it breaks; a withheld one is in no table
 -- of prices. What every rule means and why its bound stands where it does: docs/data-quality.md.
-{% set unit_factor, neighbours = 50, 5 %}
 {% set jump_factor, jump_sessions = 2, 5 %}
 {% set reversal_factor, reversal_left_over = 1.35, 0.2 %}
 {% set split_factor, split_leeway, split_sessions = 1.5, 1.18, 5 %}
@@ -15,64 +14,15 @@ with delivered as (
     select * from {{ read(ref('stg_delivered_bars'), lookback='70 bars') }}
 ),
 
-around as (
-    select
-        symbol,
-        session_date,
-        close,
-    {%- for k in range(1, neighbours + 1) %}
-        lag(close, {{ k }}) over in_order as before_{{ k }},
-        lead(close, {{ k }}) over in_order as after_{{ k }}{{ ',' if not loop.last }}
-    {%- endfor %}
-    from delivered
-    window in_order as (
-        partition by symbol
-        order by session_date
-    )
-),
-
-company as (
-    select
-        symbol,
-        session_date,
-        0
-        {%- for k in range(1, neighbours + 1) %}
-            + {{ is_far('close', 'before_' ~ k, unit_factor) }}
-            + {{ is_far('close', 'after_' ~ k, unit_factor) }}
-        {%- endfor %} as far_away,
-        0
-        {%- for k in range(1, neighbours + 1) %}
-            + case when before_{{ k }} is not null then 1 else 0 end
-            + case when after_{{ k }} is not null then 1 else 0 end
-        {%- endfor %} as known_around
-    from around
-),
-
-withheld as (
-    select
-        symbol,
-        session_date
-    from company
-    -- the majority decides: an error of a few sessions is outnumbered by the right bars on both sides
-    where far_away >= 3 and 2 * far_away > known_around
+unit_errors as (
+    select * from {{ read(ref('int_unit_errors'), lookback='70 bars') }}
 ),
 
 paces as (
     select
-        bars.symbol,
-        bars.session_date,
-        bars.close,
-        bars.high,
-        bars.low,
-        bars.volume,
-        bars.dividend,
-        bars.split_ratio,
-        bars.asset_class,
-        bars.tick_size,
-        bars.is_listed,
+        bars.*,
         lag(bars.close) over in_order as previous_close,
         bars.close / lag(bars.close) over in_order as growth,
-        bars.adj_close,
         bars.adj_close / lag(bars.adj_close) over in_order as vendor_growth,
         least(bars.adj_close, lag(bars.adj_close) over in_order) as smaller_adj_close,
         greatest(bars.session_number - lag(bars.session_number) over in_order, 1) as sessions_since,
@@ -82,16 +32,13 @@ paces as (
         {%- for k in range(2, stale_closes) %}
             lag(bars.close, {{ k }}) over in_order as close_{{ k }},
         {%- endfor %}
-        (
-            greatest(coalesce(bars.high, bars.close), lag(bars.close) over in_order)
-            - least(coalesce(bars.low, bars.close), lag(bars.close) over in_order)
-        ) / lag(bars.close) over in_order as range_share
+        {{ range_share('bars.high', 'bars.low', 'bars.close', 'lag(bars.close) over in_order') }} as range_share
     from delivered as bars
-    left join withheld
+    left join unit_errors
         on
-            bars.symbol = withheld.symbol
-            and bars.session_date = withheld.session_date
-    where withheld.symbol is null
+            bars.symbol = unit_errors.symbol
+            and bars.session_date = unit_errors.session_date
+    where unit_errors.symbol is null
     window in_order as (
         partition by bars.symbol
         order by bars.session_date
@@ -106,9 +53,8 @@ compared as (
             lag(split_ratio, {{ k }}) over in_order as split_{{ k }},
         {%- endfor %}
         lag(sessions_since) over in_order as sessions_before_that,
-        avg(volume) over last_sessions as usual_volume,
+        {{ full_window('avg(volume)', 'volume', volume_sessions, 'last_sessions') }} as usual_volume,
         avg(range_share) over last_sessions as usual_range,
-        count(volume) over last_sessions as volumes,
         {{ rounding_unit('adj_close', 'up_to_now') }} as adj_close_unit,
         {{ rounding_of_closes('close', 'previous_close', 'tick_size', 'up_to_now') }} as rounding
     from paces
@@ -135,12 +81,7 @@ judged as (
         session_date,
         case
             -- one of the last prices has moved by what a split of the last sessions says, and should not have
-            when
-            {%- for k in range(split_sessions) %}
-                    ({{ is_the_split('growth_0', 'split_' ~ k, split_factor, split_leeway) }})
-                    or ({{ is_the_split('growth_' ~ k, 'split_0', split_factor, split_leeway) }})
-                    {{ 'or' if not loop.last }}
-            {%- endfor %}
+            when {{ is_near_its_split('growth', 'split', split_sessions, split_factor, split_leeway) }}
                 then 'split_not_applied'
             when
                 sessions_since <= {{ jump_sessions }}
@@ -149,9 +90,7 @@ judged as (
             when
                 sessions_since = 1
                 and sessions_before_that = 1
-                and greatest(growth, 1 / growth) >= {{ reversal_factor }}
-                and greatest(growth_1, 1 / growth_1) >= {{ reversal_factor }}
-                and abs(ln(growth * growth_1)) <= {{ reversal_left_over }} * abs(ln(growth_1))
+                and {{ is_the_way_back('growth', 'growth_1', reversal_factor, reversal_left_over) }}
                 then 'reversal'
             when
                 sessions_since = 1
@@ -163,10 +102,9 @@ judged as (
             when dividend >= {{ large_dividend }} * previous_close then 'large_dividend'
             when
                 dividend > 0
-                and (
+                and dividend in (
                     {%- for k in range(1, repeated_within + 1) %}
-                        dividend = dividend_{{ k }}
-                        {{ 'or' if not loop.last }}
+                        dividend_{{ k }}{{ ',' if not loop.last }}
                     {%- endfor %}
                 )
                 then 'repeated_dividend'
@@ -182,15 +120,13 @@ judged as (
             -- news moves both; the volume of a front-month future says when contracts roll
             when
                 asset_class <> 'metal'
-                and volumes = {{ volume_sessions }}
                 and usual_volume > 0
                 and volume >= {{ volume_factor }} * usual_volume
                 and range_share < {{ volume_range_factor }} * usual_range
                 then 'volume_without_move'
             -- of a day that its exchange's calendar does not have, or is not recorded so far
             when not is_listed then 'unlisted_session'
-        end as rule,
-        false as is_withheld
+        end as rule
     from compared
 )
 
@@ -198,7 +134,7 @@ select
     symbol,
     session_date,
     rule,
-    is_withheld
+    false as is_withheld
 from judged
 where rule is not null
 union all
@@ -207,4 +143,4 @@ select
     session_date,
     'unit_error' as rule,
     true as is_withheld
-from withheld
+from unit_errors
