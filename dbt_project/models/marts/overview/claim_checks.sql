@@ -24,38 +24,24 @@ days as (
         claims.claim_id,
         claims.measure,
         claims.argument,
-        bars.close_as_traded as close,
-        returns.return_1d,
-        returns.return_ytd,
-        returns.base_date_ytd,
-        returns.return_1y,
-        returns.base_date_1y,
-        previous.previous_date,
+        claimed_daily_bars.close_as_traded as close,
+        claimed_returns.return_1d,
+        claimed_returns.return_ytd,
+        claimed_returns.base_date_ytd,
+        claimed_returns.return_1y,
+        claimed_returns.base_date_1y,
+        claimed_int_bars.previous_date,
         relative.beta_252,
         other.beta_252 as other_beta_252,
-        volatility.is_volatility_spike,
-        trend.trend_state
+        claimed_volatility.is_volatility_spike,
+        claimed_trend.trend_state
     from claims
-    inner join claimed_daily_bars as bars
-        on
-            claims.symbol = bars.symbol
-            and claims.session_date = bars.session_date
-    inner join claimed_returns as returns
-        on
-            claims.symbol = returns.symbol
-            and claims.session_date = returns.session_date
-    inner join claimed_int_bars as previous
-        on
-            claims.symbol = previous.symbol
-            and claims.session_date = previous.session_date
-    inner join claimed_volatility as volatility
-        on
-            claims.symbol = volatility.symbol
-            and claims.session_date = volatility.session_date
-    inner join claimed_trend as trend
-        on
-            claims.symbol = trend.symbol
-            and claims.session_date = trend.session_date
+    {%- for name in ['daily_bars', 'returns', 'int_bars', 'volatility', 'trend'] %}
+        inner join claimed_{{ name }}
+            on
+                claims.symbol = claimed_{{ name }}.symbol
+                and claims.session_date = claimed_{{ name }}.session_date
+    {%- endfor %}
     left join claimed_sector_relative as relative
         on
             claims.symbol = relative.symbol
@@ -87,49 +73,6 @@ falls as (
     group by claims.claim_id
 ),
 
--- What the price did with the level in the month of the claim, up to its session, from the level's first day on.
--- Above both edges of a zone is above its upper one; a split moves the level with the price, so each bar has its own.
-months as (
-    select
-        claims.claim_id,
-        min(case when coalesce(levels.low, levels.close) > levels.level_price then 1.0 else 0.0 end) as stayed_above,
-        min(levels.session_date) as first_date
-    from claims
-    inner join {{ ref('int_level_bars') }} as levels
-        on
-            claims.argument = levels.level_id
-            and levels.is_active
-            and claims.session_date >= levels.session_date
-            and levels.session_date >= cast(date_trunc('month', claims.session_date) as date)
-    group by claims.claim_id
-),
-
--- The month up to the session is over once the level has a bar on the session or after it; before that a level that has
--- held so far may yet be reached.
-complete as (
-    select claims.claim_id
-    from claims
-    inner join {{ ref('int_level_bars') }} as levels
-        on claims.argument = levels.level_id
-    group by claims.claim_id, claims.session_date
-    having max(levels.session_date) >= claims.session_date
-),
-
-crossings as (
-    select
-        claims.claim_id,
-        min(events.session_date) as crossed_on
-    from claims
-    inner join {{ ref('level_events') }} as events
-        on
-            claims.argument = events.level_id
-            and events.direction = 'up'
-            and events.event in ('close_cross', 'gap_through', 'zone_exited', 'zone_crossed_through')
-            and claims.session_date >= events.session_date
-            and events.session_date >= cast(date_trunc('month', claims.session_date) as date)
-    group by claims.claim_id
-),
-
 computed as (
     select
         claims.*,
@@ -141,12 +84,13 @@ computed as (
             when 'largest_fall_rank' then falls.rank_of_fall
             when 'broke_level_up'
                 then case
-                        when crossings.crossed_on is not null then 1.0
-                        when months.claim_id is not null and complete.claim_id is not null then 0.0
+                        when months.crossed_on is not null then 1.0
+                        when months.first_date is not null and months.is_over then 0.0
                     end
             when 'stayed_above_level'
                 then case
-                        when months.stayed_above = 0 or complete.claim_id is not null then months.stayed_above
+                        when months.stayed_above and months.is_over then 1.0
+                        when not months.stayed_above then 0.0
                     end
             when 'beta_252_above'
                 then case
@@ -164,7 +108,7 @@ computed as (
             when 'return_ytd' then days.base_date_ytd
             when 'return_1y' then days.base_date_1y
             when 'largest_fall_rank' then falls.first_date
-            when 'broke_level_up' then coalesce(crossings.crossed_on, months.first_date)
+            when 'broke_level_up' then coalesce(months.crossed_on, months.first_date)
             when 'stayed_above_level' then months.first_date
         end as base_date
     from claims
@@ -172,12 +116,8 @@ computed as (
         on claims.claim_id = days.claim_id
     left join falls
         on claims.claim_id = falls.claim_id
-    left join months
+    left join {{ ref('int_claimed_months') }} as months
         on claims.claim_id = months.claim_id
-    left join crossings
-        on claims.claim_id = crossings.claim_id
-    left join complete
-        on claims.claim_id = complete.claim_id
 )
 
 select
