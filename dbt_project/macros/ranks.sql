@@ -62,3 +62,68 @@
         ) -%}
     {%- endif -%}
 {%- endmacro %}
+
+{# For each of some large moves, how many returns are known up to it, and how many before it are as large: falls beside
+   falls, rises beside rises, and none that spans a gap. Both relations have `symbol`, `session_date`, `bar_number`, `size`,
+   `is_fall` and `spans_gap`. #}
+{% macro returns_before(moves, returns) -%}
+    {%- if is_incremental() or not ranks_over_frames() -%}
+        {#- Few moves: each is held against every return before it. -#}
+        select
+            moves.symbol,
+            moves.session_date,
+            count(*) as returns_since_inception,
+            count(
+                case
+                    when
+                        moves.bar_number > earlier.bar_number
+                        and moves.is_fall = earlier.is_fall
+                        and moves.size <= earlier.size
+                        and not earlier.spans_gap
+                        then 1
+                end
+            ) as as_large
+        from {{ moves }} as moves
+        inner join {{ returns }} as earlier
+            on
+                moves.symbol = earlier.symbol
+                and moves.bar_number >= earlier.bar_number
+        group by moves.symbol, moves.session_date
+    {%- else -%}
+        {#- Windows over all bars are dear: used once, two ranks. Those of its kind span a gap too, or none do. -#}
+        select
+            symbol,
+            session_date,
+            returns_since_inception,
+            case
+                when spans_gap then as_large_of_its_side - as_large_of_its_kind
+                else as_large_of_its_kind
+            end as as_large
+        from (
+            select
+                symbol,
+                session_date,
+                spans_gap,
+                count(*) over so_far as returns_since_inception,
+                {{ earlier_as_large('size', 'of_its_side') }} as as_large_of_its_side,
+                {{ earlier_as_large('size', 'of_its_kind') }} as as_large_of_its_kind
+            from {{ returns }}
+            window
+                so_far as (
+                    partition by symbol
+                    order by session_date
+                    rows between unbounded preceding and current row
+                ),
+                of_its_side as (
+                    partition by symbol, is_fall
+                    order by session_date
+                    rows between unbounded preceding and current row
+                ),
+                of_its_kind as (
+                    partition by symbol, is_fall, spans_gap
+                    order by session_date
+                    rows between unbounded preceding and current row
+                )
+        ) as ranked
+    {%- endif -%}
+{%- endmacro %}

@@ -27,14 +27,7 @@ daily_returns as (
 ),
 
 moves as (
-    select
-        daily_returns.symbol,
-        daily_returns.session_date,
-        daily_returns.bar_number,
-        daily_returns.block,
-        daily_returns.size,
-        daily_returns.is_fall,
-        daily_returns.spans_gap
+    select daily_returns.*
     from daily_returns
     inner join broken
         on
@@ -42,67 +35,10 @@ moves as (
             and daily_returns.session_date = broken.session_date
 ),
 
-{% if is_incremental() or not ranks_over_frames() %}
--- Few moves: each is held against every return before it.
-    counted as (
-        select
-            moves.symbol,
-            moves.session_date,
-            count(*) as returns_since_inception,
-            count(
-                case
-                    when moves.bar_number > earlier.bar_number
-                        and moves.is_fall = earlier.is_fall
-                        and moves.size <= earlier.size
-                        then 1
-                end
-            ) as as_large,
-            count(
-                case
-                    when
-                        moves.bar_number > earlier.bar_number
-                        and moves.is_fall = earlier.is_fall
-                        and moves.size <= earlier.size
-                        and moves.spans_gap = earlier.spans_gap
-                        then 1
-                end
-            ) as as_large_of_its_kind
-        from moves
-        inner join daily_returns as earlier
-            on
-                moves.symbol = earlier.symbol
-                and moves.bar_number >= earlier.bar_number
-        group by moves.symbol, moves.session_date
-    ),
-{% else %}
--- Windows over all bars are dear: used once, two ranks. Those of its kind span a gap too, or none do.
-    counted as (
-        select
-            symbol,
-            session_date,
-            count(*) over so_far as returns_since_inception,
-            {{ earlier_as_large('size', 'of_its_side') }} as as_large,
-            {{ earlier_as_large('size', 'of_its_kind') }} as as_large_of_its_kind
-        from daily_returns
-        window
-            so_far as (
-                partition by symbol
-                order by session_date
-                rows between unbounded preceding and current row
-            ),
-            of_its_side as (
-                partition by symbol, is_fall
-                order by session_date
-                rows between unbounded preceding and current row
-            ),
-            of_its_kind as (
-                partition by symbol, is_fall, spans_gap
-                order by session_date
-                rows between unbounded preceding and current row
-            )
-    ),
+counted as (
+    {{ returns_before('moves', 'daily_returns') }}
+),
 
-{% endif %}
 blocks as (
     select
         symbol,
@@ -164,10 +100,7 @@ latest_as_large as (
 select
     moves.symbol,
     moves.session_date,
-    1 + case
-        when moves.spans_gap then counted.as_large - counted.as_large_of_its_kind
-        else counted.as_large_of_its_kind
-    end as rank_since_inception,
+    1 + counted.as_large as rank_since_inception,
     counted.returns_since_inception,
     latest_as_large.largest_since,
     latest_as_large.largest_since_return,

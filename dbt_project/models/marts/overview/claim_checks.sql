@@ -37,10 +37,10 @@ days as (
         claimed_trend.trend_state
     from claims
     {%- for name in ['daily_bars', 'returns', 'int_bars', 'volatility', 'trend'] %}
-        inner join claimed_{{ name }}
-            on
-                claims.symbol = claimed_{{ name }}.symbol
-                and claims.session_date = claimed_{{ name }}.session_date
+    inner join claimed_{{ name }}
+        on
+            claims.symbol = claimed_{{ name }}.symbol
+            and claims.session_date = claimed_{{ name }}.session_date
     {%- endfor %}
     left join claimed_sector_relative as relative
         on
