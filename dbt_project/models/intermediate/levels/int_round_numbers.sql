@@ -22,16 +22,7 @@ bars as (
 
 headings as (
     select
-        symbol,
-        session_date,
-        bar_number,
-        close,
-        previous_close,
-        atr_14,
-        splits_to_come,
-        known_heading,
-        known_level,
-        known_away_number,
+        *,
         sign(close - previous_close) as heading,
         -- from where the previous close came: on which side of it the closes before it were
         coalesce({{ last_known('nullif(sign(close - previous_close), 0)') }} over before, known_heading)
@@ -86,7 +77,8 @@ remembered as (
         ) as latest_level,
         coalesce(
             {{ last_known('case when is_crossed then level_price / splits_to_come end') }} over before, known_level
-        ) as previous_level
+        ) * splits_to_come as previous_level_price,
+        coalesce({{ last_known('nullif(heading, 0)') }} over so_far, known_heading) as latest_known_heading
     from crossings
     window
         so_far as (
@@ -101,41 +93,24 @@ remembered as (
         )
 ),
 
-with_prices as (
-    select
-        *,
-        latest_level * splits_to_come as latest_level_price,
-        previous_level * splits_to_come as previous_level_price
-    from remembered
-),
-
 placed as (
     select
         *,
-        greatest(
-            max(
-                case
-                    when
-                        round(abs(close - latest_level_price), 6)
-                        >= {{ stand_off('latest_level_price', 'atr_14') }}
-                        then bar_number
-                end
-            ) over before,
-            known_away_number
-        ) as last_away_number,
-        coalesce({{ last_known('nullif(heading, 0)') }} over so_far, known_heading) as latest_known_heading
-    from with_prices
-    window
-        so_far as (
-            partition by symbol
-            order by bar_number
-            rows between unbounded preceding and current row
-        ),
-        before as (
-            partition by symbol
-            order by bar_number
-            rows between unbounded preceding and 1 preceding
-        )
+        round(abs(close - latest_level * splits_to_come), 6)
+        >= {{ stand_off('latest_level * splits_to_come', 'atr_14') }} as is_away
+    from remembered
+),
+
+with_away as (
+    select
+        *,
+        greatest(max(case when is_away then bar_number end) over before, known_away_number) as last_away_number
+    from placed
+    window before as (
+        partition by symbol
+        order by bar_number
+        rows between unbounded preceding and 1 preceding
+    )
 )
 
 select
@@ -156,4 +131,4 @@ select
     latest_known_heading as known_heading,
     -- what a close on a multiple has not crossed yet lies ahead of it
     coalesce(latest_known_heading, 1) as latest_heading
-from placed
+from with_away
