@@ -34,6 +34,18 @@
     and abs(ln({{ growth }} * {{ growth_before }})) <= {{ left_over }} * abs(ln({{ growth_before }}))
 {%- endmacro %}
 
+{# 1 where a version of a bar has a split or a dividend that the version before it had not, else 0. A dividend on another
+   basis is no other dividend. #}
+{% macro brings_new_action(split_ratio, old_split_ratio, dividend, old_dividend) -%}
+    case
+        when
+            {{ split_ratio }} <> coalesce({{ old_split_ratio }}, 1)
+            or ({{ dividend }} > 0) <> coalesce({{ old_dividend }} > 0, false)
+            then 1
+        else 0
+    end
+{%- endmacro %}
+
 {# The range of a bar and of the way to it from the close before, over that close; without a range, of the two closes. #}
 {% macro range_share(high, low, close, previous_close) -%}
     (

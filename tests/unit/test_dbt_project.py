@@ -48,6 +48,11 @@ def test_every_model_stands_beside_its_documentation() -> None:
     assert all({p.stem for p in f.glob("*.sql")} == {p.stem for p in f.glob("*.yml")} for f in folders)
 
 
+def test_every_model_fits_on_a_page() -> None:
+    lengths = {p.stem: len(p.read_text("utf-8").splitlines()) for p in (DBT_PROJECT_DIR / "models").rglob("*.sql")}
+    assert {name: lines for name, lines in lengths.items() if lines >= 150} == {}
+
+
 def test_every_mart_has_a_reader(manifest: dict[str, Any]) -> None:
     read = {name for exposure in manifest["exposures"].values() for name in exposure["depends_on"]["nodes"]}
     assert {node["unique_id"] for node in marts(manifest).values()} <= read

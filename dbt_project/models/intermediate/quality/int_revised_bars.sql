@@ -1,13 +1,7 @@
 {{ config(materialized='incremental_by_symbol', meta={'changed_ranges': ['int_changes.revised_from']}) }}
 -- Each later version of a bar beside the one before it, with the change of basis that was seen at the same time: a
 -- split, or dividends taken off, moves all prices before it by one factor. docs/decisions/0014-restatements.md
-{# A dividend on another basis is no other dividend. #}
-{% set is_new_action -%}
-    case
-        when split_ratio <> coalesce(old_split_ratio, 1) or (dividend > 0) <> coalesce(old_dividend > 0, false) then 1
-        else 0
-    end
-{%- endset %}
+{% set is_new_action = brings_new_action('split_ratio', 'old_split_ratio', 'dividend', 'old_dividend') %}
 with versions as (
     select
         symbol,
