@@ -64,8 +64,8 @@ CHOSEN = (
     Chosen(
         "running-state-from-a-replaced-row",
         "dbt_project/macros/read.sql",
-        "and earlier.session_date < changes.changed_from",
-        "and earlier.session_date <= changes.changed_from",
+        "and stored.session_date < changes.changed_from",
+        "and stored.session_date <= changes.changed_from",
         "An incremental build goes on from a row that it replaces: indices count that session twice.",
     ),
     Chosen(
