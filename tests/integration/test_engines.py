@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 # For each macro: a query on the table `bars`, in which m calls a macro and w is a window.
 CASES = {
+    "in_batch": "select symbol, session_date, t as x from bars where {{ m('in_batch', 'bars') }}",
     "days_between": "select symbol, session_date, {{ m('days_between', 'session_date', 'other_date') }} as x from bars",
     "joined_texts": "select symbol, {{ m('joined_texts', 'kind') }} as x from bars group by symbol",
     "multiples_as_text": (
