@@ -74,10 +74,11 @@ def build(
 
 
 def data_tests(settings: Settings, engine: str, spark: str = "local[2]") -> dict[str, Verdict]:
-    """Run dbt's data tests on what an engine has built; how each ended, by its name."""
+    """Run dbt's data tests on every row that an engine has built; how each ended, by its name."""
     target = settings.paths.root / f"dbt-tests-{engine}"
     (target / "run_results.json").unlink(missing_ok=True)  # an old one would answer for this run
-    run_dbt(settings, engine, spark, target, ["test", "--select", "test_type:data"], tests_may_fail=True)
+    everything = ["--select", "test_type:data", "--vars", "test_all_rows: true"]
+    run_dbt(settings, engine, spark, target, ["test", *everything], tests_may_fail=True)
     results = json.loads((target / "run_results.json").read_text())["results"]
     return {
         result["unique_id"].split(".")[2]: Verdict(result["status"], result["failures"])
