@@ -502,8 +502,9 @@ def test_a_damaged_database_of_dagster_is_named_with_the_remedy(tmp_path: Path) 
     assert "put a copy of the source's folder dagster/ back, or move it away" in told
 
 
+# What is imported late is imported before: the other user may not see the packages.
 AS_ANOTHER_USER = """
-import os, sys
+import os, sys, duckdb
 from pathlib import Path
 from orchestration.market.errors import OrewatchError
 from orchestration.ingest.lake import Lake
