@@ -53,7 +53,7 @@ def test_it_answers_with_events_and_opens_no_database(ready: DbtRunner, tmp_path
     out, _ = process.communicate(timeout=300)
     assert process.pid == prepared
     assert process.returncode == 0, out
-    assert any(json.loads(line)["info"]["msg"].endswith("marts.daily_bars") for line in out.splitlines())
+    assert any(json.loads(line)["info"]["msg"].endswith("marts.prices.daily_bars") for line in out.splitlines())
     assert not Settings(home=tmp_path).paths.warehouse.exists()
     # What is asked for once more starts from scratch.
     again = ready.build()
