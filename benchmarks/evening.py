@@ -27,6 +27,7 @@ from benchmarks.increments import Market
 from benchmarks.large import PEERS, cost, runner
 from benchmarks.simulated_market import universe
 from orchestration.build import build_definitions
+from orchestration.duckdb_io import rows
 from orchestration.market.bars import raw_frame
 from orchestration.market.fetch_plan import FetchRequest
 from orchestration.settings import DBT_PROJECT_DIR, PROJECT_ROOT, Settings
@@ -74,13 +75,17 @@ def write_seeds(folder: Path, instruments: int) -> None:
 
 def refresh(home: Path, day: dt.date) -> None:
     """The job, in this process."""
-    settings = settings_on(home, day)
-    source = dg.ResourceDefinition.hardcoded_resource(HandedBars(pd.read_parquet(home / "in_hand.parquet")))
+    settings, in_hand = settings_on(home, day), pd.read_parquet(home / "in_hand.parquet")
+    source = dg.ResourceDefinition.hardcoded_resource(HandedBars(in_hand))
     with dg.DagsterInstance.ephemeral() as instance:
-        job = build_definitions(settings, {"source": source}).resolve_job_def("refresh")
+        job = build_definitions(settings, {"bar_source": source}).resolve_job_def("refresh")
         loggers = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
         if not job.execute_in_process(instance=instance, run_config=loggers).success:
             raise SystemExit(f"the refresh of {day} failed")
+    handed = in_hand[in_hand["session_date"] == day]["symbol"].nunique()
+    sql = "select count(*) as bars from daily_bars where session_date = ?"
+    if (published := rows(settings.paths.published_file, sql, [day])[0]["bars"]) != handed:
+        raise SystemExit(f"{published} bars of {day} were published, {handed} were handed over")
 
 
 def main() -> None:
