@@ -7,15 +7,15 @@
     {%- if not tested or config.get('where') or flags.FULL_REFRESH or var('test_all_rows', false) -%}
         {{ return(default__get_where_subquery(relation)) }}
     {%- endif -%}
-    {%- set meta, ranges = tested.config.meta, tested.config.meta.get('changed_ranges') -%}
-    {%- if tested.config.materialized == 'incremental_by_symbol' and 'rebuilt' not in meta -%}
-        {%- set ranges = ['int_changes.changed_from'] if ranges is none else ranges -%}
-    {%- endif -%}
-    {%- if ranges == [] -%}
+    {%- set meta = tested.config.meta -%}
+    {%- set by_symbol = tested.config.materialized == 'incremental_by_symbol' and 'rebuilt' not in meta -%}
+    {%- set own = own_changed_range(meta) if by_symbol or 'changed_ranges' in meta else none -%}
+    {%- if by_symbol and not own -%}
         {#- It is built before int_changes is, and numbers its builds. -#}
         {%- set built = 'tested.build_number = (select max(numbers.build_number) from ' ~ relation ~ ' as numbers)' -%}
-    {%- elif ranges and _has_news(relation) -%}
-        {%- set built = of_changed_range('tested', relation, ranges[0], meta) -%}
+    {%- elif own and _has_news(relation) -%}
+        {%- set changes = relation.incorporate(path={'identifier': own[0]}) -%}
+        {%- set built = is_in_range('tested', changes, own[1], meta) -%}
     {%- else -%}
         {{ return(default__get_where_subquery(relation)) }}
     {%- endif -%}

@@ -36,34 +36,11 @@
     ) }}
 {%- endmacro %}
 
-{# Where it stands from which session on rows of the model are replaced: a table and its column; none, if nowhere. #}
-{% macro own_changed_range() -%}
-    {%- set ranges = (config.get('meta') or {}).get('changed_ranges', ['int_changes.changed_from']) -%}
+{# Where it stands from which session on rows of the model, or of the one with this meta, are replaced: a table and its column;
+   none, if nowhere. #}
+{% macro own_changed_range(meta=none) -%}
+    {%- set ranges = (meta or config.get('meta') or {}).get('changed_ranges', ['int_changes.changed_from']) -%}
     {{ return(ranges[0].split('.') if ranges else none) }}
-{%- endmacro %}
-
-{# What makes a stored or a built row one that is replaced; `changed_from` is a column of `changes`, `meta` the model's. #}
-{% macro is_replaced(rows, changes, changed_from, meta) -%}
-    {%- for key in meta.get('changed_keys', []) -%}
-        {{ rows }}.{{ key }} = {{ changes }}.{{ key }}{{ ' and ' if not loop.last }}
-    {%- else -%}
-        {{ rows }}.symbol = {{ changes }}.symbol
-        and {{ rows }}.{{ meta.get('changed_by', 'session_date') }} >= {{ changes }}.{{ changed_from }}
-    {%- endfor -%}
-{%- endmacro %}
-
-{# Whether a row is one of them: `relation` lies beside the table of the range, a `table.column`. #}
-{% macro of_changed_range(rows, relation, range, meta) -%}
-    {%- set table, changed_from = range.split('.') -%}
-    {%- set changes = relation.incorporate(path={'identifier': table}) -%}
-    exists (
-        select 1
-        from {{ changes }} as changed_rows
-        where {{ is_replaced(rows, 'changed_rows', changed_from, meta) }}
-    )
-    {%- if 'changed_keys' not in meta %}
-    and {{ within(changes, rows, changed_from, meta.get('changed_by', 'session_date')) }}
-    {%- endif %}
 {%- endmacro %}
 
 {# The rows of a model's query that take the place of stored ones: others were only looked back to. #}
@@ -77,7 +54,7 @@
         {{ query }}
     ) as built
     where
-        ({{ of_changed_range('built', this, own | join('.'), meta) }})
+        ({{ is_in_range('built', this.incorporate(path={'identifier': own[0]}), own[1], meta) }})
         {%- if 'rebuilt' in meta %}
         or ({{ meta['rebuilt'] }})
         {%- endif %}
@@ -154,6 +131,8 @@
     {%- call statement('built') -%}
         {{ create_in_batches(true, built, query) }}
     {%- endcall -%}
+    {#- A model that was edited needs a full refresh: a column that is gone would be NULL from here on. -#}
+    {%- do process_schema_changes('fail', built, relation) -%}
     {%- call statement('main') -%}
         {%- if meta.get('rebuilt') == 'true' -%}
             delete from {{ relation }};

@@ -70,13 +70,29 @@
 
 {# Whether a row is one of them. #}
 {% macro in_changed_range(rows) -%}
-    {%- set changes = incremental_ref('int_changes') -%}
-    {{ within(changes, rows, 'changed_from') }}
-    and exists (
+    {{ is_in_range(rows, incremental_ref('int_changes'), 'changed_from') }}
+{%- endmacro %}
+
+{# Whether a row is replaced that a model with this meta has built or stored; `changed_from` is a column of `changes`. #}
+{% macro is_in_range(rows, changes, changed_from, meta={}) -%}
+    exists (
         select 1
         from {{ changes }} as changed_rows
-        where {{ rows }}.symbol = changed_rows.symbol and {{ rows }}.session_date >= changed_rows.changed_from
+        where {{ is_replaced(rows, 'changed_rows', changed_from, meta) }}
     )
+    {%- if 'changed_keys' not in meta %}
+    and {{ within(changes, rows, changed_from, meta.get('changed_by', 'session_date')) }}
+    {%- endif %}
+{%- endmacro %}
+
+{# The same of a row beside the row of `changes` that replaces it. #}
+{% macro is_replaced(rows, changes, changed_from, meta) -%}
+    {%- for key in meta.get('changed_keys', []) -%}
+        {{ rows }}.{{ key }} = {{ changes }}.{{ key }}{{ ' and ' if not loop.last }}
+    {%- else -%}
+        {{ rows }}.symbol = {{ changes }}.symbol
+        and {{ rows }}.{{ meta.get('changed_by', 'session_date') }} >= {{ changes }}.{{ changed_from }}
+    {%- endfor -%}
 {%- endmacro %}
 
 {# Whether an incremental build replaces few of the rows that it reads, as after a session, which looks a year back for a

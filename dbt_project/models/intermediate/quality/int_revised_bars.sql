@@ -14,7 +14,7 @@ with versions as (
         {%- endfor %}
         row_number() over in_order as version,
         min(observed_at) over (partition by symbol, session_date) as first_observed_at
-    from {{ of_revised_symbols(ref('stg_admitted_bars')) }}
+    from {{ of_revised_symbols(read(ref('stg_admitted_bars'), lookback='everything')) }}
     window in_order as (
         partition by symbol, session_date
         order by observed_at, batch_id

@@ -23,7 +23,7 @@ first_bars as (
     select
         symbol,
         min(session_date) as history_start
-    from {{ ref('int_bars') }}
+    from {{ read(ref('int_bars'), lookback='everything') }} as bars
     where symbol in (select moves.symbol from moves)
     group by symbol
 )
