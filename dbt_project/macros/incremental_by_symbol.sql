@@ -93,6 +93,9 @@
     {%- if order -%}
         {%- set query = 'select * from (' ~ query ~ ') as in_order order by ' ~ order -%}
     {%- endif -%}
+    {#- A build that stopped between two batches has left its own. -#}
+    reset variable first_symbol;
+    reset variable last_symbol;
     {%- for first, last in batches %}
         {%- if first is not none %}
             set variable first_symbol = '{{ first | replace("'", "''") }}';

@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -113,3 +114,15 @@ def test_news_in_batches_holds_what_is_built_at_once(everybody: bool, tmp_path: 
     assert len(batches_of(log)) > 3
     assert {"int_relative", "int_move_scores", "returns"} <= built_in_batches(log) <= models_in_batches()
     assert not different_tables(at_once, settings.paths.warehouse)
+
+
+def test_a_model_that_was_edited_asks_for_a_full_refresh(tmp_path: Path) -> None:
+    """Instead of storing NULL from now on in a column that its SQL no longer has."""
+    market = Market(tmp_path / "home", 12, YEARS)
+    settings = market.settings
+    build_models(settings.paths.root, settings.paths.warehouse, source=settings.source)
+    with duckdb.connect(str(settings.paths.warehouse)) as connection:
+        connection.execute("alter table int_ewma add column gone double")
+    market.next_session()
+    with pytest.raises(SystemExit, match=r"(?s)int_ewma.*out of sync.*full_refresh"):
+        build(settings, tmp_path / "target", whole=False)
