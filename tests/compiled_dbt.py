@@ -78,10 +78,15 @@ def _compile() -> list[Node]:
         DbtRunner(target, variables).run("--quiet", "compile").check_returncode()
         manifest = json.loads((target / "manifest.json").read_text("utf-8"))
     nodes = {id_: n for id_, n in manifest["nodes"].items() if n["resource_type"] in ("model", "test")}
-    # Ephemeral models are part of the SQL of those that read them. What they are made of are sources.
-    within = {id_ for id_, n in nodes.items() if n["config"]["materialized"] == "ephemeral"}
-    assert not [above for id_ in within for above in nodes[id_]["depends_on"]["nodes"] if above in nodes]
-    return _in_order({id_: n for id_, n in nodes.items() if id_ not in within})
+    # Ephemeral models are part of the SQL of those that read them, which need what these are made of.
+    within = {id_: n["depends_on"]["nodes"] for id_, n in nodes.items() if n["config"]["materialized"] == "ephemeral"}
+    nodes = {id_: node for id_, node in nodes.items() if id_ not in within}
+    for node in nodes.values():
+        above = node["depends_on"]["nodes"]
+        while any(parent in within for parent in above):
+            above = [further for parent in above for further in within.get(parent, [parent])]
+        node["depends_on"]["nodes"] = above
+    return _in_order(nodes)
 
 
 def _in_order(nodes: dict[str, Any]) -> list[Node]:

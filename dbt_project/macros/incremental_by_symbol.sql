@@ -8,6 +8,7 @@
      changed_by      the date of the rows that is held against it. Usual: session_date
      changed_keys    columns by which rows are replaced instead of symbol and date
      rebuilt         a condition of rows that are built every time; `true`: all rows
+     part_of         of an ephemeral model: the table that it is a part of, with which it reads all rows or those that changed
      in_batches      false: built in one piece, however large the market #}
 {% materialization incremental_by_symbol, default, supported_languages=['sql'] -%}
     {%- set target_relation = this.incorporate(type='table') -%}
@@ -25,13 +26,15 @@
     {{ return({'relations': [target_relation]}) }}
 {%- endmaterialization %}
 
-{# dbt's own, for this materialization. A unit test has no `this`. #}
+{# dbt's own, for this materialization, and for an ephemeral model that is a part of one table. A unit test has no `this`. #}
 {% macro is_incremental() -%}
-    {%- set stored = load_cached_relation(this) if execute and this else none -%}
+    {%- set whole = model.config.meta.get('part_of') -%}
+    {%- set table = this.incorporate(path={'identifier': whole}) if this and whole else this -%}
+    {%- set stored = load_cached_relation(table) if execute and table else none -%}
     {{ return(
         stored is not none
         and stored.is_table
-        and model.config.materialized == 'incremental_by_symbol'
+        and (whole is not none or model.config.materialized == 'incremental_by_symbol')
         and not should_full_refresh()
     ) }}
 {%- endmacro %}

@@ -158,43 +158,6 @@
     where rows_back = 1
 {%- endmacro %}
 
-{# The instruments that are compared with a benchmark, each with the first session from which bars are read. Where the pairs
-   of a year have too many holes, that is the first of all. #}
-{% macro series_to_compare(bases, pairs) -%}
-    {%- set benchmarks, changes = ref('int_benchmarks'), incremental_ref('int_relative_changes') -%}
-    {%- set wanted = "'" ~ bases | join("', '") ~ "'" -%}
-    {%- set beginning = "cast('0001-01-01' as date)" -%}
-    {%- if is_incremental() -%}
-        select
-            benchmarks.symbol,
-            benchmarks.basis,
-            benchmarks.benchmark_symbol,
-            case when count(stored.session_date) >= {{ pairs }} then changes.long_lookback_from else {{ beginning }} end
-                as long_lookback_from
-        from {{ benchmarks }} as benchmarks
-        inner join {{ changes }} as changes
-            on benchmarks.symbol = changes.symbol
-        left join {{ this }} as stored
-            on
-                changes.symbol = stored.symbol
-                {%- if bases | length > 1 %}
-                and benchmarks.basis = stored.basis
-                {%- endif %}
-                and changes.long_lookback_from <= stored.session_date
-                and changes.changed_from > stored.session_date
-        where benchmarks.basis in ({{ wanted }})
-        group by benchmarks.symbol, benchmarks.basis, benchmarks.benchmark_symbol, changes.long_lookback_from
-    {%- else -%}
-        select
-            symbol,
-            basis,
-            benchmark_symbol,
-            {{ beginning }} as long_lookback_from
-        from {{ benchmarks }} as benchmarks
-        where basis in ({{ wanted }}) and {{ in_batch('benchmarks') }}
-    {%- endif -%}
-{%- endmacro %}
-
 {# The rows of a relation of the symbols that a query names, if they are few: as constants, with which all else is skipped.
    Only for queries on seeds and tables of changes, which are small. #}
 {% macro of_symbols(relation, query) -%}

@@ -112,7 +112,7 @@ def test_news_in_batches_holds_what_is_built_at_once(everybody: bool, tmp_path: 
         settings, tmp_path / "batched", "--vars", f"bars_per_batch: {BARS_PER_BATCH if everybody else 300}", whole=False
     )
     assert len(batches_of(log)) > 3
-    assert {"int_relative", "int_move_scores", "returns"} <= built_in_batches(log) <= models_in_batches()
+    assert {"sector_relative", "int_move_scores", "returns"} <= built_in_batches(log) <= models_in_batches()
     assert not different_tables(at_once, settings.paths.warehouse)
 
 

@@ -1,41 +1,17 @@
-{{ config(materialized='incremental_by_symbol', meta={'changed_ranges': ['int_relative_changes.changed_from']}) }}
+{{ config(materialized='ephemeral', meta={'part_of': 'sector_relative'}) }}
 -- Beta against the metal's future over 252 paired sessions. Futures settle hours before the funds close, so part of a
 -- day's common move shows on the day before or after: Dimson (1979) regresses the return on the benchmark's of the
 -- session before, the same and the next, r(t) = a + b1 x(t-1) + b2 x(t) + b3 x(t+1), and adds the three slopes.
 -- Nothing of tomorrow is used: the window of session t ends with the pair (r(t-1); x(t-2), x(t-1), x(t)).
-with series as (
-    {{ series_to_compare(['future'], 256) }}
-),
-
--- Of the few benchmarks, however many instruments are compared with them.
-benchmark_bars as (
+with pairs as (
     select
         symbol,
         session_date,
-        total_return
-    from {{ ref('int_bars') }}
-    where symbol in (select series.benchmark_symbol from series)
-),
-
-paired as (
-    select
-        ours.symbol,
-        ours.session_date,
-        series.benchmark_symbol as futures_symbol,
-        ours.total_return as r,
-        theirs.total_return as x
-    from series
-    inner join {{ read(ref('int_bars'), lookback='everything') }} as ours
-        on
-            series.symbol = ours.symbol
-            and series.long_lookback_from <= ours.session_date
-    inner join benchmark_bars as theirs
-        on
-            series.benchmark_symbol = theirs.symbol
-            and ours.session_date = theirs.session_date
-    where
-        ours.total_return is not null
-        and theirs.total_return is not null
+        benchmark_symbol as futures_symbol,
+        r,
+        b as x
+    from {{ ref('int_pairs') }}
+    where basis = 'future'
 ),
 
 neighbours as (
@@ -44,7 +20,7 @@ neighbours as (
         {{ rows_ago('r', 1, ['symbol']) }} as r_before,
         {{ rows_ago('x', 1, ['symbol']) }} as x_before,
         {{ rows_ago('x', 2, ['symbol']) }} as x_2_before
-    from {{ numbered_rows('paired', 'symbol, session_date, futures_symbol, r, x', ['symbol']) }} as in_order
+    from {{ numbered_rows('pairs', 'symbol, session_date, futures_symbol, r, x', ['symbol']) }} as in_order
 ),
 
 products as (

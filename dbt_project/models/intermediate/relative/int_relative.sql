@@ -1,4 +1,4 @@
-{{ config(materialized='incremental_by_symbol', meta={'changed_ranges': ['int_relative_changes.changed_from']}) }}
+{{ config(materialized='ephemeral', meta={'part_of': 'sector_relative'}) }}
 -- Rolling comparison of each instrument with each of its benchmarks over sessions on which both have a return.
 {% set windows = [63, 252] %}
 {% set sides = ['up', 'down'] %}
@@ -13,48 +13,16 @@
     'largest_r_252': first_at_largest('r', 'abs(b)', 'session_date', 'last_252'),
     'largest_b_252': first_at_largest('b', 'abs(b)', 'session_date', 'last_252')
 } %}
-with series as (
-    {{ series_to_compare(['metal', 'sector'], 253) }}
-),
-
--- Of the few benchmarks, however many instruments are compared with them.
-benchmark_bars as (
-    select
-        symbol,
-        session_date,
-        total_return,
-        total_return_index
-    from {{ ref('int_bars') }}
-    where symbol in (select series.benchmark_symbol from series)
-),
-
-paired as (
-    select
-        series.symbol,
-        series.basis,
-        series.benchmark_symbol,
-        ours.session_date,
-        ours.total_return as r,
-        theirs.total_return as b,
-        ours.total_return_index / theirs.total_return_index as ratio
-    from series
-    inner join {{ read(ref('int_bars'), lookback='everything') }} as ours
-        on
-            series.symbol = ours.symbol
-            and series.long_lookback_from <= ours.session_date
-    inner join benchmark_bars as theirs
-        on
-            series.benchmark_symbol = theirs.symbol
-            and ours.session_date = theirs.session_date
-    where
-        ours.total_return is not null
-        and theirs.total_return is not null
+with pairs as (
+    select *
+    from {{ ref('int_pairs') }}
+    where basis in ('metal', 'sector')
 ),
 
 -- Sorted once, while the rows are narrow.
 numbered as (
     select *
-    from {{ numbered_rows('paired', narrow, ['symbol', 'basis'], largest, 252) }} as in_order
+    from {{ numbered_rows('pairs', narrow, ['symbol', 'basis'], largest, 252) }} as in_order
 ),
 
 terms as (

@@ -4,31 +4,33 @@
     post_hook="{{ take_over_ranks(ref('int_return_ranks'), incremental_ref('int_ranked_changes')) }}"
 ) }}
 -- Each instrument against its metal and against its sector fund.
-{% set changes = incremental_ref('int_relative_changes') %}
 {% set measures = [
     'beta_63', 'beta_252', 'alpha_63', 'alpha_252', 'r_squared_63', 'r_squared_252', 'correlation_63',
     'correlation_252', 'beta_up_252', 'beta_down_252', 'beta_252_without_largest', 'tracking_error_252',
     'information_ratio_252'
 ] %}
-with
-{% for name, relation in [
-    ('relative', ref('int_relative')), ('dimson', ref('int_dimson')), ('ranks', ref('int_return_ranks'))
-] %}
-    changed_{{ name }} as (
-        select * from {{ read(relation, changes='int_relative_changes') }} as {{ name }}
-    ),
-{% endfor %}
+with compared as (
+    select * from {{ ref('int_relative') }}
+),
 
-wanted as (
+dimson as (
+    select * from {{ ref('int_dimson') }}
+),
+
+ranks as (
+    select * from {{ read(ref('int_return_ranks'), changes='int_relative_changes') }} as changed_ranks
+),
+
+bars as (
     select
         symbol,
         session_date
-    from {{ read(ref('returns'), changes='int_relative_changes') }} as returns
+    from {{ read(ref('int_bars'), changes='int_relative_changes') }} as changed_bars
 )
 
 select
-    returns.symbol,
-    returns.session_date,
+    bars.symbol,
+    bars.session_date,
     instruments.metal_symbol,
     instruments.sector_symbol,
     metal.excess_return_1d as excess_return_metal_1d,
@@ -47,26 +49,26 @@ select
     ranks.rank_1d,
     ranks.rank_21d,
     {{ source_name() }} as source
-from wanted as returns
+from bars
 inner join {{ source('control', 'instruments') }} as instruments
     on
-        returns.symbol = instruments.symbol
+        bars.symbol = instruments.symbol
         and (instruments.metal_symbol is not null or instruments.sector_symbol is not null)
-left join changed_relative as metal
+left join compared as metal
     on
-        returns.symbol = metal.symbol
-        and returns.session_date = metal.session_date
+        bars.symbol = metal.symbol
+        and bars.session_date = metal.session_date
         and metal.basis = 'metal'
-left join changed_relative as sector
+left join compared as sector
     on
-        returns.symbol = sector.symbol
-        and returns.session_date = sector.session_date
+        bars.symbol = sector.symbol
+        and bars.session_date = sector.session_date
         and sector.basis = 'sector'
-left join changed_dimson as dimson
+left join dimson
     on
-        returns.symbol = dimson.symbol
-        and returns.session_date = dimson.session_date
-left join changed_ranks as ranks
+        bars.symbol = dimson.symbol
+        and bars.session_date = dimson.session_date
+left join ranks
     on
-        returns.symbol = ranks.symbol
-        and returns.session_date = ranks.session_date
+        bars.symbol = ranks.symbol
+        and bars.session_date = ranks.session_date
