@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 
 import dagster as dg
+import numpy as np
 import pandas as pd
 
 from benchmarks.increments import Market
@@ -46,15 +47,21 @@ class HandedBars:
     local = False
 
     def __init__(self, bars: pd.DataFrame) -> None:
-        self.bars = dict(tuple(bars.groupby("symbol")))
+        bars = bars.sort_values(["symbol", "session_date"], ignore_index=True)
+        self.bars = raw_frame({name: bars[name] for name in VALUES})
+        self.days = self.bars["session_date"].to_numpy()
+        places = bars.groupby("symbol").indices
+        self.places = {symbol: (rows[0], rows[-1] + 1) for symbol, rows in places.items()}
 
     def fetch(self, requests: Sequence[FetchRequest]) -> Iterator[FetchOutcome]:
         """What was asked for of it."""
         for request in requests:
-            bars = self.bars[request.symbol]
-            days = bars["session_date"]
-            asked = bars[(days >= (request.start or dt.date.min)) & (days <= request.end)]
-            yield FetchOutcome(request, FetchStatus.OK, raw_frame({name: asked[name] for name in VALUES}))
+            first, end = self.places[request.symbol]
+            days = self.days[first:end]
+            end = first + days.searchsorted(np.datetime64(request.end), side="right")
+            if request.start is not None:
+                first += days.searchsorted(np.datetime64(request.start))
+            yield FetchOutcome(request, FetchStatus.OK, self.bars.iloc[first:end].reset_index(drop=True))
 
 
 def settings_on(home: Path, day: dt.date) -> Settings:

@@ -42,11 +42,13 @@ class Deliveries:
     # Rows that are new in the quarantine, as (symbol, session, rule, severity, detail).
     new_rejections: list[tuple[str, dt.date | None, str, str, str]] = field(default_factory=list)
     _newest: StoredBars = field(init=False)
+    # Of the outcome that was looked at last: it is looked at from several sides.
     _latest: tuple[FetchOutcome, Validated] | None = None
+    _latest_stored: tuple[FetchOutcome, pd.DataFrame | None] | None = None
 
     def expect(self, requests: Iterable[FetchRequest]) -> None:
         """Prepare for the deliveries of some requests, about in that order."""
-        self._newest = StoredBars(self.batch.lake, self.stored, requests)
+        self._newest, self._latest_stored = StoredBars(self.batch.lake, self.stored, requests), None
 
     def look_at(self, outcome: FetchOutcome) -> tuple[FetchOutcome, bool]:
         """The outcome, and whether a partial delivery shows that the prices before it have changed too."""
@@ -67,7 +69,7 @@ class Deliveries:
             exchange = self.instruments[outcome.request.symbol].calendar
             taken = self._taken(self._consistent(outcome))
             for table in taken.bars:
-                unlisted = add_unlisted(unlisted, exchange, table["session_date"].to_pandas(), self.closed[exchange])
+                unlisted = add_unlisted(unlisted, exchange, table["session_date"].to_numpy(), self.closed[exchange])
         except LakeError:
             raise
         except Exception as error:
@@ -85,8 +87,11 @@ class Deliveries:
         """The newest stored bars of all sessions that were delivered; after a whole history, of all sessions."""
         if outcome.bars.empty:
             return None
-        earliest = None if outcome.request.whole_history else outcome.bars["session_date"].min()
-        return self._newest.of(outcome.request.symbol, None if pd.isna(earliest) else earliest.date())
+        if self._latest_stored is None or self._latest_stored[0] is not outcome:
+            earliest = None if outcome.request.whole_history else outcome.bars["session_date"].min()
+            since = None if pd.isna(earliest) else earliest.date()
+            self._latest_stored = outcome, self._newest.of(outcome.request.symbol, since)
+        return self._latest_stored[1]
 
     def _validated(self, outcome: FetchOutcome) -> Validated:
         if self._latest is None or self._latest[0] is not outcome:
@@ -164,8 +169,10 @@ class Deliveries:
             accepted = accepted[new_versions.is_new(accepted, stored)]
         stamp = self._stamp(request.symbol)
         currency = outcome.currency or self.instruments[request.symbol].currency
-        tables = [_table(rows, stamp) for rows in (accepted.assign(currency=currency), rebased) if rows is not None]
-        severities = validated.rejected["severity"]
+        tables = [_table(accepted, stamp | {"currency": currency})] if len(accepted) else []
+        if rebased is not None and len(rebased):
+            tables.append(_table(rebased, stamp))
+        severities = validated.rejected["severity"].to_numpy()
         result = replace(
             _result(outcome),
             delivered=len(outcome.bars),
@@ -176,7 +183,6 @@ class Deliveries:
             held_back=validated.held_back,
         )
         rejected = self._new_in_quarantine(request.symbol, validated.rejected, stamp)
-        tables = [table for table in tables if table.num_rows]
         return _Taken(result, tables, rejected, _fetch(outcome, result, stamp))
 
     def _nothing_of(self, outcome: FetchOutcome) -> "_Taken":
@@ -195,7 +201,7 @@ class Deliveries:
     def _new_in_quarantine(self, symbol: str, rejected: pd.DataFrame, stamp: dict) -> list[dict[str, Any]]:
         """Rejected rows, each fault once however often the source repeats it."""
         new: dict[str, dict[str, Any]] = {}
-        for row in rejected.to_dict("records"):
+        for row in rejected.to_dict("records") if len(rejected) else ():
             session = None if pd.isna(row["session_date"]) else row["session_date"].date()
             identity = quarantine_id(symbol, session, row["rule"], row["raw"], row["detail"])
             if identity in self.known_rejections:

@@ -9,7 +9,6 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,13 +44,27 @@ class StoredSessions:
     def sessions(self, symbol: str) -> np.ndarray:
         """Stored sessions, ascending, datetime64[s]."""
         row = self.rows.get(symbol)
-        days = np.flatnonzero(self.is_stored[row]) if row is not None else np.empty(0, dtype=np.int64)
-        return (self.first + days.astype("timedelta64[D]")).astype("datetime64[s]")
+        return self._days(self.is_stored[row]) if row is not None else np.empty(0, dtype="datetime64[s]")
+
+    def sessions_of_any(self, symbols: Iterable[str]) -> np.ndarray:
+        """Sessions of which a bar of one of these symbols is stored, ascending, datetime64[s]."""
+        of_any = np.zeros(self.is_stored.shape[1], dtype=bool)
+        for symbol in symbols:
+            if (row := self.rows.get(symbol)) is not None:
+                of_any |= self.is_stored[row]
+        return self._days(of_any)
+
+    def _days(self, is_stored: np.ndarray) -> np.ndarray:
+        return (self.first + np.flatnonzero(is_stored).astype("timedelta64[D]")).astype("datetime64[s]")
 
     def count(self, symbol: str) -> int:
         """How many sessions are stored."""
         row = self.rows.get(symbol)
         return 0 if row is None else int(np.count_nonzero(self.is_stored[row]))
+
+    def days_since(self, day: dt.date) -> int:
+        """How many days there are from a day to the last that has a bar."""
+        return max(0, self.is_stored.shape[1] - max(0, int((np.datetime64(day) - self.first).astype(int))))
 
     def latest_observation(self, symbol: str) -> dt.datetime | None:
         """When the newest version of any bar was seen, UTC without a zone mark; None if nothing is stored."""
@@ -109,19 +122,25 @@ def unlisted_sessions(
         instruments: those to look at.
         closed: by calendar, the sessions that have ended, ascending.
     """
-    found: Unlisted = {}
+    symbols: dict[str, list[str]] = {}
     for instrument in instruments:
-        exchange = instrument.calendar
-        found = add_unlisted(found, exchange, stored.sessions(instrument.symbol), closed[exchange])
+        symbols.setdefault(instrument.calendar, []).append(instrument.symbol)
+    found: Unlisted = {}
+    for exchange, its in symbols.items():
+        found = add_unlisted(found, exchange, stored.sessions_of_any(its), closed[exchange])
     return found
 
 
-def add_unlisted(found: Unlisted, exchange: str, days: Any, closed: pd.DatetimeIndex) -> Unlisted:
+def add_unlisted(found: Unlisted, exchange: str, days: np.ndarray, closed: pd.DatetimeIndex) -> Unlisted:
     """`found` with those of some days with a bar that an exchange's calendar does not have."""
-    unlisted = pd.DatetimeIndex(days).as_unit("s").difference(closed)
+    listed = closed.to_numpy()
     # Bars of later days are stored where somebody looks at an earlier one.
-    unlisted = unlisted[(unlisted > closed[0]) & (unlisted < closed[-1])] if len(closed) else closed
-    return found | {exchange: found.get(exchange, unlisted).union(unlisted)} if len(unlisted) else found
+    days = days[(days > listed[0]) & (days < listed[-1])] if len(listed) else days[:0]
+    days = days[listed[listed.searchsorted(days)] != days] if len(days) else days
+    if not len(days):
+        return found
+    unlisted = pd.DatetimeIndex(np.unique(days)).as_unit("s")
+    return found | {exchange: found.get(exchange, unlisted).union(unlisted)}
 
 
 def _days_of(paths: Sequence[Path]) -> tuple[int, int]:
@@ -193,22 +212,22 @@ class StoredBars:
 
 def _blocks(stored: StoredSessions, requests: Iterable[FetchRequest]) -> Iterator[_Block]:
     symbols: list[str] = []
-    since: list[dt.date | None] = []
-    rows = 0
+    since, rows = dt.date.max, 0
     for request in requests:
         count = stored.count(request.symbol)
         if not count:
             continue
-        symbols.append(request.symbol)
-        since.append(request.start)
-        rows += count
-        if rows >= BLOCK_ROWS:
+        start = request.start or dt.date.min
+        # A block reads all its symbols since the same day, and at most a bar of each for a day.
+        at_most = (len(symbols) + 1) * stored.days_since(min(since, start))
+        if symbols and min(rows + count, at_most) > BLOCK_ROWS:
             yield _block(symbols, since)
-            symbols, since, rows = [], [], 0
+            symbols, since, rows = [], dt.date.max, 0
+        symbols.append(request.symbol)
+        since, rows = min(since, start), rows + count
     if symbols:
         yield _block(symbols, since)
 
 
-def _block(symbols: list[str], since: list[dt.date | None]) -> _Block:
-    days = [day for day in since if day is not None]
-    return _Block(tuple(symbols), min(days) if len(days) == len(since) else None)
+def _block(symbols: list[str], since: dt.date) -> _Block:
+    return _Block(tuple(symbols), None if since == dt.date.min else since)

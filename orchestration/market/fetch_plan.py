@@ -127,25 +127,30 @@ def needs_whole_history(delivered: pd.DataFrame, stored: pd.DataFrame) -> bool:
 
     Args:
         delivered: session_date, close, adj_close, dividend, split_ratio; ascending.
-        stored: the newest stored versions, the same columns.
+        stored: the newest stored versions, the same columns, ascending, one row for each session.
     """
     if delivered.empty or stored.empty:
         return False
-    both = delivered.merge(stored, on="session_date", how="left", suffixes=("", "_stored"))
-    had_dividend = both["dividend_stored"].fillna(0.0)
-    had_split = both["split_ratio_stored"].fillna(1.0)
-    if ((both["dividend"] != had_dividend) | (both["split_ratio"] != had_split)).any():
-        return True
-    known = both[both["close_stored"].notna()]
-    if known.empty:
+    days, known = delivered["session_date"].to_numpy(), stored["session_date"].to_numpy()
+    place = np.minimum(np.searchsorted(known, days), len(known) - 1)
+    is_stored = known[place] == days
+
+    def before(column: str, if_unknown: float = np.nan) -> np.ndarray:
+        values = stored[column].to_numpy()[place]
+        return np.where(is_stored & ~np.isnan(values), values, if_unknown)
+
+    for column, none in (("dividend", 0.0), ("split_ratio", 1.0)):
+        if (delivered[column].to_numpy() != before(column, none)).any():
+            return True
+    compared = np.flatnonzero(~np.isnan(before("close")))
+    if not len(compared):
         return False
-    first = known.iloc[0]
-    return any(
-        pd.notna(first[column])
-        and pd.notna(first[f"{column}_stored"])
-        and not equal(first[column], first[f"{column}_stored"])
-        for column in ("close", "adj_close")
-    )
+    first = compared[0]
+    for column in ("close", "adj_close"):
+        now, then = delivered[column].to_numpy()[first], before(column)[first]
+        if not (np.isnan(now) or np.isnan(then) or equal(now, then)):
+            return True
+    return False
 
 
 def expected_sessions(

@@ -14,14 +14,7 @@ def differs(new: pd.DataFrame, stored: pd.DataFrame) -> pd.Series:
 
     Prices are compared exactly; adj_close but for a vendor's noise.
     """
-    changed = np.zeros(len(new), dtype=bool)
-    for column in VALUE_COLUMNS:
-        a, b = new[column].to_numpy(), stored[column].to_numpy()
-        changed |= ~(equal(a, b) if column == "adj_close" else (a == b) | (np.isnan(a) & np.isnan(b)))
-    qualities = new["bar_quality"].array, stored["bar_quality"].array
-    same = np.asarray(qualities[0] == qualities[1], dtype=bool)
-    changed |= ~(same | (pd.isna(qualities[0]) & pd.isna(qualities[1])))
-    return pd.Series(changed, index=new.index)
+    return pd.Series(_changed(new, stored, np.arange(len(stored))), index=new.index)
 
 
 def is_new(delivered: pd.DataFrame, stored: pd.DataFrame) -> np.ndarray:
@@ -33,7 +26,18 @@ def is_new(delivered: pd.DataFrame, stored: pd.DataFrame) -> np.ndarray:
     """
     days, known = delivered["session_date"].to_numpy(), stored["session_date"].to_numpy()
     place = np.minimum(np.searchsorted(known, days), len(known) - 1)
-    return (known[place] != days) | differs(delivered, stored.iloc[place]).to_numpy()
+    return (known[place] != days) | _changed(delivered, stored, place)
+
+
+def _changed(new: pd.DataFrame, stored: pd.DataFrame, place: np.ndarray) -> np.ndarray:
+    """Which rows of `new` hold other values than the rows of `stored` at these places."""
+    changed = np.zeros(len(new), dtype=bool)
+    for column in VALUE_COLUMNS:
+        a, b = new[column].to_numpy(), stored[column].to_numpy()[place]
+        changed |= ~(equal(a, b) if column == "adj_close" else (a == b) | (np.isnan(a) & np.isnan(b)))
+    qualities = new["bar_quality"].array, stored["bar_quality"].array.take(place)
+    same = np.asarray(qualities[0] == qualities[1], dtype=bool)
+    return changed | ~(same | (pd.isna(qualities[0]) & pd.isna(qualities[1])))
 
 
 def rebased(delivered: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame:

@@ -75,8 +75,8 @@ def _without_faults(raw: pd.DataFrame, closed: pd.DatetimeIndex, known: pd.Datet
     to_come, days = days[end:], days[:end]
     if not end or (len(to_come) and not np.isin(to_come, known.to_numpy()).all()):
         return None
-    unread = raw["parse_error"].notna() | raw["cell_error"].notna()
-    if (exchange[np.searchsorted(exchange, days)] != days).any() or unread.iloc[:end].any():
+    errors = [pd.notna(raw[name].to_numpy()[:end]).any() for name in ("parse_error", "cell_error")]
+    if (exchange[np.searchsorted(exchange, days)] != days).any() or any(errors):
         return None
     values = {name: raw[name].to_numpy()[:end] for name in VALUE_COLUMNS}
     opened, high, low, close = (values[name] for name in PRICE_COLUMNS)
