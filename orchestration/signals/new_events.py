@@ -1,11 +1,11 @@
 """What happened in the market and was not seen before: the events that market checks and the command line show.
 
-Each check knows the events that it has seen, by id. An event that appears later is flagged, up to 30 days late: a
-skipped day, a bar that came late, a correction. A flag stays until its instrument has a further session, so that
-it does not vanish because somebody refreshed twice. What is seen for the first time (a new level, a new rule, a new
-instrument) flags its latest session only: history is not news. Nor is what changed definitions (another version of the
-models, an edited row of the seeds) see in sessions that were there before: only what is later is flagged then. What is
-gone from tables that end earlier than before (the clock was set back, an older lake was restored) stays known, or it
+Each check knows the events of the last weeks that it has seen, by id. An event that appears later is flagged, up to 30
+days late: a skipped day, a bar that came late, a correction. A flag stays until its instrument has a further session,
+so that it does not vanish because somebody refreshed twice. What is seen for the first time (a new level, a new rule, a
+new instrument) flags its latest session only: history is not news. Nor is what changed definitions (another version of
+the models, an edited row of the seeds) see in sessions that were there before: only what is later is flagged then. What
+is gone from tables that end earlier than before (the clock was set back, an older lake was restored) stays known, or it
 would be news again.
 """
 
@@ -13,9 +13,8 @@ import datetime as dt
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestration.files import write_text
 from orchestration.home import Home
@@ -24,10 +23,21 @@ from orchestration.signals.registry import event_rows
 from orchestration.signals.signal import Row
 from orchestration.transform.fingerprint import definitions_of
 
+if TYPE_CHECKING:
+    import duckdb
+
 SPANS = "select symbol, min(session_date) as first, max(session_date) as latest from daily_bars group by symbol"
 
 # What flutters around a level is no news.
-EVENTS = "select signal, check_name, event_id, symbol, session_date from market_signals where not is_repeat"
+EVENTS = """
+    with recent as (select unnest($symbols::varchar[]) as symbol, unnest($since::date[]) as since)
+    select signals.check_name, signals.event_id, signals.symbol, signals.session_date, signals.signal
+    from market_signals as signals
+    inner join recent on signals.symbol = recent.symbol
+    where
+        not signals.is_repeat
+        and (signals.session_date >= recent.since or signals.event_id in (select unnest($flagged::varchar[])))
+"""
 
 # How long before the latest session that was looked at a late or corrected bar is still news.
 LATE_DAYS = 30
@@ -61,7 +71,8 @@ class CheckState:
     """What the checks know.
 
     Attributes:
-        seen: keys of all events that were there at the last evaluation, by check.
+        seen: keys of the events that were there at the last evaluation, by check; not of all that are too old to be
+            news. Earlier releases kept those as well.
         flagged: keys that were flagged then, by check.
         spans: first and latest session of each instrument then.
         definitions: of events then; a short text that is equal for equal ones.
@@ -99,7 +110,7 @@ def evaluate(
     """What is flagged now, and known from now on.
 
     Args:
-        events: everything that is in the published mart.
+        events: of the published mart; those before `since` are not needed, if they are not flagged.
         spans: first and latest session of each published instrument.
         before: what was known before.
         definitions: those by which the mart was made.
@@ -152,6 +163,15 @@ def _is_news(event: Event, span: Span, before: CheckState, redefined: bool) -> b
     return event.session >= max(known.first, known.latest - dt.timedelta(days=LATE_DAYS))
 
 
+def since(spans: Mapping[str, Span], before: CheckState) -> dict[str, dt.date]:
+    """From which session on an event of each instrument can be news, now or later; what is flagged may be older.
+
+    An instrument's latest session never becomes an earlier one: what is too old once need not be known.
+    """
+    late = dt.timedelta(days=LATE_DAYS)
+    return {symbol: min(span.latest, before.spans.get(symbol, span).latest) - late for symbol, span in spans.items()}
+
+
 def new_events(home: Home, checks: Iterable[str] = ()) -> NewEvents:
     """The flagged events, as of the version that readers see now.
 
@@ -166,28 +186,22 @@ def new_events(home: Home, checks: Iterable[str] = ()) -> NewEvents:
         return NewEvents({}, CheckState())
     # The version's own file, not the link: all queries see one version, whatever is published meanwhile.
     published = version_file(home.published, manifest.version)
-    events, spans = _published(published)
-    state = evaluate(events, spans, _load(home), definitions_of(manifest.fingerprint), manifest.version)
-    for check in checks:
-        state.seen.setdefault(check, set())
-    flagged = [(event.signal, event.key) for event in events if event.key in state.flagged.get(event.check, ())]
-    if not flagged:
-        return NewEvents({}, state)
     with reading(published) as connection:
-        return NewEvents(event_rows(connection, flagged), state)
+        events, spans = _published(connection, before := _load(home))
+        state = evaluate(events, spans, before, definitions_of(manifest.fingerprint), manifest.version)
+        for check in checks:
+            state.seen.setdefault(check, set())
+        flagged = [(event.signal, event.key) for event in events if event.key in state.flagged.get(event.check, ())]
+        return NewEvents(event_rows(connection, flagged) if flagged else {}, state)
 
 
-@lru_cache(maxsize=2)
-def _published(published: Path) -> tuple[list[Event], dict[str, Span]]:
-    """Of a version. It never changes: what the checks have read, the command line need not read again."""
-    from orchestration.duckdb_io import query, reading
-
-    with reading(published) as connection:
-        events = [
-            Event(row["check_name"], row["event_id"], row["symbol"], row["session_date"], row["signal"])
-            for row in query(connection, EVENTS)
-        ]
-        return events, {row["symbol"]: Span(row["first"], row["latest"]) for row in query(connection, SPANS)}
+def _published(connection: "duckdb.DuckDBPyConnection", before: CheckState) -> tuple[list[Event], dict[str, Span]]:
+    """Of a version: the events that can be news, and the spans of all instruments."""
+    spans = {symbol: Span(first, latest) for symbol, first, latest in connection.execute(SPANS).fetchall()}
+    recent = since(spans, before)
+    flagged = [key for keys in before.flagged.values() for key in keys]
+    wanted = {"symbols": list(recent), "since": list(recent.values()), "flagged": flagged}
+    return [Event(*row) for row in connection.execute(EVENTS, wanted).fetchall()], spans
 
 
 def save(home: Home, state: CheckState) -> None:
