@@ -16,7 +16,7 @@ from orchestration.ingest.lake import BARS
 from orchestration.ingest.report import SymbolResult
 from orchestration.ingest.stored_sessions import StoredBars, StoredSessions, Unlisted, add_unlisted
 from orchestration.market import new_versions
-from orchestration.market.bars import empty_raw
+from orchestration.market.bars import VALUE_COLUMNS, empty_raw
 from orchestration.market.consistency import DISAGREEMENTS_ALLOWED, contradicted_sessions, frequency, other_returns
 from orchestration.market.errors import LakeError
 from orchestration.market.fetch_plan import FetchRequest, needs_whole_history
@@ -258,7 +258,11 @@ def _fetch(outcome: FetchOutcome, result: SymbolResult, stamp: dict[str, Any]) -
 
 
 def _table(rows: pd.DataFrame, stamp: dict) -> pa.Table:
-    columns = {name: pa.array(rows[name], from_pandas=True) for name in BARS.names if name in rows}
+    columns = {
+        name: pa.array(rows[name].to_numpy() if name in VALUE_COLUMNS else rows[name], from_pandas=True)
+        for name in BARS.names
+        if name in rows
+    }
     constants = {name: pa.repeat(pa.scalar(value, BARS.field(name).type), len(rows)) for name, value in stamp.items()}
     return pa.table({**columns, **constants}).select(BARS.names).cast(BARS)
 

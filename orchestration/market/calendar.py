@@ -32,6 +32,9 @@ RUNNING_OUT_DAYS = 90
 
 _SOME_YEAR = (dt.date(2024, 1, 1), dt.date(2024, 12, 31))
 
+# Of each exchange the library's calendar that was built last.
+_BUILT: "dict[str, ExchangeCalendar]" = {}
+
 # exchange_calendars 4.13 cannot build these with pandas 3; a test says when it can again.
 BROKEN_CALENDARS = frozenset({"ASEX", "XBEL", "XBSE", "XCYS", "XTAE"})
 
@@ -72,8 +75,8 @@ def _all_sessions(calendar: str, start: dt.date, end: dt.date) -> "pd.DataFrame"
     frame = pd.DataFrame(
         {
             "session_date": schedule.index.to_numpy(),
-            "open_utc": schedule["open"].to_numpy(),
-            "close_utc": schedule["close"].to_numpy(),
+            "open_utc": schedule["open"].dt.tz_convert(None).to_numpy(),
+            "close_utc": schedule["close"].dt.tz_convert(None).to_numpy(),
             "early_close": schedule.index.isin(exchange.early_closes),
             "bar_expected": True,
             "is_listed": True,
@@ -94,7 +97,7 @@ def _all_sessions(calendar: str, start: dt.date, end: dt.date) -> "pd.DataFrame"
 @lru_cache
 def recorded_until(calendar: str) -> dt.date | None:
     """The last day of which the library knows whether it is a session; None if it knows the rules of all days."""
-    last = _exchange(calendar, *_SOME_YEAR).bound_max()
+    last = _some_exchange(calendar).bound_max()
     return None if last is None else last.date()
 
 
@@ -164,7 +167,12 @@ def is_session(calendar: str, day: dt.date) -> bool:
 def time_zone(calendar: str) -> str:
     """The zone whose dates an exchange's sessions have."""
     # The library's clock for CMES is Chicago's; COMEX is in New York.
-    return "America/New_York" if calendar == "CMES" else str(_exchange(calendar, *_SOME_YEAR).tz)
+    return "America/New_York" if calendar == "CMES" else str(_some_exchange(calendar).tz)
+
+
+def _some_exchange(calendar: str) -> "ExchangeCalendar":
+    """The library's calendar over any range: building one takes a tenth of a second."""
+    return _BUILT[calendar] if calendar in _BUILT else _exchange(calendar, *_SOME_YEAR)
 
 
 def _exchange(calendar: str, start: dt.date, end: dt.date) -> "ExchangeCalendar":
@@ -176,7 +184,8 @@ def _exchange(calendar: str, start: dt.date, end: dt.date) -> "ExchangeCalendar"
     with warnings.catch_warnings():
         # The library uses what pandas 4 will change; that is its affair.
         warnings.simplefilter("ignore", pd.errors.Pandas4Warning)
-        return _known_exchange(calendar, start, end)
+        _BUILT[calendar] = _known_exchange(calendar, start, end)
+    return _BUILT[calendar]
 
 
 def _known_exchange(calendar: str, start: dt.date, end: dt.date) -> "ExchangeCalendar":

@@ -56,6 +56,8 @@ class AnsweredRanges:
 
     def without(self, sessions: pd.DatetimeIndex) -> pd.DatetimeIndex:
         """The sessions that no answered request covered."""
+        if sessions.empty:
+            return sessions
         if self.whole_to is not None:
             sessions = sessions[sessions > pd.Timestamp(self.whole_to)]
         for start, end in self.since:
@@ -201,13 +203,10 @@ def _worth_asking(closed: pd.DatetimeIndex, stored: Stored, active_from: dt.date
     What is missing after the last stored session is requested in any case: vendors are often late with the newest.
     """
     expected = expected_sessions(closed, stored.sessions[0], active_from)
-    held = stored.sessions
-    is_held = held[np.minimum(held.searchsorted(expected), len(held) - 1)] == expected
-    if is_held.all():
-        return expected[:0]
-    missing = expected[~is_held]
-    inside = missing < held[-1]
-    return stored.answered.without(missing[inside]).union(missing[~inside])
+    held, days = stored.sessions.to_numpy(), expected.to_numpy()
+    missing = expected[held[np.minimum(held.searchsorted(days), len(held) - 1)] != days]
+    inside = int(missing.searchsorted(stored.sessions[-1]))
+    return stored.answered.without(missing[:inside]).union(missing[inside:]) if inside else missing
 
 
 def _session_before(first: pd.Timestamp, closed: pd.DatetimeIndex, stored: pd.DatetimeIndex) -> pd.Timestamp:
