@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -16,7 +17,7 @@ from orchestration.ingest.lake import BARS
 from orchestration.ingest.report import SymbolResult
 from orchestration.ingest.stored_sessions import StoredBars, StoredSessions, Unlisted, add_unlisted
 from orchestration.market import new_versions
-from orchestration.market.bars import VALUE_COLUMNS, empty_raw
+from orchestration.market.bars import Columns, empty_raw
 from orchestration.market.consistency import DISAGREEMENTS_ALLOWED, contradicted_sessions, frequency, other_returns
 from orchestration.market.errors import LakeError
 from orchestration.market.fetch_plan import FetchRequest, needs_whole_history
@@ -56,7 +57,7 @@ class Deliveries:
             return outcome, False
         try:
             stored = self._stored_bars(outcome)
-            return outcome, stored is not None and needs_whole_history(self._validated(outcome).accepted, stored)
+            return outcome, stored is not None and needs_whole_history(self._validated(outcome).columns, stored)
         except LakeError:
             raise
         except Exception as error:
@@ -110,7 +111,8 @@ class Deliveries:
 
     def _contradiction(self, outcome: FetchOutcome) -> str:
         instrument = self.instruments[outcome.request.symbol]
-        accepted = self._validated(outcome).accepted
+        validated = self._validated(outcome)
+        accepted = validated.columns
         if (step := frequency(accepted["session_date"])) != "daily":
             return f"{step} bars instead of daily ones"
         if text := self._other_basis(outcome, accepted):
@@ -118,15 +120,15 @@ class Deliveries:
         sessions, tick = self.closed[instrument.calendar], instrument.tick_size
         wrong = contradicted_sessions(accepted, sessions, tick)
         if wrong and not outcome.request.whole_history:
-            wrong = contradicted_sessions(self._with_all_stored(outcome.request, accepted), sessions, tick)
+            wrong = contradicted_sessions(self._with_all_stored(outcome.request, validated.accepted), sessions, tick)
         if len(wrong) > DISAGREEMENTS_ALLOWED:
             first = wrong[0].date()
             return f"adjusted closes contradict closes and dividends over {len(wrong)} sessions, the first {first}"
         # A forced request wants everything anew, whatever is stored.
-        is_compared = outcome.request.whole_history and outcome.request.reason != "forced" and len(accepted)
+        is_compared = outcome.request.whole_history and outcome.request.reason != "forced"
         stored = self._stored_bars(outcome) if is_compared else None
         if stored is not None:
-            others, of = other_returns(accepted, stored)
+            others, of = other_returns(validated.accepted, stored)
             if 2 * others > of:
                 return (
                     f"{others} of {of} returns are others than those stored: the ticker may have passed to another "
@@ -135,14 +137,13 @@ class Deliveries:
                 )
         return ""
 
-    def _other_basis(self, outcome: FetchOutcome, accepted: pd.DataFrame) -> str:
+    def _other_basis(self, outcome: FetchOutcome, accepted: dict[str, np.ndarray]) -> str:
         """The fault of a part of a history whose prices are on another basis than those stored before it."""
-        stored = self.bases.get(outcome.request.symbol)
-        earlier = self.stored.sessions(outcome.request.symbol)
-        if stored is None or stored == str(outcome.basis) or not len(accepted) or not len(earlier):
+        stored, days = self.bases.get(outcome.request.symbol), accepted["session_date"]
+        if stored is None or stored == str(outcome.basis) or not len(days):
             return ""
-        first = accepted["session_date"].iloc[0]
-        if first <= pd.Timestamp(earlier[0]):
+        first, earlier = pd.Timestamp(days[0]), self.stored.sessions(outcome.request.symbol)
+        if not len(earlier) or first <= pd.Timestamp(earlier[0]):
             return ""
         return (
             f"prices are {str(outcome.basis).replace('_', '-')} from {first.date()} on, and {stored.replace('_', '-')} "
@@ -161,15 +162,16 @@ class Deliveries:
     def _taken(self, outcome: FetchOutcome) -> "_Taken":
         """The rows of one symbol for the batch."""
         request, validated = outcome.request, self._validated(outcome)
-        accepted, rebased = validated.accepted, None
-        stored = self._stored_bars(outcome) if len(accepted) else None
+        accepted, rebased = validated.columns, None
+        stored = self._stored_bars(outcome) if len(accepted["session_date"]) else None
         if stored is not None and len(stored):
             if request.whole_history:
-                rebased = new_versions.rebased(accepted, stored)
-            accepted = accepted[new_versions.is_new(accepted, stored)]
+                rebased = new_versions.rebased(validated.accepted, stored)
+            is_new = new_versions.is_new(accepted, stored)
+            accepted = {name: values[is_new] for name, values in accepted.items()}
         stamp = self._stamp(request.symbol)
         currency = outcome.currency or self.instruments[request.symbol].currency
-        tables = [_table(accepted, stamp | {"currency": currency})] if len(accepted) else []
+        tables = [_table(accepted, stamp | {"currency": currency})] if len(accepted["session_date"]) else []
         if rebased is not None and len(rebased):
             tables.append(_table(rebased, stamp))
         severities = validated.rejected["severity"].to_numpy()
@@ -257,13 +259,10 @@ def _fetch(outcome: FetchOutcome, result: SymbolResult, stamp: dict[str, Any]) -
     }
 
 
-def _table(rows: pd.DataFrame, stamp: dict) -> pa.Table:
-    columns = {
-        name: pa.array(rows[name].to_numpy() if name in VALUE_COLUMNS else rows[name], from_pandas=True)
-        for name in BARS.names
-        if name in rows
-    }
-    constants = {name: pa.repeat(pa.scalar(value, BARS.field(name).type), len(rows)) for name, value in stamp.items()}
+def _table(rows: Columns, stamp: dict) -> pa.Table:
+    columns = {name: pa.array(rows[name], from_pandas=True) for name in BARS.names if name in rows}
+    count = len(rows["session_date"])
+    constants = {name: pa.repeat(pa.scalar(value, BARS.field(name).type), count) for name, value in stamp.items()}
     return pa.table({**columns, **constants}).select(BARS.names).cast(BARS)
 
 

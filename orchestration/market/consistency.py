@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from orchestration.market.bars import splits_after
+from orchestration.market.bars import Columns, splits_after
 from orchestration.market.price_grid import rounding_unit
 
 # With fewer distances between sessions the frequency is unknown.
@@ -22,19 +22,20 @@ DISAGREEMENTS_ALLOWED = 2
 LEAST_RETURNS, OTHER_RETURNS = 20, 0.001
 
 
-def frequency(days: pd.Series) -> str:
+def frequency(days: np.ndarray | pd.Series) -> str:
     """`daily`, `weekly`, `monthly`, `quarterly` or `yearly`, by the distances between the dates.
 
     Daily bars with holes count as daily.
     """
-    steps = np.diff(np.unique(days.dropna().to_numpy())).astype("timedelta64[D]").astype(int)
+    days = np.asarray(days)
+    steps = np.diff(np.unique(days[~np.isnat(days)])).astype("timedelta64[D]").astype(int)
     if len(steps) < LEAST_STEPS or np.mean(steps <= DAYS_OF_A_STEP) > DAILY_STEPS:
         return "daily"
     shares = {name: np.mean((steps >= least) & (steps <= most)) for least, most, name in _STEPS}
     return next((name for name, share in shares.items() if share >= SAME_STEPS), "daily")
 
 
-def contradicted_sessions(bars: pd.DataFrame, sessions: pd.DatetimeIndex, tick_size: float) -> list[pd.Timestamp]:
+def contradicted_sessions(bars: Columns, sessions: pd.DatetimeIndex, tick_size: float) -> list[pd.Timestamp]:
     """Sessions over which a delivery's adjusted closes give another return than its closes and dividends.
 
     The data test `vendor_adjustment_agrees` checks the same in all that is stored.
@@ -44,23 +45,24 @@ def contradicted_sessions(bars: pd.DataFrame, sessions: pd.DatetimeIndex, tick_s
         sessions: of the exchange, ascending; returns over a hole are not compared.
         tick_size: smallest step of the price.
     """
-    close, adjusted = bars["close"].to_numpy(), bars["adj_close"].to_numpy()
-    dividend = bars["dividend"].to_numpy()
-    if len(bars) <= DISAGREEMENTS_ALLOWED or np.isnan(adjusted).all():
+    days, close, adjusted, dividend, split = (
+        np.asarray(bars[name]) for name in ("session_date", "close", "adj_close", "dividend", "split_ratio")
+    )
+    if len(days) <= DISAGREEMENTS_ALLOWED or np.isnan(adjusted).all():
         return []
-    place = sessions.searchsorted(pd.DatetimeIndex(bars["session_date"]))
+    place = sessions.to_numpy().searchsorted(days)
     with np.errstate(invalid="ignore", divide="ignore"):
         ours = close[1:] / (close[:-1] - dividend[1:])
         difference = np.abs(adjusted[1:] / adjusted[:-1] / ours - 1)
         # Rounded to cents or to four decimals, and a little more.
         unit = 1.01 * rounding_unit(adjusted, (2, 4))
         tolerance = DISAGREEMENT + unit / np.minimum(adjusted[1:], adjusted[:-1])
-        traded = close * splits_after(bars["session_date"], bars["session_date"], bars["split_ratio"])
+        traded = close * splits_after(days, days, split)
         if (np.abs(traded - np.round(traded, 4)) < 1e-9).all():
             tolerance = tolerance + tick_size / np.minimum(traded[1:], traded[:-1])
     # A dividend as large as the price is not comparable, and unknown compares as False.
     wrong = (difference > tolerance) & (np.diff(place) == 1) & (dividend[1:] < close[:-1])
-    return [pd.Timestamp(day) for day in bars["session_date"].to_numpy()[1:][wrong]]
+    return [pd.Timestamp(day) for day in days[1:][wrong]]
 
 
 def other_returns(delivered: pd.DataFrame, stored: pd.DataFrame) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from orchestration.market.bars import equal
+from orchestration.market.bars import Columns, equal
 from orchestration.market.universe import Instrument
 
 Reason = Literal["new_instrument", "whole_history", "gap", "new_sessions", "restatement", "new_action", "forced"]
@@ -121,7 +121,7 @@ def plan(
     return requests
 
 
-def needs_whole_history(delivered: pd.DataFrame, stored: pd.DataFrame) -> bool:
+def needs_whole_history(delivered: Columns, stored: Columns) -> bool:
     """Whether a partial delivery shows that the symbol's prices were put on a new basis.
 
     That is so when it carries a dividend or split that is not stored yet, or when its first row that is stored
@@ -131,25 +131,25 @@ def needs_whole_history(delivered: pd.DataFrame, stored: pd.DataFrame) -> bool:
         delivered: session_date, close, adj_close, dividend, split_ratio; ascending.
         stored: the newest stored versions, the same columns, ascending, one row for each session.
     """
-    if delivered.empty or stored.empty:
+    days, known = np.asarray(delivered["session_date"]), np.asarray(stored["session_date"])
+    if not len(days) or not len(known):
         return False
-    days, known = delivered["session_date"].to_numpy(), stored["session_date"].to_numpy()
     place = np.minimum(np.searchsorted(known, days), len(known) - 1)
     is_stored = known[place] == days
 
     def before(column: str, if_unknown: float = np.nan) -> np.ndarray:
-        values = stored[column].to_numpy()[place]
+        values = np.asarray(stored[column])[place]
         return np.where(is_stored & ~np.isnan(values), values, if_unknown)
 
     for column, none in (("dividend", 0.0), ("split_ratio", 1.0)):
-        if (delivered[column].to_numpy() != before(column, none)).any():
+        if (np.asarray(delivered[column]) != before(column, none)).any():
             return True
     compared = np.flatnonzero(~np.isnan(before("close")))
     if not len(compared):
         return False
     first = compared[0]
     for column in ("close", "adj_close"):
-        now, then = delivered[column].to_numpy()[first], before(column)[first]
+        now, then = np.asarray(delivered[column])[first], before(column)[first]
         if not (np.isnan(now) or np.isnan(then) or equal(now, then)):
             return True
     return False

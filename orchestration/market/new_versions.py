@@ -6,7 +6,7 @@ Nothing is overwritten there; a changed bar gets a further version.
 import numpy as np
 import pandas as pd
 
-from orchestration.market.bars import PRICE_COLUMNS, VALUE_COLUMNS, equal, splits_after
+from orchestration.market.bars import PRICE_COLUMNS, VALUE_COLUMNS, Columns, equal, splits_after
 
 
 def differs(new: pd.DataFrame, stored: pd.DataFrame) -> pd.Series:
@@ -17,27 +17,26 @@ def differs(new: pd.DataFrame, stored: pd.DataFrame) -> pd.Series:
     return pd.Series(_changed(new, stored, np.arange(len(stored))), index=new.index)
 
 
-def is_new(delivered: pd.DataFrame, stored: pd.DataFrame) -> np.ndarray:
+def is_new(delivered: Columns, stored: pd.DataFrame) -> np.ndarray:
     """Which accepted rows are not stored yet, or with other values.
 
     Args:
         delivered: accepted rows.
         stored: the newest stored versions, ascending by session, one row each; at least one.
     """
-    days, known = delivered["session_date"].to_numpy(), stored["session_date"].to_numpy()
+    days, known = np.asarray(delivered["session_date"]), stored["session_date"].to_numpy()
     place = np.minimum(np.searchsorted(known, days), len(known) - 1)
     return (known[place] != days) | _changed(delivered, stored, place)
 
 
-def _changed(new: pd.DataFrame, stored: pd.DataFrame, place: np.ndarray) -> np.ndarray:
+def _changed(new: Columns, stored: pd.DataFrame, place: np.ndarray) -> np.ndarray:
     """Which rows of `new` hold other values than the rows of `stored` at these places."""
-    changed = np.zeros(len(new), dtype=bool)
+    changed = np.zeros(len(place), dtype=bool)
     for column in VALUE_COLUMNS:
-        a, b = new[column].to_numpy(), stored[column].to_numpy()[place]
+        a, b = np.asarray(new[column]), stored[column].to_numpy()[place]
         changed |= ~(equal(a, b) if column == "adj_close" else (a == b) | (np.isnan(a) & np.isnan(b)))
-    qualities = new["bar_quality"].array, stored["bar_quality"].array.take(place)
-    same = np.asarray(qualities[0] == qualities[1], dtype=bool)
-    return changed | ~(same | (pd.isna(qualities[0]) & pd.isna(qualities[1])))
+    a, b = np.asarray(new["bar_quality"]), stored["bar_quality"].array.take(place)
+    return changed | ~(np.asarray(b == a, dtype=bool) | (pd.isna(a) & pd.isna(b)))
 
 
 def rebased(delivered: pd.DataFrame, stored: pd.DataFrame) -> pd.DataFrame:

@@ -32,15 +32,20 @@ class Validated:
     """One symbol's delivery, sorted out.
 
     Attributes:
-        accepted: session_date, the value columns and bar_quality (ok, flat, close_only, range_rejected);
-            ascending, one row per session.
+        columns: of the accepted rows: session_date, the value columns and bar_quality (ok, flat, close_only,
+            range_rejected); ascending, one row per session.
         rejected: session_date, rule, severity (rejected | demoted), detail, raw (the row as JSON), origin, row_number.
         held_back: number of rows of sessions that have not closed yet; they are not stored and not wrong.
     """
 
-    accepted: pd.DataFrame
+    columns: dict[str, np.ndarray]
     rejected: pd.DataFrame
     held_back: int
+
+    @functools.cached_property
+    def accepted(self) -> pd.DataFrame:
+        """The accepted rows as a frame, for whoever does more than to look at columns."""
+        return pd.DataFrame(self.columns)
 
 
 def validate(
@@ -102,10 +107,8 @@ def _without_faults(raw: pd.DataFrame, closed: pd.DatetimeIndex, known: pd.Datet
         "dividend": np.where(np.isnan(dividend), 0.0, dividend),
         "split_ratio": np.where(split > 0, split, 1.0),
     }
-    quality = np.select([flat, absent], ["flat", "close_only"], "ok") if (flat | absent).any() else "ok"
-    return Validated(
-        pd.DataFrame({"session_date": days, **values, "bar_quality": quality}), _nothing_rejected(), len(to_come)
-    )
+    quality = np.select([flat, absent], ["flat", "close_only"], "ok")
+    return Validated({"session_date": days, **values, "bar_quality": quality}, _nothing_rejected(), len(to_come))
 
 
 @functools.cache
@@ -163,7 +166,9 @@ def _by_rules(
         ],
         ignore_index=True,
     )
-    return Validated(accepted.reset_index(drop=True), rejected, int(open_session.sum()))
+    columns = {name: accepted[name].to_numpy() for name in ("session_date", *VALUE_COLUMNS)}
+    columns["bar_quality"] = accepted["bar_quality"].to_numpy(dtype=str)
+    return Validated(columns, rejected, int(open_session.sum()))
 
 
 def _special_sessions(frame: pd.DataFrame, closed: pd.DatetimeIndex, weekends: bool) -> pd.Series:
