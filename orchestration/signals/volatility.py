@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 # As many lines as one plot can be read with.
 LINES = 4
 
+# Of the trends only sessions of events: DuckDB would read those of all years for a few rows.
 SPIKES = """
     select
         signals.*, volatility.close_to_close_21, volatility.close_to_close_252, volatility.volatility_ratio_21_252,
         volatility.volatility_percentile_252, trend.trend_state, trend.drawdown
     from signals
     inner join volatility using (symbol, session_date)
-    inner join trend using (symbol, session_date)
+    inner join (select * from trend where session_date in (select session_date from signals)) as trend
+        using (symbol, session_date)
     order by session_date desc, symbol
 """
 
