@@ -89,8 +89,10 @@ class Deliveries:
         if outcome.bars.empty:
             return None
         if self._latest_stored is None or self._latest_stored[0] is not outcome:
-            earliest = None if outcome.request.whole_history else outcome.bars["session_date"].min()
-            since = None if pd.isna(earliest) else earliest.date()
+            # A date that could not be read is not the earliest.
+            earliest = np.fmin.reduce(outcome.bars["session_date"].to_numpy())
+            every = outcome.request.whole_history or np.isnat(earliest)
+            since = None if every else earliest.astype("datetime64[D]").item()
             self._latest_stored = outcome, self._newest.of(outcome.request.symbol, since)
         return self._latest_stored[1]
 

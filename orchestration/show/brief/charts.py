@@ -2,15 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from orchestration.show.brief.facts import Facts
+from orchestration.show.brief.facts import MOST_LINES, Facts, compared
 from orchestration.signals import plots
 from orchestration.signals.wording import level_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-# Lines that one chart can still be read with.
-MOST_LINES = 6
 
 
 def charts(facts: Facts) -> list[tuple[str, "Figure"]]:
@@ -20,7 +17,7 @@ def charts(facts: Facts) -> list[tuple[str, "Figure"]]:
         ("Drawdown", "drawdown", 0.0),
         ("Volatility of 21 sessions, annualised", "close_to_close_21", None),
     ):
-        series = {symbol: _series(facts, symbol, column) for symbol in _compared(facts)}
+        series = {symbol: _series(facts, symbol, column) for symbol in compared(facts.instruments, facts.pairs)}
         if series:
             found.append((title, plots.lines(title, series, percent=True, base=base)))
     strength = {
@@ -46,15 +43,6 @@ def _prices(facts: Facts) -> list[tuple[str, "Figure"]]:
         figure = plots.price_with_levels(title, _series(facts, symbol, "close"), bands, met)
         found.append((f"{title}; {levels[0]['price_source']}", figure))
     return found
-
-
-def _compared(facts: Facts) -> list[str]:
-    """Metals and the sector's funds, as many as a chart can carry."""
-    legs = {pair[leg] for pair in facts.pairs for leg in ("long_symbol", "short_symbol")}
-    funds = [row for row in facts.instruments if row["asset_class"] == "etf"]
-    metals = [row["symbol"] for row in funds if row["tier"] == "metal"]
-    miners = [row["symbol"] for row in funds if row["symbol"] in legs]
-    return list(dict.fromkeys([*metals, *miners]))[:MOST_LINES]
 
 
 def _series(facts: Facts, symbol: str, column: str) -> plots.Series:

@@ -18,8 +18,9 @@ from orchestration.signals.signal import Row as SignalRow
 
 Row = dict[str, Any]
 
-# Sessions that charts look back over.
+# Days that charts look back over, and lines that one of them can still be read with.
 CHART_DAYS = 365
+MOST_LINES = 6
 
 # Not the latest of any: a stray bar of one instrument is no session of the market.
 LATEST = "select max(market_session) as session from market_summary"
@@ -123,7 +124,9 @@ HISTORY = """
     ) as now on b.symbol = now.symbol
     inner join trend as t on b.symbol = t.symbol and b.session_date = t.session_date
     inner join volatility as v on b.symbol = v.symbol and b.session_date = v.session_date
-    where b.session_date between $session - to_days($days) and $session
+    where
+        b.session_date between $session - to_days($days) and $session
+        and b.symbol in (select unnest($symbols::varchar[]))
     order by b.symbol, b.session_date
 """
 
@@ -150,7 +153,7 @@ class Facts:
         pairs: spreads of the session.
         sectors: equal-weight groups of the session.
         rejected: quarantined bars of the week before.
-        history: closes, drawdowns and volatilities of the year before, by symbol and session.
+        history: closes, drawdowns and volatilities of the year before, by symbol and session; of what charts show.
         pair_history: growth of the long leg over the short one since the start of that year.
     """
 
@@ -170,6 +173,15 @@ class Facts:
     def instrument(self, symbol: str) -> Row | None:
         """The row of one instrument; None if it has no bar on the session."""
         return next((row for row in self.instruments if row["symbol"] == symbol), None)
+
+
+def compared(instruments: Sequence[Row], pairs: Sequence[Row]) -> list[str]:
+    """Metals and the sector's funds, as many as a chart can carry."""
+    legs = {pair[leg] for pair in pairs for leg in ("long_symbol", "short_symbol")}
+    funds = [row for row in instruments if row["asset_class"] == "etf"]
+    metals = [row["symbol"] for row in funds if row["tier"] == "metal"]
+    miners = [row["symbol"] for row in funds if row["symbol"] in legs]
+    return list(dict.fromkeys([*metals, *miners]))[:MOST_LINES]
 
 
 def read_facts(home: Home, session: dt.date | None = None) -> Facts:
@@ -197,9 +209,13 @@ def read_facts(home: Home, session: dt.date | None = None) -> Facts:
             around = query(connection, SESSIONS_AROUND, on)[0]
             nearest = " and ".join(str(day) for day in around.values() if day)
             raise OrewatchError(f"no instrument has a bar on {session}; nearest sessions: {nearest}")
-        hits = query(connection, HITS, on)
+        hits: dict[str, list[Row]] = {}
+        for hit in query(connection, HITS, on):
+            hits.setdefault(hit["symbol"], []).append(hit)
         for row in instruments:
-            row["hits"] = [hit for hit in hits if hit["symbol"] == row["symbol"]]
+            row["hits"] = hits.get(row["symbol"], [])
+        levels, pairs = query(connection, LEVELS, on), query(connection, PAIRS, on)
+        drawn = [*(level["symbol"] for level in levels), *compared(instruments, pairs)]
         return Facts(
             session=session,
             manifest=manifest,
@@ -207,10 +223,10 @@ def read_facts(home: Home, session: dt.date | None = None) -> Facts:
             absent=query(connection, ABSENT, on),
             ahead=query(connection, AHEAD) if session == market_session else [],
             events=event_rows(connection, ((row["signal"], row["event_id"]) for row in query(connection, EVENTS, on))),
-            levels=query(connection, LEVELS, on),
-            pairs=query(connection, PAIRS, on),
+            levels=levels,
+            pairs=pairs,
             sectors=query(connection, SECTORS, on),
             rejected=query(connection, REJECTED, on),
-            history=query(connection, HISTORY, year),
+            history=query(connection, HISTORY, {**year, "symbols": list(dict.fromkeys(drawn))}),
             pair_history=query(connection, PAIR_HISTORY, year),
         )
