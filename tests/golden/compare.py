@@ -174,16 +174,12 @@ def _variants(settings: Settings) -> Iterator[Comparison]:
     yield compared(
         "returns.return_1d with actions", "CRSP's formula", ours(settings, "returns", "ACTIONS")["return_1d"], crsp
     )
-    adjusted = pd.DataFrame(
-        rows(
-            settings.paths.warehouse,
-            "select session_date, adj_close from int_adjusted_close where symbol = 'ACTIONS' order by session_date",
-        )
-    ).set_index("session_date")["adj_close"]
-    adjusted.index = pd.DatetimeIndex(adjusted.index)
-    yield compared(
-        "int_adjusted_close.adj_close", "TTR::adjRatios", adjusted, golden("ttr_adjusted_close_actions")["adj_close"]
-    )
+    # What the data test `vendor_adjustment_agrees` holds against the vendor's.
+    growth = "select session_date, close / (previous_close - dividend) as growth from int_bars where symbol = 'ACTIONS'"
+    adjusted = pd.DataFrame(rows(settings.paths.warehouse, f"{growth} order by session_date"))
+    adjusted.index = pd.DatetimeIndex(adjusted["session_date"])
+    theirs = golden("ttr_adjusted_close_actions")["adj_close"]
+    yield compared("growth of the adjusted close", "TTR::adjRatios", adjusted["growth"], theirs / theirs.shift())
     index = (1 + crsp.fillna(0.0)).cumprod()
     yield compared("daily_bars.total_return_index", "pandas cumprod", bars["total_return_index"], index)
 
