@@ -98,6 +98,69 @@
     last_value({{ value }}, true)
 {%- endmacro %}
 
+{# The largest or smallest value of a frame that begins with the series. #}
+{% macro extreme_so_far(extreme, value, window) -%}
+    {{ adapter.dispatch('extreme_so_far', 'orewatch')(extreme, value, window) }}
+{%- endmacro %}
+
+{# DuckDB finds the value that goes with the largest one in half the time of the largest one, of which it is the same. #}
+{% macro default__extreme_so_far(extreme, value, window) -%}
+    {{ extreme }}_by({{ value }}, {{ value }}) over {{ window }}
+{%- endmacro %}
+
+{% macro spark__extreme_so_far(extreme, value, window) -%}
+    {{ extreme }}({{ value }}) over {{ window }}
+{%- endmacro %}
+
+{# The latest known value of the series up to the row, where its first row has one; only for rows that come out of
+   `numbered_rows`, with nothing but projections between. #}
+{% macro last_since_first(value, series) -%}
+    {{ adapter.dispatch('last_since_first', 'orewatch')(value, series) }}
+{%- endmacro %}
+
+{# What the series before has left the first row replaces: nothing is sorted again, as in `place_ago`. #}
+{% macro default__last_since_first(value, series) -%}
+    last_value({{ value }} ignore nulls) over (rows between unbounded preceding and current row)
+{%- endmacro %}
+
+{% macro spark__last_since_first(value, series) -%}
+    last_value({{ value }}, true) over (
+        partition by {{ series | join(', ') }}
+        order by place
+        rows between unbounded preceding and current row
+    )
+{%- endmacro %}
+
+{# Two steps of `with_sum_so_far`: a running sum, and what of it is of the series. DuckDB adds up over all series, and takes
+   off what those before have left. #}
+{% macro running_sum(value, series) -%}
+    {{ adapter.dispatch('running_sum', 'orewatch')(value, series) }}
+{%- endmacro %}
+
+{% macro default__running_sum(value, series) -%}
+    sum({{ value }}) over (rows between unbounded preceding and current row)
+{%- endmacro %}
+
+{% macro spark__running_sum(value, series) -%}
+    sum({{ value }}) over (
+        partition by {{ series | join(', ') }}
+        order by place
+        rows between unbounded preceding and current row
+    )
+{%- endmacro %}
+
+{% macro sum_of_series(total, value, series) -%}
+    {{ adapter.dispatch('sum_of_series', 'orewatch')(total, value, series) }}
+{%- endmacro %}
+
+{% macro default__sum_of_series(total, value, series) -%}
+    {{ total }} - {{ last_since_first('case when place = 1 then ' ~ total ~ ' - ' ~ value ~ ' end', series) }}
+{%- endmacro %}
+
+{% macro spark__sum_of_series(total, value, series) -%}
+    {{ total }}
+{%- endmacro %}
+
 {# The value where another one is largest, over a window; the first by date, if several are as large. The other one is
    never NULL. #}
 {% macro first_at_largest(value, size, date, window) -%}
@@ -140,11 +203,13 @@
     {{ adapter.dispatch('extreme_of_year_before', 'orewatch')(extreme, value) }}
 {%- endmacro %}
 
+{# A frame that ends a day before the row is looked for twice, and costs twice as much. #}
 {% macro default__extreme_of_year_before(extreme, value) -%}
     {{ extreme }}({{ value }}) over (
         partition by symbol
         order by session_date
-        range between interval 1 year - interval 1 day preceding and interval 1 day preceding
+        range between interval 1 year - interval 1 day preceding and current row
+        exclude current row
     )
 {%- endmacro %}
 

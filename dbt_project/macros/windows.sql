@@ -220,6 +220,22 @@
     case when place > {{ n }} then {{ place_ago(value, n, series) }} end
 {%- endmacro %}
 
+{# The rows of a relation with `<value>_so_far`: the sum of the value over the rows of the series up to each. The value is
+   exact, a decimal, and never NULL; the relation is one of those that `last_since_first` takes. #}
+{% macro with_sum_so_far(relation, value, series) -%}
+    (
+        select
+            *,
+            {{ sum_of_series('running_sum', value, series) }} as {{ value }}_so_far
+        from (
+            select
+                *,
+                {{ running_sum(value, series) }} as running_sum
+            from {{ relation }}
+        ) as added_up
+    )
+{%- endmacro %}
+
 {# Sum of the squared distances of n values from their mean, from their sum and the sum of their squares; what is left of
    the last digits of the squares is nothing. #}
 {% macro squares_around_mean(total, squares, n) -%}

@@ -32,6 +32,20 @@ CASES = {
         "select symbol, session_date, {{ m('last_known', 'v') }} over w as x"
         " from bars {{ w('unbounded preceding and current row') }}"
     ),
+    "extreme_so_far": (
+        "select symbol, session_date, {{ m('extreme_so_far', 'max', 'v', 'w') }} as x,"
+        " {{ m('extreme_so_far', 'min', 'v', 'w') }} as y from bars {{ w('unbounded preceding and 1 preceding') }}"
+    ),
+    "last_since_first": (
+        "select symbol, session_date,"
+        " {{ m('last_since_first', 'case when place = 1 then -1.0 else v end', ['symbol']) }} as x"
+        " from (select * from bars order by symbol, place) as in_order"
+    ),
+    "running_sum": (
+        "select symbol, session_date, cast({{ m('sum_of_series', 'total', 'x', ['symbol']) }} as double) as x from ("
+        "select *, {{ m('running_sum', 'x', ['symbol']) }} as total from ("
+        "select *, cast(t as decimal(38, 18)) as x from bars order by symbol, place) as in_order) as added_up"
+    ),
     "first_at_largest": (
         "select symbol, session_date, {{ m('first_at_largest', 't', 'abs(t)', 'session_date', 'w') }} as x"
         " from bars {{ w('20 preceding and current row') }}"
@@ -66,8 +80,9 @@ CASES = {
         " from bars {{ w('unbounded preceding and current row') }}"
     ),
 }
-# Seen elsewhere: of `place_ago` and `failure` all that is built tells; ranks over frames are DuckDB's alone.
-ELSEWHERE = {"place_ago", "failure", "ranks_over_frames", "earlier_as_large"}
+# Seen elsewhere: of `place_ago` and `failure` all that is built tells; ranks over frames are DuckDB's alone; the case of the
+# running sum has that of a series in it.
+ELSEWHERE = {"place_ago", "failure", "ranks_over_frames", "earlier_as_large", "sum_of_series"}
 
 
 def test_every_macro_has_a_case() -> None:

@@ -27,8 +27,8 @@ closes as (
         trend.previous_high_52w,
         trend.previous_low_52w,
         -- the known ones have stood since before the bars that are read
-        greatest(max(bars.close) over all_time, known.highest_close) as previous_high,
-        least(min(bars.close) over all_time, known.lowest_close) as previous_low,
+        greatest({{ extreme_so_far('max', 'bars.close', 'all_time') }}, known.highest_close) as previous_high,
+        least({{ extreme_so_far('min', 'bars.close', 'all_time') }}, known.lowest_close) as previous_low,
         known.session_date as known_date
     from {{ read(ref('int_traded_bars'), lookback='70 bars') }} as traded
     inner join {{ read(ref('int_bars'), lookback='70 bars') }} as bars
@@ -75,17 +75,18 @@ placed as (
         highest_close,
         lowest_close
         {%- for name, sign, previous in extremes -%}
-            ,
-            price_{{ name }},
-            coalesce({{ sign }} * (close - price_{{ name }}) > 0, false) as is_new_{{ name }},
-            max(
+            {%- set bar_away -%}
                 case
                     when
                         round({{ sign }} * (price_{{ name }} - close), 6)
                         >= {{ stand_off('price_' ~ name, 'atr_14') }}
                         then bar_number
                 end
-            ) over before as last_away_{{ name }}_number
+            {%- endset -%}
+            ,
+            price_{{ name }},
+            coalesce({{ sign }} * (close - price_{{ name }}) > 0, false) as is_new_{{ name }},
+            {{ last_known(bar_away) }} over before as last_away_{{ name }}_number
         {%- endfor %}
     from levels
     window before as (

@@ -104,7 +104,8 @@ placed as (
 with_away as (
     select
         *,
-        greatest(max(case when is_away then bar_number end) over before, known_away_number) as last_away_number
+        coalesce({{ last_known('case when is_away then bar_number end') }} over before, known_away_number)
+            as last_away_number
     from placed
     window before as (
         partition by symbol

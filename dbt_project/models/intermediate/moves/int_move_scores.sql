@@ -3,6 +3,7 @@
 -- A score never knows its own day: standard deviations, medians and ranks are those of the returns before it.
 -- (A z that includes its day can never exceed (n - 1) / sqrt(n): Shiffler 1988.)
 {% set cumulative = [2, 3, 5, 10, 21] %}
+{% set gap = 'case when sessions_since_previous > 1 then bar_number end' %}
 with known as (
     {{ carried_state({'returns_since_gap': 'bigint'}) }}
 ),
@@ -34,6 +35,14 @@ known_gaps as (
             and known.session_date = bars.session_date
 ),
 
+numbered as (
+    select * from {{ numbered_rows(
+        'bars',
+        'symbol, session_date, bar_number, total_return, total_return_square, total_return_index, overnight_return, volume',
+        ['symbol'], {'last_gap': last_known(gap) ~ ' over so_far'}
+    ) }} as in_order
+),
+
 deviations as (
     select
         *,
@@ -42,12 +51,13 @@ deviations as (
         sqrt({{ squares_around_mean('total_return_sum_63', 'total_return_square_sum_63', 63) }} / 62)
             as sd_63_with_today
     from {{ rolling_sums(
-        'bars', ['total_return', 'total_return_square'], [3, 21, 63], ['symbol'],
-        also=['bar_number', 'total_return', 'total_return_index', 'overnight_return', 'volume', 'sessions_since_previous'],
+        'numbered', ['total_return', 'total_return_square'], [3, 21, 63], ['symbol'],
+        also=['bar_number', 'total_return', 'total_return_index', 'overnight_return', 'volume', 'last_gap'],
         lags=[
             ('total_return_index', 2), ('total_return_index', 3), ('total_return_index', 5), ('total_return_index', 10),
             ('total_return_index', 21)
-        ]
+        ],
+        numbered=true
     ) }} as sums
 ),
 
@@ -62,7 +72,8 @@ known_before as (
         {%- endfor %}
         overnight_return,
         volume,
-        sessions_since_previous,
+        -- 0 for the return that spans missing sessions
+        bar_number - last_gap as returns_since_gap,
         place,
         {{ rows_ago('sd_21_with_today', 1, ['symbol']) }} as sd_21,
         {{ rows_ago('sd_63_with_today', 1, ['symbol']) }} as sd_63
@@ -70,21 +81,12 @@ known_before as (
 ),
 
 returns_before as (
-    select
-        *,
-        -- 0 for the return that spans missing sessions
-        bar_number - max(case when sessions_since_previous > 1 then bar_number end) over so_far as returns_since_gap
-    from {{ with_statistics('known_before', [
+    select * from {{ with_statistics('known_before', [
         ('median_volume_20', 'median', 'volume', 20),
         ('median_252', 'median', 'total_return', 252),
         ('mad_252', 'mad', 'total_return', 252),
         ('percentile_252', 'percentile', 'total_return', 252),
     ]) }} as beside_earlier
-    window so_far as (
-        partition by symbol
-        order by session_date
-        rows between unbounded preceding and current row
-    )
 )
 
 select

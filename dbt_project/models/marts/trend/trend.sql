@@ -29,14 +29,48 @@ known_peaks as (
             and known.session_date = bars.session_date
 ),
 
+beside_known as (
+    select
+        bars.*,
+        known_peaks.peak as known_peak,
+        known_peaks.peak_date as known_peak_date,
+        known_peaks.peak_bar_number as known_peak_bar_number
+    from bars
+    left join known_peaks
+        on bars.symbol = known_peaks.symbol
+),
+
 numbered as (
     select
         *,
-        first_date <= session_date - interval 1 year as has_a_year
+        -- at a peak again means: but for the last digits, which depend on how the index was summed
+        total_return_index >= peak * (1 - 1e-12) as is_peak
     from {{ numbered_rows(
-        'bars', 'symbol, session_date, bar_number, close, total_return_index', ['symbol'],
-        {'highest_index': 'max(total_return_index) over so_far', 'first_date': 'first_value(session_date) over so_far'}
+        'beside_known',
+        'symbol, session_date, bar_number, close, total_return_index, known_peak_date, known_peak_bar_number',
+        ['symbol'], {'peak': 'greatest(' ~ extreme_so_far('max', 'total_return_index', 'so_far') ~ ', known_peak)'}
     ) }} as in_order
+),
+
+-- The first row is a peak, or there is a known one.
+peaks as (
+    select
+        symbol,
+        session_date,
+        bar_number,
+        close,
+        peak,
+        case when is_peak then 0 else total_return_index / peak - 1 end as drawdown,
+        {{ last_since_first(
+            'case when is_peak then session_date when place = 1 then known_peak_date end', ['symbol']
+        ) }} as peak_date,
+        {{ last_since_first(
+            'case when is_peak then bar_number when place = 1 then known_peak_bar_number end', ['symbol']
+        ) }} as peak_bar_number,
+        {{ last_since_first('case when place = 1 then session_date end', ['symbol']) }}
+        <= session_date - interval 1 year as has_a_year,
+        place
+    from numbered
 ),
 
 averages as (
@@ -45,8 +79,8 @@ averages as (
         close_sum_50 / 50 as sma_50,
         close_sum_200 / 200 as sma_200
     from {{ rolling_sums(
-        'numbered', ['close'], [5, 50, 200], ['symbol'],
-        also=['bar_number', 'close', 'total_return_index', 'highest_index', 'has_a_year'], numbered=true
+        'peaks', ['close'], [5, 50, 200], ['symbol'],
+        also=['bar_number', 'close', 'peak', 'drawdown', 'peak_date', 'peak_bar_number', 'has_a_year'], numbered=true
     ) }} as rolled
 ),
 
@@ -69,43 +103,19 @@ looking_back as (
     ]) }} as beside_earlier
 ),
 
-peaks as (
-    select
-        looking_back.*,
-        greatest(looking_back.highest_index, known_peaks.peak) as peak,
-        known_peaks.peak_date as known_peak_date,
-        known_peaks.peak_bar_number as known_peak_bar_number,
-        -- at a peak again means: but for the last digits, which depend on how the index was summed
-        looking_back.total_return_index
-        >= greatest(looking_back.highest_index, known_peaks.peak) * (1 - 1e-12) as is_peak,
-        case when looking_back.has_a_year then looking_back.highest_before end as previous_high_52w,
-        case when looking_back.has_a_year then looking_back.lowest_before end as previous_low_52w,
-        case
-            when looking_back.has_a_year then greatest(looking_back.highest_before, looking_back.close)
-        end as high_52w,
-        case when looking_back.has_a_year then least(looking_back.lowest_before, looking_back.close) end as low_52w
-    from looking_back
-    left join known_peaks
-        on looking_back.symbol = known_peaks.symbol
-),
-
 placed as (
     select
         *,
-        case when is_peak then 0 else total_return_index / peak - 1 end as drawdown,
-        coalesce(max(case when is_peak then session_date end) over so_far, known_peak_date) as peak_date,
-        coalesce(max(case when is_peak then bar_number end) over so_far, known_peak_bar_number) as peak_bar_number,
+        case when has_a_year then highest_before end as previous_high_52w,
+        case when has_a_year then lowest_before end as previous_low_52w,
+        case when has_a_year then greatest(highest_before, close) end as high_52w,
+        case when has_a_year then least(lowest_before, close) end as low_52w,
         case
             when close_to_sma_200 > 1.01 and sma_50_to_200 > 1.01 then 'up'
             when close_to_sma_200 < 0.99 and sma_50_to_200 < 0.99 then 'down'
             when sma_200 is not null then 'mixed'
         end as trend_state
-    from peaks
-    window so_far as (
-        partition by symbol
-        order by session_date
-        rows between unbounded preceding and current row
-    )
+    from looking_back
 )
 
 select
