@@ -80,8 +80,8 @@ CASES = {
         " from bars {{ w('unbounded preceding and current row') }}"
     ),
 }
-# Seen elsewhere: of `place_ago` and `failure` all that is built tells; ranks over frames are DuckDB's alone; the case of the
-# running sum has that of a series in it.
+# Seen elsewhere: of `place_ago` and `failure` all that is built tells, ranks over frames are DuckDB's alone, and the
+# sum of a series stands beside the running one.
 ELSEWHERE = {"place_ago", "failure", "ranks_over_frames", "earlier_as_large", "sum_of_series"}
 
 

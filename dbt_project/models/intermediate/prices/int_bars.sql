@@ -1,5 +1,10 @@
 {{ config(materialized='incremental_by_symbol') }}
 -- Each bar beside the one before it, on the split-adjusted basis and as traded.
+{% set delivered = [
+    'open', 'high', 'low', 'close', 'adj_close', 'volume', 'dividend', 'split_ratio', 'bar_quality', 'source', 'observed_at',
+    'tick_size', 'price_basis', 'session_number'
+] %}
+{% set known_before = ['known_number', 'known_date', 'known_close', 'known_session_number', 'known_log_index'] %}
 with known as (
     {{ carried_state({
         'bar_number': 'bigint', 'close': 'double', 'session_number': 'bigint', 'log_index': 'decimal(38, 18)'
@@ -7,42 +12,41 @@ with known as (
 ),
 
 bars as (
-    select * from {{ read(ref('int_kept_bars')) }}
+    select
+        bars.*,
+        known.bar_number as known_number,
+        known.session_date as known_date,
+        known.close as known_close,
+        known.session_number as known_session_number,
+        known.log_index as known_log_index
+    from {{ read(ref('int_kept_bars')) }} as bars
+    left join known
+        on bars.symbol = known.symbol
+),
+
+numbered as (
+    select * from {{ numbered_rows(
+        'bars', (['symbol', 'session_date'] + delivered + known_before) | join(', '), ['symbol'],
+        {'log_of_splits_to_come': over_later_rows('sum(ln(split_ratio))', ['symbol'], 'session_date')}
+    ) }} as in_order
 ),
 
 neighbours as (
     select
-        bars.symbol,
-        bars.session_date,
-        bars.open,
-        bars.high,
-        bars.low,
-        bars.close,
-        bars.adj_close,
-        bars.volume,
-        bars.dividend,
-        bars.split_ratio,
-        bars.bar_quality,
-        bars.source,
-        bars.observed_at,
-        bars.tick_size,
-        bars.price_basis,
-        bars.session_number,
-        coalesce(known.bar_number, 0) + row_number() over in_order as bar_number,
-        coalesce(lag(bars.session_date) over in_order, known.session_date) as previous_date,
-        coalesce(lag(bars.close) over in_order, known.close) as previous_close,
-        coalesce(lag(bars.session_number) over in_order, known.session_number) as previous_session_number,
-        coalesce(known.log_index, 0) as log_index_before,
-        coalesce(
-            {{ over_later_rows('sum(ln(bars.split_ratio))', ['bars.symbol'], 'bars.session_date') }}, 0
-        ) as log_of_splits_to_come
-    from bars
-    left join known
-        on bars.symbol = known.symbol
-    window in_order as (
-        partition by bars.symbol
-        order by bars.session_date
-    )
+        symbol,
+        session_date,
+        {%- for column in delivered %}
+            {{ column }},
+        {%- endfor %}
+        place,
+        known_log_index,
+        coalesce(known_number, 0) + place as bar_number,
+        case when place = 1 then known_date else {{ place_ago('session_date', 1, ['symbol']) }} end as previous_date,
+        case when place = 1 then known_close else {{ place_ago('close', 1, ['symbol']) }} end as previous_close,
+        case when place = 1 then known_session_number else {{ place_ago('session_number', 1, ['symbol']) }} end
+            as previous_session_number,
+        coalesce(log_of_splits_to_come, 0) as log_of_splits_to_come
+    from numbered
 ),
 
 with_returns as (
@@ -56,7 +60,10 @@ with_returns as (
         end as splits_to_come,
         -- total return in CRSP form; dividends are on the same split-adjusted basis as the closes
         (close + dividend) / previous_close - 1 as total_return,
-        close / previous_close - 1 as price_return
+        close / previous_close - 1 as price_return,
+        -- from the level that is known, which the first row brings
+        coalesce(cast(ln((close + dividend) / previous_close) as decimal(38, 18)), 0)
+        + case when place = 1 then coalesce(known_log_index, 0) else 0 end as log_growth
     from neighbours
 ),
 
@@ -64,17 +71,8 @@ with_returns as (
 with_logs as (
     select
         *,
-        cast(
-            log_index_before
-            + coalesce(sum(cast(ln((close + dividend) / previous_close) as decimal(38, 18))) over so_far, 0)
-            as decimal(38, 18)
-        ) as log_index
-    from with_returns
-    window so_far as (
-        partition by symbol
-        order by session_date
-        rows between unbounded preceding and current row
-    )
+        cast(log_growth_so_far as decimal(38, 18)) as log_index
+    from {{ with_sum_so_far('with_returns', 'log_growth', ['symbol']) }} as summed
 )
 
 select
