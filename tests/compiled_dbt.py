@@ -91,21 +91,23 @@ def _compile() -> list[Node]:
 
 def _in_order(nodes: dict[str, Any]) -> list[Node]:
     """As `dbt build` orders them: what stands on a model waits for the model's tests."""
-    tests: dict[str, list[str]] = {}
+    models = {id_: n["depends_on"]["nodes"] for id_, n in nodes.items() if n["resource_type"] == "model"}
+    above: dict[str, set[str]] = {}
+    for id_ in TopologicalSorter(models).static_order():
+        direct = set(models.get(id_, ())) & models.keys()
+        above[id_] = direct.union(*(above[parent] for parent in direct))
+    parents = {id_: above[id_] for id_ in models}
     for id_, node in nodes.items():
         if node["resource_type"] == "test":
             config = node["config"]
             # What is built here of dbt's tests; another kind of test would have to be built, too.
             assert (config["severity"], config["error_if"], config["limit"]) == ("ERROR", "!= 0", None), id_
-            for parent in node["depends_on"]["nodes"]:
-                tests.setdefault(parent, []).append(id_)
-    parents = {}
-    for id_, node in nodes.items():
-        above = [parent for parent in node["depends_on"]["nodes"] if parent in nodes]
-        if node["resource_type"] == "model":
-            above += [test for parent in above for test in tests.get(parent, [])]
-        parents[id_] = tuple(sorted(above))
-    return [_node(nodes[id_], parents[id_]) for id_ in TopologicalSorter(parents).static_order()]
+            parents[id_] = set(node["depends_on"]["nodes"]) & models.keys()
+            for model in models:
+                if parents[id_] <= above[model]:
+                    parents[model] = parents[model] | {id_}
+    order = TopologicalSorter(parents).static_order()
+    return [_node(nodes[id_], tuple(sorted(parents[id_]))) for id_ in order]
 
 
 def _node(node: dict[str, Any], parents: tuple[str, ...]) -> Node:

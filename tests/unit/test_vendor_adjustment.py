@@ -30,9 +30,9 @@ def disagreeing(adjusted: Sequence[float], built: int = 8) -> int:
         }
     )
     (test,) = (node for node in compiled_nodes() if node.name.startswith("vendor_adjustment_agrees"))
-    tested = 'select * from "warehouse"."main"."int_bars"\n'
+    tested = '"warehouse"."main"."daily_bars"'
     assert test.sql.count(tested) == 1
-    last = f"from warehouse.main.int_bars where session_date >= '{DAYS[-built]}'\n"
+    last = f"(from warehouse.main.int_bars where session_date >= '{DAYS[-built]}')"
     with duckdb.connect(config={"threads": 1}) as connection:
         connection.execute("attach ':memory:' as warehouse")
         connection.register("given", bars)

@@ -1,10 +1,16 @@
 {# Between two sessions in a row, our adjusted close and the vendor's tell the same return, to the vendor's float32
    precision or to the decimals that it rounds either to; two bars of an instrument may differ: those that differ by more than
    noise are named by the rule adjustment_disagrees of int_bar_anomalies. Ours is Yahoo's: each close times (1 - dividend /
-   previous close) of every dividend still to come. The bar before a tested one may be one that was built earlier. #}
+   previous close) of every dividend still to come. The bar before a tested one may be one that was built earlier. It
+   stands on daily_bars, as others that name instruments: one build finds them all. #}
 {% test vendor_adjustment_agrees(model) %}
 with bars as (
-    select * from {{ model }}
+    select bars.*
+    from {{ model }} as tested
+    inner join {{ ref('int_bars') }} as bars
+        on
+            tested.symbol = bars.symbol
+            and tested.session_date = bars.session_date
 ),
 
 growth as (

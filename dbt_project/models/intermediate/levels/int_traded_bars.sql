@@ -53,12 +53,11 @@ carried as (
     select
         averages.*,
         coalesce(known.session_position, 0)
-        -- whole numbers as doubles, which DuckDB adds up in half the time
         + sum(
             case
                 -- counted already
                 when known.session_date >= averages.session_date then 0
-                else cast(coalesce(averages.sessions_since_previous, 1) as double)
+                else coalesce(averages.sessions_since_previous, 1)
             end
         ) over so_far as session_position,
         {{ last_known('average_range') }} over so_far as latest_average_range,
