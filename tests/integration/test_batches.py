@@ -114,6 +114,8 @@ def test_news_in_batches_holds_what_is_built_at_once(everybody: bool, tmp_path: 
     assert len(batches_of(log)) > 3
     assert {"sector_relative", "int_move_scores", "returns"} <= built_in_batches(log) <= models_in_batches()
     assert not different_tables(at_once, settings.paths.warehouse)
+    # Data tests look at the rows that were built, each in the way of its own.
+    cost(DbtRunner(tmp_path / "tested", settings.dbt_environment()).start, "test", "--select", "test_type:data")
 
 
 def test_a_model_that_was_edited_asks_for_a_full_refresh(tmp_path: Path) -> None:

@@ -4,9 +4,13 @@
    previous close) of every dividend still to come. The bar before a tested one may be one that was built earlier. It
    stands on daily_bars, as others that name instruments: one build finds them all. #}
 {% test vendor_adjustment_agrees(model) %}
-with bars as (
+with tested as (
+    select * from {{ model }}
+),
+
+bars as (
     select bars.*
-    from {{ model }} as tested
+    from tested
     inner join {{ ref('int_bars') }} as bars
         on
             tested.symbol = bars.symbol
