@@ -6,27 +6,31 @@
 {% set changes = incremental_ref('int_ranked_changes') %}
 with miners as (
     select
-        returns.symbol,
-        returns.session_date,
+        bars.symbol,
+        bars.session_date,
         instruments.metal,
         -- rounded: what differs in the last digits only is a tie
-        round(returns.return_1d, 12) as return_1d,
-        round(returns.return_21d, 12) as return_21d
-    from {{ ref('returns') }} as returns
+        round(bars.total_return, 12) as return_1d,
+        round(bars.total_return_index / bases.total_return_index - 1, 12) as return_21d
+    from {{ ref('int_bars') }} as bars
     inner join {{ source('control', 'instruments') }} as instruments
-        on returns.symbol = instruments.symbol
+        on bars.symbol = instruments.symbol
+    left join {{ ref('int_bars') }} as bases
+        on
+            bars.symbol = bases.symbol
+            and bars.bar_number - 21 = bases.bar_number
     {%- if is_incremental() %}
         inner join {{ changes }} as changes
             on
                 instruments.metal = changes.metal
-                and returns.session_date = changes.session_date
+                and bars.session_date = changes.session_date
     {%- endif %}
     where
         instruments.tier in ('senior', 'junior', 'royalty')
         and instruments.metal is not null
         {%- if is_incremental() %}
-            and returns.session_date >= {{ earliest(changes, 'session_date') }}
-            and returns.session_date <= {{ latest(changes, 'session_date') }}
+            and bars.session_date >= {{ earliest(changes, 'session_date') }}
+            and bars.session_date <= {{ latest(changes, 'session_date') }}
         {%- endif %}
 )
 
