@@ -18,7 +18,6 @@ from orchestration.publish.marts import Mart
 from orchestration.publish.partitions import (
     NOTHING_BEFORE,
     PARQUET,
-    SESSION,
     Before,
     Partitions,
     can_be_partitioned,
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     import duckdb
 
 # A table with more rows is partitioned.
-LARGE_ROWS = 2_000_000
+LARGE_ROWS = 1_000_000
 # Tables that are written at the same time.
 _AT_ONCE = 2
 _WORK = ".work"
@@ -83,11 +82,11 @@ def write_tables(
         rows = {name: int(table.count("*").fetchall()[0][0]) for name, table in stored.items()}
         least = LARGE_ROWS if large_rows is None else large_rows
         for name, mart in marts.items():
-            if place is not None and rows[name] > least and SESSION in mart.grain and can_be_partitioned(columns[name]):
-                found = write_partitions(
-                    connection, name, columns[name], mart.grain, mart.run_times, folder, work, before
-                )
-                large |= {} if found is None else {name: found}
+            if place is None or rows[name] <= least or not can_be_partitioned(columns[name]):
+                continue
+            order = mart.grain or tuple(columns[name])
+            found = write_partitions(connection, name, columns[name], order, mart.run_times, folder, work, before)
+            large |= {} if found is None else {name: found}
         # The longest work first, so that no thread is left alone with it.
         small = sorted(marts.keys() - large.keys(), key=lambda name: (-rows[name] * len(columns[name]), name))
         hashes = _write_database(connection, {name: marts[name] for name in small}, large, folder, place)

@@ -437,6 +437,17 @@ def test_parts_of_another_kind_are_written_anew(market: Market, other: str) -> N
     assert market.written(2) == list(market.YEARS)
 
 
+def test_a_table_is_cut_whatever_its_grain_is_and_only_years_that_differ_are_written(market: Market) -> None:
+    """As events, which have an id, and of which no range says what a build has replaced."""
+    market.marts["bars"] = replace(market.marts["bars"], grain=("close", "symbol"), changed_ranges=())
+    market.publish()
+    market.build("update bars set note = 'y' where session_date = date '2022-03-01'", since=None)
+    manifest = market.publish()
+    assert market.written(2) == [2022]
+    assert manifest.rows["bars"] == 3654
+    assert manifest.partitions.keys() == {"bars"}
+
+
 def test_a_table_that_cannot_be_cut_stays_whole(market: Market) -> None:
     market.run("insert into bars select symbol, null, close, d, observed_at, note from bars limit 1")
     manifest = market.publish()
