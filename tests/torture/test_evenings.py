@@ -19,7 +19,9 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 KEEP = {"keep_runs_days": 10, "keep_briefs_days": 10, "keep_alerts_days": 60}
 STEADY = 10
 # What is kept for sixty days is not full on the tenth evening.
-KEPT_LONGER, STEADY_THEN = ("alerts", "market_checks.json"), 100
+KEPT_LONGER, STEADY_THEN = ("alerts",), 100
+# Files and bytes that are no growth whatever they were: an event more is a hundred bytes.
+LITTLE = (0, 4096)
 # The lake is not among what has to stay: it grows by what the market brings, nothing of it is ever deleted.
 BOUNDED = ("dagster", "published", "briefs", "alerts", "dbt", "control", "warehouse.duckdb", "market_checks.json")
 
@@ -42,7 +44,7 @@ def test_a_home_does_not_silt_up(count: int, tmp_path: Path, monkeypatch: pytest
     grown = {
         part: (sizes, last.sizes[part])
         for part, sizes in before.items()
-        if any(now > 1.2 * then for then, now in zip(sizes, last.sizes[part], strict=True))
+        if any(now > max(1.2 * then, least) for then, now, least in zip(sizes, last.sizes[part], LITTLE, strict=True))
     }
     assert not grown
     assert last.bytes <= 1.2 * steady.bytes
