@@ -1,6 +1,7 @@
 """One refresh from the command line: the Dagster job in this process, with progress, ending in what was flagged."""
 
 import contextlib
+import gc
 import io
 import logging
 import sqlite3
@@ -80,6 +81,7 @@ def run_refresh(
             resources={name: dg.ResourceDefinition.hardcoded_resource(value) for name, value in ours.items()},
         )
         job = definitions.resolve_job_def("refresh")
+        gc.freeze()  # what is loaded stays until the command ends: nobody looks for garbage among it
         fetched = _run(
             "fetch", job, instance, INGESTED, {"ops": {"ingest": {"config": config.model_dump(exclude_none=True)}}}
         )

@@ -7,15 +7,11 @@ from contextlib import contextmanager
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Load without looking for garbage, nor look among what was loaded later.
-
-    Hundreds of thousands of objects are made here, and nearly all of them stay.
-    """
+    """Load without looking for garbage: hundreds of thousands of objects are made here, and nearly all of them stay."""
     collects = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
         if collects:
             gc.enable()

@@ -12,6 +12,7 @@ before that line.
     python -m orchestration.transform.dbt --ready ARGUMENTS...    the process that waits, and what it waits with
 """
 
+import gc
 import hashlib
 import os
 import shlex
@@ -175,6 +176,7 @@ def _wait_with(arguments: Sequence[str]) -> int:
 
         # In silence: what is wrong with the models, the command itself will say, as it reads them again.
         read = dbtRunner().invoke(["--log-level", "none", "--log-level-file", "none", "--no-write-json", "parse"])
+    gc.freeze()  # nor look for it among these ever after
     line = sys.stdin.readline()
     if not line:
         return 0
