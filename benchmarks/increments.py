@@ -1,4 +1,4 @@
-"""What a small increment costs: one new session, one corrected bar, one new instrument, beside the build of everything.
+"""What a small increment costs: a new session, corrected bars, a new instrument, beside the build of everything.
 
     python -m benchmarks.increments [instruments] [years] [--home FOLDER] [--rounds N]
 
@@ -14,6 +14,7 @@ import statistics
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -30,6 +31,8 @@ from orchestration.transform.changed_ranges import after_build, still_true
 # Of its sessions that are held back, one arrives in each round.
 HELD_BACK = 8
 LATER = "later-"
+# The silver future, against which all have a Dimson beta, and the fund, which all are compared with.
+COMPARED_WITH = ("SI=F", "SLV")
 
 
 class Market:
@@ -84,9 +87,13 @@ class Market:
         day = self.sessions.pop(0)
         self.deliver(self.others.filter(pc.equal(self.others["session_date"], pa.scalar(day))))
 
-    def correction(self) -> None:
-        """A later version of one bar, ten years back or in the middle of what there is."""
-        symbol = self.others["symbol"][self.others.num_rows - 1].as_py()
+    def correction(self, symbol: str | None = None) -> None:
+        """A later version of one bar, ten years back or in the middle of what there is.
+
+        Args:
+            symbol: of whom; if not given, of an instrument that nothing is compared with.
+        """
+        symbol = symbol or self.others["symbol"][self.others.num_rows - 1].as_py()
         bars = self.lake.newest_bars([symbol])
         bar = bars.slice(max(bars.num_rows - 2520, bars.num_rows // 2), 1)
         index = bar.schema.get_field_index("close")
@@ -125,6 +132,7 @@ def main() -> None:
         news = {
             "one new session": (market.next_session, asked.rounds),
             "one corrected bar": (market.correction, asked.rounds),
+            **{f"of {symbol}": (partial(market.correction, symbol), asked.rounds) for symbol in COMPARED_WITH},
             "one new instrument": (market.new_instrument, 1),
         }
         for name, (arrive, rounds) in news.items():
