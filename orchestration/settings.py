@@ -175,7 +175,7 @@ class Settings(BaseSettings):
         if place and (self.home.is_relative_to(place.resolve()) or place.resolve().is_relative_to(self.home)):
             raise ValueError(f"OREWATCH_STORE={self.store}: allowed: a folder that is not of the home, nor around it")
         if not self.seeds.is_dir():
-            raise ValueError(f"OREWATCH_SEEDS={self.seeds} is not a folder; allowed: a folder with the five seed files")
+            raise ValueError(f"OREWATCH_SEEDS={self.seeds} is not a folder; allowed: a folder with the seed files")
         return self
 
     def drop_folder(self) -> Path:

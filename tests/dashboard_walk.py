@@ -289,10 +289,10 @@ def walk(visitor: Visitor, password: str, picture: Callable[[str], None]) -> dic
         }.items()
     }
     visitor.turn_to("Market today")
-    visitor.choose("tier", "junior")
+    visitor.choose("tier", "Juniors")
     seen["juniors"] = visitor.shown("The latest session")["rows"]
     picture("desktop juniors")
-    visitor.choose("metal", "silver")
+    visitor.choose("metal", "Silver")
     seen["silver_juniors"] = visitor.shown("The latest session")["rows"]
     visitor.turn_to("Instrument")
     visitor.choose("symbol", "SIL")

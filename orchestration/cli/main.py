@@ -12,7 +12,7 @@ from orchestration.market.errors import OrewatchError
 from orchestration.settings import PROJECT_ROOT, load_settings
 
 app = typer.Typer(
-    help="Silver, gold and the companies that mine them: refresh the tables, see what was flagged.",
+    help="Metals and the companies that mine them: refresh the tables, see what was flagged.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -25,6 +25,7 @@ HELD = "held"
 SCHEMAS = {
     name: schema_of(columns)
     for name, columns in {
+        "groups": "kind text, name text, label text, position count",
         "instruments": "symbol text, source_symbol text, name text, asset_class text, metal text, tier text,"
         "calendar text, currency text, tick_size number, metal_symbol text, sector_symbol text, active_from date,"
         "price_basis text",
@@ -53,6 +54,7 @@ def reference_tables(
         held: whose bars a data test has held back; None: nobody's.
     """
     rows: dict[str, Sequence[dict]] = {
+        "groups": [{"kind": g.kind, "name": g.name, "label": g.label, "position": g.order} for g in universe.groups],
         "instruments": [{**i.model_dump(), "price_basis": price_bases.get(i.symbol)} for i in universe.instruments],
         "price_levels": [level.model_dump() for level in universe.levels],
         "pairs": [pair.model_dump() for pair in universe.pairs],

@@ -19,6 +19,7 @@ LAKE = {
     "fetches": "What was asked of the source for each symbol, and how it ended.",
 }
 REFERENCE = {
+    "groups": "What instruments and pairs may be called; groups.csv.",
     "instruments": "What is watched; a row of instruments.csv is all it takes to add one.",
     "price_levels": "Lines and zones of as-traded prices to watch; price_levels.csv.",
     "pairs": "Instruments whose gap is watched; pairs.csv.",

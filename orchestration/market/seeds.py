@@ -24,7 +24,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u206
 
 # A spreadsheet runs a cell that begins so, and readers open the tables in one.
 _FORMULA = ("=", "+", "-", "@")
-_FREE_TEXT = frozenset({"name", "note", "publisher"})
+_FREE_TEXT = frozenset({"name", "note", "publisher", "label"})
 
 # A thousand rows are 100 KB.
 MAX_SEED_BYTES = 10_000_000
@@ -75,18 +75,20 @@ class SeedRow(BaseModel):
 RowT = TypeVar("RowT", bound=SeedRow)
 
 
-def read_rows(path: Path, model: type[RowT], key: str) -> list[tuple[int, RowT]]:
+def read_rows(path: Path, model: type[RowT], key: str, within: str | None = None) -> list[tuple[int, RowT]]:
     """Rows of a file that people write, with their row numbers; row 1 is the header.
 
     Args:
         path: of a seed, or of another file of that kind.
-        model: what its columns hold.
+        model: what its columns hold; one whose field has a default may be left out.
         key: the column that names a row; each name stands once.
+        within: a column within whose values it does.
 
     Raises:
         SeedError: the file is missing or cannot be read, or a row is wrong.
     """
     columns = list(model.model_fields)
+    needed = [name for name, field in model.model_fields.items() if field.is_required()]
     text = _text_of(path, columns)
     skipped, separator = _separator(text, columns)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
@@ -95,7 +97,7 @@ def read_rows(path: Path, model: type[RowT], key: str) -> list[tuple[int, RowT]]
     try:
         for _ in range(skipped):
             next(reader)
-        header = _header(path.name, next(reader), columns)
+        header = _header(path.name, next(reader), columns, needed)
         for cells in reader:
             if not any(cell.strip() for cell in cells):
                 continue
@@ -104,7 +106,9 @@ def read_rows(path: Path, model: type[RowT], key: str) -> list[tuple[int, RowT]]
             if separator != ",":
                 record = {name: _with_point(cell, model, name) for name, cell in record.items()}
             parsed = _parse(f"{path.name}, row {row}", record, model)
-            check_once(f"{path.name}, row {row}", key, str(getattr(parsed, key)), first_row, row)
+            name = str(getattr(parsed, key))
+            same_as = f"{getattr(parsed, within)} {name}" if within else ""
+            check_once(f"{path.name}, row {row}", key, name, first_row, row, same_as)
             rows.append((row, parsed))
     except csv.Error as error:
         raise SeedError(f"{path.name}, row {reader.line_num}: {error}; allowed: comma-separated values") from None
@@ -183,17 +187,17 @@ def _separator(text: str, columns: list[str]) -> tuple[int, str]:
     return skipped, max(",;\t", key=found)
 
 
-def _header(file: str, cells: list[str], columns: list[str]) -> list[str]:
+def _header(file: str, cells: list[str], columns: list[str], needed: list[str]) -> list[str]:
     """The names of the columns, in the order of the file.
 
     Raises:
-        SeedError: one is missing, unknown or there twice.
+        SeedError: one that is needed is missing, or one is unknown or there twice.
     """
     header = [name.strip() for name in cells]
     while header and not header[-1]:  # columns that a spreadsheet has added
         header.pop()
     header = [name.casefold() if name.casefold() in columns else name for name in header]
-    for name in columns:
+    for name in needed:
         if name not in header:
             raise SeedError(f"{file}, row 1: column '{name}' is missing; allowed: {listed(columns)}")
     for name in (_CONTROL.sub("?", name) for name in header):

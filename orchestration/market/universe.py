@@ -1,22 +1,30 @@
-"""What is watched: instruments, levels, pairs, move rules and claims.
+"""What is watched: instruments, levels, pairs, move rules and claims, and what they may be called.
 
 The seeds are the analyst's control panel. They are checked against each other here, when they are loaded; code further
 on may rely on it. How a file is read is in `seeds`.
 """
 
+import difflib
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from orchestration.market import seeds
 from orchestration.market.calendar import CALENDAR_NAMES
 from orchestration.market.errors import SeedError
 
-SEED_FILES = ("instruments", "price_levels", "pairs", "move_rules", "published_claims")
+SEED_FILES = ("groups", "instruments", "price_levels", "pairs", "move_rules", "published_claims")
+
+# Used where a folder of seeds has none.
+SHIPPED_GROUPS = Path(__file__).resolve().parents[2] / "dbt_project" / "seeds" / "groups.csv"
+
+# Names of groups that mean something here. All others are the analyst's.
+FUTURE, COMPANY = "metal", "stock"
+METAL_ITSELF, BENCHMARK = "metal", "benchmark"
 
 # Measures that a row of published_claims.csv may name.
 CLAIM_MEASURES = (
@@ -67,15 +75,30 @@ def _known_calendar(value: str) -> str:
     return value
 
 
+class Group(seeds.SeedRow):
+    """A name that rows of other files may use; a row of groups.csv."""
+
+    kind: Literal["asset_class", "metal", "tier", "pair_kind"]
+    name: seeds.Identifier
+    label: Annotated[str, Field(min_length=1, max_length=60)]
+    order: Annotated[int, Field(ge=1)]
+
+    @model_validator(mode="after")
+    def _no_sector_of_all(self) -> Self:
+        if self.kind == "tier" and self.name == "miners":
+            raise ValueError("name: 'miners' is not allowed; allowed: another name for a tier (it means all tiers)")
+        return self
+
+
 class Instrument(seeds.SeedRow):
     """One thing that has a price; a row of instruments.csv."""
 
     symbol: seeds.Symbol
     source_symbol: seeds.Symbol
     name: seeds.Name
-    asset_class: Literal["metal", "etf", "stock", "index"]
-    metal: Annotated[Literal["silver", "gold"] | None, BeforeValidator(seeds.blank_is_none)]
-    tier: Literal["metal", "senior", "junior", "royalty", "benchmark"]
+    asset_class: str
+    metal: seeds.OptionalText
+    tier: str
     calendar: Annotated[str, AfterValidator(_known_calendar)]
     currency: seeds.Currency
     tick_size: seeds.PositiveFloat
@@ -113,7 +136,7 @@ class Pair(seeds.SeedRow):
     pair_id: seeds.Identifier
     long_symbol: seeds.Symbol
     short_symbol: seeds.Symbol
-    kind: Literal["junior_senior", "metal_ratio", "miners_to_metal"]
+    kind: str
     z_threshold: seeds.PositiveFloat
 
 
@@ -163,6 +186,7 @@ class Claim(seeds.SeedRow):
 class Universe:
     """All seeds, validated against each other."""
 
+    groups: tuple[Group, ...]
     instruments: tuple[Instrument, ...]
     levels: tuple[PriceLevel, ...]
     pairs: tuple[Pair, ...]
@@ -174,6 +198,10 @@ class Universe:
         """The symbols, in seed order."""
         return tuple(i.symbol for i in self.instruments)
 
+    def names_of(self, kind: str) -> tuple[str, ...]:
+        """The declared names of a kind of group, in their order."""
+        return tuple(g.name for g in sorted(self.groups, key=lambda g: g.order) if g.kind == kind)
+
     def instrument(self, symbol: str) -> Instrument:
         """The instrument of a symbol.
 
@@ -184,11 +212,15 @@ class Universe:
 
 
 def load_universe(folder: Path) -> Universe:
-    """Read and validate the five seed files of `folder`.
+    """Read and validate the seed files of `folder`.
+
+    Without a `groups.csv` the shipped one holds.
 
     Raises:
         SeedError: the first thing that is wrong, in one line.
     """
+    own_groups = folder / "groups.csv"
+    groups = seeds.read_rows(own_groups if own_groups.exists() else SHIPPED_GROUPS, Group, key="name", within="kind")
     instruments = seeds.read_rows(folder / "instruments.csv", Instrument, key="symbol")
     if not instruments:
         raise SeedError("instruments.csv: no rows; allowed: at least one instrument")
@@ -197,6 +229,7 @@ def load_universe(folder: Path) -> Universe:
     rules = seeds.read_rows(folder / "move_rules.csv", MoveRule, key="rule_id")
     claims = seeds.read_rows(folder / "published_claims.csv", Claim, key="claim_id")
     universe = Universe(
+        groups=tuple(record for _, record in groups),
         instruments=tuple(record for _, record in instruments),
         levels=tuple(record for _, record in levels),
         pairs=tuple(record for _, record in pairs),
@@ -204,6 +237,8 @@ def load_universe(folder: Path) -> Universe:
         claims=tuple(record for _, record in claims),
     )
     symbols = set(universe.symbols)
+    _check_declared("instruments.csv", instruments, {name: name for name in ("asset_class", "metal", "tier")}, universe)
+    _check_declared("pairs.csv", pairs, {"kind": "pair_kind"}, universe)
     _check_unique_sources(instruments)
     _check_symbols("instruments.csv", instruments, ("metal_symbol", "sector_symbol"), symbols)
     _check_symbols("price_levels.csv", levels, ("symbol",), symbols)
@@ -212,6 +247,21 @@ def load_universe(folder: Path) -> Universe:
     _check_scopes(rules, universe)
     _check_claim_arguments(claims, universe)
     return universe
+
+
+def _check_declared(
+    file: str, rows: Iterable[tuple[int, seeds.SeedRow]], kinds: dict[str, str], universe: Universe
+) -> None:
+    for row, record in rows:
+        for column, kind in kinds.items():
+            value, names = getattr(record, column), universe.names_of(kind)
+            if value is not None and value not in names:
+                nearest = difflib.get_close_matches(value.casefold(), names, n=1)
+                hint = f"nearest: {nearest[0]}; others are declared" if nearest else "others are declared"
+                raise SeedError(
+                    f"{file}, row {row}, column {column}: '{value}' is not allowed; allowed: {seeds.listed(names)} "
+                    f"({hint} in groups.csv)"
+                )
 
 
 def _check_unique_sources(instruments: list[tuple[int, Instrument]]) -> None:
@@ -248,12 +298,12 @@ def _check_scopes(rules: list[tuple[int, MoveRule]], universe: Universe) -> None
         elif rule.scope_value not in allowed[rule.scope]:
             raise SeedError(f"{where} is unknown; allowed: {seeds.listed(sorted(allowed[rule.scope]))}")
         elif rule.measure == "volume_ratio" and (
-            rule.scope_value == "metal"
+            rule.scope_value == FUTURE
             if rule.scope == "asset_class"
-            else rule.scope == "symbol" and universe.instrument(str(rule.scope_value)).asset_class == "metal"
+            else rule.scope == "symbol" and universe.instrument(str(rule.scope_value)).asset_class == FUTURE
         ):
             raise SeedError(
-                f"{where} is not allowed; allowed: anything but the asset class metal for volume_ratio "
+                f"{where} is not allowed; allowed: anything but the asset class {FUTURE} for volume_ratio "
                 "(the volume of a front-month future says when contracts roll)"
             )
 

@@ -221,13 +221,14 @@ def recipe_of(instrument: Instrument) -> Recipe:
     fund, seniors, juniors = {"silver": ("SLV", "SIL", "SILJ"), "gold": ("GLD", "GDX", "GDXJ")}.get(
         instrument.metal or "", ("SPY", "SPY", "SPY")
     )
-    driver, beta, noise = {
+    known = {
         "metal": (fund, 1.0, 0.0020),
         "senior": (seniors, 1.0, 0.0130),
         "junior": (juniors, 1.05, 0.0170),
         "royalty": (seniors, 0.7, 0.0090),
         "benchmark": ("SPY" if instrument.metal is None else fund, 1.0, 0.0040),
-    }[instrument.tier]
+    }
+    driver, beta, noise = known.get(instrument.tier, (juniors, 1.1, 0.0200))
     if instrument.asset_class in ("etf", "index"):
         noise = min(noise, 0.0040)  # a basket has little of its own
     return Recipe(symbol, ((driver, beta),), noise, payout=_default_payout(instrument))

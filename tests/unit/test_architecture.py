@@ -1,11 +1,13 @@
 """Imports go one way, and nothing is where it does not belong."""
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
 from importlib import import_module
 from pathlib import Path
+from typing import TypeGuard
 
 import pytest
 
@@ -13,6 +15,7 @@ from orchestration.signals.registry import signals
 from orchestration.signals.signal import Signal
 
 PACKAGE = Path(__file__).resolve().parents[2] / "orchestration"
+DBT = PACKAGE.parent / "dbt_project"
 
 # A room, or a module beside the rooms, may import what stands before it. The order of the data: docs/architecture.md.
 ORDER = (
@@ -158,6 +161,30 @@ def _chosen_by(path: Path) -> set[object]:
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get":
             chosen += node.args
     return {part.value for found in chosen if found for part in ast.walk(found) if isinstance(part, ast.Constant)}
+
+
+def test_no_metal_and_no_tier_is_named_but_in_the_seeds_and_the_sample_market() -> None:
+    named = re.compile(r"(?<![a-z])(silver|gold|senior|junior|royalt)", re.IGNORECASE)
+    code: dict[Path, list[str]] = {}
+    for path in modules():
+        if not path.name.startswith("sample"):
+            tree = ast.parse(path.read_text("utf-8"))
+            texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+            told = [node.value.value for node in ast.walk(tree) if _is_documentation(node)]
+            names = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
+            code[path] = [text for text in {*texts, *names} - {*told} if isinstance(text, str)]
+    for folder in ("models", "macros", "tests"):
+        for path in (DBT / folder).rglob("*.sql"):
+            code[path] = [re.sub(r"{#.*?#}|--[^\n]*", "", path.read_text("utf-8"), flags=re.DOTALL)]
+    for path in (PACKAGE.parent / "dashboard").rglob("*.yaml"):
+        code[path] = [path.read_text("utf-8")]
+    assert len(code) > 200
+    left = {path: found for path, texts in code.items() if (found := list(filter(named.search, texts)))}
+    assert left == {}, left
+
+
+def _is_documentation(node: ast.AST) -> TypeGuard[ast.Expr]:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 def test_loading_the_code_location_imports_nothing_heavy_that_dagster_does_not() -> None:

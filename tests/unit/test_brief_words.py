@@ -275,7 +275,13 @@ def test_extremes_and_round_numbers_are_told_together() -> None:
     ],
 )
 def test_betas_that_are_not_known(junior: float | None, senior: float | None, text: str) -> None:
-    pair = {"kind": "junior_senior", "long_symbol": "SILJ", "short_symbol": "SIL", "spread_21d": 0.0251}
+    pair = {
+        "kind": "junior_senior",
+        "kind_label": "Juniors against seniors",
+        "long_symbol": "SILJ",
+        "short_symbol": "SIL",
+        "spread_21d": 0.0251,
+    }
     pair |= {"z_252": None, "state": "turned"}
     told = words(
         "Juniors against seniors",

@@ -152,6 +152,54 @@ def test_values(folder: Path) -> None:
     assert universe.move_rules[1].scope_value is None
 
 
+GROUPS = """kind,name,label,order
+asset_class,metal,Futures,1
+asset_class,etf,Funds,2
+asset_class,stock,Companies,3
+metal,silver,Silver,2
+metal,copper,Copper,1
+tier,metal,Metal,1
+tier,senior,Seniors,2
+tier,explorer,Explorers,3
+pair_kind,miners_to_metal,Miners against metal,1
+"""
+
+
+def test_a_group_is_a_row(folder: Path) -> None:
+    (folder / "groups.csv").write_text(GROUPS)
+    edit(folder, "instruments", "stock,silver,senior", "stock,copper,explorer")
+    universe = load_universe(folder)
+    assert (universe.instrument("FRES").metal, universe.instrument("FRES").tier) == ("copper", "explorer")
+    assert universe.names_of("metal") == ("copper", "silver")
+    edit(folder, "pairs", "miners_to_metal", "metal_ratio")
+    assert error_of(folder) == (
+        "pairs.csv, row 2, column kind: 'metal_ratio' is not allowed; allowed: miners_to_metal "
+        "(others are declared in groups.csv)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("metal,copper", "metal,silver", "row 6, column name: 'silver' stands already in row 5; allowed: each name once"),
+        (
+            "explorer", "miners",
+            ("row 9, column name: 'miners' is not allowed; "
+            "allowed: another name for a tier (it means all tiers)"),
+        ),
+        ("Explorers,3", "Explorers,", "row 9, column order: '' is not allowed; allowed: a whole number"),
+        ("Explorers", "=1", (
+            "row 9, column label: '=1' would be run as a formula by a spreadsheet; "
+            "allowed: a text that does not begin with = + - @"
+        )),
+    ],
+)  # fmt: skip
+def test_groups_that_are_wrong(folder: Path, old: str, new: str, message: str) -> None:
+    (folder / "groups.csv").write_text(GROUPS)
+    edit(folder, "groups", old, new)
+    assert error_of(folder) == f"groups.csv, {message}"
+
+
 def test_unknown_symbol_of_a_universe(folder: Path) -> None:
     with pytest.raises(KeyError, match="NOPE"):
         load_universe(folder).instrument("NOPE")
@@ -182,7 +230,7 @@ def test_columns_in_another_order(folder: Path) -> None:
     assert load_universe(folder) == expected
 
 
-@pytest.mark.parametrize("file", [name for name in SEED_FILES if name != "instruments"])
+@pytest.mark.parametrize("file", [name for name in SEED_FILES if name not in ("groups", "instruments")])
 def test_header_only(folder: Path, file: str) -> None:
     (folder / f"{file}.csv").write_text(SEEDS[file].partition("\n")[0])
     if file == "price_levels":  # its claims name a level
@@ -353,7 +401,7 @@ def test_ragged_row(folder: Path) -> None:
         "allowed: one cell per column (quote a text that holds a comma)"
     )
     edit(folder, "pairs", "SIL,SI=F,miners_to_metal,", "SIL,SI=F")
-    assert error_of(folder).startswith("pairs.csv, row 2, column kind: '2' is not allowed; allowed: junior_senior")
+    assert error_of(folder).startswith("pairs.csv, row 2, column z_threshold: '' is not allowed; allowed: a number")
 
 
 def test_quote_that_is_not_closed(folder: Path) -> None:
@@ -375,19 +423,27 @@ def test_rows_are_counted_as_an_editor_counts_them(folder: Path) -> None:
     [
         (
             "instruments", "silver,senior,XLON", "silver,mid,XLON",
-            "row 4, column tier: 'mid' is not allowed; allowed: metal, senior, junior, royalty, benchmark",
+            ("row 4, column tier: 'mid' is not allowed; allowed: metal, senior, junior, royalty, benchmark"
+            " (others are declared in groups.csv)"),
         ),
         (
             "instruments", "silver,senior,XLON", "silver,,XLON",
-            "row 4, column tier: '' is not allowed; allowed: metal, senior, junior, royalty, benchmark",
+            ("row 4, column tier: '' is not allowed; allowed: metal, senior, junior, royalty, benchmark"
+            " (others are declared in groups.csv)"),
         ),
         (
             "instruments", "stock,silver", "bond,silver",
-            "row 4, column asset_class: 'bond' is not allowed; allowed: metal, etf, stock, index",
+            ("row 4, column asset_class: 'bond' is not allowed; allowed: metal, etf, stock, index"
+            " (others are declared in groups.csv)"),
         ),
         (
             "instruments", "stock,silver", "stock,copper",
-            "row 4, column metal: 'copper' is not allowed; allowed: silver, gold",
+            "row 4, column metal: 'copper' is not allowed; allowed: silver, gold (others are declared in groups.csv)",
+        ),
+        (
+            "instruments", "stock,silver", "stock,Sliver",
+            ("row 4, column metal: 'Sliver' is not allowed; allowed: silver, gold "
+            "(nearest: silver; others are declared in groups.csv)"),
         ),
         (
             "instruments", "XLON", "LSE",
@@ -505,7 +561,7 @@ def test_rows_are_counted_as_an_editor_counts_them(folder: Path) -> None:
         (
             "pairs", "miners_to_metal", "friends",
             ("row 2, column kind: 'friends' is not allowed; "
-            "allowed: junior_senior, metal_ratio, miners_to_metal"),
+            "allowed: junior_senior, miners_to_metal, metal_ratio (others are declared in groups.csv)"),
         ),
         (
             "move_rules", "tier,senior", "tier,mid",

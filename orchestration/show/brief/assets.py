@@ -21,7 +21,7 @@ def build_brief() -> dg.AssetsDefinition:
         group_name=PUBLISH_GROUP,
         kinds={"html", "markdown"},
         description="A short factual page about the latest session.\n\nWhat moved and how unusual it was,"
-        " levels met and near, juniors against seniors, metal against miners, volatility against trend.",
+        " levels met and near, gaps of pairs, listed companies, metals, volatility against trend.",
         metadata=about("docs/brief.md", Path(__file__)),
     )
     def market_brief(

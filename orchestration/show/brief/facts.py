@@ -53,7 +53,8 @@ INSTRUMENTS = """
     inner join trend as t on i.symbol = t.symbol and t.session_date = $session
     left join sector_relative as s on i.symbol = s.symbol and s.session_date = $session
     left join large_moves as m on i.symbol = m.symbol and m.session_date = $session
-    order by i.asset_class = 'metal' desc, i.metal desc nulls last, i.symbol
+    left join groups as g on g.kind = 'metal' and i.metal = g.name
+    order by i.asset_class = 'metal' desc, g.position nulls last, i.symbol
 """
 
 HITS = """
@@ -102,9 +103,22 @@ LEVELS = """
     order by l.symbol, l.lower, l.upper, l.level_id
 """
 
-PAIRS = "select * from pair_spreads where session_date = $session order by pair_id"
+PAIRS = """
+    select p.*, g.label as kind_label
+    from pair_spreads as p
+    left join groups as g on g.kind = 'pair_kind' and p.kind = g.name
+    where p.session_date = $session
+    order by g.position, p.pair_id
+"""
 
-SECTORS = "select * from sector_daily where session_date = $session order by sector"
+SECTORS = """
+    select d.*, m.label || coalesce(', ' || t.label, '') as sector_label
+    from sector_daily as d
+    inner join groups as m on m.kind = 'metal' and starts_with(d.sector, m.name || '_')
+    left join groups as t on t.kind = 'tier' and d.sector = m.name || '_' || t.name
+    where d.session_date = $session and (t.name is not null or d.sector = m.name || '_miners')
+    order by m.position, t.position nulls first
+"""
 
 REJECTED = """
     select symbol, session_date, rule from rejected_bars
@@ -193,7 +207,7 @@ def read_facts(home: Home, session: dt.date | None = None) -> Facts:
     manifest = readable_manifest(home.published)
     if manifest is None:
         raise OrewatchError("nothing has been published yet; run: orewatch refresh")
-    if "market_signals" not in manifest.rows:
+    if not {"market_signals", "groups"} <= manifest.rows.keys():
         raise OrewatchError("the published version is of an earlier release; run: orewatch refresh")
     # The version's own folder, not the link: all queries see one version, whatever is published meanwhile.
     published = version_file(home.published, manifest.version)

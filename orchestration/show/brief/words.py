@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from orchestration.market.universe import FUTURE, METAL_ITSELF
 from orchestration.show.brief.facts import Facts, Row
 from orchestration.signals.registry import signals
 from orchestration.signals.wording import EXTREMES, beyond_the_day, is_of_the_day, level_in_words, level_name
@@ -13,7 +14,6 @@ from orchestration.signals.wording import tick_price as price
 NEAREST_SHOWN = 12
 # How many moves get a sentence; the table has them all.
 SENTENCES_SHOWN = 5
-METAL = "metal"
 # What a gap between two did against five sessions ago.
 GAPS = {"widening": "the gap is widening", "narrowing": "the gap is narrowing", "turned": "the gap has changed sides"}
 VERDICTS = {
@@ -52,9 +52,9 @@ def sections(facts: Facts) -> list[Section]:
         _moves(facts),
         *_signals(facts),
         _watch_next(facts),
-        _juniors(facts),
-        _miners(facts),
-        _gold(facts),
+        *_pairs(facts),
+        _companies(facts),
+        _metals(facts),
         _volatility(facts),
         _data(facts),
     ]
@@ -144,7 +144,7 @@ def _watch_next(facts: Facts) -> Section:
         rows.append((abs(_distance(level["close"], level["lower"], level["upper"])), level))
     for row in facts.instruments:
         for name, key in zip(EXTREMES, ("high_52w", "low_52w"), strict=True):
-            if row[key] is not None and row["asset_class"] in ("metal", "etf"):
+            if row[key] is not None and row["asset_class"] in (FUTURE, "etf"):
                 entry = {**row, "lower": row[key], "upper": row[key], "kind": name, "last_event": None, "role": None}
                 rows.append((abs(_distance(row["close"], row[key], row[key])), entry))
     rows.sort(key=lambda item: item[0])
@@ -191,28 +191,31 @@ def _last_event(entry: Row) -> str:
     return f"{entry['last_event'].replace('_', ' ')} {entry['last_direction']} {entry['last_event_date']}"
 
 
-def _juniors(facts: Facts) -> Section:
-    sentences = []
-    for pair in (p for p in facts.pairs if p["kind"] == "junior_senior"):
-        sentences.append(_pair_sentence(facts, pair))
-        junior, senior = facts.instrument(pair["long_symbol"]), facts.instrument(pair["short_symbol"])
-        if junior and senior:
-            sentences.append(_beta_sentence(junior, senior))
-    return Section("Juniors against seniors", sentences)
+def _pairs(facts: Facts) -> list[Section]:
+    """A section for each kind of pair."""
+    by_label: dict[str, list[str]] = {}
+    for pair in facts.pairs:
+        sentences = by_label.setdefault(pair["kind_label"] or pair["kind"], [])
+        left, right = facts.instrument(pair["long_symbol"]), facts.instrument(pair["short_symbol"])
+        ratio = ""
+        if left and right and left["tier"] == right["tier"] == METAL_ITSELF:
+            ratio = f"The price ratio {left['symbol']} / {right['symbol']} is {pair['value']:.2f}. "
+        sentences.append(ratio + _pair_sentence(pair, left, right))
+        if left and right and left["metal_symbol"] and left["metal_symbol"] == right["metal_symbol"]:
+            sentences.append(_beta_sentence(left, right))
+    return [Section(label, sentences) for label, sentences in by_label.items()]
 
 
-def _beta_sentence(junior: Row, senior: Row) -> str:
-    known = [f"{row['symbol']} {row['beta_252']:.2f}" for row in (junior, senior) if row["beta_252"] is not None]
-    unknown = [row["symbol"] for row in (junior, senior) if row["beta_252"] is None]
+def _beta_sentence(left: Row, right: Row) -> str:
+    known = [f"{row['symbol']} {row['beta_252']:.2f}" for row in (left, right) if row["beta_252"] is not None]
+    unknown = [row["symbol"] for row in (left, right) if row["beta_252"] is None]
     parts = [", ".join(known)] if known else []
     if unknown:
         parts.append(f"not known for {' and '.join(unknown)}, fewer than 252 paired sessions")
-    metal = junior["metal_symbol"] or "their metal"
-    return f"Beta to {metal} over 252 sessions: {'; '.join(parts)}."
+    return f"Beta to {left['metal_symbol']} over 252 sessions: {'; '.join(parts)}."
 
 
-def _pair_sentence(facts: Facts, pair: Row) -> str:
-    left, right = facts.instrument(pair["long_symbol"]), facts.instrument(pair["short_symbol"])
+def _pair_sentence(pair: Row, left: Row | None, right: Row | None) -> str:
     text = f"{pair['long_symbol']} against {pair['short_symbol']}:"
     if left and right and left["return_1d"] is not None and right["return_1d"] is not None:
         text += f" {percent(left['return_1d'], True)} and {percent(right['return_1d'], True)} on the day"
@@ -224,11 +227,10 @@ def _pair_sentence(facts: Facts, pair: Row) -> str:
     return text + (f"; {GAPS[pair['state']]}." if pair["state"] else ".")
 
 
-def _miners(facts: Facts) -> Section:
-    sentences = [_pair_sentence(facts, p) for p in facts.pairs if p["kind"] == "miners_to_metal"]
+def _companies(facts: Facts) -> Section:
     rows = [
         (
-            row["sector"].replace("_", " "),
+            row["sector_label"],
             percent(row["equal_weight_return"], True),
             percent(row["breadth_advancing"]),
             percent(row["breadth_above_sma_50"]),
@@ -247,23 +249,20 @@ def _miners(facts: Facts) -> Section:
         "highs / lows",
         "members",
     )
-    return Section("Metal against miners", sentences, Table(header, rows) if rows else None)
+    return Section("Listed companies", [], Table(header, rows) if rows else None)
 
 
-def _gold(facts: Facts) -> Section:
+def _metals(facts: Facts) -> Section:
     sentences = []
-    metals = [row for row in facts.instruments if row["asset_class"] == METAL or row["tier"] == METAL]
-    gold = [row for row in metals if row["metal"] == "gold" and row["return_1d"] is not None]
-    for row in gold:
-        text = f"{row['symbol']} {percent(row['return_1d'], True)} on the day"
-        if row["return_21d"] is not None:
-            text += f", {percent(row['return_21d'], True)} over 21 sessions"
-        text += f", drawdown {percent(row['drawdown'], True)}"
-        sentences.append(text + (f"; trend {row['trend_state']}." if row["trend_state"] else "; trend not known yet."))
-    for pair in (p for p in facts.pairs if p["kind"] == "metal_ratio"):
-        text = f"The price ratio {pair['long_symbol']} / {pair['short_symbol']} is {pair['value']:.2f}. "
-        sentences.append(text + _pair_sentence(facts, pair))
-    return Section("Gold as anchor", sentences)
+    for row in facts.instruments:
+        if row["tier"] == METAL_ITSELF and row["return_1d"] is not None:
+            text = f"{row['symbol']} {percent(row['return_1d'], True)} on the day"
+            if row["return_21d"] is not None:
+                text += f", {percent(row['return_21d'], True)} over 21 sessions"
+            text += f", drawdown {percent(row['drawdown'], True)}"
+            text += f"; trend {row['trend_state']}." if row["trend_state"] else "; trend not known yet."
+            sentences.append(text)
+    return Section("Metals", sentences)
 
 
 def _volatility(facts: Facts) -> Section:

@@ -26,8 +26,7 @@ with miners as (
                 and bars.session_date = changes.session_date
     {%- endif %}
     where
-        instruments.tier in ('senior', 'junior', 'royalty')
-        and instruments.metal is not null
+        {{ is_miner('instruments') }}
         {%- if is_incremental() %}
             and bars.session_date >= {{ earliest(changes, 'session_date') }}
             and bars.session_date <= {{ latest(changes, 'session_date') }}

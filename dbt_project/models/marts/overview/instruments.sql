@@ -1,4 +1,12 @@
 -- What is watched, and how much of it is there.
+with groups as (
+    select
+        kind,
+        name,
+        label
+    from {{ source('control', 'groups') }}
+)
+
 select
     instruments.symbol,
     instruments.source_symbol,
@@ -6,6 +14,9 @@ select
     instruments.asset_class,
     instruments.metal,
     instruments.tier,
+    asset_classes.label as asset_class_label,
+    metals.label as metal_label,
+    tiers.label as tier_label,
     instruments.calendar,
     instruments.currency,
     instruments.tick_size,
@@ -21,3 +32,15 @@ select
 from {{ source('control', 'instruments') }} as instruments
 inner join {{ ref('data_coverage') }} as coverage
     on instruments.symbol = coverage.symbol
+left join groups as asset_classes
+    on
+        asset_classes.kind = 'asset_class'
+        and instruments.asset_class = asset_classes.name
+left join groups as metals
+    on
+        metals.kind = 'metal'
+        and instruments.metal = metals.name
+left join groups as tiers
+    on
+        tiers.kind = 'tier'
+        and instruments.tier = tiers.name

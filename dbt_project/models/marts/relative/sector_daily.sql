@@ -10,7 +10,7 @@ with companies as (
         metal,
         tier
     from {{ source('control', 'instruments') }}
-    where asset_class = 'stock' and tier in ('senior', 'junior', 'royalty') and metal is not null
+    where asset_class = 'stock' and {{ is_miner() }}
 ),
 
 members as (
