@@ -23,8 +23,7 @@ SEED_FILES = ("groups", "instruments", "price_levels", "pairs", "move_rules", "p
 SHIPPED_GROUPS = Path(__file__).resolve().parents[2] / "dbt_project" / "seeds" / "groups.csv"
 
 # Names of groups that mean something here. All others are the analyst's.
-FUTURE, COMPANY = "metal", "stock"
-METAL_ITSELF, BENCHMARK = "metal", "benchmark"
+FUTURE, METAL_ITSELF = "metal", "metal"
 
 # Measures that a row of published_claims.csv may name.
 CLAIM_MEASURES = (

@@ -180,7 +180,7 @@ def test_no_metal_and_no_tier_is_named_but_in_the_seeds_and_the_sample_market() 
         code[path] = [path.read_text("utf-8")]
     assert len(code) > 200
     left = {path: found for path, texts in code.items() if (found := list(filter(named.search, texts)))}
-    assert left == {}, left
+    assert left == {}
 
 
 def _is_documentation(node: ast.AST) -> TypeGuard[ast.Expr]:

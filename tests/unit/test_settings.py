@@ -134,7 +134,7 @@ def test_seeds_that_are_no_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     with pytest.raises(SettingsError) as caught:
         load_settings()
     assert str(caught.value) == (
-        f"OREWATCH_SEEDS={tmp_path / 'none'} is not a folder; allowed: a folder with the five seed files"
+        f"OREWATCH_SEEDS={tmp_path / 'none'} is not a folder; allowed: a folder with the seed files"
     )
 
 

@@ -181,7 +181,10 @@ def test_a_group_is_a_row(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("metal,copper", "metal,silver", "row 6, column name: 'silver' stands already in row 5; allowed: each name once"),
+        (
+            "metal,copper", "metal,silver",
+            "row 6, column name: 'silver' stands already in row 5; allowed: each name once",
+        ),
         (
             "explorer", "miners",
             ("row 9, column name: 'miners' is not allowed; "
