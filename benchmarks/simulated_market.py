@@ -2,7 +2,8 @@
 
 Random walks around one path, with ranges, volumes and dividends; nothing in it is a price of anything. The first
 instruments are the default universe, so that levels, pairs and benchmarks have something to refer to; the others are
-stocks of all tiers that are compared with the silver fund SLV and with the sector fund SIL.
+stocks of all tiers that are compared with the silver fund SLV and with the sector fund SIL. Without what is quoted
+abroad all is in dollars, as the programs that it is compared with expect.
 """
 
 import datetime as dt
@@ -16,7 +17,8 @@ import pyarrow as pa
 from orchestration.ingest.lake import BARS, FETCHES, Lake
 from orchestration.ingest.reference import reference_tables, store_reference
 from orchestration.market.calendar import closed_sessions_of
-from orchestration.market.universe import Instrument, Universe, load_universe
+from orchestration.market.currency import DOLLAR
+from orchestration.market.universe import FX, Instrument, Universe, load_universe
 from orchestration.settings import DBT_PROJECT_DIR, Settings
 
 NOW = dt.datetime(2026, 1, 30, 23, tzinfo=dt.UTC)
@@ -26,9 +28,17 @@ BATCH = "20260130T230000000000Z-bench0"
 FILE_ROWS = 1_000_000
 
 
-def universe(instruments: int) -> Universe:
-    """The default universe, cut or filled up to a number of instruments."""
+def universe(instruments: int, abroad: bool = False) -> Universe:
+    """The default universe, filled up to a number of instruments.
+
+    Args:
+        instruments: how many, at least.
+        abroad: whether what is quoted in other currencies is among them, with exchange rates.
+    """
     shipped = load_universe(DBT_PROJECT_DIR / "seeds")
+    if not abroad:
+        at_home = tuple(i for i in shipped.instruments if i.currency == DOLLAR and i.asset_class != FX)
+        shipped = replace(shipped, instruments=at_home, dollar_prices=())
     added = [
         Instrument(
             symbol=f"M{number:05d}",
@@ -50,7 +60,11 @@ def universe(instruments: int) -> Universe:
 
 
 def write_market(
-    settings: Settings, instruments: int, years: int, take: Callable[[pa.Table], pa.Table] = lambda bars: bars
+    settings: Settings,
+    instruments: int,
+    years: int,
+    take: Callable[[pa.Table], pa.Table] = lambda bars: bars,
+    abroad: bool = False,
 ) -> int:
     """Write lake and control tables of a home; returns the number of bars.
 
@@ -59,8 +73,9 @@ def write_market(
         instruments: how many.
         years: of history, up to `NOW`.
         take: given the bars of each instrument, returns those that are written now.
+        abroad: see `universe`.
     """
-    watched = universe(instruments)
+    watched = universe(instruments, abroad)
     sessions = closed_sessions_of((i.calendar for i in watched.instruments), NOW)
     store_reference(settings.paths.reference, reference_tables(watched, sessions, {}))
     first = np.datetime64(NOW.date()) - np.timedelta64(365 * years, "D")

@@ -39,7 +39,7 @@ def build_definitions(settings: Settings | None = None, resources: Mapping[str, 
 
 
 def _assembled(settings: Settings, resources: Mapping[str, Any]) -> dg.Definitions:
-    universe = load_universe(settings.seeds)
+    universe = load_universe(settings.seeds, settings.currency)
     job = build_refresh_job(settings.paths)
     assets = [
         build_ingest(settings, read_manifest()["sources"], mend_readers, fill_lake),

@@ -45,7 +45,7 @@ def make_source(settings: Settings, universe: Universe) -> BarSource:
 
 def _bar_source(context: dg.InitResourceContext) -> BarSource:
     settings: Settings = context.resources.settings
-    return make_source(settings, load_universe(settings.seeds))
+    return make_source(settings, load_universe(settings.seeds, settings.currency))
 
 
 bar_source_resource = dg.ResourceDefinition(

@@ -46,6 +46,7 @@ class Settings(BaseSettings):
     home: Path = Field(PROJECT_ROOT / "data", description="folder of lake, warehouse, published versions and runs")
     files: Path | None = Field(None, description="drop folder of the source `files`")
     seeds: Path = Field(DBT_PROJECT_DIR / "seeds", description="folder of the seed files")
+    currency: str = Field("USD", pattern="^[A-Z]{3}$", description="currency in which instruments are compared")
     as_of: dt.date = Field(
         dt.date(2026, 1, 30), description="the simulated market's today; only the source `sample` reads it"
     )

@@ -73,7 +73,7 @@ def run_job(
 
 def publish_tables(settings: Settings) -> None:
     """What the job makes of a source's bars, published: without Dagster, and so without checks, alerts and brief."""
-    universe, lake, now = load_universe(settings.seeds), Lake(settings.paths.lake), settings.now()
+    universe, lake, now = load_universe(settings.seeds, settings.currency), Lake(settings.paths.lake), settings.now()
     lake.prepare()
     source = make_source(settings, universe)
     rules = plan_rules(RefreshConfig(), [], now.date())

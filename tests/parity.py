@@ -165,7 +165,7 @@ def generated_market(home: Path, instruments: int = 34, years: int = 3) -> Setti
         both = [pa.Table.from_pandas(part, schema=BARS, preserve_index=False) for part in (kept, again)]
         return pa.concat_tables(both)
 
-    write_market(settings, instruments, years, disturbed)
+    write_market(settings, instruments, years, disturbed, abroad=True)
     return settings
 
 

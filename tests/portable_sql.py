@@ -19,7 +19,10 @@ from orchestration.settings import DBT_PROJECT_DIR, PROJECT_ROOT
 MODELS = DBT_PROJECT_DIR / "models"
 
 # What rows are ordered by, upwards: columns without NULLs.
-NEVER_NULL = {"session_date", "observed_at", "batch_id", "bar_number", "event", "day", "block", "specificity"}
+NEVER_NULL = {
+    *("session_date", "observed_at", "batch_id", "bar_number", "event", "day", "block", "specificity", "close_utc"),
+    "moment",
+}
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,8 @@ COLUMNS = {
     ),
     "sector_relative": (
         *(*_KEYS, "metal_symbol", "sector_symbol", "excess_return_metal_1d", "excess_return_sector_1d"),
-        *(prefix + name for prefix in ("", "sector_") for name in ("relative_strength_252", *RELATIVE_MEASURES)),
+        *("metal_session_date", "beta_method", "relative_strength_252", *RELATIVE_MEASURES, "sector_session_date"),
+        *(f"sector_{name}" for name in ("beta_method", "relative_strength_252", *RELATIVE_MEASURES)),
         *("futures_symbol", "futures_beta_252", "futures_dimson_beta_252", "rank_1d", "rank_21d", "source"),
     ),
     "int_move_scores": (

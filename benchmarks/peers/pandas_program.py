@@ -346,7 +346,9 @@ def relative(pairs: pd.DataFrame, prefix: str, excess_name: str) -> pd.DataFrame
         "information_ratio_252": (growth_r - growth_b) / non_zero(tracking_error),
     }
     prefixed = {prefix + name: found[name] for name in ("relative_strength_252", *RELATIVE_MEASURES)}
-    return pd.DataFrame({excess_name: found[excess_name], **prefixed}).set_index(pairs["key"])
+    # Everything that is compared here closes at the same time.
+    known = {excess_name: found[excess_name], f"{prefix}beta_method": "ols"}
+    return pd.DataFrame({**known, **prefixed}).set_index(pairs["key"])
 
 
 def dimson(pairs: pd.DataFrame) -> pd.DataFrame:
@@ -393,7 +395,11 @@ def sector_relative(
         dimson(paired(bars, instruments, others, "futures_symbol")),
     ]
     aligned = [part.reindex(bars["key"]).reset_index(drop=True) for part in parts]
-    return pd.concat([bars[[*KEYS, "rank_1d", "rank_21d"]].assign(**benchmarks), *aligned], axis=1)
+    table = pd.concat([bars[[*KEYS, "rank_1d", "rank_21d"]].assign(**benchmarks), *aligned], axis=1)
+    return table.assign(
+        metal_session_date=table["session_date"].where(table["beta_method"].notna()),
+        sector_session_date=table["session_date"].where(table["sector_beta_method"].notna()),
+    )
 
 
 def move_scores(bars: pd.DataFrame, instruments: pd.DataFrame) -> pd.DataFrame:

@@ -348,7 +348,14 @@ def relative(pairs: pl.LazyFrame, prefix: str, excess_name: str) -> pl.DataFrame
         with_largest(pairs, 252)
         .with_columns(**rolled, tracking_error=full((252 * variance(r - b, 252)).sqrt(), 252, PLACE))
         .with_columns(**moments)
-        .select("row", (r - b).alias(excess_name), *(value.alias(prefix + name) for name, value in measures.items()))
+        # Everything that is compared here closes at the same time.
+        .with_columns(lit("ols").alias(f"{prefix}beta_method"))
+        .select(
+            "row",
+            f"{prefix}beta_method",
+            (r - b).alias(excess_name),
+            *(value.alias(prefix + name) for name, value in measures.items()),
+        )
         .collect(engine=WINDOWED)
     )
 
@@ -405,7 +412,10 @@ def sector_relative(
     )
     for part in parts:
         frame = frame.join(part, on="row", how="left", maintain_order="left")
-    return frame
+    return frame.with_columns(
+        metal_session_date=when(col.beta_method.is_not_null()).then(col.session_date),
+        sector_session_date=when(col.sector_beta_method.is_not_null()).then(col.session_date),
+    )
 
 
 def move_scores(bars: pl.DataFrame, instruments: pl.DataFrame) -> pl.DataFrame:

@@ -11,8 +11,19 @@
 {# How many standard deviations a value is from the mean of the n before it; NULL unless all are known, or if they are equal.
    `window` holds the n values before. #}
 {% macro z_among_previous(value, n, window) -%}
-    ({{ value }} - {{ full_window('avg(' ~ value ~ ')', value, n, window) }})
-    / nullif({{ full_window('stddev_samp(' ~ value ~ ')', value, n, window) }}, 0)
+    {%- set total, squares = exact_sum(value, window), exact_sum(value ~ ' * ' ~ value, window) -%}
+    ({{ value }} - {{ if_full(total ~ ' / ' ~ n, value, n, window) }})
+    / nullif(sqrt({{ if_full(squares_around_mean(total, squares, n), value, n, window) }} / {{ n - 1 }}), 0)
+{%- endmacro %}
+
+{# The sum over a full window. #}
+{% macro full_sum(value, n, window) -%}
+    {{ if_full(exact_sum(value, window), value, n, window) }}
+{%- endmacro %}
+
+{# A sum over a window of numbers near 1, added up as decimals: it has the same digits wherever an engine begins to add. #}
+{% macro exact_sum(value, window) -%}
+    cast(sum(cast({{ value }} as decimal(38, 18))) over {{ window }} as double)
 {%- endmacro %}
 
 {# The square root, NULL of a negative number instead of an error. #}

@@ -79,7 +79,7 @@ def build_as_of(
     """
     _require_free(folder, settings.paths)
     _require_known(settings.paths, moment)
-    universe, digest = load_universe(settings.seeds), _digest(settings.seeds)
+    universe, digest = load_universe(settings.seeds, settings.currency), _digest(settings.seeds)
     with scratch(settings.paths.root) as work:
         copy = inside(settings, work)
         with warehouse_lock(settings.paths, lambda text: progress(0, 0, text)):

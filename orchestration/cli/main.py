@@ -63,7 +63,7 @@ def refresh(
 
     settings = load_settings()
     # A wrong seed, or a drop folder that is not there, stops here, before anything is started.
-    load_universe(settings.seeds)
+    load_universe(settings.seeds, settings.currency)
     if settings.source == "files":
         settings.drop_folder()
     # dbt begins to read the models while this process still loads Dagster.
@@ -182,7 +182,7 @@ def alerts(
     from orchestration.market.universe import load_universe
 
     settings, console = load_settings(), Console()
-    symbols = load_universe(settings.seeds).symbols
+    symbols = load_universe(settings.seeds, settings.currency).symbols
     if not test:
         print_alerts(settings.paths, settings.channels, symbols, console)
     elif not try_channels(settings.paths, settings.receivers, symbols, console):
@@ -208,7 +208,7 @@ def dev(
 
     require_free_port(port, "orewatch dev --port NUMBER")
     settings = load_settings()
-    print_wrong_filters(settings.channels, load_universe(settings.seeds).symbols, Console())
+    print_wrong_filters(settings.channels, load_universe(settings.seeds, settings.currency).symbols, Console())
     prepared()
     with opened_instance(settings.paths):
         pass  # web server, daemon and code location find the tables made

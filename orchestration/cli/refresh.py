@@ -61,7 +61,7 @@ def run_refresh(
     """
     # The file is named: what rich would look up later is the redirected one.
     console = console or Console(file=sys.stdout)
-    universe = load_universe(settings.seeds)
+    universe = load_universe(settings.seeds, settings.currency)
     plan_rules(config, universe.symbols, settings.now().date())  # a wrong option stops here, not inside a run
     session = due_session(settings.now())
     print_header(console, settings.paths, settings.as_of)

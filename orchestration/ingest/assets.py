@@ -83,7 +83,7 @@ def build_ingest(
         from orchestration.ingest.lake import Lake
         from orchestration.ingest.run import ingest
 
-        universe, now = load_universe(settings.seeds), settings.now()
+        universe, now = load_universe(settings.seeds, settings.currency), settings.now()
         window = None if bar_source.local else settings.restatement_sessions
         rules = plan_rules(config, universe.symbols, now.date(), window, settings.whole_history_days)
         lake = Lake(settings.paths.lake)
@@ -102,7 +102,7 @@ def build_ingest(
         yield from _reference_results(settings.paths.reference, universe, lake, now, report)
         yield from _lake_results(lake, report, settings.simulated, set_right)
         yield fetch_outcome(report)
-        yield delivered_as_declared(report, {i.symbol: i.currency for i in universe.instruments}, settings.simulated)
+        yield delivered_as_declared(report, settings.simulated)
         yield newly_quarantined(report)
 
     return ingest_step

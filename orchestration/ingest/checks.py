@@ -1,6 +1,5 @@
 """Checks of one ingest run: what failed, what came otherwise than declared, what is new in the quarantine."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -35,7 +34,7 @@ def check_specs() -> list[dg.AssetCheckSpec]:
                 DECLARED,
                 BARS,
                 False,
-                "The source names the currency of instruments.csv and has no note about what it brought.",
+                "The source has no note about what it brought.",
             ),
             (QUARANTINED, REJECTED_BARS, False, "No row of this batch had to be rejected or stripped of its range."),
         )
@@ -59,28 +58,18 @@ def fetch_outcome(report: "IngestReport") -> dg.AssetCheckResult:
     )
 
 
-def delivered_as_declared(report: "IngestReport", declared: Mapping[str, str], simulated: bool) -> dg.AssetCheckResult:
-    """Symbols in another currency than in instruments.csv, and the source's notes about those it delivered."""
+def delivered_as_declared(report: "IngestReport", simulated: bool) -> dg.AssetCheckResult:
+    """The source's notes about the symbols that it delivered."""
     # The simulated source labels every delivery, which is no news.
-    rows = [(r, "" if simulated else r.note) for r in report.results if r.status == "ok"]
-    other = [r.symbol for r, _ in rows if r.currency not in (None, declared[r.symbol])]
     offenders = [
-        {
-            "symbol": r.symbol,
-            "delivered currency": r.currency or "",
-            "declared currency": declared[r.symbol],
-            "note": note,
-        }
-        for r, note in rows
-        if note or r.symbol in other
+        {"symbol": r.symbol, "note": r.note} for r in report.results if r.status == "ok" and r.note and not simulated
     ]
     return dg.AssetCheckResult(
         check_name=DECLARED,
         asset_key=BARS,
         passed=not offenders,
         severity=dg.AssetCheckSeverity.WARN,
-        description=f"{len(other)} symbols in another currency than instruments.csv says,"
-        f" {sum(bool(row['note']) for row in offenders)} with a note",
+        description=f"{len(offenders)} symbols with a note",
         metadata=_table("symbols", offenders),
     )
 

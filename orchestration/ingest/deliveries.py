@@ -19,6 +19,7 @@ from orchestration.ingest.stored_sessions import StoredBars, StoredSessions, Unl
 from orchestration.market import new_versions
 from orchestration.market.bars import Columns, empty_raw
 from orchestration.market.consistency import DISAGREEMENTS_ALLOWED, contradicted_sessions, frequency, other_returns
+from orchestration.market.currency import is_same_unit
 from orchestration.market.errors import LakeError
 from orchestration.market.fetch_plan import FetchRequest, needs_whole_history
 from orchestration.market.quarantine import quarantine_id
@@ -113,6 +114,11 @@ class Deliveries:
 
     def _contradiction(self, outcome: FetchOutcome) -> str:
         instrument = self.instruments[outcome.request.symbol]
+        if not is_same_unit(outcome.currency, instrument.currency):
+            return (
+                f"prices are in {outcome.currency}, and instruments.csv says {instrument.currency}: correct the row, "
+                f"or name the ticker that is quoted in {instrument.currency}"
+            )
         validated = self._validated(outcome)
         accepted = validated.columns
         if (step := frequency(accepted["session_date"])) != "daily":
@@ -238,7 +244,7 @@ def _result(outcome: FetchOutcome) -> SymbolResult:
     """How a request ended, before anything of it is counted."""
     request = outcome.request
     note = outcome.detail if outcome.status is FetchStatus.OK else ""
-    return SymbolResult(request.symbol, request.reason, outcome.status, outcome.detail, note, outcome.currency)
+    return SymbolResult(request.symbol, request.reason, outcome.status, outcome.detail, note)
 
 
 def _fetch(outcome: FetchOutcome, result: SymbolResult, stamp: dict[str, Any]) -> dict[str, Any]:

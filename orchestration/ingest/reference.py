@@ -5,6 +5,7 @@ See docs/decisions/0002-seeds-are-sources.md.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ import pyarrow.parquet as pq
 
 from orchestration.files import cannot_be_written
 from orchestration.ingest.parquet import schema_of, write_parquet
+from orchestration.market.calendar import price_times
+from orchestration.market.currency import money_of
 from orchestration.market.errors import LakeError
 from orchestration.market.universe import Universe
 
@@ -28,7 +31,7 @@ SCHEMAS = {
         "groups": "kind text, name text, label text, position count",
         "instruments": "symbol text, source_symbol text, name text, asset_class text, metal text, tier text,"
         "calendar text, currency text, tick_size number, metal_symbol text, sector_symbol text, active_from date,"
-        "price_basis text",
+        "price_basis text, money text, base_currency text, clock text",
         "price_levels": "level_id text, symbol text, lower number, upper number, kind text, active_from date,note text",
         "pairs": "pair_id text, long_symbol text, short_symbol text, kind text, z_threshold number",
         "move_rules": "rule_id text, scope text, scope_value text, measure text, sessions count, threshold number,"
@@ -37,6 +40,8 @@ SCHEMAS = {
         "argument text, session_date date, claimed number, tolerance number, note text",
         "sessions": "calendar text, session_date date, open_utc moment, close_utc moment, early_close flag,"
         "bar_expected flag, is_listed flag",
+        "price_times": "clock text, session_date date, price_utc moment",
+        "dollar_prices": "currency text, symbol text, is_inverse flag",
         HELD: "symbol text, observed_until moment, reason text",
     }.items()
 }
@@ -55,7 +60,13 @@ def reference_tables(
     """
     rows: dict[str, Sequence[dict]] = {
         "groups": [{"kind": g.kind, "name": g.name, "label": g.label, "position": g.order} for g in universe.groups],
-        "instruments": [{**i.model_dump(), "price_basis": price_bases.get(i.symbol)} for i in universe.instruments],
+        "instruments": [
+            i.model_dump()
+            | {"price_basis": price_bases.get(i.symbol), "money": money_of(i.currency), "clock": i.clock}
+            | {"base_currency": universe.base_currency}
+            for i in universe.instruments
+        ],
+        "dollar_prices": [asdict(price) for price in universe.dollar_prices],
         "price_levels": [level.model_dump() for level in universe.levels],
         "pairs": [pair.model_dump() for pair in universe.pairs],
         "move_rules": [rule.model_dump() for rule in universe.move_rules],
@@ -66,9 +77,12 @@ def reference_tables(
     naive = sessions.assign(
         open_utc=sessions["open_utc"].dt.tz_localize(None), close_utc=sessions["close_utc"].dt.tz_localize(None)
     )
-    tables["sessions"] = pa.Table.from_pandas(
-        naive, schema=SCHEMAS["sessions"], preserve_index=False
-    ).replace_schema_metadata()
+    settlements = {i.clock: (i.calendar, i.settlement_time) for i in universe.instruments}
+    times = price_times(sessions, settlements)
+    times = times.assign(price_utc=times["price_utc"].dt.tz_localize(None))
+    for name, frame in (("sessions", naive), ("price_times", times)):
+        table = pa.Table.from_pandas(frame, schema=SCHEMAS[name], preserve_index=False)
+        tables[name] = table.replace_schema_metadata()
     return tables
 
 

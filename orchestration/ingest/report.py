@@ -17,7 +17,6 @@ class SymbolResult:
     status: FetchStatus
     detail: str
     note: str = ""  # about rows that were delivered; empty if there is none
-    currency: str | None = None  # by the source; None where it names none
     delivered: int = 0  # rows
     new: int = 0  # bars that were stored, the rebased ones included
     rebased: int = 0  # stored bars that were not delivered again and were put on the new basis

@@ -26,6 +26,8 @@ REFERENCE = {
     "move_rules": "When a move is large; move_rules.csv.",
     "published_claims": "What publications said, to be held against our figures; published_claims.csv.",
     "sessions": "Closed sessions of every exchange in use.",
+    "price_times": "When the closing prices of each session are made.",
+    "dollar_prices": "Which exchange rate says what a currency is worth in dollars.",
     "held": "Whose latest bars a data test has held back from the tables.",
 }
 

@@ -82,6 +82,9 @@ def _all_sessions(calendar: str, start: dt.date, end: dt.date) -> "pd.DataFrame"
             "is_listed": True,
         }
     )
+    if calendar == "24/5":
+        # Banks quote on every weekday but these two.
+        frame["bar_expected"] = ~schedule.index.strftime("%m-%d").isin(("01-01", "12-25"))
     if calendar == "CMES":
         frame = _comex(frame, _exchange("XNYS", start, end).sessions, start, end)
     frame.insert(0, "calendar", calendar)
@@ -155,6 +158,33 @@ def closed_sessions_of(
     frames = {name: closed_sessions(name, now) for name in sorted(set(calendars))}
     frames |= {name: with_unlisted(frames[name], days) for name, days in (unlisted or {}).items() if name in frames}
     return pd.concat(frames.values(), ignore_index=True)
+
+
+def price_times(sessions: "pd.DataFrame", clocks: "Mapping[str, tuple[str, dt.time | None]]") -> "pd.DataFrame":
+    """When the closing prices of each session are made: at its close, or at a settlement before it.
+
+    Args:
+        sessions: the columns of `sessions`.
+        clocks: by name an exchange's calendar, and the time of a settlement there, if there is one.
+
+    Returns:
+        One row per clock and session: clock (str), session_date (datetime64[s]), price_utc (datetime64[us, UTC]).
+    """
+    import pandas as pd
+
+    found = []
+    by_calendar = dict(iter(sessions.groupby("calendar")))
+    for clock, (name, settlement) in sorted(clocks.items()):
+        held = by_calendar.get(name, sessions[:0])
+        at = held["close_utc"]
+        if settlement is not None:
+            after_midnight = pd.Timedelta(hours=settlement.hour, minutes=settlement.minute)
+            local = (held["session_date"].astype("datetime64[us]") + after_midnight).dt.tz_localize(
+                time_zone(name), ambiguous=False, nonexistent="shift_forward"
+            )
+            at = at.where(at < local, local.dt.tz_convert("UTC"))
+        found.append(held[["session_date"]].assign(clock=clock, price_utc=at.astype("datetime64[us, UTC]")))
+    return pd.concat(found, ignore_index=True)[["clock", "session_date", "price_utc"]]
 
 
 def is_session(calendar: str, day: dt.date) -> bool:

@@ -53,6 +53,15 @@ def _iso_date(value: object) -> object:
     return value
 
 
+def _hours_and_minutes(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    # A spreadsheet writes seconds, and leaves out a zero.
+    if not (found := re.fullmatch(r"(\d?\d):(\d\d)(:00)?", value, re.ASCII)):
+        raise PydanticCustomError("time_format", "not a time")
+    return f"{found[1]:0>2}:{found[2]}"
+
+
 Identifier = Annotated[str, Field(pattern=_IDENTIFIER)]
 Symbol = Annotated[str, Field(pattern=_SYMBOL)]
 Currency = Annotated[str, Field(pattern=_CURRENCY)]
@@ -62,6 +71,7 @@ OptionalDate = Annotated[Date | None, BeforeValidator(blank_is_none)]
 OptionalFloat = Annotated[float | None, BeforeValidator(blank_is_none)]
 OptionalText = Annotated[str | None, BeforeValidator(blank_is_none)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+OptionalTime = Annotated[dt.time | None, BeforeValidator(_hours_and_minutes), BeforeValidator(blank_is_none)]
 Name = Annotated[str, Field(min_length=1, max_length=120)]
 Note = Annotated[str, Field(max_length=300)]
 
@@ -266,6 +276,8 @@ def _allowed(error: object) -> str:
         return re.sub(r"'", "", str(context["expected"])).replace(" or ", ", ")
     if kind.startswith("date"):
         return "a date as YYYY-MM-DD"
+    if kind.startswith("time"):
+        return "a time of day as 13:25"
     if kind.startswith(("float", "greater", "less", "finite", "int")):
         if kind == "greater_than":
             return f"a number above {context['gt']:g}"

@@ -7,7 +7,7 @@ on may rely on it. How a file is read is in `seeds`.
 import difflib
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from orchestration.market import seeds
 from orchestration.market.calendar import CALENDAR_NAMES
+from orchestration.market.currency import DOLLAR, DollarPrice, dollar_prices, rate_of, rates_needed
 from orchestration.market.errors import SeedError
 
 SEED_FILES = ("groups", "instruments", "price_levels", "pairs", "move_rules", "published_claims")
@@ -23,7 +24,11 @@ SEED_FILES = ("groups", "instruments", "price_levels", "pairs", "move_rules", "p
 SHIPPED_GROUPS = Path(__file__).resolve().parents[2] / "dbt_project" / "seeds" / "groups.csv"
 
 # Names of groups that mean something here. All others are the analyst's.
-FUTURE, METAL_ITSELF = "metal", "metal"
+FUTURE, FX = "metal", "fx"
+METAL_ITSELF, BENCHMARK = "metal", "benchmark"
+
+# Exchange rates trade from Monday to Friday, around the clock.
+FX_CALENDAR = "24/5"
 
 # Measures that a row of published_claims.csv may name.
 CLAIM_MEASURES = (
@@ -104,6 +109,12 @@ class Instrument(seeds.SeedRow):
     metal_symbol: seeds.OptionalSymbol
     sector_symbol: seeds.OptionalSymbol
     active_from: seeds.OptionalDate
+    settlement_time: seeds.OptionalTime = None
+
+    @property
+    def clock(self) -> str:
+        """What says when its closing prices are made: its exchange, or a settlement before the exchange closes."""
+        return f"{self.calendar} {self.settlement_time:%H:%M}" if self.settlement_time else self.calendar
 
 
 class PriceLevel(seeds.SeedRow):
@@ -191,6 +202,8 @@ class Universe:
     pairs: tuple[Pair, ...]
     move_rules: tuple[MoveRule, ...]
     claims: tuple[Claim, ...]
+    base_currency: str = DOLLAR
+    dollar_prices: tuple[DollarPrice, ...] = ()
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -210,10 +223,14 @@ class Universe:
         return {i.symbol: i for i in self.instruments}[symbol]
 
 
-def load_universe(folder: Path) -> Universe:
+def load_universe(folder: Path, base_currency: str = DOLLAR) -> Universe:
     """Read and validate the seed files of `folder`.
 
-    Without a `groups.csv` the shipped one holds.
+    Without a `groups.csv` the shipped one holds. Exchange rates that are needed and stand in no row are added.
+
+    Args:
+        folder: of the seed files.
+        base_currency: in which prices are compared.
 
     Raises:
         SeedError: the first thing that is wrong, in one line.
@@ -238,6 +255,7 @@ def load_universe(folder: Path) -> Universe:
     symbols = set(universe.symbols)
     _check_declared("instruments.csv", instruments, {name: name for name in ("asset_class", "metal", "tier")}, universe)
     _check_declared("pairs.csv", pairs, {"kind": "pair_kind"}, universe)
+    _check_rates(instruments)
     _check_unique_sources(instruments)
     _check_symbols("instruments.csv", instruments, ("metal_symbol", "sector_symbol"), symbols)
     _check_symbols("price_levels.csv", levels, ("symbol",), symbols)
@@ -245,7 +263,54 @@ def load_universe(folder: Path) -> Universe:
     _check_symbols("published_claims.csv", claims, ("symbol",), symbols)
     _check_scopes(rules, universe)
     _check_claim_arguments(claims, universe)
-    return universe
+    return _with_rates(universe, base_currency)
+
+
+def _with_rates(universe: Universe, base_currency: str) -> Universe:
+    """The universe with what it takes to compare its prices in one currency."""
+    needed = rates_needed((i.currency for i in universe.instruments if i.asset_class != FX), base_currency)
+    prices = dollar_prices(needed, (i.symbol for i in universe.instruments if i.asset_class == FX))
+    added = tuple(_rate(price) for price in prices if price.symbol not in universe.symbols)
+    return replace(
+        universe,
+        instruments=(*universe.instruments, *added),
+        base_currency=base_currency,
+        dollar_prices=prices,
+    )
+
+
+def _rate(price: DollarPrice) -> Instrument:
+    """The row of a rate that nobody has written."""
+    return Instrument(
+        symbol=price.symbol,
+        source_symbol=price.symbol,
+        name=f"{price.currency} in US dollars",
+        asset_class=FX,
+        metal=None,
+        tier=BENCHMARK,
+        calendar=FX_CALENDAR,
+        currency=DOLLAR,
+        tick_size=1e-6,
+        metal_symbol=None,
+        sector_symbol=None,
+        active_from=None,
+    )
+
+
+def _check_rates(instruments: list[tuple[int, Instrument]]) -> None:
+    for row, instrument in instruments:
+        if instrument.asset_class == FX:
+            rate = rate_of(instrument.symbol)
+            if rate is None:
+                raise SeedError(
+                    f"instruments.csv, row {row}, column symbol: '{instrument.symbol}' is not allowed; allowed for an "
+                    "exchange rate: EURUSD=X (dollars for a euro) or CAD=X (Canadian dollars for a dollar)"
+                )
+            if instrument.currency != rate.quote:
+                raise SeedError(
+                    f"instruments.csv, row {row}, column currency: '{instrument.currency}' is not allowed; "
+                    f"allowed: {rate.quote}, in which {instrument.symbol} is the price of {rate.unit}"
+                )
 
 
 def _check_declared(

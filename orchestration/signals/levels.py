@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 
 from orchestration.market.universe import PriceLevel
 from orchestration.signals.signal import AlertText, Price, Row, Signal, TextTable, year_before
-from orchestration.signals.wording import is_zone, level_in_words, named, plain_price, short_price, spaced, tick_price
+from orchestration.signals.wording import (
+    is_zone,
+    level_in_words,
+    money,
+    named,
+    of_currency,
+    plain_price,
+    short_price,
+    spaced,
+    tick_price,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -104,7 +114,7 @@ def summary(rows: Sequence[Row]) -> str:
     """The latest event in words; the check names the instrument."""
     first, more = rows[0], len(rows) - 1
     text = f"{first['session_date']}: {event_words(first, place(first, plain_price))}"
-    return f"{text}, close {plain_price(first['close'])}" + (f", and {more} more" if more else "")
+    return f"{text}, close {plain_price(first['close'])}{of_currency(first)}" + (f", and {more} more" if more else "")
 
 
 def alert(rows: Sequence[Row]) -> AlertText:
@@ -124,7 +134,7 @@ def level_lines(row: Row, about: str = "") -> tuple[str, ...]:
         reach = ""
         if row.get("low") and row.get("high"):
             reach = f"; low {short_price(row['low'])}, high {short_price(row['high'])}"
-        lines.append(f"close {short_price(row['close'])}{before}{reach}")
+        lines.append(f"close {short_price(row['close'])}{of_currency(row)}{before}{reach}")
     lines.append(f"level {row['level_id']}" + (f" ({about})" if about else ""))
     if row.get("earlier_events"):
         last = f"{spaced(row['earlier_event'])} {row['earlier_direction'] or ''}".rstrip()
@@ -159,7 +169,7 @@ def brief(rows: Sequence[Row]) -> list[str]:
 
 def brief_sentence(row: Row) -> str:
     """What one event was."""
-    close, before = tick_price(row, row["close"]), tick_price(row, row["prev_close"])
+    close, before = money(row, row["close"]), tick_price(row, row["prev_close"])
     text = f"{row['symbol']} {event_words(row, level_in_words(row))}, at {close}"
     text += f" after {before}" if before else ""
     # The price flutters around the level: checks and alerts leave such an event out.

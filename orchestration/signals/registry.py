@@ -19,7 +19,7 @@ _FOLDER = str(Path(__file__).parent)
 # What each kind's query begins with.
 EVENTS = """
     with signals as (
-        select events.*, instruments.name, instruments.tick_size
+        select events.*, instruments.name, instruments.tick_size, instruments.currency
         from market_signals as events
         left join instruments on events.symbol = instruments.symbol
         where events.signal = $signal and events.event_id in (select unnest($events))

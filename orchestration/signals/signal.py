@@ -69,7 +69,7 @@ class Signal:
         name: value of the column `signal` in market_signals.
         title: heading of its events in the terminal and the brief; kinds with the same one share it.
         sql: the rows of its events, the latest session first: all of `signals`, which has the events asked for, as in
-            market_signals, with name and tick_size of the instrument; and what the kind needs of other marts.
+            market_signals, with name, tick_size and currency of the instrument; and what the kind needs of other marts.
         mart: the one that says more of its events.
         checks: the description of each check in the web UI by its name: what happened when it fails.
         sentence: what happened in a row, in a few words; gets the instrument's name and what writes a price.

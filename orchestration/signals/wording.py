@@ -6,6 +6,8 @@ What only one kind of event says stands in the module of that kind; here is what
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from orchestration.market.currency import POINTS
+
 Row = Mapping[str, Any]
 
 # Rules whose score is not, or not drawn from, the return of the session itself.
@@ -50,6 +52,18 @@ def tick_price(row: Row, value: float | None) -> str:
     if abs(value - round(value, decimals)) > 0.1 * 10**-decimals:
         decimals += 1
     return f"{value:,.{decimals}f}"
+
+
+def of_currency(row: Row) -> str:
+    """The currency of a row's prices as it follows one of them: " USD", " points" of what is no money."""
+    currency = row.get("currency")
+    return f" {'points' if currency == POINTS else currency}" if currency else ""
+
+
+def money(row: Row, value: float | None) -> str:
+    """A price with its currency; empty if unknown."""
+    text = tick_price(row, value)
+    return text and text + of_currency(row)
 
 
 def in_ticks(row: Row) -> Callable[[float], str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 
-from orchestration.market.universe import Instrument
+from orchestration.market.universe import FX, Instrument
 
 Bounds = tuple[float | None, float | None]
 OPEN_ENDED: Bounds = (None, None)
@@ -143,6 +143,9 @@ WAYPOINTS: Mapping[str, Mapping[str, float]] = {
     "GFI": {"2018-01-02": 4.3, "2025-12-31": 43}, "AU": {"2018-01-02": 10.3, "2025-12-31": 84},
     "AGI": {"2018-01-02": 6.6, "2025-12-31": 38}, "WPM": {"2018-01-02": 22, "2025-12-31": 117},
     "FNV": {"2018-01-02": 80, "2025-12-31": 208}, "RGLD": {"2018-01-02": 82, "2025-12-31": 223},
+    "EURUSD=X": {"2018-01-02": 1.2, "2026-01-30": 1.19}, "GBPUSD=X": {"2018-01-02": 1.36, "2026-01-30": 1.37},
+    "CADUSD=X": {"2018-01-02": 0.8, "2026-01-30": 0.73}, "AUDUSD=X": {"2018-01-02": 0.78, "2026-01-30": 0.7},
+    "ZARUSD=X": {"2018-01-02": 0.081, "2026-01-30": 0.062}, "MXNUSD=X": {"2018-01-02": 0.051, "2026-01-30": 0.057},
 }  # fmt: skip
 
 # One-day returns. Facts: the falls of SIL, SILJ, GDX and GDXJ in March 2020, and SLV on 2026-01-27, when it
@@ -218,6 +221,9 @@ def recipe_of(instrument: Instrument) -> Recipe:
     symbol = instrument.source_symbol
     if symbol in RECIPES:
         return RECIPES[symbol]
+    if instrument.asset_class == FX:
+        # A bank quotes around the clock: it opens where it closed, and nobody counts what is traded.
+        return Recipe(symbol, (("GC=F", 0.12),), 0.0045, cap=0.05, overnight=0.02, volume=1)
     fund, seniors, juniors = {"silver": ("SLV", "SIL", "SILJ"), "gold": ("GLD", "GDX", "GDXJ")}.get(
         instrument.metal or "", ("SPY", "SPY", "SPY")
     )

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from orchestration.ingest.lake import Lake
 
 # Reference tables that models read which are not built as a whole every time; of instruments each row counts by itself.
-SEEDS = ("price_levels", "move_rules", "held")
+SEEDS = ("price_levels", "move_rules", "held", "dollar_prices")
+# What is said of those that are no files of the analyst.
+_CHANGED = {
+    "held": "other bars are held back than before",
+    "dollar_prices": "other exchange rates are used than before",
+}
 
 
 class BuildInputs(BaseModel, frozen=True, extra="forbid"):
@@ -32,6 +37,7 @@ class BuildInputs(BaseModel, frozen=True, extra="forbid"):
         models: digest of the SQL.
         seeds: digest of each seed that counts as a whole.
         instruments: digest of each instrument's row.
+        currency: in which instruments are compared.
         sessions: last session of each calendar, and a digest of all of them up to it.
         bars: when the latest version of a bar was observed, and how many versions there were up to then.
     """
@@ -40,6 +46,7 @@ class BuildInputs(BaseModel, frozen=True, extra="forbid"):
     models: str
     seeds: dict[str, str]
     instruments: dict[str, str]
+    currency: str = ""
     sessions: dict[str, tuple[str, str]]
     bars: tuple[str, int]
 
@@ -66,6 +73,7 @@ def build_inputs(lake: "Lake", reference: Path, dbt_project_dir: Path, engine: s
         ),
         seeds={name: _digest(map(str, _table(reference, name).to_pylist())) for name in SEEDS},
         instruments={row["symbol"]: _digest([str(row)]) for row in instruments.to_pylist()},
+        currency=instruments["base_currency"][0].as_py() if len(instruments) else "",
         sessions=_sessions(reference),
         bars=_bars(lake),
     )
@@ -88,7 +96,9 @@ def full_refresh_reason(before: BuildInputs | None, now: BuildInputs, lake: "Lak
         return "the models have changed"
     for name in SEEDS:
         if before.seeds.get(name) != now.seeds[name]:
-            return "other bars are held back than before" if name == "held" else f"{name}.csv has changed"
+            return _CHANGED.get(name, f"{name}.csv has changed")
+    if before.currency != now.currency:
+        return f"instruments are compared in {now.currency} now"
     for symbol, row in before.instruments.items():
         if now.instruments.get(symbol) != row:
             return f"{symbol} is watched otherwise than before, or no more"

@@ -127,4 +127,4 @@ def test_events_before_the_split_are_worded_in_their_prices(stores: dict[str, Cl
         for event in read_facts(stores["end"].paths, day).events.get("level", ())
         if event["event"] == "zone_entered"
     )
-    assert brief_sentence(entered) == "AAA closed inside the zone 90.05-92.05, at 91.00 after 94.00."
+    assert brief_sentence(entered) == "AAA closed inside the zone 90.05-92.05, at 91.00 USD after 94.00."

@@ -69,7 +69,7 @@ class Home:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         source = Settings(home=folder / "source", source="sample")
-        write_market(source, INSTRUMENTS, YEARS)
+        write_market(source, INSTRUMENTS, YEARS, abroad=True)
         self.market = Lake(source.paths.lake).newest_bars().to_pandas()
         self.days = sorted(self.market["session_date"].unique())
         self.instruments = pq.read_table(source.paths.reference / "instruments.parquet").to_pandas()
@@ -227,10 +227,12 @@ def test_incremental_equals_whole(home: Home) -> None:
     assert {year for name in incremental for year in written[name]} == {2026}
     assert home.joins_what_is_looked_back_on()
     assert set(home.changes()) == set(symbols) - {newcomer}
-    assert {since for since, _ in home.changes().values()} == {days[-17]}
-    assert all(days[-360] < back < days[-320] for _, back in home.changes().values())
+    # Fresnillo is quoted in pence: what its exchange rate can change begins earlier.
+    assert {since for symbol, (since, _) in home.changes().items() if symbol != "FRES"} == {days[-17]}
+    assert all(days[-375] < back < days[-320] for _, back in home.changes().values())
 
-    assert not any(home.check("nothing new").values())
+    written = home.check("nothing new")
+    assert not {name: years for name, years in written.items() if years}
 
     bar = home.of(days[250])
     home.deliver(bar[bar["symbol"] == corrected].assign(close=lambda b: b["low"]))
@@ -282,6 +284,17 @@ def test_incremental_equals_whole(home: Home) -> None:
     benchmark = home.of(*days[-400:-398])[lambda b: b["symbol"] == "SLV"]
     home.deliver(filled, benchmark.assign(close=benchmark["high"]), home.of(days[-2]))
     home.check("a hole is filled, a benchmark corrected, and a new session")
+
+    # Fresnillo is quoted in pence, and compared in dollars.
+    rate, pence = "GBPUSD=X", "FRES"
+    home.deliver(home.of(days[-1], without=rate))
+    home.check("a session without its exchange rate")
+    home.deliver(home.of(*days[-3:])[lambda b: b["symbol"] == rate])
+    home.check("an exchange rate that comes late")
+    assert set(home.changes()) == {rate, pence}
+    home.deliver(home.of(*days[300:302])[lambda b: b["symbol"] == rate].assign(close=lambda b: b["high"]))
+    home.check("an exchange rate that is corrected")
+    assert days[280] < home.changes()[pence][0] < days[300]
 
 
 @pytest.mark.slow

@@ -210,42 +210,45 @@ def test_a_gap_that_nobody_was_asked_about_is_filled_at_once(vendor: Vendor, lak
 
 
 @pytest.mark.parametrize(
-    ("currency", "detail", "simulated", "passed", "words"),
+    ("detail", "simulated", "passed", "words"),
     [
-        ("USD", "", False, True, "0 symbols in another currency than instruments.csv says, 0 with a note"),
-        (None, "", False, True, "0 symbols in another currency than instruments.csv says, 0 with a note"),
-        ("CAD", "", False, False, "1 symbols in another currency than instruments.csv says, 0 with a note"),
-        ("USD", "why", False, False, "0 symbols in another currency than instruments.csv says, 1 with a note"),
-        (
-            "USD",
-            "SIMULATED prices",
-            True,
-            True,
-            "0 symbols in another currency than instruments.csv says, 0 with a note",
-        ),
+        ("", False, True, "0 symbols with a note"),
+        ("why", False, False, "1 symbols with a note"),
+        ("SIMULATED prices", True, True, "0 symbols with a note"),
     ],
 )
-def test_notes_and_currencies_are_told(
-    currency: str | None, detail: str, simulated: bool, passed: bool, words: str,
-    vendor: Vendor, lake: Lake, tmp_path: Path,
-) -> None:  # fmt: skip
-    vendor.currency, vendor.detail = currency, detail
+def test_notes_are_told(
+    detail: str, simulated: bool, passed: bool, words: str, vendor: Vendor, lake: Lake, tmp_path: Path
+) -> None:
+    vendor.detail = detail
     report = refresh(vendor, lake, tmp_path)
-    assert [(r.note, r.currency) for r in report.results] == [(detail, currency)]
-    check = delivered_as_declared(report, {"AAA": "USD"}, simulated)
+    assert [r.note for r in report.results] == [detail]
+    check = delivered_as_declared(report, simulated)
     assert (check.passed, check.description) == (passed, words)
     if not passed:
         (row,) = check.metadata["symbols"].records  # type: ignore[union-attr]
-        assert row.data == {
-            "symbol": "AAA", "delivered currency": currency, "declared currency": "USD", "note": detail,
-        }  # fmt: skip
+        assert row.data == {"symbol": "AAA", "note": detail}
+
+
+@pytest.mark.parametrize("currency", ["CAD", "GBp"])
+def test_prices_in_another_currency_are_not_taken(currency: str, vendor: Vendor, lake: Lake, tmp_path: Path) -> None:
+    refresh(vendor, lake, tmp_path, dt.datetime(2026, 2, 18, 23, tzinfo=dt.UTC))
+    before = stored(lake)
+    vendor.currency = currency
+    (failure,) = refresh(vendor, lake, tmp_path).failures
+    assert failure.status == "inconsistent"
+    assert f"prices are in {currency}, and instruments.csv says USD: correct the row" in failure.detail
+    assert stored(lake) == before
+    vendor.currency = None  # a source that names none is believed
+    assert not refresh(vendor, lake, tmp_path).failures
+    assert stored(lake) != before
 
 
 def test_the_cause_of_a_failure_is_no_note(vendor: Vendor, lake: Lake, tmp_path: Path) -> None:
     vendor.status, vendor.detail = FetchStatus.TIMEOUT, "no answer"
     report = refresh(vendor, lake, tmp_path)
     assert [r.note for r in report.failures] == [""]
-    assert delivered_as_declared(report, {"AAA": "USD"}, False).passed
+    assert delivered_as_declared(report, False).passed
 
 
 def test_weeks_of_daily_refreshes_leave_few_files_and_every_version(vendor: Vendor, lake: Lake, tmp_path: Path) -> None:

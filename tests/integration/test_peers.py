@@ -36,7 +36,7 @@ INSTRUMENTS = [
     ("HOLES", "stock", "silver", "senior", "XNYS", "METAL", "FUND"),
     ("FLAT", "stock", "silver", "junior", "XNYS", "METAL", "FUND"),
     ("YOUNG", "stock", "silver", "junior", "XNYS", "METAL", "FUND"),
-    ("LONDON", "stock", "silver", "royalty", "XLON", "METAL", "FLAT"),
+    ("ROYAL", "stock", "silver", "royalty", "XNYS", "METAL", "FLAT"),
     ("ALONE", "stock", "silver", "senior", "XNYS", None, None),
     ("GOLD", "stock", "gold", "royalty", "XNYS", None, "FUND"),
     ("INDEX", "etf", None, "benchmark", "XNYS", None, None),
@@ -70,7 +70,7 @@ def bars_of(symbol: str, days: np.ndarray) -> pa.Table:
     keep = np.ones(len(days), bool)
     if symbol == "HOLES":
         keep = (rng.random(len(days)) > 0.08) & ~((at >= 290) & (at < 315)) & ~((at >= 520) & (at < 530))
-    if symbol in ("FUND", "FUTURE", "LONDON"):
+    if symbol in ("FUND", "FUTURE", "ROYAL"):
         keep = rng.random(len(days)) > 0.02
     if symbol == "YOUNG":
         keep = at >= 560
@@ -104,9 +104,9 @@ def write_market(settings: Settings) -> None:
             symbol=symbol,
             source_symbol=symbol,
             name=f"SIMULATED {symbol}",
-            asset_class=asset_class,  # type: ignore[arg-type]
-            metal=metal,  # type: ignore[arg-type]
-            tier=tier,  # type: ignore[arg-type]
+            asset_class=asset_class,
+            metal=metal,
+            tier=tier,
             calendar=calendar,
             currency="USD",
             tick_size=0.01,

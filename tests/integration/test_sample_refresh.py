@@ -52,7 +52,7 @@ class TestFirstRefresh:
     def test_falls_of_the_day(self, settings: Settings) -> None:
         rows = published(settings, "select symbol, return_1d from returns where session_date = '2026-01-30'")
         found = {row["symbol"]: round(100 * row["return_1d"], 2) for row in rows}
-        assert len(found) == 30
+        assert len(found) == 31
         assert {symbol: found[symbol] for symbol in FALLS} == FALLS
 
     def test_year_to_date_of_sil_is_not_what_the_note_said(self, settings: Settings) -> None:
@@ -99,7 +99,7 @@ class TestFirstRefresh:
 
     def test_nothing_is_missing_stale_or_rejected(self, settings: Settings) -> None:
         rows = published(settings, "select * from data_coverage")
-        assert len(rows) == 30
+        assert len(rows) == 31
         assert {(r["missing_sessions"], r["staleness_sessions"], r["last_fetch_status"]) for r in rows} == {
             (0, 0, "ok")
         }
@@ -109,7 +109,7 @@ class TestFirstRefresh:
         manifest = current_manifest(settings.paths.published)
         assert manifest is not None
         assert manifest.simulated
-        assert len(manifest.rows) == 20
+        assert len(manifest.rows) == 21
         for table, count in manifest.rows.items():
             sources = {row["source"] for row in published(settings, f"select distinct source from {table}")}  # noqa: S608
             assert sources == ({"sample"} if count else set())
@@ -137,7 +137,7 @@ class TestFirstRefresh:
         silver = checks["silver_100_psychological"]
         assert (
             silver.description
-            == "SIMULATED prices. 2026-01-30: closed back below 100 in a failed retest, close 78.29, and 1 more"
+            == "SIMULATED prices. 2026-01-30: closed back below 100 in a failed retest, close 78.29 USD, and 1 more"
         )
         table = silver.metadata["offenders"]
         assert isinstance(table, dg.TableMetadataValue)
@@ -154,7 +154,7 @@ class TestFirstRefresh:
         level = checks["silver_100_psychological"]
         assert (
             level.description
-            == "SIMULATED prices. 2026-01-30: closed back below 100 in a failed retest, close 78.29, and 1 more"
+            == "SIMULATED prices. 2026-01-30: closed back below 100 in a failed retest, close 78.29 USD, and 1 more"
         )
         assert level.metadata["table"] == dg.MetadataValue.asset(dg.AssetKey("level_events"))
         columns = level.metadata["offenders"].records[0].data

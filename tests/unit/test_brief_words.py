@@ -199,7 +199,7 @@ def test_unknown_figures_leave_empty_cells() -> None:
     (moves, *_rest) = sections(facts(instruments=[young]))
     assert moves.table is not None
     ((symbol, _, close, change, z, rank, month, ytd, year, drawdown),) = moves.table.rows
-    assert (symbol, close, change, drawdown) == ("AUAU", "94.30", "-14.78%", "-17.66%")
+    assert (symbol, close, change, drawdown) == ("AUAU", "94.30 USD", "-14.78%", "-17.66%")
     assert (z, rank, month, ytd, year) == ("", "", "", "", "")
 
 

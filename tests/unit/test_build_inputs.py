@@ -27,6 +27,7 @@ class Home:
             "published_claims": [],
             "sessions": [self.session(day) for day in (5, 6, 7)],
             "held": [],
+            "dollar_prices": [],
         }
         for name, text in (
             ("dbt_project.yml", "name: x"),
@@ -52,7 +53,8 @@ class Home:
 
     @staticmethod
     def instrument(symbol: str, tick_size: float = 0.01) -> dict[str, object]:
-        return {"symbol": symbol, "asset_class": "stock", "calendar": "XNYS", "tick_size": tick_size}
+        known = {"symbol": symbol, "asset_class": "stock", "calendar": "XNYS", "tick_size": tick_size}
+        return {**known, "base_currency": "USD"}
 
     @staticmethod
     def session(day: int, calendar: str = "XNYS", bar_expected: bool = True) -> dict[str, object]:
@@ -120,6 +122,17 @@ def test_another_level(home: Home) -> None:
 def test_another_rule(home: Home) -> None:
     home.rows["move_rules"] = []
     assert home.why_full_refresh() == "move_rules.csv has changed"
+
+
+def test_other_exchange_rates(home: Home) -> None:
+    home.rows["dollar_prices"] = [{"currency": "CAD", "symbol": "CAD=X", "is_inverse": True}]
+    assert home.why_full_refresh() == "other exchange rates are used than before"
+
+
+def test_another_currency(home: Home) -> None:
+    for row in home.rows["instruments"]:
+        row["base_currency"] = "EUR"
+    assert home.why_full_refresh() == "instruments are compared in EUR now"
 
 
 def test_other_bars_that_are_held_back(home: Home) -> None:

@@ -69,6 +69,8 @@ def test_names_that_readers_rely_on(manifest: dict[str, Any]) -> None:
     promised = {
         "daily_bars": "open high low close close_as_traded volume dividend split_ratio total_return_index bar_quality"
         " sessions_since_previous source observed_at",
+        "currencies": "symbol session_date quote_currency base_currency fx_session_date fx_return_1d return_1d_base"
+        " total_return_index_base",
         "returns": "return_1d price_return_1d log_return_1d overnight_return intraday_return return_5d return_21d"
         " return_1w return_1m return_3m return_6m return_1y return_mtd return_ytd return_since_inception base_date_1y"
         " base_date_ytd",
@@ -81,7 +83,8 @@ def test_names_that_readers_rely_on(manifest: dict[str, Any]) -> None:
         "sector_relative": "metal_symbol sector_symbol excess_return_metal_1d excess_return_sector_1d"
         " relative_strength_252 beta_63 beta_252 alpha_63 alpha_252 r_squared_63 r_squared_252 correlation_63"
         " correlation_252 beta_up_252 beta_down_252 beta_252_without_largest tracking_error_252"
-        " information_ratio_252 rank_1d rank_21d sector_beta_63",
+        " information_ratio_252 rank_1d rank_21d sector_beta_63 metal_session_date beta_method sector_session_date"
+        " sector_beta_method",
         "sector_daily": "sector equal_weight_return index_level breadth_advancing breadth_above_sma_50"
         " breadth_above_sma_200 new_highs_52w new_lows_52w",
         "pair_spreads": "pair_id value spread_1d spread_21d z_252 percentile_252 state",

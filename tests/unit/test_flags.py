@@ -217,7 +217,9 @@ def published(home: Path, definitions: str) -> Settings:
             "create table volatility as select *, 0.5 as close_to_close_21, 0.25 as close_to_close_252,"
             " 2.0 as volatility_ratio_21_252, 1.0 as volatility_percentile_252 from daily_bars"
         )
-        connection.execute("create table instruments as select 'A' as symbol, 'Ag' as name, 0.01 as tick_size")
+        connection.execute(
+            "create table instruments as select 'A' as symbol, 'Ag' as name, 0.01 as tick_size, 'USD' as currency"
+        )
         connection.execute("create table trend as select *, 'up' as trend_state, 0.0 as drawdown from daily_bars")
         connection.execute(
             "create table market_signals as select *, concat(symbol, '|', session_date, '|spike') as event_id,"

@@ -43,7 +43,7 @@ SEEDS = {
 }
 INSTRUMENT_COLUMNS = (
     "symbol, source_symbol, name, asset_class, metal, tier, calendar, currency, tick_size, metal_symbol, "
-    "sector_symbol, active_from"
+    "sector_symbol, active_from, settlement_time"
 )
 MEASURES = (
     "close, return_1d, return_ytd, return_1y, largest_fall_rank, broke_level_up, stayed_above_level, "
@@ -82,7 +82,7 @@ def edit(folder: Path, file: str, old: str, new: str) -> None:
 
 def test_shipped_seeds() -> None:
     universe = load_universe(SHIPPED)
-    assert len(universe.instruments) == 30
+    assert len(universe.instruments) == 31  # a rate for pence among them
     assert universe.symbols[:8] == ("SI=F", "GC=F", "SLV", "GLD", "SIL", "SILJ", "SLVP", "AUAU")
     bounds = {(level.symbol, level.lower, level.upper) for level in universe.levels}
     assert bounds >= {
@@ -436,7 +436,7 @@ def test_rows_are_counted_as_an_editor_counts_them(folder: Path) -> None:
         ),
         (
             "instruments", "stock,silver", "bond,silver",
-            ("row 4, column asset_class: 'bond' is not allowed; allowed: metal, etf, stock, index"
+            ("row 4, column asset_class: 'bond' is not allowed; allowed: metal, etf, stock, index, fx"
             " (others are declared in groups.csv)"),
         ),
         (
@@ -719,5 +719,5 @@ def test_adding_one_row_to_the_shipped_seeds_is_enough(tmp_path: Path) -> None:
     with (tmp_path / "seeds" / "instruments.csv").open("a") as stream:
         stream.write("MAG,MAG,MAG Silver,stock,silver,junior,XNYS,USD,0.01,SLV,SILJ,\n")
     universe = load_universe(tmp_path / "seeds")
-    assert universe.symbols[-1] == "MAG"
-    assert len(universe.instruments) == 31
+    assert universe.symbols[-2] == "MAG"
+    assert len(universe.instruments) == 32

@@ -69,6 +69,7 @@ ABSENT = """
     select i.symbol, i.name, max(b.session_date) as last_session
     from instruments as i
     inner join daily_bars as b on i.symbol = b.symbol and b.session_date <= $session
+    where i.asset_class <> 'fx'  -- their session ends after the market's
     group by i.symbol, i.name
     having max(b.session_date) < $session
     order by i.symbol
@@ -87,7 +88,7 @@ EVENTS = "select signal, event_id from market_signals where session_date = $sess
 LEVELS = """
     select
         l.level_id, l.symbol, l.kind, s.note, s.price_source, l.lower, l.upper, l.role, b.close_as_traded as close,
-        i.tick_size,
+        i.tick_size, i.currency,
         e.event as last_event, e.direction as last_direction, e.session_date as last_event_date
     from level_daily as l
     inner join level_status as s on l.level_id = s.level_id

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from orchestration.market.universe import FUTURE, METAL_ITSELF
 from orchestration.show.brief.facts import Facts, Row
 from orchestration.signals.registry import signals
-from orchestration.signals.wording import EXTREMES, beyond_the_day, is_of_the_day, level_in_words, level_name
-from orchestration.signals.wording import tick_price as price
+from orchestration.signals.wording import EXTREMES, beyond_the_day, is_of_the_day, level_in_words, level_name, money
 
 # How many rows the long tables show.
 NEAREST_SHOWN = 12
@@ -71,8 +70,7 @@ def move_sentence(row: Row) -> str:
     """What one instrument did and how unusual it was."""
     change = row["return_1d"]
     verb = "fell" if change < 0 else "rose" if change > 0 else "did not move:"
-    closed = f"{price(row, row['close'])} {row['currency']}"
-    text = f"{row['name']}, {row['symbol']}, {verb} {percent(abs(change))} to {closed}"
+    text = f"{row['name']}, {row['symbol']}, {verb} {percent(abs(change))} to {money(row, row['close'])}"
     if beyond := beyond_the_day(row["hits"]):
         text += f" ({', '.join(beyond)})"
     if is_of_the_day(row["hits"]):
@@ -106,7 +104,7 @@ def _moves(facts: Facts) -> Section:
         (
             row["symbol"],
             row["name"],
-            price(row, row["close"]),
+            money(row, row["close"]),
             percent(row["return_1d"], True),
             number(row["z_63"]),
             _rank(row),
@@ -157,7 +155,7 @@ def _watch_next(facts: Facts) -> Section:
             level_name(entry),
             entry["role"] or "",
             _last_event(entry),
-            price(entry, entry["close"]),
+            money(entry, entry["close"]),
             percent(_distance(entry["close"], entry["lower"], entry["upper"]), True),
         )
         for entry in shown
@@ -172,7 +170,7 @@ def _watch_next(facts: Facts) -> Section:
             level = next(e for e in found if e["symbol"] == symbol)
             way = percent(abs(_distance(level["close"], level["lower"], level["upper"])))
             sentences.append(
-                f"Next level {word} {symbol} at {price(level, level['close'])}: {level_in_words(level)}, {way} away."
+                f"Next level {word} {symbol} at {money(level, level['close'])}: {level_in_words(level)}, {way} away."
             )
     header = ("symbol", "level", "confirmed role", "last event", "close", "way to go")
     return Section("What to watch next", sentences, Table(header, cells, 4) if cells else None)

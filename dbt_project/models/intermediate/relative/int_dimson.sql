@@ -1,34 +1,41 @@
 {{ config(materialized='ephemeral', meta={'part_of': 'sector_relative'}) }}
--- Beta against the metal's future over 252 paired sessions. Futures settle hours before the funds close, so part of a
--- day's common move shows on the day before or after: Dimson (1979) regresses the return on the benchmark's of the
--- session before, the same and the next, r(t) = a + b1 x(t-1) + b2 x(t) + b3 x(t+1), and adds the three slopes.
+-- Beta against a benchmark whose closing prices are made at another time: the metal's future, which settles hours
+-- before the funds close, or a fund of another exchange. Part of a day's common move shows on the day before or after:
+-- Dimson (1979) regresses the return on the benchmark's of the session before, the same and the next,
+-- r(t) = a + b1 x(t-1) + b2 x(t) + b3 x(t+1), and adds the three slopes.
 -- Nothing of tomorrow is used: the window of session t ends with the pair (r(t-1); x(t-2), x(t-1), x(t)).
+{% set windows = [63, 252] %}
+{% set series = ['symbol', 'basis'] %}
 with pairs as (
     select
         symbol,
+        basis,
         session_date,
-        benchmark_symbol as futures_symbol,
+        benchmark_symbol,
         r,
-        b as x
+        b as x,
+        ratio
     from {{ ref('int_pairs') }}
-    where basis = 'future'
+    where basis = 'future' or has_two_clocks
 ),
 
 neighbours as (
     select
         *,
-        {{ rows_ago('r', 1, ['symbol']) }} as r_before,
-        {{ rows_ago('x', 1, ['symbol']) }} as x_before,
-        {{ rows_ago('x', 2, ['symbol']) }} as x_2_before
-    from {{ numbered_rows('pairs', 'symbol, session_date, futures_symbol, r, x', ['symbol']) }} as in_order
+        {{ rows_ago('r', 1, series) }} as r_before,
+        {{ rows_ago('x', 1, series) }} as x_before,
+        {{ rows_ago('x', 2, series) }} as x_2_before
+    from {{ numbered_rows('pairs', 'symbol, basis, session_date, benchmark_symbol, r, x, ratio', series) }} as in_order
 ),
 
 products as (
     select
         symbol,
+        basis,
         session_date,
         place,
-        futures_symbol,
+        benchmark_symbol,
+        ratio,
         r,
         x,
         r_before,
@@ -51,24 +58,31 @@ sums as (
             'r', 'x', 'r_before', 'x_before', 'x_2_before', 'xx', 'x_by_x_before', 'x_by_x_2_before', 'r_by_x',
             'r_by_x_before', 'r_before_by_x'
         ],
-        [3, 21, 63, 252], ['symbol'], also=['futures_symbol'], numbered=true
+        [3, 21] + windows, series, also=['benchmark_symbol', 'ratio'], lags=[('ratio', 252)], numbered=true
     ) }} as rolled
 ),
 
--- 251 times the covariances of what ends with the row.
+-- n - 1 times the covariances of what ends with the row.
 latest as (
     select
         symbol,
+        basis,
         session_date,
         place,
-        futures_symbol,
-        {{ squares_around_mean('x_sum_252', 'xx_sum_252', 252) }} as xx,
-        {{ products_around_means('x_sum_252', 'x_before_sum_252', 'x_by_x_before_sum_252', 252) }} as x_by_x_before,
-        {{ products_around_means('x_sum_252', 'x_2_before_sum_252', 'x_by_x_2_before_sum_252', 252) }}
-            as x_by_x_2_before,
-        {{ products_around_means('r_sum_252', 'x_sum_252', 'r_by_x_sum_252', 252) }} as r_by_x,
-        {{ products_around_means('r_sum_252', 'x_before_sum_252', 'r_by_x_before_sum_252', 252) }} as r_by_x_before,
-        {{ products_around_means('r_before_sum_252', 'x_sum_252', 'r_before_by_x_sum_252', 252) }} as r_before_by_x
+        benchmark_symbol,
+        {%- for n in windows %}
+            {{ squares_around_mean('x_sum_' ~ n, 'xx_sum_' ~ n, n) }} as xx_{{ n }},
+            {{ products_around_means('x_sum_' ~ n, 'x_before_sum_' ~ n, 'x_by_x_before_sum_' ~ n, n) }}
+                as x_by_x_before_{{ n }},
+            {{ products_around_means('x_sum_' ~ n, 'x_2_before_sum_' ~ n, 'x_by_x_2_before_sum_' ~ n, n) }}
+                as x_by_x_2_before_{{ n }},
+            {{ products_around_means('r_sum_' ~ n, 'x_sum_' ~ n, 'r_by_x_sum_' ~ n, n) }} as r_by_x_{{ n }},
+            {{ products_around_means('r_sum_' ~ n, 'x_before_sum_' ~ n, 'r_by_x_before_sum_' ~ n, n) }}
+                as r_by_x_before_{{ n }},
+            {{ products_around_means('r_before_sum_' ~ n, 'x_sum_' ~ n, 'r_before_by_x_sum_' ~ n, n) }}
+                as r_before_by_x_{{ n }},
+        {%- endfor %}
+        ratio / ratio_252_before as relative_strength_252
     from sums
 ),
 
@@ -76,19 +90,18 @@ latest as (
 -- or two earlier.
 covariances as (
     select
-        symbol,
-        session_date,
-        futures_symbol,
-        r_by_x / nullif(xx, 0) as same_day_beta_252,
-        {{ rows_ago('xx', 2, ['symbol']) }} as s11,
-        {{ rows_ago('x_by_x_before', 1, ['symbol']) }} as s12,
-        x_by_x_2_before as s13,
-        {{ rows_ago('xx', 1, ['symbol']) }} as s22,
-        x_by_x_before as s23,
-        xx as s33,
-        {{ rows_ago('r_by_x_before', 1, ['symbol']) }} as c1,
-        {{ rows_ago('r_by_x', 1, ['symbol']) }} as c2,
-        r_before_by_x as c3
+        *,
+    {%- for n in windows %}
+        {{ rows_ago('xx_' ~ n, 2, series) }} as s11_{{ n }},
+        {{ rows_ago('x_by_x_before_' ~ n, 1, series) }} as s12_{{ n }},
+        x_by_x_2_before_{{ n }} as s13_{{ n }},
+        {{ rows_ago('xx_' ~ n, 1, series) }} as s22_{{ n }},
+        x_by_x_before_{{ n }} as s23_{{ n }},
+        xx_{{ n }} as s33_{{ n }},
+        {{ rows_ago('r_by_x_before_' ~ n, 1, series) }} as c1_{{ n }},
+        {{ rows_ago('r_by_x_' ~ n, 1, series) }} as c2_{{ n }},
+        r_before_by_x_{{ n }} as c3_{{ n }}{{ ',' if not loop.last }}
+    {%- endfor %}
     from latest
 ),
 
@@ -96,20 +109,30 @@ covariances as (
 cofactors as (
     select
         *,
-        s22 * s33 - s23 * s23 as a11,
-        s13 * s23 - s12 * s33 as a12,
-        s12 * s23 - s13 * s22 as a13,
-        s11 * s33 - s13 * s13 as a22,
-        s12 * s13 - s11 * s23 as a23,
-        s11 * s22 - s12 * s12 as a33
+    {%- for n in windows %}
+        s22_{{ n }} * s33_{{ n }} - s23_{{ n }} * s23_{{ n }} as a11_{{ n }},
+        s13_{{ n }} * s23_{{ n }} - s12_{{ n }} * s33_{{ n }} as a12_{{ n }},
+        s12_{{ n }} * s23_{{ n }} - s13_{{ n }} * s22_{{ n }} as a13_{{ n }},
+        s11_{{ n }} * s33_{{ n }} - s13_{{ n }} * s13_{{ n }} as a22_{{ n }},
+        s12_{{ n }} * s13_{{ n }} - s11_{{ n }} * s23_{{ n }} as a23_{{ n }},
+        s11_{{ n }} * s22_{{ n }} - s12_{{ n }} * s12_{{ n }} as a33_{{ n }}{{ ',' if not loop.last }}
+    {%- endfor %}
     from covariances
 )
 
 select
     symbol,
+    basis,
     session_date,
-    futures_symbol,
-    same_day_beta_252,
-    ((a11 + a12 + a13) * c1 + (a12 + a22 + a23) * c2 + (a13 + a23 + a33) * c3)
-    / nullif(s11 * a11 + s12 * a12 + s13 * a13, 0) as dimson_beta_252
+    benchmark_symbol,
+    r_by_x_252 / nullif(xx_252, 0) as same_day_beta_252,
+    {%- for n in windows %}
+        (
+            (a11_{{ n }} + a12_{{ n }} + a13_{{ n }}) * c1_{{ n }}
+            + (a12_{{ n }} + a22_{{ n }} + a23_{{ n }}) * c2_{{ n }}
+            + (a13_{{ n }} + a23_{{ n }} + a33_{{ n }}) * c3_{{ n }}
+        ) / nullif(s11_{{ n }} * a11_{{ n }} + s12_{{ n }} * a12_{{ n }} + s13_{{ n }} * a13_{{ n }}, 0)
+            as dimson_beta_{{ n }},
+    {%- endfor %}
+    relative_strength_252
 from cofactors

@@ -1,5 +1,6 @@
 {{ config(materialized='ephemeral', meta={'part_of': 'sector_relative'}) }}
--- Rolling comparison of each instrument with each of its benchmarks over sessions on which both have a return.
+-- Rolling comparison of each instrument with each of its benchmarks over sessions on which both have a return, of
+-- closing prices that were made at the same time.
 {% set windows = [63, 252] %}
 {% set sides = ['up', 'down'] %}
 {% set terms = ['r', 'b', 'rr', 'bb', 'rb', 'excess', 'excess_square', 'log_growth_r', 'log_growth_b'] %}
@@ -16,7 +17,7 @@
 with pairs as (
     select *
     from {{ ref('int_pairs') }}
-    where basis in ('metal', 'sector')
+    where basis in ('metal', 'sector') and is_synchronous
 ),
 
 -- Sorted once, while the rows are narrow.

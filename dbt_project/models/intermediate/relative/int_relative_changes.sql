@@ -45,12 +45,21 @@ changed as (
     group by sides.symbol
 ),
 
--- Sessions of the year before the change on which both sides have a return.
+-- Sessions of the year before the change on which both sides have a return, and those of them whose closing prices were
+-- made at the same time; of the latter there may be none but since the change.
 paired as (
     select
         changed.symbol,
         benchmarks.basis,
-        count(theirs.session_date) as pairs,
+        count(case when bars.session_date < changed.changed_from then theirs.session_date end) as pairs,
+        count(
+            case
+                when bars.session_date < changed.changed_from and apart.session_date is null then theirs.session_date
+            end
+        ) as synchronous_pairs,
+        -- beta against the future is Dimson's on every session
+        count(case when apart.session_date is null and benchmarks.basis <> 'future' then theirs.session_date end)
+            as synchronous_with_changed,
         min(bars.bar_number) as first_bar
     from changed
     inner join benchmarks
@@ -61,11 +70,16 @@ paired as (
         on
             changed.symbol = bars.symbol
             and changed.long_lookback_from <= bars.session_date
-            and changed.changed_from > bars.session_date
+            and (changed.changed_from > bars.session_date or benchmarks.clock <> benchmarks.benchmark_clock)
     left join bars as theirs
         on
             benchmarks.benchmark_symbol = theirs.symbol
             and bars.session_date = theirs.session_date
+    left join {{ ref('int_sessions_apart') }} as apart
+        on
+            benchmarks.clock = apart.clock
+            and benchmarks.benchmark_clock = apart.other_clock
+            and bars.session_date = apart.session_date
     group by changed.symbol, benchmarks.basis
 ),
 
@@ -74,7 +88,7 @@ with_holes as (
     select distinct symbol
     from paired
     where
-        pairs < 256
+        (pairs < 256 or (synchronous_pairs < 256 and synchronous_with_changed > 0))
         and first_bar > 2
 ),
 

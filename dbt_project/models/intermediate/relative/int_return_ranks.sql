@@ -2,23 +2,39 @@
     materialized='incremental_by_symbol',
     meta={'changed_ranges': ['int_ranked_changes.session_date'], 'changed_keys': ['metal', 'session_date'], 'in_batches': false}
 ) }}
--- The place of each miner's return among those of its metal on the session, the best first. All stand in one ranking.
+-- The place of each miner's return, in the base currency, among those of its metal on the session, the best first. All
+-- stand in one ranking; in that of the day those whose closing price is made with their sector fund's.
 {% set changes = incremental_ref('int_ranked_changes') %}
-with miners as (
+with instruments as (
+    select * from {{ source('control', 'instruments') }}
+),
+
+bars as (
+    select * from {{ in_base_currency(ref('int_bars')) }} as in_base
+),
+
+miners as (
     select
         bars.symbol,
         bars.session_date,
         instruments.metal,
         -- rounded: what differs in the last digits only is a tie
-        round(bars.total_return, 12) as return_1d,
+        case when apart.session_date is null then round(bars.total_return, 12) end as return_1d,
         round(bars.total_return_index / bases.total_return_index - 1, 12) as return_21d
-    from {{ ref('int_bars') }} as bars
-    inner join {{ source('control', 'instruments') }} as instruments
+    from bars
+    inner join instruments
         on bars.symbol = instruments.symbol
-    left join {{ ref('int_bars') }} as bases
+    left join bars as bases
         on
             bars.symbol = bases.symbol
             and bars.bar_number - 21 = bases.bar_number
+    left join instruments as sectors
+        on coalesce(instruments.sector_symbol, instruments.metal_symbol) = sectors.symbol
+    left join {{ ref('int_sessions_apart') }} as apart
+        on
+            instruments.clock = apart.clock
+            and sectors.clock = apart.other_clock
+            and bars.session_date = apart.session_date
     {%- if is_incremental() %}
         inner join {{ changes }} as changes
             on

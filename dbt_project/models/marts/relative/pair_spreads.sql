@@ -1,5 +1,24 @@
--- The gap between two instruments, on sessions that both have: who has been gaining on whom, and how unusually fast.
-with paired as (
+-- The gap between two instruments in one currency, on sessions that both have: who has been gaining on whom, and how
+-- unusually fast. Closing prices that are made at different times have no gap of the day.
+with instruments as (
+    select * from {{ source('control', 'instruments') }}
+),
+
+bars as (
+    select
+        daily_bars.symbol,
+        daily_bars.session_date,
+        daily_bars.close_as_traded * case when abroad.symbol is null then 1 else abroad.exchange_rate end as price,
+        case when abroad.symbol is null then daily_bars.total_return_index else abroad.total_return_index_base end
+            as total_return_index
+    from {{ ref('daily_bars') }} as daily_bars
+    left join {{ ref('currencies') }} as abroad
+        on
+            daily_bars.symbol = abroad.symbol
+            and daily_bars.session_date = abroad.session_date
+),
+
+paired as (
     select
         pairs.pair_id,
         pairs.long_symbol,
@@ -7,22 +26,36 @@ with paired as (
         pairs.kind,
         pairs.z_threshold,
         long_bars.session_date,
-        long_bars.close_as_traded / short_bars.close_as_traded as value,
-        ln(long_bars.total_return_index / short_bars.total_return_index) as log_strength
+        long_bars.price / short_bars.price as value,
+        ln(long_bars.total_return_index / short_bars.total_return_index) as log_strength,
+        apart.session_date is not null as is_apart
     from {{ source('control', 'pairs') }} as pairs
-    inner join {{ ref('daily_bars') }} as long_bars
+    inner join bars as long_bars
         on pairs.long_symbol = long_bars.symbol
-    inner join {{ ref('daily_bars') }} as short_bars
+    inner join bars as short_bars
         on
             pairs.short_symbol = short_bars.symbol
             and long_bars.session_date = short_bars.session_date
+    left join instruments as longs
+        on pairs.long_symbol = longs.symbol
+    left join instruments as shorts
+        on pairs.short_symbol = shorts.symbol
+    left join {{ ref('int_sessions_apart') }} as apart
+        on
+            longs.clock = apart.clock
+            and shorts.clock = apart.other_clock
+            and long_bars.session_date = apart.session_date
 ),
 
--- From one session that both have to the next: a bar that one of them misses shifts no return of the other.
+-- From one session that both have to the next: a bar that one of them misses shifts no return of the other. What is
+-- infinite is as good as unknown.
 changes as (
     select
         *,
-        log_strength - lag(log_strength) over in_order as spread_1d
+        case
+            when abs(log_strength - lag(log_strength) over in_order) < 1e15
+                then log_strength - lag(log_strength) over in_order
+        end as spread_1d
     from paired
     window in_order as (
         partition by pair_id
@@ -33,7 +66,7 @@ changes as (
 spreads as (
     select
         *,
-        {{ full_window('sum(spread_1d)', 'spread_1d', 21, 'last_21') }} as spread_21d
+        {{ full_sum('spread_1d', 21, 'last_21') }} as spread_21d
     from changes
     window last_21 as (
         partition by pair_id
@@ -92,7 +125,7 @@ select
     kind,
     session_date,
     value,
-    spread_1d,
+    case when not is_apart then spread_1d end as spread_1d,
     spread_21d,
     z_252,
     percentile_252,

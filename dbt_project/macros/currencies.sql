@@ -1,0 +1,24 @@
+{# Whether prices of an instrument need an exchange rate before they are compared: its quote currency is money, and not the
+   base currency. #}
+{% macro is_foreign(instruments=none) -%}
+    {%- set of = instruments ~ '.' if instruments else '' -%}
+    {{ of }}asset_class <> 'fx' and {{ of }}currency <> {{ of }}base_currency and {{ of }}money <> 'XXX'
+{%- endmacro %}
+
+{# Rows of int_bars with what they return in the base currency; NULL where a rate is missing. #}
+{% macro in_base_currency(bars) -%}
+    (
+        select
+            quoted.symbol,
+            quoted.session_date,
+            quoted.bar_number,
+            case when abroad.symbol is null then quoted.total_return else abroad.return_1d_base end as total_return,
+            case when abroad.symbol is null then quoted.total_return_index else abroad.total_return_index_base end
+                as total_return_index
+        from {{ bars }} as quoted
+        left join {{ ref('currencies') }} as abroad
+            on
+                quoted.symbol = abroad.symbol
+                and quoted.session_date = abroad.session_date
+    )
+{%- endmacro %}
