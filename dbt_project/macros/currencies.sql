@@ -5,13 +5,14 @@
     {{ of }}asset_class <> 'fx' and {{ of }}currency <> {{ of }}base_currency and {{ of }}money <> 'XXX'
 {%- endmacro %}
 
-{# Rows of int_bars with what they return in the base currency; NULL where a rate is missing. #}
+{# Rows of int_bars with what they return and, as traded, are worth in the base currency; NULL where a rate is missing. #}
 {% macro in_base_currency(bars) -%}
     (
         select
             quoted.symbol,
             quoted.session_date,
             quoted.bar_number,
+            quoted.close_as_traded * case when abroad.symbol is null then 1 else abroad.exchange_rate end as price,
             case when abroad.symbol is null then quoted.total_return else abroad.return_1d_base end as total_return,
             case when abroad.symbol is null then quoted.total_return_index else abroad.total_return_index_base end
                 as total_return_index

@@ -21,9 +21,15 @@
     {{ if_full(exact_sum(value, window), value, n, window) }}
 {%- endmacro %}
 
-{# A sum over a window of numbers near 1, added up as decimals: it has the same digits wherever an engine begins to add. #}
+{# A sum over a window of numbers near 1, added up as decimals: it has the same digits wherever an engine begins to
+   add. They are what `held_by_decimal` leaves. #}
 {% macro exact_sum(value, window) -%}
     cast(sum(cast({{ value }} as decimal(38, 18))) over {{ window }} as double)
+{%- endmacro %}
+
+{# A value that a decimal of 18 places holds; what is infinite or larger is as good as unknown. #}
+{% macro held_by_decimal(value) -%}
+    case when abs({{ value }}) < 1e15 then {{ value }} end
 {%- endmacro %}
 
 {# The square root, NULL of a negative number instead of an error. #}
@@ -147,9 +153,9 @@
 {%- endmacro %}
 
 {# The mean of a group of numbers near 1, added up as decimals: it has the same digits in whatever order they come, and no
-   list of them is kept. What no decimal holds is as good as unknown. #}
+   list of them is kept. #}
 {% macro exact_mean(value) -%}
-    {%- set known = 'case when abs(' ~ value ~ ') < 1e15 then ' ~ value ~ ' end' -%}
+    {%- set known = held_by_decimal(value) -%}
     cast(sum(cast({{ known }} as decimal(38, 18))) as double) / nullif(count({{ known }}), 0)
 {%- endmacro %}
 

@@ -1,20 +1,16 @@
 {{ config(materialized='incremental_by_symbol') }}
 -- Each bar as the sector of its company counts it, in the base currency: of sessions on which its closing price is made
 -- with its sector fund's. A return keeps its company listed for 30 days after its session, or until the next one does.
-with instruments as (
-    select * from {{ source('control', 'instruments') }}
+with read_bars as (
+    select * from {{ read(ref('int_bars')) }} as in_range
 ),
 
 days as (
     select
-        returns.symbol,
-        returns.session_date,
-        case when abroad.symbol is null then returns.return_1d else abroad.return_1d_base end as return_1d
-    from {{ read(ref('returns')) }} as returns
-    left join {{ ref('currencies') }} as abroad
-        on
-            returns.symbol = abroad.symbol
-            and returns.session_date = abroad.session_date
+        symbol,
+        session_date,
+        total_return as return_1d
+    from {{ in_base_currency('read_bars') }} as in_base
 )
 
 select
@@ -42,14 +38,9 @@ inner join {{ read(ref('trend')) }} as trend
     on
         days.symbol = trend.symbol
         and days.session_date = trend.session_date
-inner join instruments
-    on days.symbol = instruments.symbol
-left join instruments as sectors
-    on coalesce(instruments.sector_symbol, instruments.metal_symbol) = sectors.symbol
-left join {{ ref('int_sessions_apart') }} as apart
+left join {{ ref('int_apart_from_sector') }} as apart
     on
-        instruments.clock = apart.clock
-        and sectors.clock = apart.other_clock
+        days.symbol = apart.symbol
         and days.session_date = apart.session_date
 where apart.session_date is null
 window known_returns as (

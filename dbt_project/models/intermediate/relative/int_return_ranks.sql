@@ -28,12 +28,9 @@ miners as (
         on
             bars.symbol = bases.symbol
             and bars.bar_number - 21 = bases.bar_number
-    left join instruments as sectors
-        on coalesce(instruments.sector_symbol, instruments.metal_symbol) = sectors.symbol
-    left join {{ ref('int_sessions_apart') }} as apart
+    left join {{ ref('int_apart_from_sector') }} as apart
         on
-            instruments.clock = apart.clock
-            and sectors.clock = apart.other_clock
+            bars.symbol = apart.symbol
             and bars.session_date = apart.session_date
     {%- if is_incremental() %}
         inner join {{ changes }} as changes

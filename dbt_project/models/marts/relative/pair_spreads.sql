@@ -5,17 +5,7 @@ with instruments as (
 ),
 
 bars as (
-    select
-        daily_bars.symbol,
-        daily_bars.session_date,
-        daily_bars.close_as_traded * case when abroad.symbol is null then 1 else abroad.exchange_rate end as price,
-        case when abroad.symbol is null then daily_bars.total_return_index else abroad.total_return_index_base end
-            as total_return_index
-    from {{ ref('daily_bars') }} as daily_bars
-    left join {{ ref('currencies') }} as abroad
-        on
-            daily_bars.symbol = abroad.symbol
-            and daily_bars.session_date = abroad.session_date
+    select * from {{ in_base_currency(ref('int_bars')) }} as in_base
 ),
 
 paired as (
@@ -47,15 +37,11 @@ paired as (
             and long_bars.session_date = apart.session_date
 ),
 
--- From one session that both have to the next: a bar that one of them misses shifts no return of the other. What is
--- infinite is as good as unknown.
+-- From one session that both have to the next: a bar that one of them misses shifts no return of the other.
 changes as (
     select
         *,
-        case
-            when abs(log_strength - lag(log_strength) over in_order) < 1e15
-                then log_strength - lag(log_strength) over in_order
-        end as spread_1d
+        {{ held_by_decimal('log_strength - lag(log_strength) over in_order') }} as spread_1d
     from paired
     window in_order as (
         partition by pair_id
