@@ -7,6 +7,7 @@ import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -172,7 +173,14 @@ def test_news_of_an_evening_equal_whole(home: Home) -> None:
     # Of a benchmark every other bar is missing: a year has too few pairs to look back on.
     sparse = (home.market["symbol"] == "SI=F") & home.market["session_date"].isin(days[:-20:2])
     home.market = market = home.market[~sparse]
-    newcomer, corrected, gone = symbols[-1], symbols[5], symbols[1]
+    newcomer, corrected, gone, turning = symbols[-1], symbols[5], symbols[1], symbols[12]
+    # It turns on a round number right before the rows that the next build replaces.
+    of_one = market[market["symbol"] == turning].sort_values("session_date")
+    last = int((of_one["session_date"] < days[-6]).sum()) - 1
+    step = 10.0 ** np.floor(np.log10(of_one["close"].iloc[last - 9]))
+    number = np.ceil(of_one["close"].iloc[last - 9] / step) * step
+    for back, close in ((8, number - step / 10), (7, number), (6, number - step / 10)):
+        market.loc[of_one.index[last - back], ["open", "high", "low", "close"]] = close
     known = market["symbol"] != newcomer
     home.watch(home.instruments[home.instruments["symbol"] != newcomer])
     home.deliver(market[(market["session_date"] < days[-6]) & known])

@@ -7,13 +7,15 @@ with known as (
     {{ carried_state({'known_heading': 'double', 'latest_level': 'double', 'last_away_number': 'bigint'}) }}
 ),
 
--- From the last bar on that is known.
+-- From the last bar on that is known: whether its close was away from the number crossed last is asked again, what it
+-- crossed is known.
 bars as (
     select
         bars.*,
         known.known_heading,
         known.latest_level as known_level,
-        known.last_away_number as known_away_number
+        known.last_away_number as known_away_number,
+        coalesce(bars.session_date = known.session_date, false) as is_known
     from {{ read(ref('int_traded_bars'), lookback='70 bars') }} as bars
     left join known
         on bars.symbol = known.symbol
@@ -63,7 +65,8 @@ multiples as (
 crossings as (
     select
         *,
-        coalesce((last_multiple - first_multiple) * heading between 0 and {{ most_crossed }}, false) as is_crossed,
+        coalesce((last_multiple - first_multiple) * heading between 0 and {{ most_crossed }}, false) and not is_known
+            as is_crossed,
         round(last_multiple * step, 6) as level_price
     from multiples
 ),
