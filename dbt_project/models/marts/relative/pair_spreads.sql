@@ -4,8 +4,17 @@ with instruments as (
     select * from {{ source('control', 'instruments') }}
 ),
 
+-- Of the few that are paired, however many there are.
+legs as (
+    select *
+    from {{ ref('int_bars') }}
+    where
+        symbol in (select longs.long_symbol from {{ source('control', 'pairs') }} as longs)
+        or symbol in (select shorts.short_symbol from {{ source('control', 'pairs') }} as shorts)
+),
+
 bars as (
-    select * from {{ in_base_currency(ref('int_bars')) }} as in_base
+    select * from {{ in_base_currency('legs') }} as in_base
 ),
 
 paired as (
