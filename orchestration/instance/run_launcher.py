@@ -4,9 +4,14 @@ A run is a process of the code server, and the code server reports a run whose p
 of a code server that was killed itself, by a power cut or with its container: they stay started for ever. The daemon's
 run monitoring asks here, and a run of ours says in its tags in which process it lives. Where that is out of sight, the
 code server is asked: one that follows another does not know its runs.
+
+A dead run is reported once its code server answers again: Dagster repeats a run when it hears that it has failed, and
+gives up at once where it cannot reach the definitions.
 """
 
 import socket
+import time
+from typing import Any
 
 import dagster as dg
 from dagster._core.errors import DagsterLaunchFailedError, DagsterUserCodeUnreachableError
@@ -21,6 +26,8 @@ from orchestration.instance.runs import GONE, is_of_orewatch, process_lives
 # What a code server answers that waits for its last run to end. Dagster has no class of error for it.
 ENDING = "after telling it to shut down"
 
+# So long a code server may take to come back; without one, nobody will repeat the run.
+PATIENCE_SECONDS = 300
 
 LIVES = CheckRunHealthResult(WorkerStatus.RUNNING)
 DEAD = CheckRunHealthResult(WorkerStatus.FAILED, GONE)
@@ -28,6 +35,10 @@ DEAD = CheckRunHealthResult(WorkerStatus.FAILED, GONE)
 
 class RunLauncher(DefaultRunLauncher):
     """Launches runs as `DefaultRunLauncher` does."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._unreachable_since: dict[str, float] = {}  # by run
 
     def launch_run(self, context: LaunchRunContext) -> None:
         """Launch a run.
@@ -55,20 +66,23 @@ class RunLauncher(DefaultRunLauncher):
         That is the one where it was launched, or the one in its place.
         """
         lives = process_lives(run)
-        if lives is not None:
-            return LIVES if lives else DEAD
-        if run.remote_job_origin and not is_of_orewatch(run):  # of somebody who shares the instance
-            return LIVES
+        if lives or (lives is None and run.remote_job_origin and not is_of_orewatch(run)):
+            return LIVES  # or it is of somebody who shares the instance
         client = self._get_grpc_client_for_termination(run.run_id)
         if client is None:  # it has ended meanwhile, or is one of the command line, in a process of its own
-            return LIVES
+            return LIVES if lives is None else DEAD
         try:
             known = deserialize_value(client.get_current_runs(), GetCurrentRunsResult).current_runs
         except DagsterUserCodeUnreachableError:
             # With a socket of its own, as in `orewatch dev`, none comes in its place; else it is being restarted, and
             # the next look will tell.
-            own = client.socket
-            return DEAD if own and not _listens(own) else LIVES
+            if client.socket and not _listens(client.socket):
+                return DEAD
+            since = self._unreachable_since.setdefault(run.run_id, time.monotonic())
+            return DEAD if lives is False and time.monotonic() - since > PATIENCE_SECONDS else LIVES
+        self._unreachable_since.pop(run.run_id, None)
+        if lives is False:
+            return DEAD
         if run.run_id in known:
             return LIVES
         return CheckRunHealthResult(WorkerStatus.FAILED, "its code server was killed or replaced")

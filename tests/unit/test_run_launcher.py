@@ -12,7 +12,7 @@ from dagster._grpc.types import GetCurrentRunsResult
 from dagster._serdes import serialize_value
 
 from orchestration.instance.instance import opened_instance
-from orchestration.instance.run_launcher import RunLauncher, is_asked
+from orchestration.instance.run_launcher import PATIENCE_SECONDS, RunLauncher, is_asked
 from orchestration.instance.runs import process_tags
 from orchestration.settings import Settings
 from tests.runs import dead_process, run
@@ -73,8 +73,29 @@ def test_a_run_that_says_where_it_lives_is_asked_itself(monkeypatch: pytest.Monk
     monkeypatch.setattr(launcher, "_get_grpc_client_for_termination", lambda _: pytest.fail("asked"))
     alive = RUN.with_tags(process_tags(RUN.run_id))
     assert launcher.check_run_worker_health(alive).status is WorkerStatus.RUNNING
-    dead = RUN.with_tags({**alive.tags, "orewatch/pid": str(dead_process())})
-    assert launcher.check_run_worker_health(dead).status is WorkerStatus.FAILED
+
+
+def test_a_dead_run_is_reported_once_somebody_can_repeat_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    launcher, now = RunLauncher(), 1_000.0
+    server: CodeServer | None = CodeServer(RUN.run_id, reachable=False)
+    monkeypatch.setattr(launcher, "_get_grpc_client_for_termination", lambda _: server)
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    dead = RUN.with_tags({**process_tags(RUN.run_id), "orewatch/pid": str(dead_process())})
+
+    def status() -> WorkerStatus:
+        return launcher.check_run_worker_health(dead).status
+
+    assert status() is WorkerStatus.RUNNING
+    server = CodeServer()
+    assert status() is WorkerStatus.FAILED
+    server = CodeServer(reachable=False)
+    assert status() is WorkerStatus.RUNNING  # patience begins anew
+    now += PATIENCE_SECONDS
+    assert status() is WorkerStatus.RUNNING
+    now += 1
+    assert status() is WorkerStatus.FAILED  # no code server comes back: a run must not stay started for ever
+    server = None  # of the command line
+    assert status() is WorkerStatus.FAILED
 
 
 def test_a_run_of_another_project_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
