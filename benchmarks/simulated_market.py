@@ -7,7 +7,7 @@ abroad all is in dollars, as the programs that it is compared with expect.
 """
 
 import datetime as dt
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,13 +17,31 @@ import pyarrow as pa
 from orchestration.ingest.lake import BARS, FETCHES, Lake
 from orchestration.ingest.reference import reference_tables, store_reference
 from orchestration.market.calendar import closed_sessions_of
+from orchestration.market.contracts import contracts_among
 from orchestration.market.currency import DOLLAR
-from orchestration.market.universe import FX, Instrument, Universe, load_universe
+from orchestration.market.universe import FX, Instrument, MoveRule, PriceLevel, Universe, load_universe
 from orchestration.settings import DBT_PROJECT_DIR, Settings
 
 NOW = dt.datetime(2026, 1, 30, 23, tzinfo=dt.UTC)
 TIERS = ("senior", "junior", "royalty")
 BATCH = "20260130T230000000000Z-bench0"
+CONTRACTS = ("SIN25.CMX", "SIZ25.CMX", "SIH26.CMX")
+_SINCE = dt.date(2018, 1, 1)
+ON_SERIES = tuple(
+    PriceLevel(level_id=f"on_{series}", symbol=symbol, lower=lower, upper=upper, kind="support", active_from=_SINCE,
+               note="", series=series)
+    for series, symbol, lower, upper in (
+        ("gold_to_silver", "GLD", 1.0, 1.0), ("sma_50", "SLV", 1.0, 1.0), ("sma_200", "SIL", 0.95, 1.05)
+    )
+)  # fmt: skip
+RARE_RULES = tuple(
+    MoveRule(rule_id=f"rare_{number}", scope="all", scope_value=None, measure=measure, sessions=sessions,
+             threshold=threshold, note="")
+    for number, (measure, sessions, threshold) in enumerate((
+        ("cumulative_return", 1, 0.06), ("cumulative_return", 63, 0.2), ("cumulative_return", 252, 0.3),
+        ("drawdown", 1, 0.2), ("distance_from_52w_high", 1, 0.15), ("point_change", 1, 0.5)
+    ))
+)  # fmt: skip
 # Rows of one file of the lake.
 FILE_ROWS = 1_000_000
 
@@ -33,12 +51,19 @@ def universe(instruments: int, abroad: bool = False) -> Universe:
 
     Args:
         instruments: how many, at least.
-        abroad: whether what is quoted in other currencies is among them, with exchange rates.
+        abroad: whether all else is there that those programs do not know: what is quoted in other currencies or in
+            points, with exchange rates; contracts of futures; levels on series, and every measure of move rules.
     """
     shipped = load_universe(DBT_PROJECT_DIR / "seeds")
     if not abroad:
-        at_home = tuple(i for i in shipped.instruments if i.currency == DOLLAR and i.asset_class != FX)
+        at_home = tuple(
+            i.model_copy(update={"contract_months": None})
+            for i in shipped.instruments
+            if i.currency == DOLLAR and i.asset_class != FX
+        )
         shipped = replace(shipped, instruments=at_home, dollar_prices=())
+    else:
+        shipped = replace(shipped, levels=(*shipped.levels, *ON_SERIES), move_rules=(*shipped.move_rules, *RARE_RULES))
     added = [
         Instrument(
             symbol=f"M{number:05d}",
@@ -77,7 +102,8 @@ def write_market(
     """
     watched = universe(instruments, abroad)
     sessions = closed_sessions_of((i.calendar for i in watched.instruments), NOW)
-    store_reference(settings.paths.reference, reference_tables(watched, sessions, {}))
+    contracts = contracts_among(CONTRACTS, watched.instruments) if abroad else []
+    store_reference(settings.paths.reference, reference_tables(watched, sessions, {}, contracts=contracts))
     first = np.datetime64(NOW.date()) - np.timedelta64(365 * years, "D")
     dates = {}
     for calendar, group in sessions[sessions["bar_expected"]].groupby("calendar"):
@@ -86,7 +112,7 @@ def write_market(
     lake = Lake(settings.paths.lake)
     lake.prepare()
     total, waiting, part = 0, [], 0
-    for bars in map(take, _bars(watched, dates)):
+    for bars in map(take, _bars(watched, dates, CONTRACTS if abroad else ())):
         waiting.append(bars)
         total += bars.num_rows
         if sum(table.num_rows for table in waiting) >= FILE_ROWS:
@@ -98,7 +124,7 @@ def write_market(
     return total
 
 
-def _bars(watched: Universe, dates: dict[str, "np.ndarray[Any, Any]"]) -> Iterator[pa.Table]:
+def _bars(watched: Universe, dates: dict[str, "np.ndarray[Any, Any]"], contracts: Sequence[str]) -> Iterator[pa.Table]:
     common = {calendar: np.random.default_rng(7).normal(0, 0.012, len(days)) for calendar, days in dates.items()}
     for number, instrument in enumerate(watched.instruments):
         days = dates[instrument.calendar]
@@ -129,7 +155,23 @@ def _bars(watched: Universe, dates: dict[str, "np.ndarray[Any, Any]"]) -> Iterat
             "observed_at": pa.array(np.full(n, moment)),
             "batch_id": pa.array([BATCH] * n),
         }
-        yield pa.table(columns, schema=BARS)
+        table = pa.table(columns, schema=BARS)
+        if instrument.symbol == "SI=F":
+            yield from _contracts(table, contracts)
+        yield table
+
+
+def _contracts(series: pa.Table, contracts: Sequence[str]) -> Iterator[pa.Table]:
+    """Contracts that a front-month series shows one after the other, 100 sessions each, up to the last."""
+    count = series.num_rows
+    for place, symbol in enumerate(contracts):
+        shown = np.zeros(count, dtype=bool)
+        end = count - 100 * (len(contracts) - 1 - place)
+        shown[max(0, end - 100) : end] = True
+        close = np.where(shown, series["close"].to_numpy(), np.round(series["close"].to_numpy() * 1.02, 3))
+        table = series.set_column(0, "symbol", pa.array([symbol] * count))
+        # A contract that has expired has no more bars.
+        yield table.set_column(table.schema.get_field_index("close"), "close", pa.array(close)).slice(0, end)
 
 
 def _fetches(watched: Universe) -> pa.Table:

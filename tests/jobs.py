@@ -20,6 +20,7 @@ from orchestration.ingest.reference import reference_tables, store_reference
 from orchestration.ingest.run import ingest
 from orchestration.instance.progress import ProgressReporter, silent_progress
 from orchestration.market.calendar import closed_sessions_of
+from orchestration.market.contracts import contracts_among
 from orchestration.market.universe import load_universe
 from orchestration.publish.marts import marts
 from orchestration.publish.versions import publish
@@ -80,7 +81,9 @@ def publish_tables(settings: Settings) -> None:
     report = ingest(universe, source, settings.source, lake, now, rules)
     calendars = [instrument.calendar for instrument in universe.instruments]
     sessions = closed_sessions_of(calendars, now, report.unlisted)
-    store_reference(settings.paths.reference, reference_tables(universe, sessions, lake.price_bases()))
+    contracts = contracts_among(lake.latest_statuses(), universe.instruments)
+    tables = reference_tables(universe, sessions, lake.price_bases(), contracts=contracts)
+    store_reference(settings.paths.reference, tables)
     settings.paths.warehouse.unlink(missing_ok=True)
     build_models(settings.paths.root, settings.paths.warehouse, source=settings.source)
     made_from = fingerprint(lake, settings.paths.reference, DBT_PROJECT_DIR)

@@ -10,10 +10,11 @@ from tests.levels_oracle import Found, Standing, Watched
 MODELS = (
     "int_bars",
     "int_traded_bars",
+    "trend",
+    "int_level_prices",
     "int_level_bars",
     "int_line_states",
     "int_zone_states",
-    "trend",
     "int_extremes",
     "int_round_numbers",
     "int_level_events",
@@ -81,6 +82,14 @@ class LevelModels:
                     "source_symbol": [watched.symbol],
                     "name": ["a fund"],
                     "tick_size": [watched.tick],
+                    "money": ["USD"],
+                }
+            ),
+            "pair_spreads": pa.table(
+                {
+                    "pair_id": pa.nulls(0, pa.string()),
+                    "session_date": pa.nulls(0, pa.date32()),
+                    "value": pa.nulls(0, pa.float64()),
                 }
             ),
             "control_price_levels": pa.table(
@@ -92,6 +101,7 @@ class LevelModels:
                     "kind": ["support"] * len(watched.levels),
                     "active_from": [level.active_from for level in watched.levels],
                     "note": [""] * len(watched.levels),
+                    "series": pa.nulls(len(watched.levels), pa.string()),
                 }
             ),
         }

@@ -1,8 +1,13 @@
+{# Whether what an instrument is quoted in is points and no money: an index has levels and changes, nobody earns a return. #}
+{% macro is_in_points(instruments=none) -%}
+    {{ instruments ~ '.' if instruments else '' }}money = 'XXX'
+{%- endmacro %}
+
 {# Whether prices of an instrument need an exchange rate before they are compared: its quote currency is money, and not the
    base currency. #}
 {% macro is_foreign(instruments=none) -%}
     {%- set of = instruments ~ '.' if instruments else '' -%}
-    {{ of }}asset_class <> 'fx' and {{ of }}currency <> {{ of }}base_currency and {{ of }}money <> 'XXX'
+    {{ of }}asset_class <> 'fx' and {{ of }}currency <> {{ of }}base_currency and not {{ is_in_points(instruments) }}
 {%- endmacro %}
 
 {# Rows of int_bars with what they return and, as traded, are worth in the base currency; NULL where a rate is missing. #}

@@ -49,8 +49,13 @@
 {%- endmacro %}
 
 {# Whose prices a level is about: silver's level is another in futures than in the spot market. #}
-{% macro price_source(instruments) -%}
-    concat({{ instruments }}.name, ', ', {{ instruments }}.source_symbol)
+{% macro price_source(instruments, series) -%}
+    case
+        when {{ series }} in ('sma_50', 'sma_200') then
+            concat({{ instruments }}.name, ', close as a multiple of ', upper(replace({{ series }}, '_', ' ')))
+        when {{ series }} is not null then concat('price ratio ', {{ series }})
+        else concat({{ instruments }}.name, ', ', {{ instruments }}.source_symbol)
+    end
 {%- endmacro %}
 
 {# The number of the bar of the last event of each level of some kinds, before the rows that an incremental build replaces:
@@ -74,9 +79,10 @@
             where stored.kind in ('{{ kinds | join("', '") }}')
             group by stored.level_id, stored.symbol
         ) as last_events
-        inner join {{ ref('int_traded_bars') }} as bars
+        inner join {{ ref('int_level_prices') }} as bars
             on
                 last_events.symbol = bars.symbol
+                and bars.series is null
                 and last_events.session_date = bars.session_date
     {%- else -%}
         select

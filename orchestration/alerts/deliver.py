@@ -19,9 +19,11 @@ from orchestration.alerts.messages import Alert
 from orchestration.alerts.outbox import Judgement, Outbox, opened_outbox
 from orchestration.alerts.send import Outcome
 from orchestration.alerts.senders import send
-from orchestration.channels import Receivers
+from orchestration.channels import Channel, Receivers
 from orchestration.home import Home
 from orchestration.instance.runs import ENDED, is_ours
+from orchestration.publish.manifest import readable_manifest
+from orchestration.publish.watchlists import watchlists
 from orchestration.settings import NEW_YORK
 
 LOG = logging.getLogger("orewatch.alerts")
@@ -60,7 +62,7 @@ def deliver(
     with opened_outbox(home.alerts) as outbox:
         collect(home, instance, outbox)
         now = time.time()
-        events = outbox.enqueue(receivers.channels, now, log_alert)
+        events = outbox.enqueue(_with_members(home, receivers.channels), now, log_alert)
         if expired := outbox.expire(now):
             log(f"{expired} deliveries gave up after a week; orewatch alerts lists them")
         due = outbox.due(now, everything)
@@ -69,6 +71,14 @@ def deliver(
     for outcome in outcomes:
         log(outcome.text)
     return Report(events, outcomes)
+
+
+def _with_members(home: Home, channels: Sequence[Channel]) -> Sequence[Channel]:
+    """The channels, each wanting the instruments that the published version has on its watchlists."""
+    if not any(channel.watchlists for channel in channels) or readable_manifest(home.published) is None:
+        return channels
+    members = watchlists(home.published_file)
+    return [channel.with_members(members) for channel in channels]
 
 
 def collect(home: Home, instance: dg.DagsterInstance, outbox: Outbox) -> None:

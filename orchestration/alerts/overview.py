@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console
@@ -12,9 +12,10 @@ from rich.table import Table
 from orchestration.alerts.outbox import Delivery, opened_outbox
 from orchestration.alerts.outbox_file import FILE
 from orchestration.alerts.senders import send
-from orchestration.channels import Channel, Receivers, unknown_symbols
+from orchestration.channels import Channel, Receivers, wrong_filters
 from orchestration.home import Home
 from orchestration.market.errors import SettingsError
+from orchestration.market.universe import Universe
 
 SHOWN = 20
 
@@ -22,10 +23,10 @@ SHOWN = 20
 STATUS_SECONDS = 30 * 86400.0
 
 
-def print_alerts(home: Home, channels: Sequence[Channel], symbols: Collection[str], console: Console) -> None:
+def print_alerts(home: Home, channels: Sequence[Channel], universe: Universe, console: Console) -> None:
     """The channels by name, never by URL; what is pending or was given up; what was sent last."""
     console.print("SIMULATED" if home.simulated else f"Source {home.source}", highlight=False)
-    print_wrong_filters(channels, symbols, console)
+    print_wrong_filters(channels, universe, console)
     with opened_outbox(home.alerts) as outbox:
         counts = outbox.counts()
         not_sent, sent = outbox.last(["pending", "expired"], SHOWN), outbox.last(["sent"], SHOWN)
@@ -41,9 +42,9 @@ def print_alerts(home: Home, channels: Sequence[Channel], symbols: Collection[st
         console.print(_deliveries("Sent last", sent))
 
 
-def print_wrong_filters(channels: Sequence[Channel], symbols: Collection[str], console: Console) -> None:
-    """Warn of channels that ask for symbols that no seed names; a removed instrument must not stop an evening."""
-    for line in unknown_symbols(channels, symbols):
+def print_wrong_filters(channels: Sequence[Channel], universe: Universe, console: Console) -> None:
+    """Warn of channels that ask for what no seed names; a removed instrument must not stop an evening."""
+    for line in wrong_filters(channels, universe.symbols, universe.watchlists):
         console.print(f"[yellow]warning[/] {escape(line)}", highlight=False, soft_wrap=True)
 
 
@@ -67,16 +68,16 @@ def print_not_sent(home: Home, channels: Sequence[Channel], console: Console) ->
         console.print(f"[yellow]{line}[/]", highlight=False, soft_wrap=True)
 
 
-def try_channels(home: Home, receivers: Receivers, symbols: Collection[str], console: Console) -> bool:
+def try_channels(home: Home, receivers: Receivers, universe: Universe, console: Console) -> bool:
     """Send every channel a test message and say how it went; returns whether all accepted it.
 
     Raises:
-        SettingsError: a channel asks for a symbol that no seed names; nothing was sent.
+        SettingsError: a channel asks for a symbol or a watchlist that no seed names; nothing was sent.
     """
     if not receivers.channels:
         console.print("No channel is set: alerts are logged only. See OREWATCH_ALERTS.")
         return False
-    if wrong := unknown_symbols(receivers.channels, symbols):
+    if wrong := wrong_filters(receivers.channels, universe.symbols, universe.watchlists):
         raise SettingsError("; ".join(wrong))
     outcomes = send(home, receivers, test=True)
     for outcome in outcomes:

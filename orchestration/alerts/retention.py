@@ -86,6 +86,7 @@ def _latest_sessions(home: Home) -> dict[str, dt.date]:
 def _remove_briefs(home: Home, days: int) -> None:
     """Pages that were written long ago, whatever session they are about; `orewatch brief --date` writes them again."""
     before = time.time() - days * DAY_SECONDS
-    for path in home.briefs.glob("????-??-??.*"):
+    # Those of watchlists lie in folders of their own.
+    for path in (*home.briefs.glob("????-??-??.*"), *home.briefs.glob("*/????-??-??.*")):
         if path.suffix in (".html", ".md") and path.stat().st_mtime < before:
             path.unlink(missing_ok=True)

@@ -19,6 +19,9 @@ app = typer.Typer(
 )
 
 
+Watchlist = Annotated[str, typer.Option(help="Only the instruments of this watchlist of instruments.csv.")]
+
+
 @contextmanager
 def readable_errors() -> Iterator[None]:
     """Turn our own errors, and a disk that is full or cannot be written to, into one line and exit code 2."""
@@ -80,11 +83,11 @@ def refresh(
 
 @app.command()
 @readable_errors()
-def status() -> None:
+def status(watchlist: Watchlist = "") -> None:
     """Show what is stored, how fresh it is, how the last requests ended and which version readers see."""
     from orchestration.cli.status import print_status
 
-    print_status(load_settings())
+    print_status(load_settings(), watchlist=watchlist)
 
 
 @app.command(name="verify-claims")
@@ -138,6 +141,7 @@ def as_of(
 @readable_errors()
 def brief(
     date: Annotated[str, typer.Option(help="A past session, YYYY-MM-DD; the latest without it.")] = "",
+    watchlist: Watchlist = "",
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the brief as Markdown as well.")] = False,
 ) -> None:
     """Write the market brief of a session, knowing only what was known then, as a page and as Markdown."""
@@ -148,7 +152,7 @@ def brief(
 
     session = _session(date)
     settings = load_settings()
-    written = write_brief(settings.paths, session)
+    written = write_brief(settings.paths, session, watchlist)
     console = Console()
     print_header(console, settings.paths, settings.as_of)
     if markdown:
@@ -182,10 +186,10 @@ def alerts(
     from orchestration.market.universe import load_universe
 
     settings, console = load_settings(), Console()
-    symbols = load_universe(settings.seeds, settings.currency).symbols
+    universe = load_universe(settings.seeds, settings.currency)
     if not test:
-        print_alerts(settings.paths, settings.channels, symbols, console)
-    elif not try_channels(settings.paths, settings.receivers, symbols, console):
+        print_alerts(settings.paths, settings.channels, universe, console)
+    elif not try_channels(settings.paths, settings.receivers, universe, console):
         raise typer.Exit(1)
 
 
@@ -208,7 +212,7 @@ def dev(
 
     require_free_port(port, "orewatch dev --port NUMBER")
     settings = load_settings()
-    print_wrong_filters(settings.channels, load_universe(settings.seeds, settings.currency).symbols, Console())
+    print_wrong_filters(settings.channels, load_universe(settings.seeds, settings.currency), Console())
     prepared()
     with opened_instance(settings.paths):
         pass  # web server, daemon and code location find the tables made

@@ -65,7 +65,7 @@ def run_refresh(
     plan_rules(config, universe.symbols, settings.now().date())  # a wrong option stops here, not inside a run
     session = due_session(settings.now())
     print_header(console, settings.paths, settings.as_of)
-    print_wrong_filters(settings.channels, universe.symbols, console)
+    print_wrong_filters(settings.channels, universe, console)
     settings.paths.root.mkdir(parents=True, exist_ok=True)
     must_lock(settings.paths.root)
     must_link(settings.paths.root)

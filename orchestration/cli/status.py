@@ -12,6 +12,7 @@ from orchestration.duckdb_io import rows
 from orchestration.home import Home
 from orchestration.publish.copies import copies
 from orchestration.publish.manifest import MISPLACED, PublishedManifest, current_manifest, is_in_place
+from orchestration.publish.watchlists import members_of
 from orchestration.settings import Settings
 from orchestration.signals.new_events import NewEvents, new_events
 from orchestration.signals.registry import signals
@@ -102,8 +103,14 @@ def _lines(found: NewEvents) -> dict[str, list[str]]:
     return found_lines
 
 
-def print_status(settings: Settings, console: Console | None = None) -> None:
-    """Alerts not sent, the published version, and per instrument what is stored and how its last request ended."""
+def print_status(settings: Settings, console: Console | None = None, watchlist: str = "") -> None:
+    """Alerts not sent, the published version, and per instrument what is stored and how its last request ended.
+
+    Args:
+        settings: of the source.
+        console: where it is printed.
+        watchlist: only its instruments; all if empty.
+    """
     from orchestration.ingest.reference import still_held
 
     console = console or Console()
@@ -119,7 +126,10 @@ def print_status(settings: Settings, console: Console | None = None) -> None:
     title = "SIMULATED coverage" if manifest.simulated else "Coverage"
     table = _table(title, ("symbol", "first", "latest"), ("bars", "missing", "behind", "last request"))
     held = {row["symbol"]: row["reason"] for row in still_held(settings.paths.reference, ()).to_pylist()}
+    members = members_of(settings.paths.published_file, watchlist) if watchlist else None
     for row in rows(settings.paths.published_file, COVERAGE):
+        if members is not None and row["symbol"] not in members:
+            continue
         table.add_row(
             row["symbol"],
             _text(row["first_session"]),

@@ -173,10 +173,12 @@ def _reference_results(
     """Write the reference tables; what has not changed keeps its version, so that nothing made of it is out of date."""
     from orchestration.ingest.reference import reference_tables, still_held, store_reference
     from orchestration.market.calendar import closed_sessions_of
+    from orchestration.market.contracts import contracts_among
 
     sessions = closed_sessions_of((i.calendar for i in universe.instruments), now, report.unlisted)
     held = still_held(folder, {r.symbol for r in report.results if r.new})
-    tables = reference_tables(universe, sessions, lake.price_bases(), held)
+    contracts = contracts_among(lake.latest_statuses(), universe.instruments)
+    tables = reference_tables(universe, sessions, lake.price_bases(), held, contracts)
     changed = store_reference(folder, tables)
     for name, table in tables.items():
         yield dg.MaterializeResult(

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from orchestration.files import cannot_be_written
 from orchestration.ingest.parquet import schema_of, write_parquet
 from orchestration.market.calendar import price_times
+from orchestration.market.contracts import Contract
 from orchestration.market.currency import money_of
 from orchestration.market.errors import LakeError
 from orchestration.market.universe import Universe
@@ -31,8 +32,9 @@ SCHEMAS = {
         "groups": "kind text, name text, label text, position count",
         "instruments": "symbol text, source_symbol text, name text, asset_class text, metal text, tier text,"
         "calendar text, currency text, tick_size number, metal_symbol text, sector_symbol text, active_from date,"
-        "price_basis text, money text, base_currency text, clock text",
-        "price_levels": "level_id text, symbol text, lower number, upper number, kind text, active_from date,note text",
+        "watchlists text, contract_months text, price_basis text, money text, base_currency text, clock text",
+        "price_levels": "level_id text, symbol text, lower number, upper number, kind text, active_from date,"
+        "note text, series text, short_symbol text",
         "pairs": "pair_id text, long_symbol text, short_symbol text, kind text, z_threshold number",
         "move_rules": "rule_id text, scope text, scope_value text, measure text, sessions count, threshold number,"
         "note text",
@@ -42,13 +44,18 @@ SCHEMAS = {
         "bar_expected flag, is_listed flag",
         "price_times": "clock text, session_date date, price_utc moment",
         "dollar_prices": "currency text, symbol text, is_inverse flag",
+        "contracts": "contract text, root text, delivery_month date",
         HELD: "symbol text, observed_until moment, reason text",
     }.items()
 }
 
 
 def reference_tables(
-    universe: Universe, sessions: "pd.DataFrame", price_bases: Mapping[str, str], held: pa.Table | None = None
+    universe: Universe,
+    sessions: "pd.DataFrame",
+    price_bases: Mapping[str, str],
+    held: pa.Table | None = None,
+    contracts: Iterable[Contract] = (),
 ) -> dict[str, pa.Table]:
     """The reference tables by name.
 
@@ -57,7 +64,9 @@ def reference_tables(
         sessions: closed sessions of every calendar in use, as `market.calendar.closed_sessions_of` gives them.
         price_bases: the basis of each symbol with prices, as from `Lake.price_bases`.
         held: whose bars a data test has held back; None: nobody's.
+        contracts: of futures, those that have ever been asked for.
     """
+    legs: dict[str | None, str] = {pair.pair_id: pair.short_symbol for pair in universe.pairs}
     rows: dict[str, Sequence[dict]] = {
         "groups": [{"kind": g.kind, "name": g.name, "label": g.label, "position": g.order} for g in universe.groups],
         "instruments": [
@@ -67,7 +76,8 @@ def reference_tables(
             for i in universe.instruments
         ],
         "dollar_prices": [asdict(price) for price in universe.dollar_prices],
-        "price_levels": [level.model_dump() for level in universe.levels],
+        "contracts": [{"contract": c.symbol, "root": c.root.symbol, "delivery_month": c.month} for c in contracts],
+        "price_levels": [level.model_dump() | {"short_symbol": legs.get(level.series)} for level in universe.levels],
         "pairs": [pair.model_dump() for pair in universe.pairs],
         "move_rules": [rule.model_dump() for rule in universe.move_rules],
         "published_claims": [claim.model_dump() for claim in universe.claims],

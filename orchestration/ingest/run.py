@@ -5,7 +5,7 @@ report, and rows are appended to the lake in parts while the fetching goes on.
 """
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -18,10 +18,11 @@ from orchestration.ingest.report import IngestReport, SymbolResult
 from orchestration.ingest.stored_sessions import StoredSessions, read_stored_sessions, unlisted_sessions
 from orchestration.instance.progress import ProgressReporter, silent_progress
 from orchestration.market import calendar
+from orchestration.market.contracts import listed
 from orchestration.market.errors import LakeError
 from orchestration.market.fetch_plan import AnsweredRanges, FetchRequest, PlanRules, Stored, plan
 from orchestration.market.universe import Universe
-from orchestration.sources.base import BarSource, FetchOutcome
+from orchestration.sources.base import BarSource, FetchOutcome, FetchStatus
 
 
 def ingest(
@@ -47,21 +48,24 @@ def ingest(
     Raises:
         LakeError: the lake cannot be read or written.
     """
-    calendars = {i.calendar for i in universe.instruments}
+    # A contract of a future is collected as an instrument is, and is none.
+    contracts = [contract.instrument for root in universe.instruments for contract in listed(root, now.date())]
+    instruments = (*universe.instruments, *contracts)
+    calendars = {i.calendar for i in instruments}
     closed = {name: calendar.closed_sessions(name, now) for name in calendars}
     # Past the end of a calendar every weekday is requested.
     expected = {
         name: pd.DatetimeIndex(f.loc[f["bar_expected"] | ~f["is_listed"], "session_date"]) for name, f in closed.items()
     }
-    stored = read_stored_sessions(lake, universe.symbols)
-    requests = plan(universe.instruments, expected, stored_histories(lake, stored), now, rules)
+    stored = read_stored_sessions(lake, (i.symbol for i in instruments))
+    requests = plan(instruments, expected, stored_histories(lake, stored), now, rules)
     sessions = {name: pd.DatetimeIndex(f["session_date"]) for name, f in closed.items()}
-    unlisted = unlisted_sessions(stored, universe.instruments, sessions)
+    unlisted = unlisted_sessions(stored, instruments, sessions)
     if not requests:
         return IngestReport(None, (), unlisted=unlisted)
     deliveries = Deliveries(
         batch=Batch(lake, source_name),
-        instruments={i.symbol: i for i in universe.instruments},
+        instruments={i.symbol: i for i in instruments},
         closed=sessions,
         known={name: _sessions_around(name, now) for name in calendars},
         stored=stored,
@@ -71,7 +75,7 @@ def ingest(
         unlisted=unlisted,
     )
     try:
-        results = _fetch_all(source, requests, deliveries, progress)
+        results = _fetch_all(source, requests, deliveries, progress, {i.symbol for i in contracts})
     finally:
         deliveries.batch.flush()
     warnings = _compact(lake, deliveries.batch)
@@ -101,12 +105,26 @@ def stored_histories(lake: Lake, stored: StoredSessions) -> dict[str, Stored]:
 
 
 def _fetch_all(
-    source: BarSource, requests: Sequence[FetchRequest], deliveries: Deliveries, progress: ProgressReporter
+    source: BarSource,
+    requests: Sequence[FetchRequest],
+    deliveries: Deliveries,
+    progress: ProgressReporter,
+    contracts: Collection[str],
 ) -> tuple[SymbolResult, ...]:
-    """Fetch, and take what comes into the batch; in the order of the requests, results of those that were answered."""
+    """Fetch, and take what comes into the batch; in the order of the requests, results of those that were answered.
+
+    Args:
+        source: what is asked.
+        requests: for what.
+        deliveries: take it.
+        progress: called after each symbol.
+        contracts: symbols that the source need not have: a month may not be listed yet, or not any more.
+    """
     results: dict[str, SymbolResult] = {}
 
     def take(outcome: FetchOutcome) -> None:
+        if outcome.request.symbol in contracts and outcome.status in (FetchStatus.UNKNOWN_SYMBOL, FetchStatus.EMPTY):
+            outcome = replace(outcome, status=FetchStatus.ABSENT)
         result = deliveries.take(outcome)
         results[result.symbol] = result
         progress(len(results), len(requests), result.line)

@@ -28,6 +28,7 @@ REFERENCE = {
     "sessions": "Closed sessions of every exchange in use.",
     "price_times": "When the closing prices of each session are made.",
     "dollar_prices": "Which exchange rate says what a currency is worth in dollars.",
+    "contracts": "The contracts of futures that are, or were, collected.",
     "held": "Whose latest bars a data test has held back from the tables.",
 }
 

@@ -32,10 +32,12 @@ MAX_SEED_BYTES = 10_000_000
 _IDENTIFIER = r"^[a-z][a-z0-9_]{0,63}$"
 _SYMBOL = r"^[A-Za-z0-9^][A-Za-z0-9.^=_&-]{0,23}$"
 _CURRENCY = r"^[A-Z]{2}[A-Za-z]$"
+_CONTRACT_MONTHS = r"^[FGHJKMNQUVXZ]{1,12}\.[A-Z]{2,4}$"
 _PATTERNS = {
     _IDENTIFIER: "1 to 64 small letters, digits and _, a letter first",
     _SYMBOL: "1 to 24 letters, digits and . ^ = _ & -, a letter, digit or ^ first",
     _CURRENCY: "a code of three letters such as USD or GBp",
+    _CONTRACT_MONTHS: "letters of delivery months and the ending of the vendor's names, such as HKNUZ.CMX",
 }
 
 
@@ -62,7 +64,15 @@ def _hours_and_minutes(value: object) -> object:
     return f"{found[1]:0>2}:{found[2]}"
 
 
+def _words(value: object) -> object:
+    # A spreadsheet's user separates them as the language does.
+    if not isinstance(value, str):
+        return value
+    return tuple(dict.fromkeys(word for word in re.split(r"[\s,;|]+", value) if word))
+
+
 Identifier = Annotated[str, Field(pattern=_IDENTIFIER)]
+Identifiers = Annotated[tuple[Identifier, ...], BeforeValidator(_words)]
 Symbol = Annotated[str, Field(pattern=_SYMBOL)]
 Currency = Annotated[str, Field(pattern=_CURRENCY)]
 OptionalSymbol = Annotated[Symbol | None, BeforeValidator(blank_is_none)]
@@ -71,6 +81,9 @@ OptionalDate = Annotated[Date | None, BeforeValidator(blank_is_none)]
 OptionalFloat = Annotated[float | None, BeforeValidator(blank_is_none)]
 OptionalText = Annotated[str | None, BeforeValidator(blank_is_none)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+OptionalContractMonths = Annotated[
+    Annotated[str, Field(pattern=_CONTRACT_MONTHS)] | None, BeforeValidator(blank_is_none)
+]
 OptionalTime = Annotated[dt.time | None, BeforeValidator(_hours_and_minutes), BeforeValidator(blank_is_none)]
 Name = Annotated[str, Field(min_length=1, max_length=120)]
 Note = Annotated[str, Field(max_length=300)]
@@ -246,7 +259,7 @@ def _record(where: str, cells: list[str], header: list[str]) -> dict[str, str]:
 def _with_point(cell: str, model: type[SeedRow], name: str) -> str:
     """A number with a decimal comma, of a file with semicolons or tabs, with a point instead."""
     is_number = "float" in str(model.model_fields[name].annotation)
-    return cell.replace(",", ".") if is_number and re.fullmatch(r"-?\d+,\d+", cell) else cell
+    return cell.replace(",", ".") if is_number and re.fullmatch(r"-?\d+,\d+( ?%)?", cell) else cell
 
 
 def _parse(where: str, record: dict[str, str], model: type[RowT]) -> RowT:

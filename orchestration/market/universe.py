@@ -6,12 +6,14 @@ on may rely on it. How a file is read is in `seeds`.
 
 import difflib
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_serializer, model_validator
 
 from orchestration.market import seeds
 from orchestration.market.calendar import CALENDAR_NAMES
@@ -48,19 +50,23 @@ CLAIM_MEASURES = (
 class MoveMeasure:
     """What a row of move_rules.csv may set: windows that are computed, and thresholds that make sense."""
 
-    sessions: tuple[int, ...]
+    sessions: Sequence[int]
     at_least: float
     at_most: float
     unit: str
 
 
 # A z score of 0.04 is a percentage in the wrong row, not a rule.
-_RETURN = (1e-6, 1.0, "a fraction")
+_FRACTION = "a fraction"
+_RETURN = (1e-6, 1.0, _FRACTION)
 _SCORE = (1.0, 100.0, "a multiple of the dispersion before the day")
 MOVE_MEASURES = {
     "return_1d": MoveMeasure((1,), *_RETURN),
     "opening_gap": MoveMeasure((1,), *_RETURN),
-    "cumulative_return": MoveMeasure((2, 3, 5, 10, 21), *_RETURN),
+    "cumulative_return": MoveMeasure(range(1, 253), *_RETURN),
+    "drawdown": MoveMeasure((1,), *_RETURN),
+    "distance_from_52w_high": MoveMeasure((1,), *_RETURN),
+    "point_change": MoveMeasure((1,), 1e-6, 1e6, "points"),
     "z_score": MoveMeasure((21, 63), *_SCORE),
     "z_ewma": MoveMeasure((1,), *_SCORE),
     "robust_z": MoveMeasure((252,), *_SCORE),
@@ -68,6 +74,9 @@ MOVE_MEASURES = {
     "volume_ratio": MoveMeasure((20,), 1.0, 100.0, "a multiple of the median volume"),
     "price_correction": MoveMeasure((1,), *_RETURN),
 }
+
+# Averages of `trend` on which a level may be watched.
+AVERAGES = ("sma_50", "sma_200")
 
 # Reported by a data check, not by a market check: it was the vendor who moved the price.
 DATA_MEASURES = frozenset({"price_correction"})
@@ -110,6 +119,12 @@ class Instrument(seeds.SeedRow):
     sector_symbol: seeds.OptionalSymbol
     active_from: seeds.OptionalDate
     settlement_time: seeds.OptionalTime = None
+    watchlists: seeds.Identifiers = ()
+    contract_months: seeds.OptionalContractMonths = None
+
+    @field_serializer("watchlists")
+    def _in_one_cell(self, names: tuple[str, ...]) -> str:
+        return " ".join(names)
 
     @property
     def clock(self) -> str:
@@ -118,7 +133,11 @@ class Instrument(seeds.SeedRow):
 
 
 class PriceLevel(seeds.SeedRow):
-    """A line or a zone of as-traded prices; a row of price_levels.csv."""
+    """A line or a zone; a row of price_levels.csv.
+
+    It is held against the instrument's price as traded, or against a series: one of `AVERAGES`, of which the close is a
+    multiple, or a pair of pairs.csv, whose price ratio it is then.
+    """
 
     level_id: seeds.Identifier
     symbol: seeds.Symbol
@@ -127,6 +146,7 @@ class PriceLevel(seeds.SeedRow):
     kind: Literal["resistance", "support", "psychological", "record"]
     active_from: seeds.Date
     note: seeds.Note
+    series: seeds.OptionalText = None
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -161,14 +181,24 @@ class MoveRule(seeds.SeedRow):
     threshold: seeds.PositiveFloat
     note: seeds.Note
 
+    @model_validator(mode="before")
+    @classmethod
+    def _percent(cls, row: dict[str, Any]) -> dict[str, Any]:
+        """5% is 0.05, where a threshold is a fraction."""
+        threshold, measure = row.get("threshold"), MOVE_MEASURES.get(row.get("measure", ""))
+        if not (found := re.fullmatch(r"(\d+\.?\d*|\.\d+) ?%", str(threshold), re.ASCII)):
+            return row
+        if measure and not measure.unit.startswith(_FRACTION):
+            raise ValueError(f"threshold: {threshold} is not allowed; allowed: {measure.unit}, without %")
+        return {**row, "threshold": str(Decimal(found[1]) / 100)}
+
     @model_validator(mode="after")
     def _window_exists(self) -> Self:
         measure = MOVE_MEASURES[self.measure]
         if self.sessions not in measure.sessions:
-            raise ValueError(
-                f"sessions: {self.sessions} is not computed for {self.measure}; "
-                f"allowed: {seeds.listed(measure.sessions)}"
-            )
+            windows = measure.sessions
+            allowed = seeds.listed(windows) if len(windows) < 10 else f"{windows[0]} to {windows[-1]}"
+            raise ValueError(f"sessions: {self.sessions} is not computed for {self.measure}; allowed: {allowed}")
         if not measure.at_least <= self.threshold <= measure.at_most:
             raise ValueError(
                 f"threshold: {self.threshold:g} is not allowed; allowed: {measure.at_least:g} to {measure.at_most:g} "
@@ -209,6 +239,12 @@ class Universe:
     def symbols(self) -> tuple[str, ...]:
         """The symbols, in seed order."""
         return tuple(i.symbol for i in self.instruments)
+
+    @property
+    def watchlists(self) -> dict[str, tuple[str, ...]]:
+        """The symbols of each watchlist, in seed order."""
+        names = dict.fromkeys(name for instrument in self.instruments for name in instrument.watchlists)
+        return {name: tuple(i.symbol for i in self.instruments if name in i.watchlists) for name in names}
 
     def names_of(self, kind: str) -> tuple[str, ...]:
         """The declared names of a kind of group, in their order."""
@@ -257,10 +293,12 @@ def load_universe(folder: Path, base_currency: str = DOLLAR) -> Universe:
     _check_declared("pairs.csv", pairs, {"kind": "pair_kind"}, universe)
     _check_rates(instruments)
     _check_unique_sources(instruments)
+    _check_contracts(instruments)
     _check_symbols("instruments.csv", instruments, ("metal_symbol", "sector_symbol"), symbols)
     _check_symbols("price_levels.csv", levels, ("symbol",), symbols)
     _check_symbols("pairs.csv", pairs, ("long_symbol", "short_symbol"), symbols)
     _check_symbols("published_claims.csv", claims, ("symbol",), symbols)
+    _check_series(levels, universe)
     _check_scopes(rules, universe)
     _check_claim_arguments(claims, universe)
     return _with_rates(universe, base_currency)
@@ -328,6 +366,15 @@ def _check_declared(
                 )
 
 
+def _check_contracts(instruments: list[tuple[int, Instrument]]) -> None:
+    for row, instrument in instruments:
+        if instrument.contract_months and not instrument.source_symbol.endswith("=F"):
+            raise SeedError(
+                f"instruments.csv, row {row}, column contract_months: '{instrument.contract_months}' is not allowed; "
+                "allowed: nothing, unless source_symbol is a front-month series such as SI=F"
+            )
+
+
 def _check_unique_sources(instruments: list[tuple[int, Instrument]]) -> None:
     first_row: dict[str, int] = {}
     for row, instrument in instruments:
@@ -346,6 +393,24 @@ def _check_symbols(
                 raise SeedError(
                     f"{file}, row {row}, column {column}: '{symbol}' is unknown; allowed: a symbol of instruments.csv"
                 )
+
+
+def _check_series(levels: list[tuple[int, PriceLevel]], universe: Universe) -> None:
+    """A level on an average, or on the price ratio of a pair, whose long instrument it names."""
+    pairs = {pair.pair_id: pair for pair in universe.pairs}
+    for row, level in levels:
+        if level.series is None or level.series in AVERAGES:
+            continue
+        if level.series not in pairs:
+            raise SeedError(
+                f"price_levels.csv, row {row}, column series: '{level.series}' is unknown; allowed: nothing, "
+                f"{seeds.listed(AVERAGES)}, or a pair_id of pairs.csv"
+            )
+        if level.symbol != (long := pairs[level.series].long_symbol):
+            raise SeedError(
+                f"price_levels.csv, row {row}, column symbol: '{level.symbol}' is not allowed; "
+                f"allowed: {long}, the long_symbol of {level.series}"
+            )
 
 
 def _check_scopes(rules: list[tuple[int, MoveRule]], universe: Universe) -> None:

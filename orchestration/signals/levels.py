@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestration.market.universe import PriceLevel
+from orchestration.market.universe import AVERAGES, PriceLevel
 from orchestration.signals.signal import AlertText, Price, Row, Signal, TextTable, year_before
 from orchestration.signals.wording import (
     is_zone,
@@ -16,6 +16,7 @@ from orchestration.signals.wording import (
     plain_price,
     short_price,
     spaced,
+    subject,
     tick_price,
 )
 
@@ -31,8 +32,9 @@ CROSS_RANK, OTHER_EVENT_RANK, TOUCH_RANK = 50.0, 40.0, 0.0
 # With what happened at the level before; of one session the event that says most is the last one.
 EVENT_ROWS = """
     select
-        signals.*, events.kind, events.event, events.level, events.lower, events.upper, events.levels_crossed,
-        events.prev_close, events.open, events.high, events.low, events.close, events.role_after, status.note,
+        signals.*, events.series, events.kind, events.event, events.level, events.lower, events.upper,
+        events.levels_crossed, events.prev_close, events.open, events.high, events.low, events.close,
+        events.role_after, status.note,
         earlier.events as earlier_events, earlier.event as earlier_event, earlier.direction as earlier_direction,
         earlier.session_date as earlier_date
     from signals
@@ -58,6 +60,14 @@ CLOSES = """
     ) as latest
     where b.symbol = $symbol and b.session_date between $session - to_days($days) and $session
     order by b.session_date
+"""
+
+
+# Of what is computed, as it was.
+SERIES = """
+    select session_date, close from level_daily
+    where level_id = $level_id and session_date between $session - to_days($days) and $session
+    order by session_date
 """
 
 
@@ -89,6 +99,8 @@ def event_words(row: Row, level: str) -> str:
 
 def place(row: Row, price: Price) -> str:
     """Where an event happened, in the prices of its session: 54, or the zone 54-56."""
+    if row.get("series") in AVERAGES:
+        return level_in_words(row)
     if is_zone(row):
         return f"the zone {price(row['lower'])}-{price(row['upper'])}"
     return str(row.get("level_id")) if row.get("level") is None else price(row["level"])
@@ -96,13 +108,16 @@ def place(row: Row, price: Price) -> str:
 
 def sentence(row: Row, name: str, price: Price) -> str:
     """An event in words."""
-    return f"{name} {event_words(row, place(row, price))}"
+    return f"{subject(row, name)} {event_words(row, place(row, price))}"
 
 
 def describe(level: PriceLevel) -> str:
     """The level in words, as the seed names it: in the prices of its first day."""
+    row = level.model_dump()
     where = f"the zone {edges_text(level.lower, level.upper)}" if level.is_zone else plain_price(level.lower)
-    return f"{level.symbol} met {where} ({level.kind}){f': {level.note}' if level.note else ''}."
+    if level.series in AVERAGES:
+        where = level_in_words(row)
+    return f"{subject(row, level.symbol)} met {where} ({level.kind}){f': {level.note}' if level.note else ''}."
 
 
 def edges_text(lower: float, upper: float) -> str:
@@ -170,7 +185,7 @@ def brief(rows: Sequence[Row]) -> list[str]:
 def brief_sentence(row: Row) -> str:
     """What one event was."""
     close, before = money(row, row["close"]), tick_price(row, row["prev_close"])
-    text = f"{row['symbol']} {event_words(row, level_in_words(row))}, at {close}"
+    text = f"{subject(row, row['symbol'])} {event_words(row, level_in_words(row))}, at {close}"
     text += f" after {before}" if before else ""
     # The price flutters around the level: checks and alerts leave such an event out.
     return text + ("; no close has got away from it since its last event." if row["is_repeat"] else ".")
@@ -191,6 +206,12 @@ def plot(published: Path, rows: Sequence[Row]) -> "Figure | None":
 
     latest = max(rows, key=lambda row: row["session_date"])
     band = plots.Band(edges_text(latest["lower"], latest["upper"]), latest["lower"], latest["upper"])
+    if latest.get("series"):
+        values = year_before(published, SERIES, latest["session_date"], level_id=latest["level_id"])
+        title = subject(latest, f"{latest['symbol']} as a multiple of its average")
+        return plots.price_with_levels(
+            title, plots.Series.of(values, "close"), [band], [row["session_date"] for row in rows]
+        )
     return price_plot(published, latest["symbol"], rows, [band])
 
 
@@ -214,7 +235,7 @@ LEVELS = Signal(
     sentence=sentence,
     alert_kind="level",
     # The check names the level, and a table that is wider than the page cannot be read.
-    columns="session_date symbol event level prev_close open high low close role_after",
+    columns="session_date symbol event level prev_close open high low close currency role_after",
     summary=summary,
     plot=plot,
     alert=alert,

@@ -16,7 +16,7 @@ from orchestration.signals.signal import (
     in_a_section_of_its_own,
     year_before,
 )
-from orchestration.signals.wording import and_more, beyond_the_day, is_of_the_day, named, score
+from orchestration.signals.wording import and_more, beyond_the_day, change, in_points, is_of_the_day, named, score
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,10 +33,10 @@ MOVES_SHOWN = 15
 # One row per broken rule; what the session's row of large_moves says stands beside each.
 HITS = """
     select
-        signals.*, hits.measure, hits.sessions, hits.score, hits.bridges_gap, moves.return_1d, moves.z_21, moves.z_63,
-        moves.z_ewma, moves.robust_z_252, moves.rank_since_inception, moves.returns_since_inception,
-        moves.largest_since, moves.largest_since_return, moves.is_record, moves.history_start,
-        moves.sessions_since_previous, moves.rules_hit
+        signals.*, hits.measure, hits.sessions, hits.score, hits.bridges_gap, moves.return_1d, moves.point_change_1d,
+        moves.z_21, moves.z_63, moves.z_ewma, moves.robust_z_252, moves.rank_since_inception,
+        moves.returns_since_inception, moves.largest_since, moves.largest_since_return, moves.is_record,
+        moves.history_start, moves.sessions_since_previous, moves.is_roll, moves.rules_hit
     from signals
     inner join large_moves as moves using (symbol, session_date)
     inner join move_rule_hits as hits
@@ -45,7 +45,7 @@ HITS = """
 """
 
 RETURNS = """
-    select session_date, return_1d from returns
+    select session_date, coalesce(return_1d, point_change_1d) as change from returns
     where symbol = $symbol and session_date between $session - to_days($days) and $session
     order by session_date
 """
@@ -57,6 +57,9 @@ def describe(rule: MoveRule) -> str:
     before = f"of the {rule.sessions} returns before it"
     what = {
         "return_1d": f"A daily total return of {rule.threshold:.1%} or more, up or down",
+        "point_change": f"A daily change of {rule.threshold:g} points or more, up or down",
+        "drawdown": f"The total return fell to {rule.threshold:.1%} or more below its peak",
+        "distance_from_52w_high": f"A close fell to {rule.threshold:.1%} or more below the highest of 52 weeks",
         "opening_gap": f"An opening gap of {rule.threshold:.1%} or more, up or down",
         "cumulative_return": f"A total return over {rule.sessions} sessions reached {rule.threshold:.1%}, up or down",
         "z_score": f"A return of {rule.threshold:g} or more standard deviations {before}",
@@ -73,9 +76,12 @@ def describe(rule: MoveRule) -> str:
 def summary(rows: Sequence[Row]) -> str:
     """The largest moves in words: the scores that broke the rule."""
     # Percentiles are all at the edge: the return tells them apart.
-    by = "return_1d" if rows[0]["measure"] == "percentile" else "score"
-    largest = sorted(rows, key=lambda row: -abs(row[by]))
-    lines = [f"{row['symbol']} {score(row)}" for row in largest[:EVENTS_NAMED]]
+    size = _today if rows[0]["measure"] == "percentile" else lambda row: row["score"]
+    largest = sorted(rows, key=lambda row: -abs(size(row)))
+    lines = [
+        f"{row['symbol']} {score(row)}{' across a roll of contracts' if row.get('is_roll') else ''}"
+        for row in largest[:EVENTS_NAMED]
+    ]
     return f"{largest[0]['session_date']}: {and_more(lines, len(largest))}"
 
 
@@ -96,9 +102,11 @@ def alert(rows: Sequence[Row]) -> AlertText:
         lines.append("bars are missing before it: the move spans more than one session")
     elif any(hit["bridges_gap"] for hit in rows):
         lines.append("bars are missing inside it")
+    if row.get("is_roll"):
+        lines.append("the front month changed: the move lies between two contracts")
     lines.append(f"rules {row['rules_hit']}")
-    change = f"{row['return_1d']:+.2%}"
-    what = change if of_the_day else f"{', '.join(beyond)} ({change} on the day)"
+    today = change(row)
+    what = today if of_the_day else f"{', '.join(beyond)} ({today} on the day)"
     unusual = max((abs(row[name]) for name in ("z_21", "z_63", "z_ewma") if row.get(name) is not None), default=0.0)
     known = (row.get("returns_since_inception") or RECORD_NEEDS) >= RECORD_NEEDS
     record = of_the_day and bool(row.get("is_record")) and known
@@ -106,14 +114,25 @@ def alert(rows: Sequence[Row]) -> AlertText:
 
 
 def _place_in_history(row: Row) -> list[str]:
-    way = "fall" if row["return_1d"] < 0 else "rise"
+    way = "fall" if _today(row) < 0 else "rise"
     if row.get("is_record"):
         return [f"the largest daily {way} since the history begins, {row.get('history_start')}"]
     if not row.get("largest_since"):
         return []
-    then = f" ({row['largest_since_return']:+.2%})" if row.get("largest_since_return") is not None else ""
+    then = f" ({change(row, 'largest_since_return')})" if row.get("largest_since_return") is not None else ""
     place = f", number {row['rank_since_inception']} of all" if row.get("rank_since_inception") else ""
     return [f"the largest {way} since {row['largest_since']}{then}{place}"]
+
+
+def _today(row: Row) -> float:
+    """The return of the session, or its change in points."""
+    value: float = row["point_change_1d" if in_points(row) else "return_1d"]
+    return value
+
+
+def _by_size(row: Row) -> tuple[bool, float]:
+    """Sorts the largest returns first, and what moves in points behind them."""
+    return in_points(row), -abs(_today(row))
 
 
 def table(rows: Sequence[Row], _: Price) -> TextTable:
@@ -123,17 +142,17 @@ def table(rows: Sequence[Row], _: Price) -> TextTable:
     moves: dict[tuple[str, dt.date], list[Row]] = {}
     for row in rows:
         moves.setdefault((row["symbol"], row["session_date"]), []).append(row)
-    shown = sorted(moves.values(), key=lambda found: -abs(found[0]["return_1d"]))[:MOVES_SHOWN]
+    shown = sorted(moves.values(), key=lambda found: _by_size(found[0]))[:MOVES_SHOWN]
     cells = []
     for found in shown:
         row = found[0]
         largest = row["largest_since"]
-        since = "record" if largest is None else f"{largest} {row['largest_since_return']:+.2%}"
+        since = "record" if largest is None else f"{largest} {change(row, 'largest_since_return')}"
         cells.append(
             (
                 str(row["session_date"]),
                 escape(row["symbol"]),
-                f"{row['return_1d']:+.2%}" + ("*" if row["sessions_since_previous"] > 1 else ""),
+                change(row) + ("*" if row["sessions_since_previous"] > 1 else ""),
                 f"{row['rank_since_inception']} of {row['returns_since_inception']:,}",
                 f"[bold]{since}[/]" if row["is_record"] else since,
                 _also(found),
@@ -163,10 +182,15 @@ def _also(hits: Sequence[Row]) -> str:
         words.append("extreme")
     if several := largest.get("cumulative_return"):
         words.append(f"{several['sessions']}d{several['score']:+.0%}" + ("*" if several["bridges_gap"] else ""))
+    for measure, word in (("drawdown", "drawdown"), ("distance_from_52w_high", "52w")):
+        if measure in largest:
+            words.append(f"{word}{largest[measure]['score']:+.0%}")
     if opened := largest.get("opening_gap"):
         words.append(f"open{opened['score']:+.0%}")
     if "volume_ratio" in largest:
         words.append("volume")
+    if hits[0].get("is_roll"):
+        words.append("roll")
     return " ".join(words)
 
 
@@ -174,11 +198,12 @@ def plot(published: Path, rows: Sequence[Row]) -> "Figure | None":
     """The returns of a year of the instrument that moved most, with the sessions in question."""
     from orchestration.signals import plots
 
-    largest = max(rows, key=lambda row: abs(row["return_1d"]))
+    largest = min(rows, key=_by_size)
     symbol, session = largest["symbol"], largest["session_date"]
-    series = plots.Series.of(year_before(published, RETURNS, session, symbol=symbol), "return_1d")
+    series = plots.Series.of(year_before(published, RETURNS, session, symbol=symbol), "change")
     marked = [row["session_date"] for row in rows if row["symbol"] == symbol]
-    return plots.return_against_history(f"{symbol}, daily total return", series, marked)
+    what = "daily change in points" if in_points(largest) else "daily total return"
+    return plots.return_against_history(f"{symbol}, {what}", series, marked, in_percent=not in_points(largest))
 
 
 MOVES = Signal(

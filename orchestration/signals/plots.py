@@ -120,8 +120,8 @@ def lines(title: str, series: Mapping[str, Series], percent: bool = False, base:
     return figure
 
 
-def return_against_history(title: str, returns: Series, marked: Sequence[dt.date]) -> "Figure":
-    """Daily returns as bars, with the sessions in question in another colour."""
+def return_against_history(title: str, returns: Series, marked: Sequence[dt.date], in_percent: bool = True) -> "Figure":
+    """Daily returns, or changes in points, as bars, with the sessions in question in another colour."""
     figure, axes = _figure(title)
     known = [(s, v) for s, v in zip(returns.sessions, returns.values, strict=True) if v is not None]
     wanted = set(marked)
@@ -132,7 +132,8 @@ def return_against_history(title: str, returns: Series, marked: Sequence[dt.date
         if chosen:
             sessions, values = zip(*chosen, strict=True)
             axes.vlines(sessions, 0, values, color=colour, linewidth=width)
-    _in_percent(axes)
+    if in_percent:
+        _in_percent(axes)
     axes.axhline(0, color=FAINT, linewidth=0.8)
     return figure
 

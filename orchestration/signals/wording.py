@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from orchestration.market.currency import POINTS
+from orchestration.market.universe import AVERAGES
 
 Row = Mapping[str, Any]
 
 # Rules whose score is not, or not drawn from, the return of the session itself.
-BEYOND_THE_DAY = ("cumulative_return", "opening_gap")
+BEYOND_THE_DAY = ("cumulative_return", "opening_gap", "drawdown", "distance_from_52w_high")
 
 EXTREMES = ("52-week high", "52-week low")
 
@@ -47,7 +48,8 @@ def tick_price(row: Row, value: float | None) -> str:
     """A price with as many decimals as the instrument's tick, and one more between two ticks; empty if unknown."""
     if value is None:
         return ""
-    tick = row.get("tick_size") or 0.01
+    # A ratio has no tick.
+    tick = 0.01 if row.get("series") else row.get("tick_size") or 0.01
     decimals = max(0, len(f"{tick:.6f}".rstrip("0").partition(".")[2]))
     if abs(value - round(value, decimals)) > 0.1 * 10**-decimals:
         decimals += 1
@@ -55,7 +57,12 @@ def tick_price(row: Row, value: float | None) -> str:
 
 
 def of_currency(row: Row) -> str:
-    """The currency of a row's prices as it follows one of them: " USD", " points" of what is no money."""
+    """The currency of a row's prices as it follows one of them: " USD", " points" of what is no money.
+
+    What a level is held against may be a series: then it is a multiple of an average, or a ratio without a unit.
+    """
+    if series := row.get("series"):
+        return " times its average" if series in AVERAGES else ""
     currency = row.get("currency")
     return f" {'points' if currency == POINTS else currency}" if currency else ""
 
@@ -84,6 +91,8 @@ def is_zone(row: Row) -> bool:
 def level_name(row: Row) -> str:
     """A level as people write it: 54, or 54-56 for a zone; what it is where that never changes, as a round number."""
     kind = row.get("kind")
+    if row.get("series") in AVERAGES:
+        return _of_average(row)
     if kind in EXTREMES:  # a close of the past
         return f"{tick_price(row, row['lower'])} ({kind})"
     price = in_ticks(row)
@@ -92,9 +101,44 @@ def level_name(row: Row) -> str:
     return f"{text} ({kind})" if kind in ("psychological", "record") else text
 
 
+def _of_average(row: Row) -> str:
+    """A level on an average: "its average of 200 closes", "1.1 times its average of 200 closes"."""
+    average = f"its average of {row['series'].removeprefix('sma_')} closes"
+    if row["lower"] == row["upper"] == 1:
+        return average
+    edges = "-".join(plain_price(edge) for edge in dict.fromkeys((row["lower"], row["upper"])))
+    return f"{edges} times {average}"
+
+
+def subject(row: Row, name: str) -> str:
+    """What meets a level: the instrument of that name, or the price ratio of a pair."""
+    series = row.get("series")
+    return spaced(series) if series and series not in AVERAGES else name
+
+
 def level_in_words(row: Row) -> str:
     """54, or the zone 54-56."""
+    if row.get("series") in AVERAGES:
+        return _of_average(row)
     return f"the zone {level_name(row)}" if is_zone(row) else level_name(row)
+
+
+def in_points(row: Row) -> bool:
+    """Whether a row of an instrument that is quoted in points says how much it changed; it has no return."""
+    return row["return_1d"] is None and row.get("point_change_1d") is not None
+
+
+def change(row: Row, name: str = "return_1d") -> str:
+    """What an instrument did in a session: "-14.78%", or "+0.12 points" of what has no return; empty if unknown.
+
+    Args:
+        row: with `return_1d` and `point_change_1d`.
+        name: another column that holds a daily return of it.
+    """
+    if not in_points(row):
+        return "" if row[name] is None else f"{row[name]:+.2%}"
+    value = row["point_change_1d" if name == "return_1d" else name]
+    return f"{value:+,.4g} points"
 
 
 def score(hit: Row) -> str:
@@ -104,12 +148,18 @@ def score(hit: Row) -> str:
         hit: a row of `move_rule_hits`, with the session's `return_1d` beside it.
     """
     measure, value = hit["measure"], hit["score"]
+    if measure == "drawdown":
+        return f"{-value:.2%} below its peak"
+    if measure == "distance_from_52w_high":
+        return f"{-value:.2%} below its 52-week high"
+    if measure == "point_change":
+        return f"{value:+,.4g} points"
     if measure == "return_1d":
         return f"{value:+.2%}"
     if measure == "opening_gap":
         return f"{value:+.2%} at the open"
     if measure == "cumulative_return":
-        return f"{value:+.2%} in {hit['sessions']} sessions"
+        return f"{value:+.2%} in {hit['sessions']} session{'s' if hit['sessions'] > 1 else ''}"
     if measure == "percentile":
         return f"{hit['return_1d']:+.2%}"
     if measure == "volume_ratio":

@@ -16,11 +16,12 @@ import numpy as np
 import pandas as pd
 
 from orchestration.market.bars import empty_raw, raw_frame
+from orchestration.market.contracts import contracts_among
 from orchestration.market.fetch_plan import FetchRequest
 from orchestration.market.universe import Instrument
 from orchestration.settings import SAMPLE_FIRST_SESSION, SAMPLE_LAST_AS_OF
 from orchestration.sources.base import FetchOutcome, FetchStatus, outcome_of
-from orchestration.sources.sample_market import history
+from orchestration.sources.sample_market import contract_history, history
 
 # What anything that a person sees of these prices must say.
 SIMULATED_LABEL = "SIMULATED"
@@ -56,11 +57,13 @@ class SampleSource:
             yield outcome_of(self._outcome, request)
 
     def _outcome(self, request: FetchRequest) -> FetchOutcome:
-        instrument = self._instruments.get(request.source_symbol)
-        if instrument is None:
+        if instrument := self._instruments.get(request.source_symbol):
+            known, currency = history(instrument), instrument.currency
+        elif contracts := contracts_among([request.source_symbol], self._instruments.values()):
+            known, currency = contract_history(contracts[0]), contracts[0].root.currency
+        else:
             detail = f"{request.source_symbol} is not in the simulated market; allowed: a row of instruments.csv"
             return FetchOutcome(request, FetchStatus.UNKNOWN_SYMBOL, empty_raw(), detail=detail)
-        known = history(instrument)
         known = known[known["session_date"] <= pd.Timestamp(self._as_of)]
         adjusted = known.assign(adj_close=adjusted_close(known["close"], known["dividend"]))
         wanted = adjusted["session_date"] <= pd.Timestamp(request.end)
@@ -70,10 +73,10 @@ class SampleSource:
         if rows.empty:
             start, end = request.start or SAMPLE_FIRST_SESSION, min(request.end, self._as_of)
             detail = f"no simulated session from {start} to {end}"
-            return FetchOutcome(request, FetchStatus.EMPTY, empty_raw(), instrument.currency, detail)
+            return FetchOutcome(request, FetchStatus.EMPTY, empty_raw(), currency, detail)
         delivered = {str(name): rows[name].to_numpy() for name in rows.columns}
         bars = raw_frame(delivered | {"origin": SIMULATED_LABEL})
-        return FetchOutcome(request, FetchStatus.OK, bars, instrument.currency, f"{SIMULATED_LABEL} prices")
+        return FetchOutcome(request, FetchStatus.OK, bars, currency, f"{SIMULATED_LABEL} prices")
 
 
 def adjusted_close(close: pd.Series, dividend: pd.Series) -> pd.Series:

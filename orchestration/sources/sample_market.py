@@ -23,6 +23,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from orchestration.market import calendar
+from orchestration.market.contracts import FOLLOWED, LETTERS, Contract
 from orchestration.market.universe import Instrument
 from orchestration.settings import SAMPLE_FIRST_SESSION, SAMPLE_LAST_AS_OF
 from orchestration.sources.sample_story import (
@@ -185,6 +186,28 @@ def history(instrument: Instrument) -> pd.DataFrame:
         frame.loc[dates == pd.Timestamp(ex_date), "split_ratio"] = ratio
     frame.insert(0, "session_date", dates)
     return frame
+
+
+def contract_history(contract: Contract) -> pd.DataFrame:
+    """All bars of a contract of a future, as `history` gives them: what the series shows when it is the front month.
+
+    The front month is the first listed one after the month of the session. Each further one costs 0.4 % more.
+    """
+    front_month = history(contract.root)
+    dates = pd.DatetimeIndex(front_month["session_date"])
+    months = (dates.year * 12 + dates.month).to_numpy()
+    delivered = contract.month.year * 12 + contract.month.month
+    letters = str(contract.root.contract_months).partition(".")[0]
+    listed = np.array([n for n in range(months.min(), delivered + 1) if LETTERS[(n - 1) % 12] in letters])
+    # Of the months between a session's and the contract's, how many are listed: 0 for the front month itself.
+    further = len(listed) - 1 - np.searchsorted(listed, months, side="right")
+    is_listed = (months < delivered) & (further < FOLLOWED)
+    frame = front_month.copy()
+    later = frame.loc[further > 0, ["open", "high", "low", "close"]]
+    premium = 1 + 0.004 * further[further > 0]
+    frame.loc[further > 0, later.columns] = _rounded(later.mul(premium, axis=0), contract.root.tick_size)
+    frame.loc[further > 0, "volume"] = np.round(frame.loc[further > 0, "volume"] / 10)
+    return frame[is_listed].reset_index(drop=True)
 
 
 def _sessions_of(instrument: Instrument) -> tuple[pd.DatetimeIndex, NDArray[np.int64]]:

@@ -60,6 +60,8 @@ def _demand(test: Mapping[str, Any]) -> str:
             return f"One row per {', '.join(given['combination_of_columns'])}."
         case "not_null":
             return f"{column} is never empty."
+        case "null_only_of_points":
+            return f"{column} is known of everything that has a price."
         case "accepted_values":
             return f"{column} is one of {', '.join(map(str, given['values']))}."
         case "accepted_range":

@@ -64,11 +64,11 @@ def send_all(settings: Settings) -> dict[str, Outcome]:
 
 
 def show(settings: Settings, console: Console | None = None) -> None:
-    print_alerts(settings.paths, settings.channels, load_universe(settings.seeds).symbols, console or Console())
+    print_alerts(settings.paths, settings.channels, load_universe(settings.seeds), console or Console())
 
 
 def try_all(settings: Settings, console: Console | None = None) -> bool:
-    return try_channels(settings.paths, settings.receivers, load_universe(settings.seeds).symbols, console or Console())
+    return try_channels(settings.paths, settings.receivers, load_universe(settings.seeds), console or Console())
 
 
 def counts(settings: Settings) -> dict[tuple[str, str], int]:

@@ -68,6 +68,26 @@ def test_the_page_says_simulated_and_needs_no_network(then: Settings) -> None:
     assert [found for found in fetched if "xlink" not in found] == []
 
 
+def test_the_brief_of_a_watchlist_is_about_its_instruments(then: Settings) -> None:
+    written = write_brief(then.paths, watchlist="core")
+    assert written.html == then.paths.briefs / "core" / "2026-01-30.html"
+    text = written.brief.markdown
+    assert text.splitlines()[0].endswith("Orewatch market brief, Friday 30 January 2026: watchlist core")
+    moves = text.partition("## What moved")[2].partition("## Levels")[0]
+    shown = re.findall(r"^\| (\S+) \|", moves, flags=re.MULTILINE)
+    assert sorted(set(shown) - {"symbol", "---"}) == ["GC=F", "GDX", "GDXJ", "GLD", "SI=F", "SIL", "SILJ", "SLV"]
+    with pytest.raises(OrewatchError, match="--watchlist=mine: no instrument is on it; allowed: abroad, core, plat"):
+        write_brief(then.paths, watchlist="mine")
+
+
+def test_what_is_in_points_is_told_in_points(then: Settings) -> None:
+    (row,) = published(then, "select * from returns where symbol = '^TNX' and session_date = ?", SESSION)
+    assert row["return_1d"] is None
+    text = write_brief(then.paths).brief.markdown
+    (line,) = [line for line in text.splitlines() if line.startswith("| ^TNX |")]
+    assert f"| {row['point_change_1d']:+,.4g} points |" in line
+
+
 def test_a_day_without_bars_is_refused_with_the_nearest_sessions(then: Settings) -> None:
     with pytest.raises(OrewatchError, match="no instrument has a bar on 2026-01-31; nearest sessions: 2026-01-30"):
         write_brief(then.paths, dt.date(2026, 1, 31))

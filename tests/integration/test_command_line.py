@@ -1,5 +1,6 @@
 """The command as a person meets it: help, one-line errors, waiting, what a killed run leaves behind."""
 
+import io
 import os
 import subprocess
 import sys
@@ -8,10 +9,12 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from orchestration.alerts import retention
 from orchestration.cli.main import app
+from orchestration.cli.status import print_status
 from orchestration.instance.instance import opened_instance
 from orchestration.instance.runs import fail_dead_runs
 from orchestration.publish.manifest import current_manifest
@@ -158,6 +161,13 @@ def test_what_cannot_be_removed_is_said_and_stops_nothing(tmp_path: Path, monkey
     assert logged.count(line) == 1
 
 
+def test_status_of_a_watchlist(sample_home: Path) -> None:
+    screen = io.StringIO()
+    print_status(Settings(home=sample_home), Console(file=screen, width=120), "core")
+    assert "SILJ" in screen.getvalue()
+    assert "WPM" not in screen.getvalue()
+
+
 @pytest.mark.slow
 def test_refresh_twice_and_status(tmp_path: Path) -> None:
     """The second refresh waits for the lock, finds nothing new, and shows the same flags."""
@@ -197,6 +207,9 @@ def test_refresh_twice_and_status(tmp_path: Path) -> None:
     assert status.returncode == 0
     assert "SIMULATED coverage" in status.stdout
     assert "SLV" in status.stdout
+    nobody = orewatch(tmp_path, "status", "--watchlist", "mine", OREWATCH_SEEDS=seeds)
+    assert nobody.returncode == 2
+    assert "--watchlist=mine: no instrument is on it" in nobody.stderr
     assert "No channel is set" in orewatch(tmp_path, "alerts", OREWATCH_SEEDS=seeds).stdout
 
 

@@ -103,8 +103,10 @@ def test_filters_reach_every_dataset_of_their_pages(files: dict[str, Any]) -> No
     charts = {chart["uuid"]: datasets[chart["dataset_uuid"]] for chart in of(files, "charts")}
     parts = [part for part in board["position"].values() if part != "v2" and part["type"] == "CHART"]
     # Sector and pair have no tier; raw faults and revisions are looked at whole.
+    of_sectors = {"sector_pairs", "sector_spread", "sector_ratios", "sector_breadth", "sector_index"}
     without = {
-        "tier": {"sector_pairs", "sector_spread", "sector_ratios", "sector_breadth", "sector_index"},
+        "tier": of_sectors,
+        "watchlists": of_sectors,
         "metal": set(),
         "symbol": set(),
     }
@@ -256,12 +258,16 @@ def test_a_person_finds_the_fall_of_sil_and_the_zone(seen: dict[str, Any]) -> No
 
 @pytest.mark.slow
 def test_a_person_filters_juniors(seen: dict[str, Any]) -> None:
-    assert sorted(row[0] for row in seen["juniors"]) == ["AG", "AGI", "EXK", "FSM", "GDXJ", "SILJ", "SVM"]
+    assert sorted(row[0] for row in seen["juniors"]) == [
+        *("AG", "AGI", "AYA", "EXK", "FSM", "GDXJ", "GGD", "HOC", "PAN", "SILJ", "SVL", "SVM"),
+    ]
 
 
 @pytest.mark.slow
 def test_a_person_chooses_metal_and_dates(seen: dict[str, Any]) -> None:
-    assert sorted(row[0] for row in seen["silver_juniors"]) == ["AG", "EXK", "FSM", "SILJ", "SVM"]
+    assert sorted(row[0] for row in seen["silver_juniors"]) == [
+        *("AG", "AYA", "EXK", "FSM", "GGD", "HOC", "SILJ", "SVL", "SVM"),
+    ]
     # One row for each window, whatever the dates.
     assert seen["rows_of_dates"].pop("Volatility cone") == [3, 3]
     assert len(seen["rows_of_dates"]) == 6

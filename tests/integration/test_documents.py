@@ -195,7 +195,11 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     (folder / ".venv").symlink_to(sys.prefix)
     shutil.copytree(DBT_PROJECT_DIR / "seeds", folder / "dbt_project/seeds")
     for block in of("csv"):
-        with (folder / "dbt_project/seeds" / block.argument).open("a", encoding="utf-8") as seed:
+        # Rows of a shipped seed, or a whole file of a folder of one's own.
+        whole = "/" in block.argument
+        path = folder / block.argument if whole else folder / "dbt_project/seeds" / block.argument
+        path.parent.mkdir(exist_ok=True)
+        with path.open("w" if whole else "a", encoding="utf-8") as seed:
             seed.write(block.text + "\n")
     (folder / "path/to/folder").mkdir(parents=True)
     (folder / "shims").mkdir()
@@ -286,6 +290,20 @@ def test_what_the_guides_say_of_their_rows(checkout: Checkout) -> None:
     assert value(f"{hits} and session_date = '2026-01-30'") == "hecla_daily_move"
     events = "select count(*) from level_events where level_id = 'silver_80_support' and event = 'close_cross'"
     assert value(f"{events} and session_date = '2026-01-30' and direction = 'down'") == 1
+    # Of a folder of its own: explorers are companies, and what is quoted abroad is valued.
+    export, refresh, *_ = documents.commands(next(b.text for b in of("sh") if b.document == "docs/guides/universe.md"))
+    checkout.run(["bash", "-euc", f"{export}\n{refresh}"], "docs/guides/universe.md")
+    own = Settings(home=checkout.folder / "my-data").paths.published_file
+    sectors = {row["sector"] for row in rows(own, "select distinct sector from sector_daily")}
+    assert sectors == {f"{metal}_{group}" for metal in ("copper", "uranium") for group in ("miners", "producer")} | {
+        "uranium_explorer"
+    }
+    valued = {
+        (row["symbol"], row["quote_currency"])
+        for row in rows(own, "select distinct symbol, quote_currency from currencies")
+    }
+    assert valued == {("IVN", "CAD"), ("SFR", "AUD"), ("YCA", "GBp")}
+    assert rows(own, "select distinct source from daily_bars") == [{"source": "sample"}]
     verdicts = "select string_agg(distinct verdict) from claim_checks where claim_id like 'desk%'"
     assert value(verdicts) == "confirmed"
     refuted = "select count(*) from claim_checks where claim_id like 'note%' and verdict"

@@ -31,7 +31,7 @@ from tests.models_sql import build_models
 
 pytestmark = pytest.mark.integration
 
-INSTRUMENTS, YEARS = 40, 3
+INSTRUMENTS, YEARS = 64, 3
 # A table with more rows is published in parts.
 LARGE_ROWS = 1000
 # What an incremental build notes of its own way.
@@ -235,8 +235,10 @@ def test_incremental_equals_whole(home: Home) -> None:
     assert {year for name in incremental for year in written[name]} == {2026}
     assert home.joins_what_is_looked_back_on()
     assert set(home.changes()) == set(symbols) - {newcomer}
-    # Fresnillo is quoted in pence: what its exchange rate can change begins earlier.
-    assert {since for symbol, (since, _) in home.changes().items() if symbol != "FRES"} == {days[-17]}
+    # What is quoted abroad: what its exchange rate can change begins earlier.
+    foreign = set(home.instruments.loc[~home.instruments["money"].isin(["USD", "XXX"]), "symbol"])
+    assert {"FRES", "AYA", "NST", "IMP"} < foreign
+    assert {since for symbol, (since, _) in home.changes().items() if symbol not in foreign} == {days[-17]}
     assert all(days[-375] < back < days[-320] for _, back in home.changes().values())
 
     written = home.check("nothing new")
@@ -293,16 +295,23 @@ def test_incremental_equals_whole(home: Home) -> None:
     home.deliver(filled, benchmark.assign(close=benchmark["high"]), home.of(days[-2]))
     home.check("a hole is filled, a benchmark corrected, and a new session")
 
-    # Fresnillo is quoted in pence, and compared in dollars.
-    rate, pence = "GBPUSD=X", "FRES"
-    home.deliver(home.of(days[-1], without=rate))
-    home.check("a session without its exchange rate")
+    # London is quoted in pence, and compared in dollars.
+    rate, pence, contract = "GBPUSD=X", {"FRES", "HOC", "EDV"}, "SIH26.CMX"
+    home.deliver(home.of(days[-1], without=rate)[lambda b: b["symbol"] != contract])
+    home.check("a session without its exchange rate, and without the contract that is the front month")
     home.deliver(home.of(*days[-3:])[lambda b: b["symbol"] == rate])
     home.check("an exchange rate that comes late")
-    assert set(home.changes()) == {rate, pence}
+    assert set(home.changes()) == {rate, *pence}
+    home.deliver(home.of(days[-1])[lambda b: b["symbol"] == contract])
+    home.check("a contract that comes late")
+    assert "SI=F" in home.changes()
     home.deliver(home.of(*days[300:302])[lambda b: b["symbol"] == rate].assign(close=lambda b: b["high"]))
     home.check("an exchange rate that is corrected")
-    assert days[280] < home.changes()[pence][0] < days[300]
+    assert all(days[280] < home.changes()[symbol][0] < days[300] for symbol in pence)
+    # Gold over silver is watched: silver's bar changes what a level of gold has seen.
+    home.deliver(home.of(days[420])[lambda b: b["symbol"] == "SLV"].assign(close=lambda b: b["low"]))
+    home.check("a corrected bar of the short instrument of a ratio")
+    assert {"SLV", "GLD"} <= set(home.changes())
 
 
 @pytest.mark.slow

@@ -26,8 +26,8 @@ MARTS = (
     "level_daily",
     "market_signals",
 )
-# What a vendor restates and when it was seen.
-NOT_FIGURES = {"adj_close", "observed_at"}
+# What a vendor restates and when it was seen; and collected contracts: of what has expired nothing comes later.
+NOT_FIGURES = {"adj_close", "observed_at", "is_roll"}
 
 # A quiet day, the eve of the crash, the crash itself.
 SAMPLE = dt.date(2026, 1, 30)

@@ -51,8 +51,9 @@ def first(settings: Settings) -> dg.ExecuteInProcessResult:
 class TestFirstRefresh:
     def test_falls_of_the_day(self, settings: Settings) -> None:
         rows = published(settings, "select symbol, return_1d from returns where session_date = '2026-01-30'")
-        found = {row["symbol"]: round(100 * row["return_1d"], 2) for row in rows}
-        assert len(found) == 31
+        assert {row["symbol"] for row in rows if row["return_1d"] is None} == {"^TNX", "^VIX", "^GVZ"}
+        found = {row["symbol"]: round(100 * row["return_1d"], 2) for row in rows if row["return_1d"] is not None}
+        assert len(found) == 51
         assert {symbol: found[symbol] for symbol in FALLS} == FALLS
 
     def test_year_to_date_of_sil_is_not_what_the_note_said(self, settings: Settings) -> None:
@@ -99,7 +100,7 @@ class TestFirstRefresh:
 
     def test_nothing_is_missing_stale_or_rejected(self, settings: Settings) -> None:
         rows = published(settings, "select * from data_coverage")
-        assert len(rows) == 31
+        assert len(rows) == 54
         assert {(r["missing_sessions"], r["staleness_sessions"], r["last_fetch_status"]) for r in rows} == {
             (0, 0, "ok")
         }
@@ -109,7 +110,7 @@ class TestFirstRefresh:
         manifest = current_manifest(settings.paths.published)
         assert manifest is not None
         assert manifest.simulated
-        assert len(manifest.rows) == 21
+        assert len(manifest.rows) == 22
         for table, count in manifest.rows.items():
             sources = {row["source"] for row in published(settings, f"select distinct source from {table}")}  # noqa: S608
             assert sources == ({"sample"} if count else set())
@@ -132,6 +133,7 @@ class TestFirstRefresh:
             "unusual_against_ewma",
             "unusual_against_median",
             "confirmed_by_volume",
+            "ten_year_yield_daily_change",
         }
         assert all(checks[name].severity is dg.AssetCheckSeverity.WARN for name in failed)
         silver = checks["silver_100_psychological"]
@@ -182,7 +184,7 @@ class TestFirstRefresh:
         known = asset_graph(Settings(home=tmp_path, seeds=seeds)).asset_check_keys
         signals = dg.AssetKey("market_signals")
         assert dg.AssetCheckKey(signals, "silver_75") in known
-        assert len([key for key in known if key.asset_key == signals and key.name.count("_to_")]) == 6
+        assert len([key for key in known if key.asset_key == signals and key.name.count("_to_")]) == 10
 
     def test_checks_of_two_kinds_with_one_name_are_told_apart(self, tmp_path: Path) -> None:
         """They stand on one asset; a seed that gave a level and a pair the same id has to load as before."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestration.channels import Channel, read_channels, unknown_symbols
+from orchestration.channels import Channel, read_channels, wrong_filters
 from orchestration.market.errors import SettingsError
 from orchestration.settings import Settings, load_settings
 
@@ -56,6 +56,7 @@ def test_a_channel_hears_what_it_wants(
         (f"desk={SECRET} kinds=moves", "channel 'desk': kinds is not understood; allowed: level, move, pair"),
         (f"desk={SECRET} severity=info,error", "allowed: one of info, warning, error"),
         (f"desk={SECRET} symbols=,", "allowed: symbols of instruments.csv"),
+        (f"desk={SECRET} watchlists=Core", "allowed: watchlists of instruments.csv"),
         (f"desk={SECRET} kinds=move kinds=level", "channel 'desk' has kinds twice"),
         (
             f"desk={SECRET} symbols=SIL,example.org/t0k3n",
@@ -78,10 +79,26 @@ def test_a_wrong_text_is_one_line_without_its_secrets(text: str, says: str, monk
 
 def test_symbols_that_no_seed_names_are_named_without_the_url() -> None:
     channels = read_channels(f"desk={SECRET} symbols=SIL,sil,GONE  mail={SECRET} symbols=SIL  all={SECRET}")
-    (line,) = unknown_symbols(channels, ["SIL", "SLV"])
+    (line,) = wrong_filters(channels, ["SIL", "SLV"], [])
     assert line.startswith("OREWATCH_ALERTS: channel 'desk' asks for GONE, sil, not in instruments.csv; allowed: ")
     assert "example.org" not in line
-    assert unknown_symbols(channels, ["SIL", "sil", "GONE"]) == []
+    assert wrong_filters(channels, ["SIL", "sil", "GONE"], []) == []
+
+
+def test_a_channel_hears_of_the_members_of_its_watchlists() -> None:
+    (channel,) = read_channels("desk=json://x watchlists=core,mine symbols=AG")
+    assert channel.filters == "symbols AG; watchlists core, mine"
+    filled = channel.with_members({"core": ("SIL", "SLV"), "other": ("GDX",)})
+    heard = {symbol for symbol in ("AG", "SIL", "SLV", "GDX") if filled.wants("move", (symbol,), "info")}
+    assert heard == {"AG", "SIL", "SLV"}
+    assert filled.wants("data", (), "error")  # about no instrument in particular
+    (line,) = wrong_filters([channel], ["AG"], ["core"])
+    assert line == (
+        "OREWATCH_ALERTS: channel 'desk' asks for mine, not in instruments.csv; allowed: watchlists of instruments.csv"
+    )
+    # One that has lost its last instrument does not become one that wants everything.
+    (empty,) = read_channels("desk=json://x watchlists=gone")
+    assert not empty.with_members({}).wants("move", ("SIL",), "error")
 
 
 def test_a_url_is_never_represented() -> None:

@@ -73,3 +73,38 @@ def test_a_zone_is_told_from_a_line_by_its_edges() -> None:
     assert not is_zone({"lower": 54.0, "upper": 54.0})
     assert not is_zone({"level": 54.0})
     assert place({"level": 54.0, "lower": 54.0, "upper": 54.0}, "{:g}".format) == "54"
+
+
+def test_a_level_on_an_average_or_a_ratio_is_said_in_words() -> None:
+    below = {"series": "sma_200", "lower": 1.0, "upper": 1.0, "level": 1.0, "close": 0.98, "currency": "USD"}
+    row = event(LAST, "close_cross", direction="down", **below)
+    assert LEVELS.summarize([row]) == (
+        "2026-01-07: closed below its average of 200 closes, close 0.98 times its average"
+    )
+    assert LEVELS.sentence(row, "AAA (a fund)", "{:g}".format) == "AAA (a fund) closed below its average of 200 closes"
+    zone = event(LAST, "zone_exited", **{**below, "lower": 0.9, "upper": 1.1})
+    assert LEVELS.line(zone, "{:g}".format) == "AAA left 0.9-1.1 times its average of 200 closes upwards"
+    ratio = {"series": "gold_to_silver", "lower": 80.0, "upper": 80.0, "level": 80.0, "close": 80.53, "currency": "USD"}
+    row = event(LAST, "close_cross", **ratio)
+    assert LEVELS.summarize([row]) == "2026-01-07: closed above 80, close 80.53"
+    assert LEVELS.line(row, "{:g}".format) == "gold to silver closed above 80"
+
+
+def test_levels_on_series_are_described_as_their_seed_names_them(tmp_path: Path) -> None:
+    seeds = small_seeds(tmp_path / "seeds", "AAA", levels="average,AAA,1,1,support,2026-01-05,\n")
+    path = seeds / "price_levels.csv"
+    path.write_text(path.read_text().replace("note\n", "note,series\n").replace("05,\n", "05,,sma_50\n"))
+    assert LEVELS.checks(load_universe(seeds)) == {"average": "AAA met its average of 50 closes (support)."}
+
+
+def test_the_picture_of_a_series_has_its_values(published: Path) -> None:
+    with duckdb.connect(str(published)) as connection:
+        connection.execute("create table level_daily (level_id text, session_date date, close double)")
+        connection.executemany(
+            "insert into level_daily values (?, ?, ?)",
+            [("ratio", FIRST, 79.0), ("ratio", LAST, 80.5), ("x", LAST, 1.0)],
+        )
+    row = event(LAST, "close_cross", level_id="ratio", series="gold_to_silver", lower=80.0, upper=80.0)
+    figure = plot(published, [row])
+    assert list(figure.axes[0].lines[0].get_ydata()) == [79.0, 80.5]
+    assert figure.axes[0].get_title(loc="left") == "gold to silver"

@@ -43,7 +43,7 @@ SEEDS = {
 }
 INSTRUMENT_COLUMNS = (
     "symbol, source_symbol, name, asset_class, metal, tier, calendar, currency, tick_size, metal_symbol, "
-    "sector_symbol, active_from, settlement_time"
+    "sector_symbol, active_from, settlement_time, watchlists, contract_months"
 )
 MEASURES = (
     "close, return_1d, return_ytd, return_1y, largest_fall_rank, broke_level_up, stayed_above_level, "
@@ -82,8 +82,12 @@ def edit(folder: Path, file: str, old: str, new: str) -> None:
 
 def test_shipped_seeds() -> None:
     universe = load_universe(SHIPPED)
-    assert len(universe.instruments) == 31  # a rate for pence among them
+    assert len(universe.instruments) == 54  # the rates of four currencies among them
     assert universe.symbols[:8] == ("SI=F", "GC=F", "SLV", "GLD", "SIL", "SILJ", "SLVP", "AUAU")
+    assert set(universe.symbols[-4:]) == {"CADUSD=X", "GBPUSD=X", "AUDUSD=X", "ZARUSD=X"}
+    # Three miners of each exchange abroad.
+    abroad = [i.calendar for i in universe.instruments if i.asset_class == "stock" and i.calendar != "XNYS"]
+    assert {name: abroad.count(name) for name in abroad} == {"XLON": 3, "XTSE": 3, "XASX": 3, "XJSE": 3}
     bounds = {(level.symbol, level.lower, level.upper) for level in universe.levels}
     assert bounds >= {
         ("SI=F", 50, 50),
@@ -113,11 +117,46 @@ def test_shipped_rules_cover_every_tier() -> None:
     assert (tiers["metal"], tiers["senior"], tiers["junior"]) == (0.05, 0.06, 0.07)
 
 
-def test_shipped_rules_use_every_measure_and_window() -> None:
-    rules = load_universe(SHIPPED).move_rules
-    assert {(rule.measure, rule.sessions) for rule in rules} == {
-        (name, sessions) for name, measure in MOVE_MEASURES.items() for sessions in measure.sessions
-    }
+def test_shipped_rules_use_every_measure_but_the_depths() -> None:
+    used = {rule.measure for rule in load_universe(SHIPPED).move_rules}
+    assert used == set(MOVE_MEASURES) - {"drawdown", "distance_from_52w_high"}
+
+
+@pytest.mark.parametrize(
+    ("row", "threshold"),
+    [
+        ("deep,all,,drawdown,1,20%,", 0.2),
+        ("far,all,,distance_from_52w_high,1,0.3,", 0.3),
+        ("long,all,,cumulative_return,252,14.5 %,", 0.145),
+        ("short,all,,cumulative_return,1,.5%,", 0.005),
+        ("odd,all,,percentile,252,99.8%,", 0.998),
+        ("points,symbol,SIL,point_change,1,2.5,", 2.5),
+    ],
+)
+def test_rules_as_people_say_them(folder: Path, row: str, threshold: float) -> None:
+    path = folder / "move_rules.csv"
+    path.write_text(f"{path.read_text()}{row}\n")
+    assert load_universe(folder).move_rules[-1].threshold == threshold
+
+
+def test_a_spreadsheet_writes_percent_with_its_comma(folder: Path) -> None:
+    path = folder / "move_rules.csv"
+    path.write_text("rule_id;scope;scope_value;measure;sessions;threshold;note\nday;all;;return_1d;1;5,5 %;\n")
+    assert load_universe(folder).move_rules[-1].threshold == 0.055
+
+
+def test_instruments_stand_on_several_watchlists(folder: Path) -> None:
+    path = folder / "instruments.csv"
+    lists = ["watchlists", "core", "core mine", '"; mine|core;"']
+    text = "\n".join(f"{line},{names}" for line, names in zip(path.read_text().splitlines(), lists, strict=True))
+    path.write_text(text)
+    universe = load_universe(folder)
+    assert universe.watchlists == {"core": ("SI=F", "SIL", "FRES"), "mine": ("SIL", "FRES")}
+    assert universe.instruments[2].model_dump()["watchlists"] == "mine core"
+    path.write_text(text.replace("core mine", "core Mine"))
+    assert error_of(folder) == (
+        f"instruments.csv, row 3, column watchlists: 'core Mine' is not allowed; allowed: {IDENTIFIER}"
+    )
 
 
 def test_shipped_moves_of_several_sessions_grow_with_about_the_root_of_their_length() -> None:
@@ -441,11 +480,12 @@ def test_rows_are_counted_as_an_editor_counts_them(folder: Path) -> None:
         ),
         (
             "instruments", "stock,silver", "stock,copper",
-            "row 4, column metal: 'copper' is not allowed; allowed: silver, gold (others are declared in groups.csv)",
+            ("row 4, column metal: 'copper' is not allowed; allowed: silver, gold, platinum, palladium "
+            "(others are declared in groups.csv)"),
         ),
         (
             "instruments", "stock,silver", "stock,Sliver",
-            ("row 4, column metal: 'Sliver' is not allowed; allowed: silver, gold "
+            ("row 4, column metal: 'Sliver' is not allowed; allowed: silver, gold, platinum, palladium "
             "(nearest: silver; others are declared in groups.csv)"),
         ),
         (
@@ -587,6 +627,30 @@ def test_rows_are_counted_as_an_editor_counts_them(folder: Path) -> None:
             "row 3, column sessions: 22 is not computed for z_score; allowed: 21, 63",
         ),
         (
+            "price_levels", "note\nsilver_54,SI=F,54,54,resistance,2025-10-01,",
+            "note,series\nsilver_54,SI=F,54,54,resistance,2025-10-01,,gold",
+            ("row 2, column series: 'gold' is unknown; "
+            "allowed: nothing, sma_50, sma_200, or a pair_id of pairs.csv"),
+        ),
+        (
+            "price_levels", "note\nsilver_54,SI=F,54,54,resistance,2025-10-01,",
+            "note,series\nsilver_54,SI=F,54,54,resistance,2025-10-01,,metal",
+            "row 2, column symbol: 'SI=F' is not allowed; allowed: SIL, the long_symbol of metal",
+        ),
+        (
+            "move_rules", "unusual,all,,z_score,21,4", "unusual,all,,z_score,21,400%",
+            ("row 3, column threshold: 400% is not allowed; "
+            "allowed: a multiple of the dispersion before the day, without %"),
+        ),
+        (
+            "move_rules", "return_1d,1,0.06", "return_1d,1,600%",
+            "row 2, column threshold: 6 is not allowed; allowed: 1e-06 to 1 for return_1d (a fraction)",
+        ),
+        (
+            "move_rules", "return_1d,1,0.06", "drawdown,5,0.06",
+            "row 2, column sessions: 5 is not computed for drawdown; allowed: 1",
+        ),
+        (
             "move_rules", "return_1d,1", "return_1d,5",
             "row 2, column sessions: 5 is not computed for return_1d; allowed: 1",
         ),
@@ -609,11 +673,12 @@ def test_rows_are_counted_as_an_editor_counts_them(folder: Path) -> None:
         (
             "move_rules", "return_1d,1", "return_2d,1",
             ("row 2, column measure: 'return_2d' is not allowed; allowed: return_1d, opening_gap, cumulative_return, "
-            "z_score, z_ewma, robust_z, percentile, volume_ratio, price_correction"),
+            "drawdown, distance_from_52w_high, point_change, z_score, z_ewma, robust_z, percentile, volume_ratio, "
+            "price_correction"),
         ),
         (
-            "move_rules", "return_1d,1", "cumulative_return,4",
-            "row 2, column sessions: 4 is not computed for cumulative_return; allowed: 2, 3, 5, 10, 21",
+            "move_rules", "return_1d,1", "cumulative_return,253",
+            "row 2, column sessions: '253' is not allowed; allowed: a whole number up to 252",
         ),
         (
             "move_rules", "z_score,21", "z_ewma,21",
@@ -661,7 +726,13 @@ def test_rows_are_counted_as_an_editor_counts_them(folder: Path) -> None:
             ("row 2, column scope_value: 'SI=F' is not allowed; allowed: anything but the asset class metal for "
             "volume_ratio (the volume of a front-month future says when contracts roll)"),
         ),
-        ("move_rules", "0.06", "6%", "row 2, column threshold: '6%' is not allowed; allowed: a number"),
+        ("move_rules", "0.06", "6 percent", "row 2, column threshold: '6 percent' is not allowed; allowed: a number"),
+        (
+            "instruments", "active_from\nSI=F,SI=F,Silver futures,metal,silver,metal,CMES,USD,0.001,,,",
+            "active_from,contract_months\nSI=F,SI=F,Silver futures,metal,silver,metal,CMES,USD,0.001,,,,MARCH",
+            ("row 2, column contract_months: 'MARCH' is not allowed; "
+            "allowed: letters of delivery months and the ending of the vendor's names, such as HKNUZ.CMX"),
+        ),
         (
             "published_claims", "SIL,return_1d", "SIL,return_2d",
             f"row 2, column measure: 'return_2d' is not allowed; allowed: {MEASURES}",
@@ -719,5 +790,5 @@ def test_adding_one_row_to_the_shipped_seeds_is_enough(tmp_path: Path) -> None:
     with (tmp_path / "seeds" / "instruments.csv").open("a") as stream:
         stream.write("MAG,MAG,MAG Silver,stock,silver,junior,XNYS,USD,0.01,SLV,SILJ,\n")
     universe = load_universe(tmp_path / "seeds")
-    assert universe.symbols[-2] == "MAG"
-    assert len(universe.instruments) == 32
+    assert universe.symbols[-5] == "MAG"
+    assert len(universe.instruments) == 55

@@ -23,6 +23,7 @@ def spikes(log_returns: Sequence[float]) -> list[tuple[bool | None, bool | None]
         "session_date": pa.array(days, pa.date32()),
         "total_return": pa.array([None, *(math.expm1(x) for x in log_returns)], pa.float64()),
         "bar_quality": pa.array(["close_only"] * len(days)),
+        "is_in_points": pa.array([False] * len(days)),
         **{name: pa.nulls(len(days), pa.float64()) for name in ("open", "high", "low")},
         **{name: pa.array([4.0] * len(days)) for name in ("close", "previous_close", "dividend")},
     }

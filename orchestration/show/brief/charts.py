@@ -34,10 +34,17 @@ def charts(facts: Facts) -> list[tuple[str, "Figure"]]:
 
 def _prices(facts: Facts) -> list[tuple[str, "Figure"]]:
     found = []
-    for symbol in dict.fromkeys(level["symbol"] for level in facts.levels):
-        levels = [level for level in facts.levels if level["symbol"] == symbol]
+    # A ratio, and a multiple of an average, are on no price's scale.
+    on_prices = [level for level in facts.levels if level["series"] is None]
+    for symbol in dict.fromkeys(level["symbol"] for level in on_prices):
+        levels = [level for level in on_prices if level["symbol"] == symbol]
         bands = [plots.Band(level_name({**level, "kind": None}), level["lower"], level["upper"]) for level in levels]
-        events = [event for rows in facts.events.values() for event in rows if event.get("level_id")]
+        events = [
+            event
+            for rows in facts.events.values()
+            for event in rows
+            if event.get("level_id") and not event.get("series")
+        ]
         met = [event["session_date"] for event in events if event["symbol"] == symbol]
         title = f"{symbol} with its levels"
         figure = plots.price_with_levels(title, _series(facts, symbol, "close"), bands, met)

@@ -13,6 +13,7 @@ from orchestration.duckdb_io import query, reading
 from orchestration.home import Home
 from orchestration.market.errors import OrewatchError
 from orchestration.publish.manifest import PublishedManifest, readable_manifest, version_file
+from orchestration.publish.watchlists import members_of
 from orchestration.signals.registry import event_rows
 from orchestration.signals.signal import Row as SignalRow
 
@@ -21,6 +22,9 @@ Row = dict[str, Any]
 # Days that charts look back over, and lines that one of them can still be read with.
 CHART_DAYS = 365
 MOST_LINES = 6
+
+# Columns that name an instrument.
+LEGS = ("symbol", "long_symbol", "short_symbol")
 
 # Not the latest of any: a stray bar of one instrument is no session of the market.
 LATEST = "select max(market_session) as session from market_summary"
@@ -36,8 +40,8 @@ INSTRUMENTS = """
         i.symbol, i.name, i.asset_class, i.metal, i.tier, i.currency, i.tick_size, i.metal_symbol, i.sector_symbol,
         coalesce(b.close_as_traded, b.close) as close, coalesce(b.close_as_traded / b.close, 1) as splits_to_come,
         b.bar_quality, b.close_as_traded is null as is_dividend_adjusted,
-        r.return_1d, r.return_5d, r.return_21d, r.return_1y, r.base_date_1y, r.return_ytd, r.base_date_ytd,
-        r.sessions_since_previous,
+        r.return_1d, r.point_change_1d, r.return_5d, r.return_21d, r.return_1y, r.base_date_1y, r.return_ytd,
+        r.base_date_ytd, r.sessions_since_previous,
         v.close_to_close_21, v.close_to_close_252, v.volatility_ratio_21_252, v.volatility_percentile_252,
         v.is_volatility_spike,
         t.drawdown, t.peak_date, t.trend_state, t.verdict, t.is_52w_high, t.is_52w_low,
@@ -45,7 +49,7 @@ INSTRUMENTS = """
         t.low_52w * coalesce(b.close_as_traded / b.close, 1) as low_52w,
         s.beta_252, s.futures_dimson_beta_252, s.rank_1d,
         m.z_63, m.rank_since_inception, m.returns_since_inception, m.largest_since,
-        m.largest_since_return, m.is_record, m.history_start, m.bridges_gap
+        m.largest_since_return, m.is_record, m.history_start, m.bridges_gap, m.is_roll
     from instruments as i
     inner join daily_bars as b on i.symbol = b.symbol and b.session_date = $session
     inner join returns as r on i.symbol = r.symbol and r.session_date = $session
@@ -58,7 +62,7 @@ INSTRUMENTS = """
 """
 
 HITS = """
-    select hits.*, moves.return_1d
+    select hits.*, moves.return_1d, moves.point_change_1d
     from move_rule_hits as hits
     inner join large_moves as moves on hits.symbol = moves.symbol and hits.session_date = moves.session_date
     where hits.session_date = $session
@@ -82,12 +86,13 @@ AHEAD = """
     order by symbol
 """
 
-EVENTS = "select signal, event_id from market_signals where session_date = $session"
+EVENTS = "select signal, event_id, symbol, pair_id from market_signals where session_date = $session"
 
 # Watched levels, as they stood at the session.
 LEVELS = """
     select
-        l.level_id, l.symbol, l.kind, s.note, s.price_source, l.lower, l.upper, l.role, b.close_as_traded as close,
+        l.level_id, l.symbol, l.series, l.kind, s.note, s.price_source, l.lower, l.upper, l.role,
+        case when l.series is null then b.close_as_traded else l.close end as close,
         i.tick_size, i.currency,
         e.event as last_event, e.direction as last_direction, e.session_date as last_event_date
     from level_daily as l
@@ -170,6 +175,7 @@ class Facts:
         rejected: quarantined bars of the week before.
         history: closes, drawdowns and volatilities of the year before, by symbol and session; of what charts show.
         pair_history: growth of the long leg over the short one since the start of that year.
+        watchlist: whose instruments all of this is about, with the pairs of any of them; empty: of all.
     """
 
     session: dt.date
@@ -184,6 +190,7 @@ class Facts:
     rejected: list[Row]
     history: list[Row]
     pair_history: list[Row]
+    watchlist: str = ""
 
     def instrument(self, symbol: str) -> Row | None:
         """The row of one instrument; None if it has no bar on the session."""
@@ -199,11 +206,17 @@ def compared(instruments: Sequence[Row], pairs: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys([*metals, *miners]))[:MOST_LINES]
 
 
-def read_facts(home: Home, session: dt.date | None = None) -> Facts:
+def read_facts(home: Home, session: dt.date | None = None, watchlist: str = "") -> Facts:
     """The facts of a session, the market's if none is named, from one published version.
 
+    Args:
+        home: of the version.
+        session: the day.
+        watchlist: only of its instruments; of all if empty.
+
     Raises:
-        OrewatchError: nothing is published, the home was moved since, or no instrument has a bar on that day.
+        OrewatchError: nothing is published, the home was moved since, no instrument is on the watchlist, or none has a
+            bar on that day.
     """
     manifest = readable_manifest(home.published)
     if manifest is None:
@@ -212,6 +225,13 @@ def read_facts(home: Home, session: dt.date | None = None) -> Facts:
         raise OrewatchError("the published version is of an earlier release; run: orewatch refresh")
     # The version's own folder, not the link: all queries see one version, whatever is published meanwhile.
     published = version_file(home.published, manifest.version)
+    members = members_of(published, watchlist) if watchlist else None
+
+    def of_members(rows: list[Row]) -> list[Row]:
+        if members is None:
+            return rows
+        return [row for row in rows if not members.isdisjoint(row[name] for name in LEGS if name in row)]
+
     with reading(published) as connection:
         market_session = query(connection, LATEST)[0]["session"]
         session = session or market_session
@@ -219,7 +239,7 @@ def read_facts(home: Home, session: dt.date | None = None) -> Facts:
             raise OrewatchError("the published tables hold no bars; run: orewatch refresh")
         on: dict[str, Any] = {"session": session}
         year = {**on, "days": CHART_DAYS}
-        instruments = query(connection, INSTRUMENTS, on)
+        instruments = of_members(query(connection, INSTRUMENTS, on))
         if not instruments:
             around = query(connection, SESSIONS_AROUND, on)[0]
             nearest = " and ".join(str(day) for day in around.values() if day)
@@ -229,19 +249,22 @@ def read_facts(home: Home, session: dt.date | None = None) -> Facts:
             hits.setdefault(hit["symbol"], []).append(hit)
         for row in instruments:
             row["hits"] = hits.get(row["symbol"], [])
-        levels, pairs = query(connection, LEVELS, on), query(connection, PAIRS, on)
+        levels, pairs = of_members(query(connection, LEVELS, on)), of_members(query(connection, PAIRS, on))
+        shown = {pair["pair_id"] for pair in pairs}
+        events = [row for row in query(connection, EVENTS, on) if of_members([row]) or row["pair_id"] in shown]
         drawn = [*(level["symbol"] for level in levels), *compared(instruments, pairs)]
         return Facts(
             session=session,
             manifest=manifest,
             instruments=instruments,
-            absent=query(connection, ABSENT, on),
-            ahead=query(connection, AHEAD) if session == market_session else [],
-            events=event_rows(connection, ((row["signal"], row["event_id"]) for row in query(connection, EVENTS, on))),
+            absent=of_members(query(connection, ABSENT, on)),
+            ahead=of_members(query(connection, AHEAD)) if session == market_session else [],
+            events=event_rows(connection, ((row["signal"], row["event_id"]) for row in events)),
             levels=levels,
             pairs=pairs,
             sectors=query(connection, SECTORS, on),
-            rejected=query(connection, REJECTED, on),
+            rejected=of_members(query(connection, REJECTED, on)),
             history=query(connection, HISTORY, {**year, "symbols": list(dict.fromkeys(drawn))}),
             pair_history=query(connection, PAIR_HISTORY, year),
+            watchlist=watchlist,
         )

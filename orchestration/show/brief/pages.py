@@ -33,15 +33,20 @@ class WrittenBrief:
     brief: Brief
 
 
-def write_brief(home: Home, session: dt.date | None = None) -> WrittenBrief:
+def write_brief(home: Home, session: dt.date | None = None, watchlist: str = "") -> WrittenBrief:
     """Write the brief of a session, the latest if none is named, to `<root>/briefs/<session>.html` and `.md`.
 
+    Args:
+        home: whose published version is read.
+        session: the day that it is about.
+        watchlist: only of its instruments; the files lie in a folder of its name.
+
     Raises:
-        OrewatchError: nothing is published, or no instrument has a bar on that day.
+        OrewatchError: nothing is published, no instrument is on the watchlist, or none has a bar on that day.
     """
-    facts = read_facts(home, session)
+    facts = read_facts(home, session, watchlist)
     brief = render(facts)
-    folder = home.briefs
+    folder = home.briefs / watchlist
     written = WrittenBrief(facts.session, folder / f"{facts.session}.html", folder / f"{facts.session}.md", brief)
     for path, text in ((written.html, brief.html), (written.markdown, brief.markdown)):
         write_text(path, text)
@@ -54,6 +59,8 @@ def render(facts: Facts) -> Brief:
     from orchestration.signals import plots
 
     title = f"Orewatch market brief, {spoken(facts.session)}"
+    if facts.watchlist:
+        title += f": watchlist {facts.watchlist}"
     shared = {
         "title": title,
         "simulated": facts.manifest.simulated,

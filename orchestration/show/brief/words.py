@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from orchestration.market.universe import FUTURE, METAL_ITSELF
 from orchestration.show.brief.facts import Facts, Row
 from orchestration.signals.registry import signals
-from orchestration.signals.wording import EXTREMES, beyond_the_day, is_of_the_day, level_in_words, level_name, money
+from orchestration.signals.wording import (
+    EXTREMES,
+    beyond_the_day,
+    change,
+    in_points,
+    is_of_the_day,
+    level_in_words,
+    level_name,
+    money,
+    subject,
+)
 
 # How many rows the long tables show.
 NEAREST_SHOWN = 12
@@ -68,28 +78,32 @@ def headline(facts: Facts) -> str:
 
 def move_sentence(row: Row) -> str:
     """What one instrument did and how unusual it was."""
-    change = row["return_1d"]
-    verb = "fell" if change < 0 else "rose" if change > 0 else "did not move:"
-    text = f"{row['name']}, {row['symbol']}, {verb} {percent(abs(change))} to {money(row, row['close'])}"
+    moved = row["point_change_1d"] if in_points(row) else row["return_1d"]
+    verb = "fell" if moved < 0 else "rose" if moved > 0 else "did not move:"
+    size = f"{abs(moved):,.4g} points" if in_points(row) else percent(abs(moved))
+    text = f"{row['name']}, {row['symbol']}, {verb} {size} to {money(row, row['close'])}"
     if beyond := beyond_the_day(row["hits"]):
         text += f" ({', '.join(beyond)})"
     if is_of_the_day(row["hits"]):
-        kind = "fall" if change < 0 else "rise"
+        kind = "fall" if moved < 0 else "rise"
         if row["is_record"]:
             text += f", its largest {kind} since its stored history starts on {row['history_start']}"
             text += f" ({row['returns_since_inception']:,} returns)"
         else:
-            text += f", its largest {kind} since {row['largest_since']} ({percent(row['largest_since_return'], True)})"
+            text += f", its largest {kind} since {row['largest_since']} ({change(row, 'largest_since_return')})"
         if row["z_63"] is not None:
             text += f", {abs(row['z_63']):.1f} standard deviations of the 63 returns before it"
     if row["sessions_since_previous"] and row["sessions_since_previous"] > 1:
         text += f"; bars are missing before it, the return spans {row['sessions_since_previous']} sessions"
+    if row.get("is_roll"):
+        text += "; the front month changed, so that it lies between two contracts"
     return text + "."
 
 
 def _moves(facts: Facts) -> Section:
     by_size = _by_size(facts.instruments)
     moved = [row for row in by_size if row["hits"]]
+    moved += [row for row in facts.instruments if row["hits"] and in_points(row)]
     known = [row for row in facts.instruments if row["return_1d"] is not None]
     sentences = []
     if known:
@@ -105,7 +119,7 @@ def _moves(facts: Facts) -> Section:
             row["symbol"],
             row["name"],
             money(row, row["close"]),
-            percent(row["return_1d"], True),
+            change(row),
             number(row["z_63"]),
             _rank(row),
             percent(row["return_21d"], True),
@@ -151,7 +165,7 @@ def _watch_next(facts: Facts) -> Section:
     shown = nearest + [entry for entry in seeds if entry not in nearest]
     cells = [
         (
-            entry["symbol"],
+            subject(entry, entry["symbol"]),
             level_name(entry),
             entry["role"] or "",
             _last_event(entry),
@@ -161,13 +175,16 @@ def _watch_next(facts: Facts) -> Section:
         for entry in shown
     ]
     inside = [e for e in seeds if e["lower"] <= e["close"] <= e["upper"] and e["upper"] > e["lower"]]
-    sentences = [f"{e['symbol']} stands inside {level_in_words(e)}." for e in inside]
+    sentences = [f"{subject(e, e['symbol'])} stands inside {level_in_words(e)}." for e in inside]
     above = [e for e in seeds if e["lower"] > e["close"]]
     below = [e for e in seeds if e["upper"] < e["close"]]
     for word, found in (("above", above), ("below", below)):
-        symbols = sorted({e["symbol"] for e in found})
-        for symbol in symbols:
-            level = next(e for e in found if e["symbol"] == symbol)
+        # Of each price, and of each series, the nearest.
+        nearest_of: dict[tuple[str, str], Row] = {}
+        for entry in found:
+            nearest_of.setdefault((entry["symbol"], entry.get("series") or ""), entry)
+        for _, level in sorted(nearest_of.items(), key=lambda item: item[0]):
+            symbol = subject(level, level["symbol"])
             way = percent(abs(_distance(level["close"], level["lower"], level["upper"])))
             sentences.append(
                 f"Next level {word} {symbol} at {money(level, level['close'])}: {level_in_words(level)}, {way} away."

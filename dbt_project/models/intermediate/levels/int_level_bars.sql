@@ -1,9 +1,10 @@
--- Every line that is watched beside every bar of its instrument, as traded and rounded to the tick.
+-- Every line that is watched beside every price that it is held against, as traded and rounded to the tick.
 -- A zone is watched as its two edges; int_zone_states puts them together again.
 with edges as (
     select
         level_id,
         symbol,
+        series,
         kind,
         active_from,
         upper > lower as is_zone,
@@ -14,6 +15,7 @@ with edges as (
     select
         level_id,
         symbol,
+        series,
         kind,
         active_from,
         true as is_zone,
@@ -33,8 +35,10 @@ named_on as (
             min_by(bars.splits_to_come, bars.session_date)
         ) as splits_to_come
     from edges
-    inner join {{ ref('int_traded_bars') }} as bars
-        on edges.symbol = bars.symbol
+    inner join {{ ref('int_level_prices') }} as bars
+        on
+            edges.symbol = bars.symbol
+            and edges.series is not distinct from bars.series
     group by edges.level_id, edges.edge
 ),
 
@@ -45,6 +49,7 @@ beside_bars as (
         edges.is_zone,
         edges.kind,
         bars.symbol,
+        bars.series,
         bars.session_date,
         bars.bar_number,
         bars.session_position,
@@ -61,8 +66,10 @@ beside_bars as (
         on
             edges.level_id = named_on.level_id
             and edges.edge = named_on.edge
-    inner join {{ ref('int_traded_bars') }} as bars
-        on edges.symbol = bars.symbol
+    inner join {{ ref('int_level_prices') }} as bars
+        on
+            edges.symbol = bars.symbol
+            and edges.series is not distinct from bars.series
 )
 
 select
@@ -71,6 +78,7 @@ select
     is_zone,
     kind,
     symbol,
+    series,
     session_date,
     bar_number,
     session_position,

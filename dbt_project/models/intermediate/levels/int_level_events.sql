@@ -6,6 +6,7 @@ with watched_levels as (
     select
         level_id,
         symbol,
+        series,
         kind,
         'line' as edge,
         session_date,
@@ -29,6 +30,7 @@ with watched_levels as (
     select
         level_id,
         symbol,
+        series,
         kind,
         edge,
         session_date,
@@ -59,6 +61,7 @@ with watched_levels as (
     select
         level_id,
         symbol,
+        series,
         kind,
         edge,
         session_date,
@@ -83,6 +86,7 @@ with watched_levels as (
     select
         concat(symbol, ':{{ extreme }}') as level_id,
         symbol,
+        cast(null as {{ dbt.type_string() }}) as series,
         'extreme' as kind,
         'line' as edge,
         session_date,
@@ -106,6 +110,7 @@ with watched_levels as (
 select
     concat(symbol, ':round_numbers') as level_id,
     symbol,
+    cast(null as {{ dbt.type_string() }}) as series,
     'round_number' as kind,
     'line' as edge,
     session_date,

@@ -30,6 +30,8 @@ turns as (
         and previous_side <> lag(previous_side) over (partition by level_id order by bar_number) as is_confirmation,
         -- the price came within 1 % of the line from the side it was on
         case
+            -- of a computed series only closes are known, and they make no retest
+            when series is not null then null
             when previous_side > 0 then coalesce(low, close) <= round(1.01 * level_price, 6)
             when previous_side < 0 then coalesce(high, close) >= round(0.99 * level_price, 6)
         end as is_reached
@@ -55,6 +57,7 @@ remembered as (
 select
     level_id,
     symbol,
+    series,
     kind,
     session_date,
     bar_number,

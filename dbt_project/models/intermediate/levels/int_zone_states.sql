@@ -4,6 +4,7 @@ with zones as (
     select
         level_id,
         symbol,
+        series,
         kind,
         session_date,
         bar_number,
@@ -17,7 +18,7 @@ with zones as (
         max(close) as close
     from {{ ref('int_level_bars') }}
     where is_zone
-    group by level_id, symbol, kind, session_date, bar_number, is_active
+    group by level_id, symbol, series, kind, session_date, bar_number, is_active
 ),
 
 places as (
@@ -66,6 +67,7 @@ remembered as (
 select
     level_id,
     symbol,
+    series,
     kind,
     session_date,
     bar_number,

@@ -1,6 +1,7 @@
 {{ config(materialized='incremental_by_symbol') }}
--- Each large move beside the daily returns known before it: falls beside falls, rises beside rises. A return across a
--- gap is no daily return: it counts among those that are known, and is never one to compare with.
+-- Each large move beside the daily returns known before it, or changes of what is quoted in points: falls beside falls,
+-- rises beside rises. A return across a gap is no daily return: it counts among those that are known, and is never one
+-- to compare with.
 -- No move is joined with its whole history: the rank is a rank over the growing frame, and the latest return as large
 -- is looked for in the latest block of bars that holds one.
 {% set block_length = 64 %}
@@ -17,13 +18,13 @@ daily_returns as (
         session_date,
         bar_number,
         cast(floor(bar_number / {{ block_length }}) as bigint) as block,
-        total_return,
+        coalesce(total_return, point_change) as total_return,
         -- equally large, whatever the last digits say
-        round(abs(total_return), 12) as size,
-        round(total_return, 12) < 0 as is_fall,
+        round(abs(coalesce(total_return, point_change)), 12) as size,
+        round(coalesce(total_return, point_change), 12) < 0 as is_fall,
         sessions_since_previous > 1 as spans_gap
     from {{ read(ref('int_bars'), lookback='everything') }} as bars
-    where total_return is not null and symbol in (select broken.symbol from broken)
+    where coalesce(total_return, point_change) is not null and symbol in (select broken.symbol from broken)
 ),
 
 moves as (

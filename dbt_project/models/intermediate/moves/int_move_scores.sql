@@ -1,8 +1,9 @@
 {{ config(materialized='incremental_by_symbol') }}
--- What the move rules are held against: one row per symbol and session with a return.
+-- What the move rules are held against: one row per symbol and session with a return, or a change in points.
 -- A score never knows its own day: standard deviations, medians and ranks are those of the returns before it.
 -- (A z that includes its day can never exceed (n - 1) / sqrt(n): Shiffler 1988.)
 {% set cumulative = [2, 3, 5, 10, 21] %}
+{% set has_range = "bar_quality = 'ok' and is_in_points is not true" %}
 {% set gap = 'case when sessions_since_previous > 1 then bar_number end' %}
 with known as (
     {{ carried_state({'returns_since_gap': 'bigint'}) }}
@@ -15,9 +16,10 @@ bars as (
         bar_number,
         total_return,
         total_return * total_return as total_return_square,
+        point_change,
         total_return_index,
         -- a bar without a range has no open of its own
-        case when bar_quality = 'ok' then (open + dividend) / previous_close - 1 end as overnight_return,
+        case when {{ has_range }} then (open + dividend) / previous_close - 1 end as overnight_return,
         volume,
         sessions_since_previous
     from {{ read(ref('int_bars'), lookback='1 year') }} as bars
@@ -38,7 +40,8 @@ known_gaps as (
 numbered as (
     select * from {{ numbered_rows(
         'bars',
-        'symbol, session_date, bar_number, total_return, total_return_square, total_return_index, overnight_return, volume',
+        'symbol, session_date, bar_number, total_return, total_return_square, point_change, total_return_index,'
+        ~ ' overnight_return, volume',
         ['symbol'], {'last_gap': last_known(gap) ~ ' over so_far'}
     ) }} as in_order
 ),
@@ -52,7 +55,9 @@ deviations as (
             as sd_63_with_today
     from {{ rolling_sums(
         'numbered', ['total_return', 'total_return_square'], [3, 21, 63], ['symbol'],
-        also=['bar_number', 'total_return', 'total_return_index', 'overnight_return', 'volume', 'last_gap'],
+        also=[
+            'bar_number', 'total_return', 'point_change', 'total_return_index', 'overnight_return', 'volume', 'last_gap'
+        ],
         lags=[
             ('total_return_index', 2), ('total_return_index', 3), ('total_return_index', 5), ('total_return_index', 10),
             ('total_return_index', 21)
@@ -67,6 +72,7 @@ known_before as (
         session_date,
         bar_number,
         total_return,
+        point_change,
         {%- for n in cumulative %}
             total_return_index / total_return_index_{{ n }}_before - 1 as return_{{ n }}d,
         {%- endfor %}
@@ -93,13 +99,15 @@ select
     scores.symbol,
     scores.session_date,
     scores.total_return as return_1d,
+    scores.point_change as point_change_1d,
     {%- for n in cumulative %}
         scores.return_{{ n }}d,
     {%- endfor %}
     scores.overnight_return,
     -- The volume of a front-month future says when contracts roll, nothing else.
     case
-        when instruments.asset_class <> 'metal' then scores.volume / nullif(scores.median_volume_20, 0)
+        when instruments.asset_class <> 'metal' and scores.point_change is null
+            then scores.volume / nullif(scores.median_volume_20, 0)
     end as volume_ratio_20,
     scores.total_return / nullif(scores.sd_21, 0) as z_21,
     scores.total_return / nullif(scores.sd_63, 0) as z_63,
@@ -121,4 +129,4 @@ left join {{ read(ref('int_ewma')) }} as ewma
         and scores.session_date = ewma.session_date
 left join known_gaps
     on scores.symbol = known_gaps.symbol
-where scores.total_return is not null
+where coalesce(scores.total_return, scores.point_change) is not null

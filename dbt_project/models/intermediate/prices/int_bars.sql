@@ -4,8 +4,13 @@
     'open', 'high', 'low', 'close', 'adj_close', 'volume', 'dividend', 'split_ratio', 'bar_quality', 'source', 'observed_at',
     'tick_size', 'price_basis', 'session_number'
 ] %}
-{% set known_before = ['known_number', 'known_date', 'known_close', 'known_session_number', 'known_log_index'] %}
-with known as (
+{% set known_before = [
+    'is_in_points', 'known_number', 'known_date', 'known_close', 'known_session_number', 'known_log_index'] %}
+with instruments as (
+    select * from {{ source('control', 'instruments') }}
+),
+
+known as (
     {{ carried_state({
         'bar_number': 'bigint', 'close': 'double', 'session_number': 'bigint', 'log_index': 'decimal(38, 18)'
     }) }}
@@ -14,12 +19,15 @@ with known as (
 bars as (
     select
         bars.*,
+        {{ is_in_points('instruments') }} as is_in_points,
         known.bar_number as known_number,
         known.session_date as known_date,
         known.close as known_close,
         known.session_number as known_session_number,
         known.log_index as known_log_index
     from {{ read(ref('int_kept_bars')) }} as bars
+    inner join instruments
+        on bars.symbol = instruments.symbol
     left join known
         on bars.symbol = known.symbol
 ),
@@ -39,6 +47,7 @@ neighbours as (
             {{ column }},
         {%- endfor %}
         place,
+        is_in_points,
         known_log_index,
         coalesce(known_number, 0) + place as bar_number,
         case when place = 1 then known_date else {{ place_ago('session_date', 1, ['symbol']) }} end as previous_date,
@@ -59,10 +68,13 @@ with_returns as (
             else round(exp(log_of_splits_to_come), 12)
         end as splits_to_come,
         -- total return in CRSP form; dividends are on the same split-adjusted basis as the closes
-        (close + dividend) / previous_close - 1 as total_return,
-        close / previous_close - 1 as price_return,
+        case when not is_in_points then (close + dividend) / previous_close - 1 end as total_return,
+        case when not is_in_points then close / previous_close - 1 end as price_return,
+        case when is_in_points then close - previous_close end as point_change,
         -- from the level that is known, which the first row brings
-        coalesce(cast(ln((close + dividend) / previous_close) as decimal(38, 18)), 0)
+        coalesce(
+            case when not is_in_points then cast(ln((close + dividend) / previous_close) as decimal(38, 18)) end, 0
+        )
         + case when place = 1 then coalesce(known_log_index, 0) else 0 end as log_growth
     from neighbours
 ),
@@ -94,8 +106,10 @@ select
     previous_close,
     total_return,
     price_return,
+    point_change,
     log_index,
-    exp(cast(log_index as double)) as total_return_index,
+    case when not is_in_points then exp(cast(log_index as double)) end as total_return_index,
+    is_in_points,
     -- a bar on a day without an expected one, or right after it, follows its neighbour directly
     case
         when previous_date is not null then greatest(session_number - previous_session_number, 1)

@@ -2,68 +2,10 @@
 -- What the bars of the last build can change, one row per symbol: every row since the sixth bar before the first new
 -- or revised one. A later bar decides whether the five before it are withheld, and they how long the one before them
 -- stands as a base of horizons. A split changes all prices as traded, and a symbol without enough bars to look back to
--- is built from its first one. A new exchange rate changes what the prices in its currency are worth. Empty after a
--- full refresh.
+-- is built from its first one. Empty after a full refresh.
 {% set always = "cast('0001-01-01' as date)" %}
-with delivered_bars as (
-    select
-        symbol,
-        min(session_date) as first_new,
-        max(session_date) as last_new,
-        max(case when is_revision then 1 else 0 end) = 1 as is_revised,
-        max(case when is_split_changed then 1 else 0 end) = 1 as is_rebased
-    from {{ ref('stg_delivered_bars') }}
-    where
-        build_number = (select max(numbers.build_number) from {{ ref('stg_delivered_bars') }} as numbers)
-        and build_number > 0
-    group by symbol
-),
-
-instruments as (
-    select * from {{ source('control', 'instruments') }}
-),
-
--- The sixth rate before the first new one lies within two weeks, and a rate is used for five days.
-new_rates as (
-    select
-        instruments.symbol,
-        min(delivered_bars.first_new) - 14 as first_new,
-        max(delivered_bars.last_new) + 7 as last_new
-    from delivered_bars
-    inner join {{ source('control', 'dollar_prices') }} as dollar_prices
-        on delivered_bars.symbol = dollar_prices.symbol
-    inner join instruments
-        on
-            dollar_prices.currency in (instruments.money, instruments.base_currency)
-            and {{ is_foreign('instruments') }}
-    group by instruments.symbol
-),
-
-new_bars as (
-    select
-        symbol,
-        min(first_new) as first_new,
-        max(last_new) as last_new,
-        max(case when is_revised then 1 else 0 end) = 1 as is_revised,
-        max(case when is_rebased then 1 else 0 end) = 1 as is_rebased
-    from (
-        select
-            symbol,
-            first_new,
-            last_new,
-            is_revised,
-            is_rebased
-        from delivered_bars
-        union all
-        select
-            symbol,
-            first_new,
-            last_new,
-            false as is_revised,
-            false as is_rebased
-        from new_rates
-    ) as news
-    group by symbol
+with new_bars as (
+    select * from {{ ref('int_news') }}
 ),
 
 before as (

@@ -16,7 +16,7 @@ squares as (
         bar_number - 23 as step,
         power(ln(1 + total_return), 2) as squared_return
     from {{ read(ref('int_bars'), lookback='70 bars') }} as bars
-    where bar_number >= 2
+    where bar_number >= 2 and is_in_points is not true
 ),
 
 starts as (

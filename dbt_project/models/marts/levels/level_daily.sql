@@ -3,6 +3,7 @@ with states as (
     select
         level_id,
         symbol,
+        series,
         kind,
         session_date,
         level_price as lower,
@@ -15,6 +16,7 @@ with states as (
     select
         level_id,
         symbol,
+        series,
         kind,
         session_date,
         lower_price as lower,
@@ -28,6 +30,7 @@ with states as (
 select
     states.level_id,
     states.symbol,
+    states.series,
     states.kind,
     states.session_date,
     states.lower,
@@ -42,7 +45,8 @@ select
     bars.close,
     {{ source_name() }} as source
 from states
-inner join {{ ref('int_traded_bars') }} as bars
+inner join {{ ref('int_level_prices') }} as bars
     on
         states.symbol = bars.symbol
+        and states.series is not distinct from bars.series
         and states.session_date = bars.session_date

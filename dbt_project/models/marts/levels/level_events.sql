@@ -71,6 +71,7 @@ select
     )) as event_id,
     events.level_id,
     events.symbol,
+    events.series,
     events.kind,
     events.session_date,
     events.event,
@@ -103,12 +104,13 @@ select
             events.event
     ) as integer) as event_order,
     'as_traded' as price_basis,
-    {{ price_source('instruments') }} as price_source,
+    {{ price_source('instruments', 'events.series') }} as price_source,
     {{ source_name() }} as source
 from repetitions as events
-inner join {{ ref('int_traded_bars') }} as bars
+inner join {{ ref('int_level_prices') }} as bars
     on
         events.symbol = bars.symbol
+        and events.series is not distinct from bars.series
         and events.session_date = bars.session_date
 inner join {{ source('control', 'instruments') }} as instruments
     on events.symbol = instruments.symbol

@@ -5,18 +5,20 @@
 with latest_numbers as (
     select
         symbol,
+        series,
         max(bar_number) as bar_number
-    from {{ of_changed_symbols(ref('int_traded_bars'), changes) }} as bars
-    group by symbol
+    from {{ of_changed_symbols(ref('int_level_prices'), changes) }} as prices
+    group by symbol, series
 ),
 
-{% for name in ['traded_bars', 'extremes', 'round_numbers'] %}
+{% for name in ['level_prices', 'extremes', 'round_numbers'] %}
     latest_{{ name }} as (
         select stored.*
         from {{ of_changed_symbols(ref('int_' ~ name), changes) }} as stored
         inner join latest_numbers
             on
                 stored.symbol = latest_numbers.symbol
+                and latest_numbers.series is {{ 'not distinct from stored.series' if loop.first else 'null' }}
                 and stored.bar_number = latest_numbers.bar_number
     ),
 {% endfor %}
@@ -27,6 +29,7 @@ standings as (
         seeds.level_id,
         seeds.level_id as event_level_id,
         seeds.symbol,
+        seeds.series,
         seeds.kind,
         seeds.active_from,
         seeds.note,
@@ -36,7 +39,9 @@ standings as (
         coalesce(lines.confirmed_side, zones.confirmed_side) as role_side
     from {{ source('control', 'price_levels') }} as seeds
     left join latest_numbers
-        on seeds.symbol = latest_numbers.symbol
+        on
+            seeds.symbol = latest_numbers.symbol
+            and seeds.series is not distinct from latest_numbers.series
     left join {{ ref('int_line_states') }} as lines
         on
             seeds.level_id = lines.level_id
@@ -52,6 +57,7 @@ standings as (
             concat(symbol, ':{{ extreme }}') as level_id,
             concat(symbol, ':{{ extreme }}') as event_level_id,
             symbol,
+            cast(null as {{ dbt.type_string() }}) as series,
             'extreme' as kind,
             cast(null as date) as active_from,
             '' as note,
@@ -68,6 +74,7 @@ standings as (
             concat(symbol, ':round_number_{{ place }}') as level_id,
             concat(symbol, ':round_numbers') as event_level_id,
             symbol,
+            cast(null as {{ dbt.type_string() }}) as series,
             'round_number' as kind,
             cast(null as date) as active_from,
             '' as note,
@@ -88,13 +95,16 @@ measured as (
         bars.atr_14,
         {{ distance_from_level('bars.close', 'standings.lower', 'standings.upper') }} as distance
     from standings
-    left join latest_traded_bars as bars
-        on standings.symbol = bars.symbol
+    left join latest_level_prices as bars
+        on
+            standings.symbol = bars.symbol
+            and standings.series is not distinct from bars.series
 )
 
 select
     measured.level_id,
     measured.symbol,
+    measured.series,
     measured.kind,
     measured.active_from,
     measured.lower,
@@ -116,7 +126,7 @@ select
     measured.session_position - last_events.session_position as sessions_since,
     round(abs(measured.distance), 9)
     <= round(greatest(0.01, coalesce(measured.atr_14 / 2 / measured.close, 0)), 9) as is_near,
-    {{ price_source('instruments') }} as price_source,
+    {{ price_source('instruments', 'measured.series') }} as price_source,
     measured.note,
     {{ source_name() }} as source
 from measured

@@ -19,6 +19,15 @@ thresholds as (
     group by symbol
 ),
 
+rolls as (
+    select
+        root,
+        session_date,
+        is_roll
+    from {{ ref('futures_contracts') }}
+    where is_front
+),
+
 first_bars as (
     select
         symbol,
@@ -32,6 +41,7 @@ select
     moves.symbol,
     moves.session_date,
     scores.return_1d,
+    scores.point_change_1d,
     moves.rules_hit,
     thresholds.threshold,
     {%- for n in [2, 3, 5, 10, 21] %}
@@ -54,6 +64,7 @@ select
     first_bars.history_start,
     bars.sessions_since_previous,
     moves.bridges_gap,
+    rolls.is_roll,
     {{ source_name() }} as source
 from moves
 inner join {{ read(ref('int_move_scores')) }} as scores
@@ -70,5 +81,9 @@ inner join {{ read(ref('int_bars')) }} as bars
         and moves.session_date = bars.session_date
 inner join first_bars
     on moves.symbol = first_bars.symbol
+left join rolls
+    on
+        moves.symbol = rolls.root
+        and moves.session_date = rolls.session_date
 left join thresholds
     on moves.symbol = thresholds.symbol

@@ -10,6 +10,7 @@
     ('robust_z', 252, 'robust_z_252', 'robust_z_252'),
     ('percentile', 252, 'percentile_252', 'percentile_252 - 0.5'),
     ('volume_ratio', 20, 'volume_ratio_20', 'return_1d'),
+    ('point_change', 1, 'point_change_1d', 'point_change_1d'),
 ] %}
 {% set cumulative = [2, 3, 5, 10, 21] %}
 with scores as (
@@ -17,6 +18,7 @@ with scores as (
         symbol,
         session_date,
         return_1d,
+        point_change_1d,
         {%- for n in cumulative %}
             round(return_{{ n }}d, 10) as return_{{ n }}d,
             lag(round(return_{{ n }}d, 10)) over in_order as return_{{ n }}d_before,
@@ -63,10 +65,22 @@ candidates as (
             return_{{ n }}d as heading,
             returns_since_gap < {{ n }} as bridges_gap
         from scores
-        {%- if not loop.last %}
-            union all
-        {%- endif %}
+        union all
     {%- endfor %}
+    select
+        asked_for.symbol,
+        asked_for.session_date,
+        asked_for.measure,
+        asked_for.sessions,
+        asked_for.score,
+        asked_for.score_before,
+        asked_for.score as heading,
+        scores.returns_since_gap < asked_for.sessions as bridges_gap
+    from {{ ref('int_scores_asked_for') }} as asked_for
+    inner join scores
+        on
+            asked_for.symbol = scores.symbol
+            and asked_for.session_date = scores.session_date
 )
 
 select

@@ -23,6 +23,7 @@ select
     instruments.metal_symbol,
     instruments.sector_symbol,
     instruments.active_from,
+    instruments.watchlists,
     instruments.price_basis,
     coverage.first_session,
     coverage.last_session,

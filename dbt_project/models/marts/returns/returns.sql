@@ -7,9 +7,10 @@ with bars as (
         session_date,
         total_return,
         price_return,
+        point_change,
         total_return_index,
-        open,
-        close,
+        case when is_in_points is not true then open end as open,
+        case when is_in_points is not true then close end as close,
         previous_close,
         dividend,
         sessions_since_previous,
@@ -31,6 +32,16 @@ with bars as (
 
 recent_bases as (
     select * from {{ read(ref('int_horizon_bases'), lookback='1 year', by='base_date') }}
+),
+
+-- Sessions on which a front-month series shows another contract than before, where that is known.
+rolls as (
+    select
+        root,
+        session_date,
+        is_roll
+    from {{ ref('futures_contracts') }}
+    where is_front
 ),
 
 month_ends as (
@@ -61,6 +72,7 @@ select
     bars.session_date,
     bars.total_return as return_1d,
     bars.price_return as price_return_1d,
+    bars.point_change as point_change_1d,
     ln(1 + bars.total_return) as log_return_1d,
     (bars.open + bars.dividend) / bars.previous_close - 1 as overnight_return,
     bars.close / bars.open - 1 as intraday_return,
@@ -77,8 +89,13 @@ select
     year_bases.base_date as base_date_ytd,
     case when bars.session_date > bars.first_date then bars.total_return_index - 1 end as return_since_inception,
     bars.sessions_since_previous,
+    rolls.is_roll,
     bars.source
 from bars
+left join rolls
+    on
+        bars.symbol = rolls.root
+        and bars.session_date = rolls.session_date
 left join usable_bases as month_bases
     on
         bars.symbol = month_bases.symbol

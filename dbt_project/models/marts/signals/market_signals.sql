@@ -1,4 +1,4 @@
-{{ config(materialized='incremental_by_symbol', meta={'rebuilt': 'pair_id is not null'}) }}
+{{ config(materialized='incremental_by_symbol', meta={'rebuilt': "signal = 'pair'"}) }}
 -- Every event of the product, one row each: what market checks, alerts and the brief tell. What else is known of one
 -- stands in the mart that it comes from. A kind of signal is a select here and a file in orchestration/signals/.
 with level_signals as (
@@ -27,7 +27,7 @@ signals as (
             else level_id
         end as check_name,
         symbol,
-        cast(null as {{ dbt.type_string() }}) as pair_id,
+        case when series not in ('sma_50', 'sma_200') then series end as pair_id,
         level_id,
         session_date,
         direction,

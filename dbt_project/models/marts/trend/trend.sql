@@ -43,8 +43,8 @@ beside_known as (
 numbered as (
     select
         *,
-        -- at a peak again means: but for the last digits, which depend on how the index was summed
-        total_return_index >= peak * (1 - 1e-12) as is_peak
+        -- at a peak again means: but for the last digits, which depend on how the index was summed; points have no peak
+        peak is null or total_return_index >= peak * (1 - 1e-12) as is_peak
     from {{ numbered_rows(
         'beside_known',
         'symbol, session_date, bar_number, close, total_return_index, known_peak_date, known_peak_bar_number',
@@ -60,13 +60,13 @@ peaks as (
         bar_number,
         close,
         peak,
-        case when is_peak then 0 else total_return_index / peak - 1 end as drawdown,
-        {{ last_since_first(
+        case when is_peak and peak is not null then 0 else total_return_index / peak - 1 end as drawdown,
+        case when peak is not null then {{ last_since_first(
             'case when is_peak then session_date when place = 1 then known_peak_date end', ['symbol']
-        ) }} as peak_date,
-        {{ last_since_first(
+        ) }} end as peak_date,
+        case when peak is not null then {{ last_since_first(
             'case when is_peak then bar_number when place = 1 then known_peak_bar_number end', ['symbol']
-        ) }} as peak_bar_number,
+        ) }} end as peak_bar_number,
         {{ last_since_first('case when place = 1 then session_date end', ['symbol']) }}
         <= session_date - interval 1 year as has_a_year,
         place
@@ -127,14 +127,15 @@ select
     {{ days_between('peak_date', 'session_date') }} as days_under_water,
     high_52w,
     low_52w,
-    close / high_52w - 1 as distance_from_52w_high,
-    close / low_52w - 1 as distance_from_52w_low,
+    case when peak is not null then close / high_52w - 1 end as distance_from_52w_high,
+    case when peak is not null then close / low_52w - 1 end as distance_from_52w_low,
     close > previous_high_52w as is_52w_high,
     close < previous_low_52w as is_52w_low,
     sma_50,
     sma_200,
     trend_state,
     case
+        when peak is null then null
         -- rounded: in floats 4 / 5 - 1 is above -0.2
         when trend_state = 'up' and round(drawdown, 12) > -0.2 and close > sma_200 then 'consolidation'
         when two_closes_below and sma_50_falls then 'reversal'

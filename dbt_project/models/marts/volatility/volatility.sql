@@ -2,6 +2,7 @@
 -- How much each instrument has been moving, annualised with 252, and how unusual that is: rolling volatilities of one
 -- window each, formulas as in R's TTR::volatility; and how much the one of 21 sessions itself moves.
 {% set windows = [21, 63, 252] %}
+{% set has_range = "bar_quality = 'ok' and is_in_points is not true" %}
 {% set around_mean = ['log_return', 'overnight', 'open_to_close'] %}
 {% set around_zero = ['overnight_square', 'parkinson', 'garman_klass', 'rogers_satchell'] %}
 {% set terms = around_mean + around_zero + ['log_return_square', 'open_to_close_square'] %}
@@ -25,12 +26,12 @@ logs as (
         symbol,
         session_date,
         ln(1 + total_return) as log_return,
-        case when bar_quality = 'ok' then ln(high / low) end as high_to_low,
-        case when bar_quality = 'ok' then ln(high / close) * ln(high / open) + ln(low / close) * ln(low / open) end
+        case when {{ has_range }} then ln(high / low) end as high_to_low,
+        case when {{ has_range }} then ln(high / close) * ln(high / open) + ln(low / close) * ln(low / open) end
             as rogers_satchell,
         -- from close to open, with the dividend of the day; splits are in the prices already
-        case when bar_quality = 'ok' then ln((open + dividend) / previous_close) end as overnight,
-        case when bar_quality = 'ok' then ln(close / open) end as open_to_close
+        case when {{ has_range }} then ln((open + dividend) / previous_close) end as overnight,
+        case when {{ has_range }} then ln(close / open) end as open_to_close
     from {{ read(ref('int_bars'), lookback='1 year') }} as bars
 ),
 
