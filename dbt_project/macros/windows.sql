@@ -152,6 +152,15 @@
     {{ condition }} and coalesce(max(cast({{ condition }} as integer)) over {{ frame }}, 0) = 0
 {%- endmacro %}
 
+{# What a gap does, against what it was five sessions before. #}
+{% macro state_of_gap(gap, five_before) -%}
+    case
+        when sign(round({{ gap }}, 12)) <> sign(round({{ five_before }}, 12)) then 'turned'
+        when abs({{ gap }}) > abs({{ five_before }}) then 'widening'
+        when {{ gap }} is not null and {{ five_before }} is not null then 'narrowing'
+    end
+{%- endmacro %}
+
 {# The mean of a group of numbers near 1, added up as decimals: it has the same digits in whatever order they come, and no
    list of them is kept. #}
 {% macro exact_mean(value) -%}

@@ -186,7 +186,7 @@ class MoveRule(seeds.SeedRow):
     def _percent(cls, row: dict[str, Any]) -> dict[str, Any]:
         """5% is 0.05, where a threshold is a fraction."""
         threshold, measure = row.get("threshold"), MOVE_MEASURES.get(row.get("measure", ""))
-        if not (found := re.fullmatch(r"(\d+\.?\d*|\.\d+) ?%", str(threshold), re.ASCII)):
+        if not (found := re.fullmatch(r"(-?(?:\d+\.?\d*|\.\d+)) ?%", str(threshold), re.ASCII)):
             return row
         if measure and not measure.unit.startswith(_FRACTION):
             raise ValueError(f"threshold: {threshold} is not allowed; allowed: {measure.unit}, without %")

@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 WIDENINGS = """
     select
         signals.*, spreads.long_symbol, spreads.short_symbol, spreads.kind, spreads.spread_21d, spreads.z_252,
-        spreads.percentile_252, spreads.z_threshold
+        spreads.percentile_252, spreads.z_threshold, parts.metal_symbol, parts.gap_21d, parts.metal_part_21d,
+        parts.rest_21d, parts.rest_z_252
     from signals
     inner join pair_spreads as spreads using (pair_id, session_date)
+    inner join gap_parts as parts using (pair_id, session_date)
     order by session_date desc, pair_id
 """
 
@@ -36,11 +38,15 @@ def describe(pair: Pair) -> str:
 
 
 def sentence(row: Row, _: str, __: Price) -> str:
-    """Who has gained on whom: "SILJ ahead of SIL by 0.081 (log) over 21 sessions, z +2.3"."""
+    """Who has gained on whom: "SILJ ahead of SIL by 8.1% over 21 sessions beyond what SLV's move makes, z +2.3"."""
     ahead, behind = row["long_symbol"], row["short_symbol"]
-    if row["spread_21d"] < 0:
+    judged_on_rest = row.get("rest_z_252") is not None
+    gap, z = (row["rest_21d"], row["rest_z_252"]) if judged_on_rest else (row["spread_21d"], row["z_252"])
+    if gap < 0:
         ahead, behind = behind, ahead
-    return f"{ahead} ahead of {behind} by {abs(row['spread_21d']):.3f} (log) over 21 sessions, z {row['z_252']:+.1f}"
+    size = f"{abs(gap):.1%}" if judged_on_rest else f"{abs(gap):.3f} (log)"
+    beyond = f" beyond what {row['metal_symbol']}'s move makes" if judged_on_rest else ""
+    return f"{ahead} ahead of {behind} by {size} over 21 sessions{beyond}, z {z:+.1f}"
 
 
 def summary(rows: Sequence[Row]) -> str:
@@ -53,10 +59,12 @@ def alert(rows: Sequence[Row]) -> AlertText:
     row = rows[0]
     threshold = f"{row['z_threshold']:g} standard deviations"
     lines = [f"pair {row['pair_id']} ({spaced(row['kind'])}), flagged from {threshold} on"]
-    if row.get("percentile_252") is not None:
+    if row.get("rest_z_252") is not None:
+        lines.append(f"the gap is {row['gap_21d']:+.1%}, of which {row['metal_part_21d']:+.1%} is the metal's part")
+    elif row.get("percentile_252") is not None:
         lines.append(f"percentile {row['percentile_252']:.0%} of the 252 values before")
     symbols = (row["long_symbol"], row["short_symbol"])
-    return AlertText(sentence(row, "", short_price), tuple(lines), abs(row["z_252"]), symbols)
+    return AlertText(sentence(row, "", short_price), tuple(lines), abs(row.get("rest_z_252") or row["z_252"]), symbols)
 
 
 def plot(published: Path, rows: Sequence[Row]) -> "Figure | None":
@@ -77,7 +85,7 @@ PAIRS = Signal(
     checks=lambda universe: {pair.pair_id: describe(pair) for pair in universe.pairs},
     sentence=sentence,
     alert_kind="pair",
-    columns="session_date long_symbol short_symbol kind spread_21d z_252 percentile_252 z_threshold",
+    columns="session_date long_symbol short_symbol gap_21d metal_part_21d rest_21d rest_z_252 z_252 z_threshold",
     summary=summary,
     plot=plot,
     alert=alert,

@@ -58,10 +58,13 @@ def stored(tables: Path) -> dict[str, tuple[Any, ...]]:
 def computed(tables: Path) -> dict[str, tuple[Any, ...]]:
     """The same, from the marts that events come from, one row after the other."""
     events = [*_level_events(tables), *_moves(tables)]
-    for row in rows(tables, "select * from pair_spreads where widening_began"):
-        key, way = f"{row['pair_id']}|{row['session_date']}|widening", "up" if row["spread_21d"] >= 0 else "down"
-        about = (row["pair_id"], row["long_symbol"], row["pair_id"], None, row["session_date"], way)
-        events.append((key, "pair", *about, abs(row["z_252"]), "warning", False))
+    for row in rows(tables, "select * from pair_spreads inner join gap_parts using (pair_id, session_date)"):
+        known = row["rest_z_252"] is not None
+        if row["rest_widening_began"] if known else row["widening_began"]:
+            gap, z = (row["rest_21d"], row["rest_z_252"]) if known else (row["spread_21d"], row["z_252"])
+            key, way = f"{row['pair_id']}|{row['session_date']}|widening", "up" if gap >= 0 else "down"
+            about = (row["pair_id"], row["long_symbol"], row["pair_id"], None, row["session_date"], way)
+            events.append((key, "pair", *about, abs(z), "warning", False))
     for row in rows(tables, "select * from volatility where spike_began"):
         about = ("volatility_spikes", row["symbol"], None, None, row["session_date"], "up")
         key = f"{row['symbol']}|{row['session_date']}|spike"

@@ -20,6 +20,7 @@ MARTS = (
     "sector_relative",
     "sector_daily",
     "pair_spreads",
+    "gap_parts",
     "large_moves",
     "move_rule_hits",
     "level_events",

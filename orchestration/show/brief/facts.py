@@ -110,8 +110,10 @@ LEVELS = """
 """
 
 PAIRS = """
-    select p.*, g.label as kind_label
+    select
+        p.*, g.label as kind_label, t.metal_symbol, t.gap_21d, t.metal_part_21d, t.rest_21d, t.rest_z_252, t.state_rest
     from pair_spreads as p
+    inner join gap_parts as t on p.pair_id = t.pair_id and p.session_date = t.session_date
     left join groups as g on g.kind = 'pair_kind' and p.kind = g.name
     where p.session_date = $session
     order by g.position, p.pair_id

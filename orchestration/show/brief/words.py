@@ -218,6 +218,8 @@ def _pairs(facts: Facts) -> list[Section]:
         sentences.append(ratio + _pair_sentence(pair, left, right))
         if left and right and left["metal_symbol"] and left["metal_symbol"] == right["metal_symbol"]:
             sentences.append(_beta_sentence(left, right))
+        if pair.get("rest_21d") is not None:
+            sentences.append(_parts_sentence(pair))
     return [Section(label, sentences) for label, sentences in by_label.items()]
 
 
@@ -228,6 +230,18 @@ def _beta_sentence(left: Row, right: Row) -> str:
     if unknown:
         parts.append(f"not known for {' and '.join(unknown)}, fewer than 252 paired sessions")
     return f"Beta to {left['metal_symbol']} over 252 sessions: {'; '.join(parts)}."
+
+
+def _parts_sentence(pair: Row) -> str:
+    """What the metal's move makes of a gap, and what is left of it."""
+    text = (
+        f"Their daily returns differ by {percent(pair['gap_21d'], True)} in sum: {pair['metal_symbol']}'s move makes"
+        f" {percent(pair['metal_part_21d'], True)} of it, the rest is {percent(pair['rest_21d'], True)}"
+    )
+    if pair["rest_z_252"] is not None:
+        text += f", {pair['rest_z_252']:+.1f} standard deviations from the mean of the 252 before"
+    state = pair["state_rest"]
+    return text + (f"; {GAPS[state].replace('the gap', 'the rest')}." if state else ".")
 
 
 def _pair_sentence(pair: Row, left: Row | None, right: Row | None) -> str:

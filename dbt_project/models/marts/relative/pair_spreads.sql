@@ -98,11 +98,7 @@ beside_past as (
 placed as (
     select
         *,
-        case
-            when sign(round(spread_21d, 12)) <> sign(round(spread_5_before, 12)) then 'turned'
-            when abs(spread_21d) > abs(spread_5_before) then 'widening'
-            when spread_21d is not null and spread_5_before is not null then 'narrowing'
-        end as state
+        {{ state_of_gap('spread_21d', 'spread_5_before') }} as state
     from beside_past
 ),
 

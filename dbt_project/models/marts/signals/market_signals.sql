@@ -59,21 +59,29 @@ signals as (
 
     union all
 
-    -- either of the two moves a gap, and pairs come and go with their seed: all of them, every time
+    -- either of the two moves a gap, and pairs come and go with their seed: all of them, every time; what their metal's
+    -- move makes of a gap is not judged, where it is known
     select
-        concat_ws('|', pair_id, cast(session_date as {{ dbt.type_string() }}), 'widening') as event_id,
+        concat_ws('|', spreads.pair_id, cast(spreads.session_date as {{ dbt.type_string() }}), 'widening') as event_id,
         'pair' as signal,
-        pair_id as check_name,
-        long_symbol as symbol,
-        pair_id,
+        spreads.pair_id as check_name,
+        spreads.long_symbol as symbol,
+        spreads.pair_id,
         cast(null as {{ dbt.type_string() }}) as level_id,
-        session_date,
-        case when spread_21d < 0 then 'down' else 'up' end as direction,
-        abs(z_252) as strength,
+        spreads.session_date,
+        case
+            when case when parts.rest_z_252 is not null then parts.rest_21d else spreads.spread_21d end < 0 then 'down'
+            else 'up'
+        end as direction,
+        abs(coalesce(parts.rest_z_252, spreads.z_252)) as strength,
         'warning' as severity,
         false as is_repeat
-    from {{ ref('pair_spreads') }}
-    where widening_began
+    from {{ ref('pair_spreads') }} as spreads
+    inner join {{ ref('gap_parts') }} as parts
+        on
+            spreads.pair_id = parts.pair_id
+            and spreads.session_date = parts.session_date
+    where case when parts.rest_z_252 is not null then parts.rest_widening_began else spreads.widening_began end
 
     union all
 
