@@ -80,6 +80,20 @@ def test_the_brief_of_a_watchlist_is_about_its_instruments(then: Settings) -> No
         write_brief(then.paths, watchlist="mine")
 
 
+def test_the_brief_of_a_watchlist_leaves_other_metals_out(then: Settings) -> None:
+    text = write_brief(then.paths, watchlist="platinum_group").brief.markdown
+    assert "GLD against PPLT: log difference over 21 sessions" in text  # GLD itself is not on it
+    assert "Listed companies" not in text
+    abroad = write_brief(then.paths, watchlist="abroad").brief.markdown.partition("## Listed companies")[2]
+    sectors = re.findall(r"^\| (Silver|Gold|Platinum)(?:, (\w+))? \|", abroad, flags=re.MULTILINE)
+    assert sectors == [
+        ("Silver", ""),
+        ("Silver", "Seniors"),
+        ("Silver", "Juniors"),
+        *[("Gold", s) for s in ("", "Seniors", "Juniors")],
+    ]
+
+
 def test_what_is_in_points_is_told_in_points(then: Settings) -> None:
     (row,) = published(then, "select * from returns where symbol = '^TNX' and session_date = ?", SESSION)
     assert row["return_1d"] is None

@@ -223,7 +223,7 @@ def read_facts(home: Home, session: dt.date | None = None, watchlist: str = "") 
     manifest = readable_manifest(home.published)
     if manifest is None:
         raise OrewatchError("nothing has been published yet; run: orewatch refresh")
-    if not {"market_signals", "groups"} <= manifest.rows.keys():
+    if not {"market_signals", "groups", "gap_parts"} <= manifest.rows.keys():
         raise OrewatchError("the published version is of an earlier release; run: orewatch refresh")
     # The version's own folder, not the link: all queries see one version, whatever is published meanwhile.
     published = version_file(home.published, manifest.version)
@@ -255,6 +255,10 @@ def read_facts(home: Home, session: dt.date | None = None, watchlist: str = "") 
         shown = {pair["pair_id"] for pair in pairs}
         events = [row for row in query(connection, EVENTS, on) if of_members([row]) or row["pair_id"] in shown]
         drawn = [*(level["symbol"] for level in levels), *compared(instruments, pairs)]
+        sectors = query(connection, SECTORS, on)
+        if members is not None:
+            theirs = {f"{row['metal']}_{part}" for row in instruments for part in (row["tier"], "miners")}
+            sectors = [row for row in sectors if row["sector"] in theirs]
         return Facts(
             session=session,
             manifest=manifest,
@@ -264,7 +268,7 @@ def read_facts(home: Home, session: dt.date | None = None, watchlist: str = "") 
             events=event_rows(connection, ((row["signal"], row["event_id"]) for row in events)),
             levels=levels,
             pairs=pairs,
-            sectors=query(connection, SECTORS, on),
+            sectors=sectors,
             rejected=of_members(query(connection, REJECTED, on)),
             history=query(connection, HISTORY, {**year, "symbols": list(dict.fromkeys(drawn))}),
             pair_history=query(connection, PAIR_HISTORY, year),

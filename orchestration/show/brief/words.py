@@ -62,7 +62,7 @@ def sections(facts: Facts) -> list[Section]:
         *_signals(facts),
         _watch_next(facts),
         *_pairs(facts),
-        _companies(facts),
+        *([] if facts.watchlist and not facts.sectors else [_companies(facts)]),
         _metals(facts),
         _volatility(facts),
         _data(facts),
@@ -235,8 +235,9 @@ def _beta_sentence(left: Row, right: Row) -> str:
 def _parts_sentence(pair: Row) -> str:
     """What the metal's move makes of a gap, and what is left of it."""
     text = (
-        f"Their daily returns differ by {percent(pair['gap_21d'], True)} in sum: {pair['metal_symbol']}'s move makes"
-        f" {percent(pair['metal_part_21d'], True)} of it, the rest is {percent(pair['rest_21d'], True)}"
+        f"Over 21 sessions their daily returns differ by {percent(pair['gap_21d'], True)} in sum:"
+        f" {percent(pair['metal_part_21d'], True)} go with {pair['metal_symbol']}'s move, by their betas,"
+        f" {percent(pair['rest_21d'], True)} are the rest"
     )
     if pair["rest_z_252"] is not None:
         text += f", {pair['rest_z_252']:+.1f} standard deviations from the mean of the 252 before"
@@ -245,15 +246,18 @@ def _parts_sentence(pair: Row) -> str:
 
 
 def _pair_sentence(pair: Row, left: Row | None, right: Row | None) -> str:
-    text = f"{pair['long_symbol']} against {pair['short_symbol']}:"
+    parts = []
     if left and right and left["return_1d"] is not None and right["return_1d"] is not None:
-        text += f" {percent(left['return_1d'], True)} and {percent(right['return_1d'], True)} on the day"
+        parts.append(f"{percent(left['return_1d'], True)} and {percent(right['return_1d'], True)} on the day")
     if pair["spread_21d"] is None:
-        return text + "; 21 paired sessions are not there yet."
-    text += f"; log difference over 21 sessions {pair['spread_21d']:+.3f}"
-    if pair["z_252"] is not None:
-        text += f", {pair['z_252']:+.1f} standard deviations from the mean of the 252 before"
-    return text + (f"; {GAPS[pair['state']]}." if pair["state"] else ".")
+        parts.append("21 paired sessions are not there yet")
+    else:
+        difference = f"log difference over 21 sessions {pair['spread_21d']:+.3f}"
+        if pair["z_252"] is not None:
+            difference += f", {pair['z_252']:+.1f} standard deviations from the mean of the 252 before"
+        parts.append(difference)
+        parts += [GAPS[pair["state"]]] if pair["state"] else []
+    return f"{pair['long_symbol']} against {pair['short_symbol']}: {'; '.join(parts)}."
 
 
 def _companies(facts: Facts) -> Section:
