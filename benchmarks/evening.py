@@ -70,14 +70,15 @@ def settings_on(home: Path, day: dt.date) -> Settings:
 
 
 def write_seeds(folder: Path, instruments: int) -> None:
-    """The shipped seeds, with the market's instruments."""
+    """The shipped seeds, with the market's instruments, and move rules of these."""
     shutil.copytree(DBT_PROJECT_DIR / "seeds", folder, dirs_exist_ok=True)
-    path = folder / "instruments.csv"
-    columns = path.read_text("utf-8").splitlines()[0].split(",")
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(instrument.model_dump() for instrument in universe(instruments).instruments)
+    market = universe(instruments)
+    for name, seeds in (("instruments.csv", market.instruments), ("move_rules.csv", market.move_rules)):
+        columns = (folder / name).read_text("utf-8").splitlines()[0].split(",")
+        with (folder / name).open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, columns, extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(seed.model_dump() for seed in seeds)
 
 
 def refresh(home: Path, day: dt.date) -> None:

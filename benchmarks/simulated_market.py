@@ -61,7 +61,9 @@ def universe(instruments: int, abroad: bool = False) -> Universe:
             for i in shipped.instruments
             if i.currency == DOLLAR and i.asset_class != FX
         )
-        shipped = replace(shipped, instruments=at_home, dollar_prices=())
+        symbols = {i.symbol for i in at_home}
+        rules = tuple(r for r in shipped.move_rules if r.scope != "symbol" or r.scope_value in symbols)
+        shipped = replace(shipped, instruments=at_home, dollar_prices=(), move_rules=rules)
     else:
         shipped = replace(shipped, levels=(*shipped.levels, *ON_SERIES), move_rules=(*shipped.move_rules, *RARE_RULES))
     added = [

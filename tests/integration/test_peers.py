@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from benchmarks.evening import write_seeds
 from orchestration.duckdb_io import literal
 from orchestration.ingest.lake import BARS, Lake
 from orchestration.ingest.reference import reference_tables, store_reference
@@ -234,3 +235,13 @@ def test_the_market_has_what_peers_could_get_wrong(settings: Settings) -> None:
         assert count("int_move_scores where symbol = 'FLAT' and z_21 is null and z_ewma is null") > 50
         assert count("trend where verdict = 'reversal'") > 50
         assert count("trend where verdict = 'consolidation'") > 50
+
+
+def test_the_market_of_the_evenings_has_seeds_that_hold(tmp_path: Path) -> None:
+    write_seeds(tmp_path, 60)
+    market = load_universe(tmp_path)
+    assert len(market.instruments) >= 60
+    # What the programs do not know: other currencies, points, contracts.
+    assert {i.currency for i in market.instruments} == {"USD"}
+    assert not any(i.contract_months for i in market.instruments)
+    assert len(market.move_rules) > 20
