@@ -109,12 +109,19 @@ select
     base_date,
     last_session,
     period_return,
-    case when is_complete then cast(rank() over among_complete as bigint) end as rank,
-    count(case when is_complete then 1 end) over (partition by symbol, period) as periods,
+    case when is_complete then cast(rank() over complete_first as bigint) end as rank,
+    count(case when is_complete then 1 end) over all_of_them as periods,
     is_complete,
     {{ source_name() }} as source
 from judged
-window among_complete as (
-    partition by symbol, period, is_complete
-    order by round(period_return, 12) desc
-)
+window
+    complete_first as (
+        partition by symbol, period
+        order by is_complete desc, round(period_return, 12) desc
+    ),
+    -- the same order, so that rows are sorted once
+    all_of_them as (
+        partition by symbol, period
+        order by is_complete desc, round(period_return, 12) desc
+        rows between unbounded preceding and unbounded following
+    )
