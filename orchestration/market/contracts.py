@@ -9,16 +9,13 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from orchestration.market.universe import Instrument
+from orchestration.market.universe import FRONT, Instrument
 
 # Of delivery months, January to December.
 LETTERS = "FGHJKMNQUVXZ"
 
 # Contracts of one future that are collected, those that are delivered next.
 FOLLOWED = 6
-
-# How a vendor writes the front-month series of a future.
-FRONT = "=F"
 
 
 @dataclass(frozen=True)

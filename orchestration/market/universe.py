@@ -75,6 +75,9 @@ MOVE_MEASURES = {
     "price_correction": MoveMeasure((1,), *_RETURN),
 }
 
+# How a vendor writes the front-month series of a future.
+FRONT = "=F"
+
 # Averages of `trend` on which a level may be watched.
 AVERAGES = ("sma_50", "sma_200")
 
@@ -368,7 +371,7 @@ def _check_declared(
 
 def _check_contracts(instruments: list[tuple[int, Instrument]]) -> None:
     for row, instrument in instruments:
-        if instrument.contract_months and not instrument.source_symbol.endswith("=F"):
+        if instrument.contract_months and not instrument.source_symbol.endswith(FRONT):
             raise SeedError(
                 f"instruments.csv, row {row}, column contract_months: '{instrument.contract_months}' is not allowed; "
                 "allowed: nothing, unless source_symbol is a front-month series such as SI=F"
