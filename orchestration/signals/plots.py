@@ -159,14 +159,19 @@ def svg(figure: "Figure") -> str:
 def markdown_image(figure: "Figure", description: str) -> str:
     """The figure as a Markdown image that carries its own bytes, as the web UI shows it."""
     import matplotlib as mpl
+    import numpy as np
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
-    drawn, target = BytesIO(), BytesIO()
     with mpl.rc_context(_STYLE):
-        figure.savefig(drawn, format="png", dpi=90)
+        figure.set_dpi(90)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+    drawn, target = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB"), BytesIO()
     # Dagster stores it three times over: a palette takes half the bytes. Other methods lose the colour of a single dot.
-    few_colours = Image.open(drawn).convert("RGB").quantize(method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-    few_colours.save(target, format="png", optimize=True)
+    few_colours = drawn.quantize(method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    # The last fifth of the bytes takes seven times as long.
+    few_colours.save(target, format="png", compress_level=6)
     return f"![{description}](data:image/png;base64,{base64.b64encode(target.getvalue()).decode('ascii')})"
 
 
