@@ -1,6 +1,8 @@
 """The dbt manifest, prepared ahead: its nodes, and their names and descriptions as people read them."""
 
+import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,8 @@ from orchestration.market.errors import SettingsError
 from orchestration.settings import DBT_PROJECT_DIR
 
 MANIFEST = DBT_PROJECT_DIR / "target" / "manifest.json"
+# Seconds that a manifest is waited for which is being written.
+WAITS = (0.1, 0.2, 0.4, 0.8, 1.6)
 # Nodes that a sentence names before it only counts.
 NAMED = 10
 
@@ -28,16 +32,14 @@ def read_manifest(manifest_path: Path = MANIFEST) -> dict[str, Any]:
     """The manifest without dbt's unit tests, which are no part of a build; read once, not to be changed.
 
     Raises:
-        SettingsError: the manifest has not been prepared.
+        SettingsError: the manifest has not been prepared, or is not whole.
     """
     return _read_manifest(prepared(manifest_path), manifest_path.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=1)
 def _read_manifest(manifest_path: Path, _: int) -> dict[str, Any]:
-    import orjson
-
-    manifest = orjson.loads(manifest_path.read_bytes())
+    manifest = _written(manifest_path)
     # dagster-dbt would make an object of dbt's of each, at every start.
     unit_tests = manifest.pop("unit_tests").keys()
     children = {
@@ -46,6 +48,18 @@ def _read_manifest(manifest_path: Path, _: int) -> dict[str, Any]:
     _named_for_people(node for node in manifest["nodes"].values() if node["resource_type"] == "test")
     _describe_alike(manifest)
     return {**manifest, "unit_tests": {}, "child_map": children}
+
+
+def _written(manifest_path: Path) -> dict[str, Any]:
+    """What dbt has written; it writes in place, so whoever reads at that moment sees a part, and reads again."""
+    import orjson
+
+    for seconds in WAITS:
+        with suppress(orjson.JSONDecodeError):
+            found: dict[str, Any] = orjson.loads(manifest_path.read_bytes())
+            return found
+        time.sleep(seconds)
+    raise SettingsError(f"{manifest_path} is not whole; run `make manifest`")
 
 
 def data_tests() -> set[str]:

@@ -222,4 +222,4 @@ def test_variables_of_an_operator_change_nothing(tmp_path: Path, monkeypatch: py
         shutil.copytree(settings.paths.reference, inside_scratch.paths.reference)
         tables = build_tables(inside_scratch, folder)
         assert rows(tables, "select count(*) as n from daily_bars") == [bars]
-    assert main(["--quiet", "ls", "--select", "daily_bars"]) == 0
+    assert main(["--quiet", "--no-write-json", "ls", "--select", "daily_bars"]) == 0
