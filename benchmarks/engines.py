@@ -42,7 +42,7 @@ def main() -> None:
             chosen = settings.model_copy(update={"engine": engine, "spark": spark, "memory_gb": memory_gb})
             settings.paths.warehouse.unlink(missing_ok=True)
             start_over(settings.paths.spark)
-            return cost(runner(chosen, home / f"target-{engine}").start, *dbt_run(whole=True)).wall
+            return cost(runner(chosen, home / f"target-{engine}").start, *dbt_run(whole=True, evidence=False)).wall
 
         print(f"\n{bars:,} bars, {asked.instruments:,} instruments, {asked.years} years, median of {asked.rounds}\n")
         print("| | wall s | s per million bars | against DuckDB |\n|---|---|---|---|")

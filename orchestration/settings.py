@@ -255,6 +255,11 @@ class Settings(BaseSettings):
             "OREWATCH_SPARK_DRIVER": self.spark_driver,
         }
 
+    @property
+    def on_duckdb(self) -> dict[str, str]:
+        """What `dbt_environment` has of the same home with the other engine."""
+        return self.model_copy(update={"engine": "duckdb"}).dbt_environment()
+
 
 _SETTINGS = frozenset(f"OREWATCH_{name.upper()}" for name in Settings.model_fields)
 

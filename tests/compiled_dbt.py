@@ -10,7 +10,9 @@ refresh runs, in dbt's order, with dbt's data tests, and reports as dbt does: ev
 import datetime as dt
 import io
 import json
+import os
 import re
+import runpy
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +20,7 @@ from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import duckdb
 from filelock import FileLock
@@ -28,6 +31,7 @@ from orchestration.transform.run_results import RUN_RESULTS
 
 # What stands in the compiled SQL for the home and the source of whoever builds.
 ROOT, SOURCE = "/root-of-a-home", "source-of-a-home"
+_SHARED = DBT_PROJECT_DIR / "target" / "compiled_for_tests"
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Node:
         relation: `table` or `view`; of a test empty.
         sorted_by: the column in whose order a table is stored; empty: as the query yields it.
         parents: unique ids of the models and tests that must have passed before.
+        code: the file of a model in Python, below the dbt project; empty: it is SQL.
     """
 
     unique_id: str
@@ -49,12 +54,13 @@ class Node:
     relation: str
     sorted_by: str
     parents: tuple[str, ...]
+    code: str = ""
 
 
 @cache
 def compiled_nodes() -> tuple[Node, ...]:
     """Every model and data test in dbt's order; compiled once for all processes until a file of the project changes."""
-    folder = DBT_PROJECT_DIR / "target" / "compiled_for_tests"
+    folder = _SHARED
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / f"{project_digest()}.json"
     with FileLock(folder / "lock"):
@@ -122,6 +128,7 @@ def _node(node: dict[str, Any], parents: tuple[str, ...]) -> Node:
         relation=("view" if config["materialized"] == "view" else "table") if is_model else "",
         sorted_by=config["meta"].get("changed_by", "session_date") if in_order else "",
         parents=parents,
+        code=node["original_file_path"] if node.get("language") == "python" else "",
     )
 
 
@@ -131,11 +138,40 @@ def on_home(sql: str, root: Path, source: str) -> str:
     return sql.replace(ROOT, str(root).replace("'", "''")).replace(SOURCE, source)
 
 
-def create(model: Node, sql: str) -> str:
-    """The statement that makes a model's table or view, stored in the order in which dbt stores it."""
+class _Given:
+    """What a model in Python asks of dbt, for one home."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, root: Path) -> None:
+        self.connection, self.root = connection, root
+
+    def ref(self, name: str) -> duckdb.DuckDBPyRelation:
+        """The rows of a model."""
+        return self.connection.sql(f'select * from "{name}"')  # noqa: S608
+
+    def source(self, _: str, name: str) -> duckdb.DuckDBPyRelation:
+        """The rows of a reference table."""
+        return self.connection.read_parquet(str(self.root / "control" / f"{name}.parquet"))
+
+    def config(self, **_: object) -> None:
+        """How dbt is to store it."""
+
+
+def make(connection: duckdb.DuckDBPyConnection, model: Node, root: Path, source: str) -> None:
+    """Make a model's table or view, stored in the order in which dbt stores it.
+
+    What models in Python remember is shared by all homes of all tests: none of it says of which home it is.
+    """
+    if model.code:
+        with mock.patch.dict(os.environ, {"DBT_TARGET_PATH": str(_SHARED)}):
+            run = runpy.run_path(str(DBT_PROJECT_DIR / model.code))["model"]
+            connection.register("made", run(_Given(connection, root), connection))
+        connection.execute(f'create table "{model.name}" as select * from made')  # noqa: S608
+        connection.unregister("made")
+        return
+    sql = on_home(model.sql, root, source)
     if model.sorted_by:
         sql = f"select * from ({sql}\n) as in_order order by {model.sorted_by}"  # noqa: S608
-    return f'create {model.relation} "{model.name}" as {sql}'
+    connection.execute(f'create {model.relation} "{model.name}" as {sql}')
 
 
 class Finished:
@@ -162,7 +198,7 @@ def picked(selection: str) -> list[Node]:
     Args:
         selection: as dagster-dbt gives it to dbt: paths of models, separated by blanks.
     """
-    names = {re.split(r"[/.]", path.removesuffix(".sql"))[-1] for path in selection.split()}
+    names = {re.split(r"[/.]", path.removesuffix(".sql").removesuffix(".py"))[-1] for path in selection.split()}
     models = {node.unique_id for node in compiled_nodes() if node.kind == "model" and node.name in names}
     assert len(models) == len(names), selection
     return [
@@ -259,7 +295,7 @@ class CompiledDbt(DbtRunner):
             (found,) = connection.execute(f"select count(*) from ({sql}\n) as found").fetchall()  # noqa: S608
             return int(found[0])
         connection.execute(f'drop {node.relation} if exists "{node.name}"')
-        connection.execute(create(node, sql))
+        make(connection, node, self.settings.paths.root, self.settings.source)
         return None
 
 

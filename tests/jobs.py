@@ -143,7 +143,9 @@ def steps(result: dg.ExecuteInProcessResult, kind: str) -> set[str]:
 
 
 def write_seeds(folder: Path, **files: str) -> Path:
-    """A folder of seeds: the shipped ones, with some files replaced by the given text."""
+    """A folder of seeds: the shipped ones, some replaced by the given text; studies of other instruments are out."""
+    if "instruments" in files:
+        files.setdefault("event_studies", "study_id,scope,scope_value,signal,direction,threshold,note\n")
     folder.mkdir(parents=True, exist_ok=True)
     for path in (DBT_PROJECT_DIR / "seeds").glob("*.csv"):
         (folder / path.name).write_text(files.get(path.stem, path.read_text("utf-8")), "utf-8")

@@ -6,7 +6,7 @@ from pathlib import Path
 import duckdb
 
 from orchestration.duckdb_io import literal
-from tests.compiled_dbt import compiled_nodes, create, on_home
+from tests.compiled_dbt import compiled_nodes, make
 
 
 def build_models(
@@ -37,5 +37,5 @@ def build_models(
         connection.execute("use warehouse")
         for id_, node in models.items():
             if id_ in wanted:
-                connection.execute(create(node, on_home(node.sql, root, source)))
+                make(connection, node, root, source)
                 done(node.name)

@@ -29,6 +29,7 @@ from orchestration.ingest.lake import BARS
 from orchestration.publish.marts import mart_grains
 from orchestration.settings import PROJECT_ROOT, Settings
 from orchestration.transform.dbt import DbtRunner
+from orchestration.transform.spark import EVIDENCE
 from orchestration.transform.spark_tables import load_tables, start_over
 
 
@@ -68,6 +69,8 @@ def build(
     if engine == "spark" and whole:
         start_over(settings.paths.spark)
     selected = ["--select", *(f"+{mart}" for mart in marts)] if marts else []
+    if engine == "spark":
+        selected += ["--exclude", EVIDENCE]
     begin = time.perf_counter()
     run_dbt(settings, engine, spark, settings.paths.root / f"dbt-{engine}", [*dbt_run(whole), *selected])
     return time.perf_counter() - begin
@@ -77,7 +80,7 @@ def data_tests(settings: Settings, engine: str, spark: str = "local[2]") -> dict
     """Run dbt's data tests on every row that an engine has built; how each ended, by its name."""
     target = settings.paths.root / f"dbt-tests-{engine}"
     (target / "run_results.json").unlink(missing_ok=True)  # an old one would answer for this run
-    everything = ["--select", "test_type:data", "--vars", "test_all_rows: true"]
+    everything = ["--select", "test_type:data", "--exclude", EVIDENCE, "--vars", "test_all_rows: true"]
     run_dbt(settings, engine, spark, target, ["test", *everything], tests_may_fail=True)
     results = json.loads((target / "run_results.json").read_text())["results"]
     return {
@@ -88,7 +91,13 @@ def data_tests(settings: Settings, engine: str, spark: str = "local[2]") -> dict
 
 
 def run_dbt(
-    settings: Settings, engine: str, spark: str, target: Path, arguments: list[str], tests_may_fail: bool = False
+    settings: Settings,
+    engine: str,
+    spark: str,
+    target: Path,
+    arguments: list[str],
+    tests_may_fail: bool = False,
+    warehouse: Path | None = None,
 ) -> str:
     """Run dbt on a home with one engine; its own files go to a folder. Returns what it said.
 
@@ -96,7 +105,8 @@ def run_dbt(
         RuntimeError: dbt failed; what it said is in the message.
     """
     chosen = settings.model_copy(update={"engine": engine, "spark": spark})
-    dbt = DbtRunner(target, {**chosen.dbt_environment(), "PYTHONPATH": str(PROJECT_ROOT)})
+    other = {} if warehouse is None else {"OREWATCH_WAREHOUSE": str(warehouse)}
+    dbt = DbtRunner(target, {**chosen.dbt_environment(), **other, "PYTHONPATH": str(PROJECT_ROOT)})
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     done = dbt.run(*arguments, cwd=settings.paths.root, text=True, **pipes)
     if done.returncode not in ({0, 1} if tests_may_fail else {0}):
@@ -119,6 +129,9 @@ def parity(settings: Settings, spark: str = "local[2]", whole: bool = True, mart
     }
     other = settings.paths.root / "spark.duckdb"
     load_tables(settings.paths.spark, other)
+    if not marts:
+        evidence = [*dbt_run(whole), "--select", EVIDENCE]
+        run_dbt(settings, "duckdb", spark, settings.paths.root / "dbt-evidence", evidence, warehouse=other)
     grains = {mart: grain for mart, grain in mart_grains().items() if not marts or mart in marts}
     return Parity(compare(settings.paths.warehouse, other, grains, tolerance=BETWEEN_ENGINES), seconds)
 

@@ -38,6 +38,8 @@ SCHEMAS = {
         "pairs": "pair_id text, long_symbol text, short_symbol text, kind text, z_threshold number",
         "move_rules": "rule_id text, scope text, scope_value text, measure text, sessions count, threshold number,"
         "note text",
+        "event_studies": "study_id text, scope text, scope_value text, signal text, direction text, threshold number,"
+        "note text",
         "published_claims": "claim_id text, published_on date, publisher text, symbol text, measure text,"
         "argument text, session_date date, claimed number, tolerance number, note text",
         "sessions": "calendar text, session_date date, open_utc moment, close_utc moment, early_close flag,"
@@ -80,6 +82,7 @@ def reference_tables(
         "price_levels": [level.model_dump() | {"short_symbol": legs.get(level.series)} for level in universe.levels],
         "pairs": [pair.model_dump() for pair in universe.pairs],
         "move_rules": [rule.model_dump() for rule in universe.move_rules],
+        "event_studies": [study.model_dump() for study in universe.event_studies],
         "published_claims": [claim.model_dump() for claim in universe.claims],
     }
     tables = {name: pa.Table.from_pylist(records, schema=SCHEMAS[name]) for name, records in rows.items()}

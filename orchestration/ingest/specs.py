@@ -24,6 +24,7 @@ REFERENCE = {
     "price_levels": "Lines and zones of as-traded prices to watch; price_levels.csv.",
     "pairs": "Instruments whose gap is watched; pairs.csv.",
     "move_rules": "When a move is large; move_rules.csv.",
+    "event_studies": "What is studied beside every kind of signal; event_studies.csv.",
     "published_claims": "What publications said, to be held against our figures; published_claims.csv.",
     "sessions": "Closed sessions of every exchange in use.",
     "price_times": "When the closing prices of each session are made.",
@@ -41,6 +42,7 @@ DOCUMENTS = {
     "held": "docs/data-quality.md#held-back",
     "price_levels": "docs/instruments-and-levels.md#levels",
     "move_rules": "docs/instruments-and-levels.md#move-rules",
+    "event_studies": "docs/instruments-and-levels.md#event-studies",
     "published_claims": "docs/instruments-and-levels.md#claims",
 }
 

@@ -13,14 +13,22 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, field_serializer, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_serializer, model_validator
 
 from orchestration.market import seeds
 from orchestration.market.calendar import CALENDAR_NAMES
 from orchestration.market.currency import DOLLAR, DollarPrice, dollar_prices, rate_of, rates_needed
 from orchestration.market.errors import SeedError
 
-SEED_FILES = ("groups", "instruments", "price_levels", "pairs", "move_rules", "published_claims")
+SEED_FILES = (
+    "groups",
+    "instruments",
+    "price_levels",
+    "pairs",
+    "move_rules",
+    "event_studies",
+    "published_claims",
+)
 
 # Used where a folder of seeds has none.
 SHIPPED_GROUPS = Path(__file__).resolve().parents[2] / "dbt_project" / "seeds" / "groups.csv"
@@ -74,6 +82,22 @@ MOVE_MEASURES = {
     "volume_ratio": MoveMeasure((20,), 1.0, 100.0, "a multiple of the median volume"),
     "price_correction": MoveMeasure((1,), *_RETURN),
 }
+
+# Events of which a row of event_studies.csv may ask what followed; of returns of one session it says how large.
+RETURN = "return_1d"
+STUDIED = (
+    RETURN,
+    "large_move",
+    "level_cross",
+    "level_confirmed",
+    "level_retest",
+    "role_flip",
+    "zone",
+    "round_number",
+    "extreme",
+    "volatility_spike",
+    "verdict",
+)
 
 # How a vendor writes the front-month series of a future.
 FRONT = "=F"
@@ -187,13 +211,10 @@ class MoveRule(seeds.SeedRow):
     @model_validator(mode="before")
     @classmethod
     def _percent(cls, row: dict[str, Any]) -> dict[str, Any]:
-        """5% is 0.05, where a threshold is a fraction."""
-        threshold, measure = row.get("threshold"), MOVE_MEASURES.get(row.get("measure", ""))
-        if not (found := re.fullmatch(r"(-?(?:\d+\.?\d*|\.\d+)) ?%", str(threshold), re.ASCII)):
-            return row
-        if measure and not measure.unit.startswith(_FRACTION):
-            raise ValueError(f"threshold: {threshold} is not allowed; allowed: {measure.unit}, without %")
-        return {**row, "threshold": str(Decimal(found[1]) / 100)}
+        measure = MOVE_MEASURES.get(row.get("measure", ""))
+        if measure and "%" in str(row.get("threshold")) and not measure.unit.startswith(_FRACTION):
+            raise ValueError(f"threshold: {row['threshold']} is not allowed; allowed: {measure.unit}, without %")
+        return _with_fraction(row)
 
     @model_validator(mode="after")
     def _window_exists(self) -> Self:
@@ -207,6 +228,33 @@ class MoveRule(seeds.SeedRow):
                 f"threshold: {self.threshold:g} is not allowed; allowed: {measure.at_least:g} to {measure.at_most:g} "
                 f"for {self.measure} ({measure.unit})"
             )
+        return self
+
+
+class EventStudy(seeds.SeedRow):
+    """What is studied beside signals: events of one kind and direction; a row of event_studies.csv."""
+
+    study_id: seeds.Identifier
+    scope: Literal["symbol", "tier", "all"]
+    scope_value: seeds.OptionalText
+    signal: Literal[STUDIED]  # type: ignore[valid-type]
+    direction: Literal["up", "down"]
+    threshold: Annotated[Annotated[float, Field(gt=0, le=1)] | None, BeforeValidator(seeds.blank_is_none)]
+    note: seeds.Note
+
+    @model_validator(mode="before")
+    @classmethod
+    def _percent(cls, row: dict[str, Any]) -> dict[str, Any]:
+        return _with_fraction(row)
+
+    @model_validator(mode="after")
+    def _threshold_of_returns(self) -> Self:
+        if (self.threshold is None) == (self.signal == RETURN):
+            allowed = "a fraction above 0, or 5%" if self.signal == RETURN else f"nothing, unless signal is {RETURN}"
+            value = "" if self.threshold is None else f"{self.threshold:g}"
+            raise ValueError(f"threshold: '{value}' is not allowed; allowed: {allowed}")
+        if self.study_id in STUDIED:
+            raise ValueError(f"study_id: '{self.study_id}' is not allowed; allowed: another name than that of a signal")
         return self
 
 
@@ -234,6 +282,7 @@ class Universe:
     levels: tuple[PriceLevel, ...]
     pairs: tuple[Pair, ...]
     move_rules: tuple[MoveRule, ...]
+    event_studies: tuple[EventStudy, ...]
     claims: tuple[Claim, ...]
     base_currency: str = DOLLAR
     dollar_prices: tuple[DollarPrice, ...] = ()
@@ -265,7 +314,8 @@ class Universe:
 def load_universe(folder: Path, base_currency: str = DOLLAR) -> Universe:
     """Read and validate the seed files of `folder`.
 
-    Without a `groups.csv` the shipped one holds. Exchange rates that are needed and stand in no row are added.
+    Without a `groups.csv` the shipped one holds; without an `event_studies.csv` none but signals are studied. Exchange
+    rates that are needed and stand in no row are added.
 
     Args:
         folder: of the seed files.
@@ -282,6 +332,8 @@ def load_universe(folder: Path, base_currency: str = DOLLAR) -> Universe:
     levels = seeds.read_rows(folder / "price_levels.csv", PriceLevel, key="level_id")
     pairs = seeds.read_rows(folder / "pairs.csv", Pair, key="pair_id")
     rules = seeds.read_rows(folder / "move_rules.csv", MoveRule, key="rule_id")
+    own_studies = folder / "event_studies.csv"
+    studies = seeds.read_rows(own_studies, EventStudy, key="study_id") if own_studies.exists() else []
     claims = seeds.read_rows(folder / "published_claims.csv", Claim, key="claim_id")
     universe = Universe(
         groups=tuple(record for _, record in groups),
@@ -289,6 +341,7 @@ def load_universe(folder: Path, base_currency: str = DOLLAR) -> Universe:
         levels=tuple(record for _, record in levels),
         pairs=tuple(record for _, record in pairs),
         move_rules=tuple(record for _, record in rules),
+        event_studies=tuple(record for _, record in studies),
         claims=tuple(record for _, record in claims),
     )
     symbols = set(universe.symbols)
@@ -302,7 +355,9 @@ def load_universe(folder: Path, base_currency: str = DOLLAR) -> Universe:
     _check_symbols("pairs.csv", pairs, ("long_symbol", "short_symbol"), symbols)
     _check_symbols("published_claims.csv", claims, ("symbol",), symbols)
     _check_series(levels, universe)
-    _check_scopes(rules, universe)
+    _check_scopes("move_rules.csv", rules, universe)
+    _check_volume_rules(rules, universe)
+    _check_scopes("event_studies.csv", studies, universe)
     _check_claim_arguments(claims, universe)
     return _with_rates(universe, base_currency)
 
@@ -416,26 +471,39 @@ def _check_series(levels: list[tuple[int, PriceLevel]], universe: Universe) -> N
             )
 
 
-def _check_scopes(rules: list[tuple[int, MoveRule]], universe: Universe) -> None:
+def _with_fraction(row: dict[str, Any]) -> dict[str, Any]:
+    """A row whose threshold may be written as 5%, which is 0.05."""
+    found = re.fullmatch(r"(-?(?:\d+\.?\d*|\.\d+)) ?%", str(row.get("threshold")), re.ASCII)
+    return {**row, "threshold": str(Decimal(found[1]) / 100)} if found else row
+
+
+def _check_scopes(
+    file: str, rows: Sequence[tuple[int, MoveRule]] | Sequence[tuple[int, EventStudy]], universe: Universe
+) -> None:
     allowed: dict[str, set[str]] = {
         "asset_class": {i.asset_class for i in universe.instruments},
         "tier": {i.tier for i in universe.instruments},
         "symbol": set(universe.symbols),
     }
-    for row, rule in rules:
-        where = f"move_rules.csv, row {row}, column scope_value: '{rule.scope_value or ''}'"
-        if rule.scope == "all":
-            if rule.scope_value is not None:
+    for row, record in rows:
+        where = f"{file}, row {row}, column scope_value: '{record.scope_value or ''}'"
+        if record.scope == "all":
+            if record.scope_value is not None:
                 raise SeedError(f"{where} is not allowed; allowed: nothing, because scope is 'all'")
-        elif rule.scope_value not in allowed[rule.scope]:
-            raise SeedError(f"{where} is unknown; allowed: {seeds.listed(sorted(allowed[rule.scope]))}")
-        elif rule.measure == "volume_ratio" and (
+        elif record.scope_value not in allowed[record.scope]:
+            raise SeedError(f"{where} is unknown; allowed: {seeds.listed(sorted(allowed[record.scope]))}")
+
+
+def _check_volume_rules(rules: list[tuple[int, MoveRule]], universe: Universe) -> None:
+    for row, rule in rules:
+        if rule.measure == "volume_ratio" and (
             rule.scope_value == FUTURE
             if rule.scope == "asset_class"
             else rule.scope == "symbol" and universe.instrument(str(rule.scope_value)).asset_class == FUTURE
         ):
             raise SeedError(
-                f"{where} is not allowed; allowed: anything but the asset class {FUTURE} for volume_ratio "
+                f"move_rules.csv, row {row}, column scope_value: '{rule.scope_value or ''}' is not allowed; "
+                f"allowed: anything but the asset class {FUTURE} for volume_ratio "
                 "(the volume of a front-month future says when contracts roll)"
             )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from orchestration.signals.levels import EVENT_ROWS, TOUCH_RANK, level_lines, price_plot
 from orchestration.signals.signal import AlertText, Price, Row, Signal
-from orchestration.signals.wording import named, short_price
+from orchestration.signals.wording import named, short_price, way
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -78,6 +78,7 @@ ROUND_NUMBERS = Signal(
     columns="session_date symbol level_id direction level levels_crossed prev_close close currency",
     plot=plot,
     alert=alert,
+    studied={"round_number": lambda row: f"Round numbers that {row['scope_value']} crossed {way(row)}"},
     brief=round_numbers_in_brief,
     brief_title="Levels",
 )
@@ -90,5 +91,6 @@ EXTREMES = replace(
         "new_extremes": "Instruments closed beyond their 52-week or all-time extreme, for the first time in a run."
     },
     sentence=new_extreme,
+    studied={"extreme": lambda row: f"New {'lows' if row['direction'] == 'down' else 'highs'} of {row['scope_value']}"},
     brief=extremes_in_brief,
 )

@@ -18,6 +18,7 @@ from orchestration.signals.wording import (
     spaced,
     subject,
     tick_price,
+    way,
 )
 
 if TYPE_CHECKING:
@@ -225,6 +226,10 @@ def price_plot(published: Path, symbol: str, rows: Sequence[Row], bands: "Sequen
     return plots.price_with_levels(symbol, plots.Series.of(closes, "close"), bands, marked)
 
 
+def _way_of(study: Row) -> str:
+    return f"{spaced(study['level_id'])} {way(study)}"
+
+
 LEVELS = Signal(
     name="level",
     title="Levels",
@@ -234,6 +239,14 @@ LEVELS = Signal(
     checks=lambda universe: {level.level_id: describe(level) for level in universe.levels},
     sentence=sentence,
     alert_kind="level",
+    studied={
+        "level_cross": lambda row: f"Closes across {_way_of(row)}",
+        "level_confirmed": lambda row: f"Confirmed breaks of {_way_of(row)}",
+        "level_retest": lambda row: f"Retests of {_way_of(row)}",
+        "role_flip": lambda row: f"Changes of role of {_way_of(row)}",
+        "zone": lambda row: f"Events at {_way_of(row)}",
+        "level_pierce": lambda row: f"Failed attempts at {_way_of(row)}",
+    },
     # The check names the level, and a table that is wider than the page cannot be read.
     columns="session_date symbol event level prev_close open high low close currency role_after",
     summary=summary,

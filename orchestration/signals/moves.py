@@ -124,6 +124,10 @@ def _place_in_history(row: Row) -> list[str]:
     return [f"the largest {way} since {row['largest_since']}{then}{place}"]
 
 
+def _moves(study: Row) -> str:
+    return "Falls" if study["direction"] == "down" else "Rises"
+
+
 def _today(row: Row) -> float:
     """The return of the session, or its change in points."""
     value: float = row["point_change_1d" if in_points(row) else "return_1d"]
@@ -217,6 +221,11 @@ MOVES = Signal(
     },
     sentence=lambda row, name, _: f"{name} {score(row)}",
     alert_kind="move",
+    studied={
+        "return_1d": lambda row: f"{_moves(row)} of {row['threshold'] * 100:.3g}% or more in {row['scope_value']}",
+        "large_move": lambda row: f"Large {_moves(row).lower()} of {row['scope_value']}",
+    },
+    once_a_session=True,
     # Some are the same in all rows of a check; a table that is wider than the page cannot be read.
     columns="session_date symbol score return_1d rank_since_inception largest_since is_record bridges_gap",
     summary=summary,

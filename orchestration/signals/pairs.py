@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from orchestration.market.universe import Pair
 from orchestration.signals.signal import AlertText, Price, Row, Signal, in_a_section_of_its_own, year_before
-from orchestration.signals.wording import short_price, spaced
+from orchestration.signals.wording import short_price, spaced, way
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -85,6 +85,7 @@ PAIRS = Signal(
     checks=lambda universe: {pair.pair_id: describe(pair) for pair in universe.pairs},
     sentence=sentence,
     alert_kind="pair",
+    studied={"pair_widening": lambda row: f"Widening gaps of {spaced(row['scope_value'])} {way(row)}"},
     columns="session_date long_symbol short_symbol gap_21d metal_part_21d rest_21d rest_z_252 z_252 z_threshold",
     summary=summary,
     plot=plot,

@@ -9,6 +9,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestration.signals.evidence import evidence_of
 from orchestration.signals.signal import Row, Signal
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def signals() -> tuple[Signal, ...]:
 
 
 def event_rows(connection: "duckdb.DuckDBPyConnection", events: Iterable[tuple[str, str]]) -> Mapping[str, list[Row]]:
-    """What the published marts say of events, by kind.
+    """What the published marts say of events, by kind; in `evidence` sentences about what usually followed.
 
     Args:
         connection: to a published version.
@@ -52,8 +53,10 @@ def event_rows(connection: "duckdb.DuckDBPyConnection", events: Iterable[tuple[s
         wanted.setdefault(signal, []).append(event_id)
     if unknown := wanted.keys() - {kind.name for kind in signals()}:
         raise ValueError(f"market_signals has {', '.join(sorted(unknown))}, which no module of signals/ knows")
-    return {
-        kind.name: [*query(connection, EVENTS + kind.sql, {"signal": kind.name, "events": wanted[kind.name]})]
-        for kind in signals()
-        if kind.name in wanted
-    }
+    found: dict[str, list[Row]] = {}
+    for kind in signals():
+        if events_of_kind := wanted.get(kind.name):
+            evidence = evidence_of(connection, kind, events_of_kind)
+            rows = query(connection, EVENTS + kind.sql, {"signal": kind.name, "events": events_of_kind})
+            found[kind.name] = [{**row, "evidence": evidence.get(row["event_id"], ())} for row in rows]
+    return found

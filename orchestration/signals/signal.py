@@ -5,13 +5,13 @@ market_signals. How to add one: docs/guides/signal.md.
 """
 
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestration.market.universe import Universe
-from orchestration.signals.wording import and_more, in_ticks, named, plain_price, short_price
+from orchestration.signals.wording import TOO_FEW, and_more, in_ticks, named, plain_price, short_price
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -84,6 +84,9 @@ class Signal:
         brief: its sentences about the rows of one session, repeated events among them; none where the brief tells of
             the kind in parts of its own.
         brief_title: of the part of the brief that these stand in, if not the same.
+        studied: what studies count of its events, as "Large falls of SLV", by their `signal` in signal_statistics, each
+            from a row of that mart.
+        once_a_session: whether studies count its events of a session as one, and how rare its return is is known.
     """
 
     name: str
@@ -102,13 +105,14 @@ class Signal:
     table: Callable[[Sequence[Row], Price], TextTable] | None = None
     brief: Callable[[Sequence[Row]], list[str]] | None = None
     brief_title: str = ""
+    studied: Mapping[str, Callable[[Row], str]] = field(default_factory=dict)
+    once_a_session: bool = False
 
     def summarize(self, rows: Sequence[Row]) -> str:
         """The flagged rows of one check in words."""
-        if self.summary:
-            return self.summary(rows)
-        lines = [self.line(row, plain_price) for row in rows[:EVENTS_NAMED]]
-        return f"{rows[0]['session_date']}: {and_more(lines, len(rows))}"
+        lines = [self.line(row, plain_price) for row in rows[:EVENTS_NAMED]] if self.summary is None else []
+        text = self.summary(rows) if self.summary else f"{rows[0]['session_date']}: {and_more(lines, len(rows))}"
+        return ". ".join([text, *evidence(rows[:1])])
 
     def line(self, row: Row, price: Price) -> str:
         """What happened in one row."""
@@ -117,14 +121,27 @@ class Signal:
     def alert_text(self, rows: Sequence[Row]) -> AlertText:
         """What an alert of these rows, which have one id, says."""
         if self.alert:
-            return self.alert(rows)
-        return AlertText(self.sentence(rows[0], named(rows[0]), short_price), rank=float(rows[0]["strength"]))
+            text = self.alert(rows)
+        else:
+            text = AlertText(self.sentence(rows[0], named(rows[0]), short_price), rank=float(rows[0]["strength"]))
+        return replace(text, lines=(*text.lines, *evidence(rows[:1], too_few=True)))
 
     def brief_sentences(self, rows: Sequence[Row]) -> list[str]:
         """What the brief says of the rows of one session."""
         if self.brief:
             return self.brief(rows)
         return [f"{self.line(row, in_ticks(row))}." for row in rows if not row["is_repeat"]]
+
+
+def evidence(rows: Iterable[Row], too_few: bool = False) -> list[str]:
+    """What usually followed events like some, and how rare they are; each sentence once.
+
+    Args:
+        rows: the events.
+        too_few: with those that say that too few are known.
+    """
+    sentences = dict.fromkeys(sentence for row in rows for sentence in row.get("evidence", ()))
+    return [sentence for sentence in sentences if too_few or TOO_FEW not in sentence]
 
 
 def year_before(published: Path, sql: str, session: dt.date, **which: Any) -> list[dict[str, Any]]:

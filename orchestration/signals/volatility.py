@@ -89,6 +89,7 @@ VOLATILITY = Signal(
     },
     sentence=sentence,
     alert_kind="volatility",
+    studied={"volatility_spike": lambda row: f"Volatility spikes of {row['scope_value']}"},
     # The ratio says how the year was; a table that is wider than the page cannot be read.
     columns="session_date symbol close_to_close_21 volatility_ratio_21_252 volatility_percentile_252 trend_state",
     summary=summary,

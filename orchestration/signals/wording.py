@@ -14,6 +14,9 @@ Row = Mapping[str, Any]
 # Rules whose score is not, or not drawn from, the return of the session itself.
 BEYOND_THE_DAY = ("cumulative_return", "opening_gap", "drawdown", "distance_from_52w_high")
 
+# Of what too few like it are known; alerts say so, and whoever has little room does not.
+TOO_FEW = "too few to say what usually followed"
+
 EXTREMES = ("52-week high", "52-week low")
 
 
@@ -27,6 +30,11 @@ def named(row: Row) -> str:
     """The symbol of a row, with the instrument's name if it has another."""
     symbol, name = row["symbol"], row.get("name")
     return f"{symbol} ({name})" if name and name != symbol else str(symbol)
+
+
+def way(row: Row) -> str:
+    """Which way the events of a study went."""
+    return "downward" if row["direction"] == "down" else "upward"
 
 
 def spaced(name: object) -> str:

@@ -13,15 +13,19 @@ from orchestration.home import Home
 from orchestration.instance.progress import ProgressReporter
 from orchestration.settings import DBT_PROJECT_DIR, Settings
 from orchestration.transform.build_state import block_publication
-from orchestration.transform.dbt import DbtRunner
+from orchestration.transform.dbt import FULL_REFRESH, DbtRunner
 from orchestration.transform.invocation import asked_for, run_dbt
 from orchestration.transform.manifest import read_manifest
 from orchestration.transform.run_results import Ran
-from orchestration.transform.spark import require_engine
+from orchestration.transform.spark import EVIDENCE, require_engine
 from orchestration.transform.translator import OrewatchTranslator
 
 if TYPE_CHECKING:
     from orchestration.transform.build import Plan
+
+
+# Of the part of a build that Spark does.
+NO_EVIDENCE = ("--exclude", EVIDENCE)
 
 
 def build_models(
@@ -66,11 +70,15 @@ def build_models(
             plan = following
             _announce(context, home, progress, plan)
             build.begin(home, engine, plan)
-            ran = run_dbt(dbt, context, manifest, translator, bool(plan.full_refresh))
+            arguments = [*(FULL_REFRESH if plan.full_refresh else ()), *(NO_EVIDENCE if engine == "spark" else ())]
+            ran = run_dbt(dbt, context, manifest, translator, arguments)
             following = build.further_plan(home, engine, plan, ran, leave_out)
         if engine == "spark" and ran.succeeded:
             progress(0, 0, "loading what Spark has built")
             load_tables(home.spark, home.warehouse)
+            if everything:
+                on_duckdb = DbtRunner(dbt.target / "evidence", {**dbt.variables, **settings.on_duckdb})
+                ran = ran.followed_by(run_dbt(on_duckdb, context, manifest, translator, ["--select", EVIDENCE]))
         yield from _with_facts(ran.events, home.warehouse)
         if blocked := build.why_blocked(ran, asked_for(context)):
             reason, description = blocked

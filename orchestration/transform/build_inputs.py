@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
+from orchestration.transform.fingerprint import EVIDENCE_CODE
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -69,6 +71,8 @@ def build_inputs(lake: "Lake", reference: Path, dbt_project_dir: Path, engine: s
                 dbt_project_dir / "dbt_project.yml",
                 *sorted((dbt_project_dir / "models").rglob("*.sql")),
                 *sorted((dbt_project_dir / "macros").rglob("*.sql")),
+                *sorted((dbt_project_dir / "models").rglob("*.py")),
+                *sorted(dbt_project_dir.glob(EVIDENCE_CODE)),
             )
         ),
         seeds={name: _digest(map(str, _table(reference, name).to_pylist())) for name in SEEDS},

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 # Reference tables that decide what an event is; sessions grow every day, claims are about publications.
 DEFINING = ("instruments", "price_levels", "pairs", "move_rules")
 
-PROJECT_FILES = ("*.yml", "models/**/*", "macros/**/*", "tests/**/*")
+# With what the Python models run.
+EVIDENCE_CODE = "../orchestration/evidence/*.py"
+PROJECT_FILES = ("*.yml", "models/**/*", "macros/**/*", "tests/**/*", EVIDENCE_CODE)
 
 
 def fingerprint(lake: "Lake", reference: Path, dbt_project_dir: Path) -> str:

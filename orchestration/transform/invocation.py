@@ -5,14 +5,14 @@ which takes as long as half of the models.
 """
 
 import importlib.metadata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtCliInvocation
 
 from orchestration.settings import DBT_PROJECT_DIR
-from orchestration.transform.dbt import FULL_REFRESH, DbtRunner
+from orchestration.transform.dbt import DbtRunner
 from orchestration.transform.run_results import RUN_RESULTS, Ran
 
 
@@ -21,7 +21,7 @@ def run_dbt(
     context: dg.AssetExecutionContext,
     manifest: Mapping[str, Any],
     translator: DagsterDbtTranslator,
-    full_refresh: bool,
+    arguments: Sequence[str],
 ) -> Ran:
     """Build what a step was asked for, to its end: all models and tests, or some of them.
 
@@ -30,16 +30,15 @@ def run_dbt(
         context: of the step.
         manifest: the nodes of dbt.
         translator: how they read in Dagster.
-        full_refresh: whether no row of an earlier build is kept.
+        arguments: of dbt beside what names these.
     """
     from packaging.version import Version
 
     results = dbt.target / RUN_RESULTS
     # dbt writes it only once it has run something; an old one would answer for this run.
     results.unlink(missing_ok=True)
-    arguments = [*(FULL_REFRESH if full_refresh else ()), *_selection(context, manifest, translator)]
     invocation = DbtCliInvocation(
-        process=dbt.build(arguments),
+        process=dbt.build([*arguments, *_selection(context, manifest, translator)]),
         manifest=manifest,
         dagster_dbt_translator=translator,
         project_dir=DBT_PROJECT_DIR,

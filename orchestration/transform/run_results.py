@@ -1,7 +1,7 @@
 """What a command of dbt has run, by the file that it writes, and how it says what went wrong."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ class Ran:
         error: what it said if it did not, as dagster-dbt has it.
         events: what Dagster is to hear.
         reported: the models and tests, by dbt's unique id, of which the events speak.
+        earlier: those that passed in another part of the same build.
     """
 
     results: Path
@@ -26,11 +27,16 @@ class Ran:
     error: Exception | None
     events: tuple[Any, ...] = ()
     reported: frozenset[str] = frozenset()
+    earlier: frozenset[str] = frozenset()
 
     @property
     def passed(self) -> set[str]:
         """The models and tests that ran and passed, and of which Dagster hears."""
-        return passed_nodes(self.results) & self.reported
+        return (passed_nodes(self.results) & self.reported) | self.earlier
+
+    def followed_by(self, other: "Ran") -> "Ran":
+        """Both as one build, of which the other was the second part."""
+        return replace(other, events=(*self.events, *other.events), earlier=frozenset(self.passed))
 
 
 def stopped(ran: Ran) -> str:

@@ -269,6 +269,7 @@ def test_blocks_without_a_language_hold_no_commands() -> None:
         ("pair_spreads", "pairs", "pair_id"),
         ("move_rule_hits", "move_rules", "rule_id"),
         ("claim_checks", "published_claims", "claim_id"),
+        ("signal_statistics", "event_studies", "study_id"),
     ],
 )
 def test_rows_of_the_guides_are_all_it_takes(checkout: Checkout, table: str, seed: str, key: str) -> None:

@@ -15,6 +15,7 @@ import pytest
 from orchestration.ingest.lake import BARS, Lake
 from orchestration.publish.marts import mart_names
 from orchestration.settings import Settings
+from orchestration.transform.spark import EVIDENCE
 from orchestration.transform.spark_tables import tables
 from tests.parity import Parity, build, data_tests, generated_market, parity, run_dbt
 
@@ -65,8 +66,8 @@ def test_spark_built_what_was_new_alone(market: Settings, found: Parity) -> None
 
 def test_nothing_was_compared_with_nothing(found: Parity) -> None:
     empty = {table.table for table in found.tables if not table.rows}
-    # Nothing in this market was rejected when it was delivered, and no claim is about it.
-    assert empty <= {"claim_checks"}
+    # No claim is about this market, and its years are too few for a tail.
+    assert empty <= {"claim_checks", "return_periods", "move_return_periods"}
 
 
 def test_any_reader_opens_the_tables_of_spark(market: Settings, found: Parity) -> None:
@@ -89,6 +90,12 @@ def test_the_data_tests_find_the_same_on_both_engines(market: Settings, found: P
 @pytest.mark.torture
 def test_the_unit_tests_of_the_models_hold_on_spark(market: Settings, found: Parity) -> None:
     assert found.tables  # Spark takes the types of what a test does not give from the tables
-    said = run_dbt(market, "spark", "local[2]", market.paths.root / "dbt-unit", ["test", "--select", "test_type:unit"])
+    said = run_dbt(
+        market,
+        "spark",
+        "local[2]",
+        market.paths.root / "dbt-unit",
+        ["test", "--select", "test_type:unit", "--exclude", EVIDENCE],
+    )
     assert "ERROR=0" in said
     assert int(re.search(r"PASS=(\d+)", said).group(1)) > 70  # type: ignore[union-attr]

@@ -29,6 +29,7 @@ ORDER = (
     "asset_metadata",
     "sources",
     "ingest",
+    "evidence",
     "transform",
     "publish",
     "signals",

@@ -45,7 +45,8 @@ def test_every_mart_says_where_its_figures_come_from(manifest: dict[str, Any]) -
 
 def test_every_model_stands_beside_its_documentation() -> None:
     folders = [p for p in (DBT_PROJECT_DIR / "models").rglob("*") if p.is_dir()]
-    assert all({p.stem for p in f.glob("*.sql")} == {p.stem for p in f.glob("*.yml")} for f in folders)
+    models = {f: {p.stem for p in f.iterdir() if p.suffix in (".sql", ".py")} for f in folders}
+    assert all(names == {p.stem for p in f.glob("*.yml")} for f, names in models.items())
 
 
 def test_every_model_fits_on_a_page() -> None:
@@ -98,6 +99,15 @@ def test_names_that_readers_rely_on(manifest: dict[str, Any]) -> None:
         " rank_since_inception returns_since_inception largest_since largest_since_return sessions_since_largest"
         " is_record history_start sessions_since_previous bridges_gap",
         "move_rule_hits": "symbol session_date rule_id measure sessions score threshold direction bridges_gap source",
+        "signal_outcomes": "event_id signal symbol session_date direction sessions is_episode outcome worst best"
+        " matured_date recovery_date",
+        "signal_statistics": "signal study_id scope scope_value direction threshold sessions signals episodes matured"
+        " up share_up share_up_lower share_up_upper median median_lower median_upper base_share_up base_median p_value"
+        " q_value finding",
+        "return_periods": "symbol side basis history_end returns threshold clusters clusters_per_year shape scale"
+        " level_1y level_5y level_10y level_25y",
+        "move_return_periods": "symbol session_date side basis period_years period_lower period_upper period_min"
+        " period_max",
         "market_signals": "event_id signal check_name symbol pair_id level_id session_date direction strength severity"
         " is_repeat",
         "market_summary": "symbol name session_date market_session close return_1d return_ytd return_1y drawdown"

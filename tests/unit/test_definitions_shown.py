@@ -30,8 +30,8 @@ from tests.jobs import asset_graph
 # In the order in which data goes through them.
 WAY = (
     *("sources", "lake", "staging"),
-    *("prices", "returns", "volatility", "trend", "relative", "levels", "moves", "signals", "quality", "overview"),
-    "publish",
+    *("prices", "returns", "volatility", "trend", "relative", "levels", "moves", "signals", "evidence"),
+    *("quality", "overview", "publish"),
 )
 
 # Of a description, with the label of simulated prices; the catalog shows its beginning, the pointer over it the rest.

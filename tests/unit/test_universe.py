@@ -34,6 +34,11 @@ SEEDS = {
         "senior_move,tier,senior,return_1d,1,0.06,\n"
         "unusual,all,,z_score,21,4,\n"
     ),
+    "event_studies": (
+        "study_id,scope,scope_value,signal,direction,threshold,note\n"
+        "falls,symbol,SIL,return_1d,down,8%,\n"
+        "large_falls,all,,large_move,down,,\n"
+    ),
     "published_claims": (
         "claim_id,published_on,publisher,symbol,measure,argument,session_date,claimed,tolerance,note\n"
         "fall,2026-02-01,note,SIL,return_1d,,2026-01-30,-0.1478,0.0005,\n"
@@ -605,6 +610,22 @@ def test_rows_are_counted_as_an_editor_counts_them(folder: Path) -> None:
             "pairs", "miners_to_metal", "friends",
             ("row 2, column kind: 'friends' is not allowed; "
             "allowed: junior_senior, miners_to_metal, metal_ratio (others are declared in groups.csv)"),
+        ),
+        (
+            "event_studies", "symbol,SIL", "symbol,SLV",
+            "row 2, column scope_value: 'SLV' is unknown; allowed: FRES, SI=F, SIL",
+        ),
+        (
+            "event_studies", "return_1d,down,8%", "return_1d,down,",
+            "row 2, column threshold: '' is not allowed; allowed: a fraction above 0, or 5%",
+        ),
+        (
+            "event_studies", "large_move,down,", "large_move,down,0.05",
+            "row 3, column threshold: '0.05' is not allowed; allowed: nothing, unless signal is return_1d",
+        ),
+        (
+            "event_studies", "large_falls,", "large_move,",
+            "row 3, column study_id: 'large_move' is not allowed; allowed: another name than that of a signal",
         ),
         (
             "move_rules", "tier,senior", "tier,mid",

@@ -177,6 +177,7 @@ class Facts:
         rejected: quarantined bars of the week before.
         history: closes, drawdowns and volatilities of the year before, by symbol and session; of what charts show.
         pair_history: growth of the long leg over the short one since the start of that year.
+        is_latest: whether it is the market's latest session: what is known only since is not said of others.
         watchlist: whose instruments all of this is about, with the pairs of any of them; empty: of all.
     """
 
@@ -192,6 +193,7 @@ class Facts:
     rejected: list[Row]
     history: list[Row]
     pair_history: list[Row]
+    is_latest: bool = True
     watchlist: str = ""
 
     def instrument(self, symbol: str) -> Row | None:
@@ -272,5 +274,6 @@ def read_facts(home: Home, session: dt.date | None = None, watchlist: str = "") 
             rejected=of_members(query(connection, REJECTED, on)),
             history=query(connection, HISTORY, {**year, "symbols": list(dict.fromkeys(drawn))}),
             pair_history=query(connection, PAIR_HISTORY, year),
+            is_latest=session == market_session,
             watchlist=watchlist,
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from orchestration.market.universe import FUTURE, METAL_ITSELF
 from orchestration.show.brief.facts import Facts, Row
 from orchestration.signals.registry import signals
+from orchestration.signals.signal import evidence
 from orchestration.signals.wording import (
     EXTREMES,
     beyond_the_day,
@@ -23,6 +24,7 @@ from orchestration.signals.wording import (
 NEAREST_SHOWN = 12
 # How many moves get a sentence; the table has them all.
 SENTENCES_SHOWN = 5
+EVIDENCE_SHOWN = 10
 # What a gap between two did against five sessions ago.
 GAPS = {"widening": "the gap is widening", "narrowing": "the gap is narrowing", "turned": "the gap has changed sides"}
 VERDICTS = {
@@ -60,6 +62,7 @@ def sections(facts: Facts) -> list[Section]:
     parts = [
         _moves(facts),
         *_signals(facts),
+        _evidence(facts),
         _watch_next(facts),
         *_pairs(facts),
         *([] if facts.watchlist and not facts.sectors else [_companies(facts)]),
@@ -148,6 +151,17 @@ def _signals(facts: Facts) -> list[Section]:
         sentences = kind.brief_sentences(facts.events.get(kind.name, ()))
         by_title.setdefault(kind.brief_title or kind.title, []).extend(sentences)
     return [Section(title, sentences) for title, sentences in by_title.items()]
+
+
+def _evidence(facts: Facts) -> Section:
+    """What usually followed events like those of the session; of a past one nothing, as it is known only since."""
+    if not facts.is_latest:
+        return Section("What usually followed", [])
+    size = {row["symbol"]: abs(row["return_1d"] or 0) for row in facts.instruments}
+    rows = [row for kind in signals() for row in facts.events.get(kind.name, ()) if not row["is_repeat"]]
+    found = evidence(sorted(rows, key=lambda row: -size.get(row["symbol"], 0)))
+    shown = found[:EVIDENCE_SHOWN]
+    return Section("What usually followed", [*shown, "Counts of the past, not advice."] if shown else [])
 
 
 def _watch_next(facts: Facts) -> Section:

@@ -1,0 +1,28 @@
+-- What usually followed: of each study and horizon counts and shares, beside those of any session.
+select
+    concat_ws('|', study_id, scope, scope_value, level_id, direction) as study_key,
+    study_id,
+    signal,
+    scope,
+    scope_value,
+    level_id,
+    direction,
+    threshold,
+    sessions,
+    signals,
+    episodes,
+    matured,
+    up,
+    share_up,
+    share_up_lower,
+    share_up_upper,
+    median,
+    median_lower,
+    median_upper,
+    base_share_up,
+    base_median,
+    p_value,
+    q_value,
+    finding,
+    {{ source_name() }} as source
+from {{ ref('int_study_statistics') }}

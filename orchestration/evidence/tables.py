@@ -1,0 +1,197 @@
+"""The tables of evidence, made of tables: what the Python models of `dbt_project/models/intermediate/evidence/` run."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from orchestration.evidence.memory import Memory, keys
+from orchestration.evidence.return_periods import OTHER_QUANTILES, return_of, sizes_of, tail_of, threshold_of
+from orchestration.evidence.statistics import finding, intervals, median, q_values, share_up
+from orchestration.evidence.studies import STUDY, Series, study_outcomes
+from orchestration.ingest.parquet import schema_of
+
+if TYPE_CHECKING:
+    import duckdb
+    from numpy.typing import NDArray
+
+_STUDY = (
+    "study_id text, signal text, scope text, scope_value text, level_id text, direction text, threshold number,"
+    "sessions count,"
+)
+SCHEMAS = {
+    name: schema_of(columns)
+    for name, columns in {
+        "study_outcomes": _STUDY + "event_id text, symbol text, session_date date, is_episode flag, outcome number,"
+        "worst number, best number, matured_date date, recovery_date date",
+        "study_statistics": _STUDY + "signals count, episodes count, matured count, up count, share_up number,"
+        "share_up_lower number, share_up_upper number, median number, median_lower number, median_upper number,"
+        "base_share_up number, base_median number, p_value number, q_value number, finding text",
+        "return_periods": "symbol text, side text, basis text, history_end date, returns count, threshold number,"
+        "clusters count, clusters_per_year number, shape number, scale number, level_1y number, level_5y number,"
+        "level_10y number, level_25y number",
+        "move_return_periods": "symbol text, session_date date, side text, basis text, period_years number,"
+        "period_lower number, period_upper number, period_min number, period_max number",
+    }.items()
+}
+
+# Once in so many years.
+YEARS = (1, 5, 10, 25)
+PLAIN, VOLATILITY = "plain", "volatility"
+SIDES = ("down", "up")
+MEDIAN = ["median", "median_lower", "median_upper"]
+PERIODS = ("period_years", "period_lower", "period_upper", "period_min", "period_max")
+
+
+def table(name: str, found: pd.DataFrame | Iterable[Mapping[str, Any]]) -> pa.Table:
+    """Rows in the columns that a table has, whatever is NULL in all of them."""
+    schema = SCHEMAS[name]
+    rows = found if isinstance(found, pd.DataFrame) else pd.DataFrame(list(found), columns=schema.names)
+    return pa.Table.from_pandas(rows[schema.names], schema, preserve_index=False).replace_schema_metadata()
+
+
+def series_of(series: "duckdb.DuckDBPyRelation") -> dict[str, Series]:
+    """The total-return index of each series, by its name.
+
+    Args:
+        series: series, session_date, value, value_in_base; of `int_study_series`.
+    """
+    names = series.aggregate("series, count(*) as sessions", "series").order("series").fetchall()
+    columns = series.order("series, session_date").project("session_date, value, value_in_base").fetchnumpy()
+    dates = columns["session_date"].astype("M8[s]")
+    value, in_base = (np.ma.filled(columns[name], np.nan) for name in ("value", "value_in_base"))
+    ends = np.cumsum([0, *(sessions for _, sessions in names)])
+    return {
+        name: Series(dates[first:end], value[first:end], in_base[first:end])
+        for (name, _), first, end in zip(names, ends, ends[1:], strict=False)
+    }
+
+
+def members_of(instruments: Iterable[tuple[str, str]]) -> dict[tuple[str, str], list[str]]:
+    """The symbols of each scope of several.
+
+    Args:
+        instruments: symbol and tier.
+    """
+    members: dict[tuple[str, str], list[str]] = {}
+    for symbol, tier in instruments:
+        members.setdefault(("tier", tier), []).append(symbol)
+        members.setdefault(("all", ""), []).append(symbol)
+    return members
+
+
+def study_statistics(studies: pd.DataFrame, base_rates: pd.DataFrame) -> pd.DataFrame:
+    """What each study says over each horizon, beside what any session says.
+
+    Args:
+        studies: `STUDY`, sessions, signals, episodes, changes (outcomes of the episodes that have matured).
+        base_rates: scope, scope_value, sessions, base_share_up, base_median.
+    """
+    found = studies.merge(base_rates, how="left", on=["scope", "scope_value", "sessions"])
+    changes = [np.asarray(values, dtype=float) for values in found.pop("changes")]
+    shares = [share_up(values) for values in changes]
+    bases = [None if np.isnan(base) else float(base) for base in found["base_share_up"]]
+    p_values = [share.p_value(base) for share, base in zip(shares, bases, strict=True)]
+    q = q_values(p_values)
+    lower, upper = intervals(shares)
+    medians = pd.DataFrame([median(values) for values in changes], columns=MEDIAN, dtype=float)
+    return found.assign(
+        matured=[share.n for share in shares],
+        up=[share.hits for share in shares],
+        share_up=pd.Series([share.rate for share in shares], dtype=float),
+        share_up_lower=lower,
+        share_up_upper=upper,
+        **medians,
+        p_value=pd.Series(p_values, dtype=float),
+        q_value=pd.Series(q, dtype=float),
+        finding=[finding(*one) for one in zip(shares, bases, q, strict=True)],
+    )
+
+
+def return_periods(returns: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """How rare moves of each instrument are, as it was known before the month of its latest session.
+
+    Args:
+        returns: symbol, session_date, value, multiple (of the volatility known before); of single sessions, ordered.
+    """
+    for symbol, found in returns.groupby("symbol", sort=True):
+        dates = found["session_date"].to_numpy().astype("datetime64[D]")
+        before = dates < dates[-1].astype("datetime64[M]").astype("datetime64[D]")
+        for side, basis, sizes in _sizes(found[before]):
+            tail = tail_of(sizes[~np.isnan(sizes)])
+            if tail is None:
+                continue
+            levels = {f"level_{years}y": _signed(tail.level(years), side, basis) for years in YEARS}
+            yield {
+                "symbol": symbol,
+                "side": side,
+                "basis": basis,
+                "history_end": dates[before][-1],
+                "returns": tail.returns,
+                "threshold": _signed(tail.threshold, side, basis),
+                "clusters": len(tail.excesses),
+                "clusters_per_year": tail.clusters_per_year,
+                "shape": tail.shape,
+                "scale": tail.scale,
+                **levels,
+            }
+
+
+def move_return_periods(returns: pd.DataFrame, moves: pd.DataFrame, memory: Memory) -> Iterator[dict[str, Any]]:
+    """How rare each of some moves was, as known the session before it.
+
+    Args:
+        returns: as for `return_periods`.
+        moves: symbol, session_date.
+        memory: of `PERIODS`.
+    """
+    flagged = moves.groupby("symbol")["session_date"].agg(set)
+    for symbol, found in returns[returns["symbol"].isin(flagged.index)].groupby("symbol", sort=True):
+        dates = found["session_date"].to_numpy()
+        is_flagged = found["session_date"].isin(flagged[symbol]).to_numpy()
+        for side, basis, sizes in _sizes(found):
+            places = np.flatnonzero(is_flagged & (sizes > 0)).tolist()  # not of the other side, and known
+            known = ~np.isnan(sizes)
+            for place, key in zip(places, keys(sizes, places, basis), strict=True):
+                if key not in memory:
+                    memory[key] = _periods(sizes[:place][known[:place]], float(sizes[place]))
+                if periods := memory[key]:
+                    about = {"symbol": symbol, "session_date": dates[place], "side": side, "basis": basis}
+                    yield about | dict(zip(PERIODS, periods, strict=True))
+
+
+def _periods(before: "NDArray[np.float64]", size: float) -> tuple[float | None, ...] | None:
+    """`PERIODS` of a size, by those before it; None where as large came several times a year, or they are too few."""
+    if len(before) == 0 or size <= threshold_of(before):
+        return None
+    tail = tail_of(before)
+    if tail is None or (period := tail.period(size)) is None:
+        return None
+    # By other thresholds, to show how much depends on the choice; whatever number of clusters these leave.
+    others = [other.period(size) for q in OTHER_QUANTILES if (other := tail_of(before, q, fewest=2)) is not None]
+    known = [period for period in others if period is not None and np.isfinite(period)]
+    best = period if np.isfinite(period) else None
+    return best, *tail.interval(size), min(known, default=None), max(known, default=None)
+
+
+def _sizes(found: pd.DataFrame) -> "Iterator[tuple[str, str, NDArray[np.float64]]]":
+    """How far out the returns of an instrument are, on both sides and of both kinds; NaN where it is unknown."""
+    values, multiples = found["value"].to_numpy(dtype=float), found["multiple"].to_numpy(dtype=float)
+    for side in SIDES:
+        yield side, PLAIN, sizes_of(values, side)
+        yield side, VOLATILITY, -multiples if side == "down" else multiples
+
+
+def _signed(size: float | None, side: str, basis: str) -> float | None:
+    """As a signed return, or a signed multiple of the volatility."""
+    if size is None:
+        return None
+    return return_of(size, side) if basis == PLAIN else -size if side == "down" else size
+
+
+__all__ = [
+    "PERIODS", "STUDY", "Memory", "members_of", "move_return_periods", "return_periods", "series_of", "study_outcomes",
+    "study_statistics", "table",
+]  # fmt: skip
