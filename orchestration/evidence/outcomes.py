@@ -1,6 +1,7 @@
 """What followed events: of episodes that do not overlap, how much the total return was some sessions later."""
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,9 +16,11 @@ if TYPE_CHECKING:
 HORIZONS = (5, 21, 63)
 # A month: events of one kind that are closer are one episode.
 LEAST_APART = 22
+# Most falls are regained within so many sessions; what is not is looked for further and further on.
+NEAR = 32
 
 
-def episodes(places: Iterable[int], sessions: int) -> "NDArray[np.bool_]":
+def episodes(places: Sequence[int], sessions: int) -> "NDArray[np.bool_]":
     """Which of some events are kept, so that their outcomes do not overlap.
 
     Args:
@@ -28,13 +31,12 @@ def episodes(places: Iterable[int], sessions: int) -> "NDArray[np.bool_]":
         One flag per event; a later one is kept if it comes at least max(22, sessions + 1) sessions after the last one
         that was.
     """
-    apart, last = max(LEAST_APART, sessions + 1), None
-    kept = []
-    for place in places:
-        is_kept = last is None or place - last >= apart
-        last = place if is_kept else last
-        kept.append(is_kept)
-    return np.array(kept, dtype=bool)
+    apart, at = max(LEAST_APART, sessions + 1), 0
+    kept = np.zeros(len(places), dtype=bool)
+    while at < len(places):
+        kept[at] = True
+        at = bisect_left(places, places[at] + apart, at + 1)
+    return kept
 
 
 def outcomes(index: "Floats", places: "Places", sessions: int) -> "tuple[Floats, Floats, Floats]":
@@ -58,10 +60,26 @@ def outcomes(index: "Floats", places: "Places", sessions: int) -> "tuple[Floats,
     return found[0], found[1], found[2]
 
 
+def changes(index: "Floats", places: "Places", sessions: int) -> "Floats":
+    """The first of `outcomes`: the return over the horizon."""
+    found = np.full(len(places), np.nan)
+    over = places + sessions < len(index)
+    with np.errstate(invalid="ignore"):
+        found[over] = index[places[over] + sessions] / index[places[over]] - 1
+    return found
+
+
 def recoveries(index: "Floats", places: "Places") -> "Places":
     """Places of the first sessions, from events on, that regained what was before the event; -1 for none yet."""
     found = np.full(len(places), -1)
-    for at, place in enumerate(places):
-        if place > 0 and len(later := np.flatnonzero(index[place:] >= index[place - 1] * (1 - 1e-12))):
-            found[at] = place + later[0]
+    left, passed, width = np.flatnonzero(places > 0), 0, NEAR
+    while len(left):
+        ahead = np.append(index, np.full(width, np.nan))
+        paths = np.lib.stride_tricks.sliding_window_view(ahead, width)[places[left] + passed]
+        regained = paths >= index[places[left] - 1, None] * (1 - 1e-12)
+        is_back = regained.any(axis=1)
+        found[left[is_back]] = places[left[is_back]] + passed + regained[is_back].argmax(axis=1)
+        passed += width
+        left = left[~is_back]
+        left, width = left[places[left] + passed < len(index)], 2 * width
     return found

@@ -5,20 +5,30 @@ There the sessions count on which any member signals, one vote each, since what 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from orchestration.evidence.outcomes import HORIZONS, episodes, outcomes, recoveries
+from orchestration.evidence.arrays import begins, numbered, runs
+from orchestration.evidence.outcomes import HORIZONS, changes, episodes, outcomes, recoveries
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from orchestration.evidence.arrays import Numbers
+
     Floats = NDArray[np.float64]
+    Dates = NDArray[np.datetime64]
 
 # What makes a study.
 STUDY = ["study_id", "signal", "scope", "scope_value", "level_id", "direction", "threshold"]
+# What is told of an event.
+TOLD = [
+    "sessions", "event_id", "symbol", "session_date", "is_episode", "outcome", "worst", "best", "matured_date",
+    "recovery_date",
+]  # fmt: skip
 # Whose events are those of one series; of others several members signal on one session.
 OF_ONE = ("symbol", "pair")
 NEVER = np.datetime64("NaT", "s")
@@ -33,17 +43,17 @@ class Series:
         value_in_base: the same in the base currency; NaN where a rate is missing.
     """
 
-    def __init__(self, dates: "NDArray[np.datetime64]", value: "Floats", value_in_base: "Floats") -> None:
+    def __init__(self, dates: "Dates", value: "Floats", value_in_base: "Floats") -> None:
         self.dates, self.value, self.value_in_base = dates, value, value_in_base
 
 
 def study_outcomes(
-    events: pd.DataFrame, series: Mapping[str, Series], members: Mapping[tuple[str, str], Sequence[str]]
-) -> pd.DataFrame:
+    events: pa.Table, series: Mapping[str, Series], members: Mapping[tuple[str, str], Sequence[str]]
+) -> pa.Table:
     """What followed each event of each study, over each horizon.
 
     Args:
-        events: `STUDY`, event_id, series, symbol, session_date; of `int_study_events`.
+        events: `STUDY`, study_key, event_id, series, symbol, session_date; of `int_study_events`.
         series: by the name that events have.
         members: of each scope of several and its value the symbols; all of them, not only those that signal.
 
@@ -51,107 +61,108 @@ def study_outcomes(
         One row per study, event (of several members: session) and horizon: `STUDY`, event_id, symbol, session_date,
         sessions, is_episode, outcome, worst, best, matured_date, recovery_date.
     """
-    events = events[events["series"].isin(series.keys())].reset_index(drop=True)
-    studies = events.groupby(STUDY, dropna=False, sort=True).ngroup().to_numpy(dtype=np.int64)
-    order = np.lexsort((events["session_date"].to_numpy(), studies))
-    events, studies = events.iloc[order].reset_index(drop=True), studies[order]
-    places = _places(events, series)
-    of_one = events["scope"].isin(OF_ONE).to_numpy()
-    calendars = {
-        key: np.unique(
-            np.concatenate([series[name].dates for name in names if name in series] or [np.empty(0, "M8[s]")])
-        )
-        for key, names in members.items()
-    }
-    parts = []
-    for sessions in HORIZONS:
-        followed = _followed(events, places, series, sessions)
-        parts.append(_of_one(events[of_one], studies[of_one], places[of_one], followed[of_one], sessions))
-        parts.append(_of_several(events[~of_one], studies[~of_one], followed[~of_one], calendars, sessions))
-    return pd.concat(parts, ignore_index=True)
+    events = events.filter(pc.is_in(events["series"], pa.array(series, pa.string())))
+    of_one = pc.is_in(events["scope"], pa.array(OF_ONE))
+    parts = [
+        *_of_one(_Events(events.filter(of_one), series)),
+        *_of_several(_Events(events.filter(pc.invert(of_one)), series), members),
+    ]
+    return pa.concat_tables(parts, promote_options="default")
 
 
-def _places(events: pd.DataFrame, series: Mapping[str, Series]) -> "NDArray[np.int64]":
-    """Where the session of each event stands in its series."""
-    found = np.zeros(len(events), dtype=np.int64)
-    dates = events["session_date"].to_numpy()
-    for name, rows in events.groupby("series", sort=False).indices.items():
-        at = np.asarray(rows)
-        found[at] = series[str(name)].dates.searchsorted(dates[at])
-    return found
+class _Events:
+    """Events in the order of their studies and sessions, as numbers, and where each stands in its series.
+
+    Args:
+        events: as for `study_outcomes`.
+        series: of all of them.
+    """
+
+    def __init__(self, events: pa.Table, series: Mapping[str, Series]) -> None:
+        studies, (of_series, names) = numbered(events["study_key"])[0], numbered(events["series"])
+        dates = events["session_date"].to_numpy().astype("M8[s]")
+        order = np.lexsort((of_series, dates, studies))
+        self.rows, self.series = events.take(pa.array(order)), series
+        self.studies, self.dates, self.of_series = studies[order], dates[order], of_series[order]
+        self.by_series = []
+        self.places, self.matured = np.zeros(len(order), dtype=np.int64), np.full((len(HORIZONS), len(order)), NEVER)
+        by_series = np.argsort(self.of_series, kind="stable")
+        for part in runs(self.of_series[by_series]):
+            rows = by_series[part]
+            one = series[names[self.of_series[rows[0]]]]
+            at = self.places[rows] = one.dates.searchsorted(self.dates[rows])
+            for horizon, sessions in enumerate(HORIZONS):
+                over = at + sessions < len(one.dates)
+                self.matured[horizon, rows[over]] = one.dates[at[over] + sessions]
+            self.by_series.append((one, rows))
+
+    def told(self, rows: "Numbers | None", sessions: int, **columns: object) -> pa.Table:
+        """All or some of the events, with what is known of them over a horizon."""
+        table = self.rows if rows is None else self.rows.take(pa.array(rows))
+        about = [name for name in (*STUDY, "event_id", "symbol", "session_date") if name not in columns]
+        columns["sessions"] = np.full(len(table), sessions)
+        return pa.table(
+            {name: table[name] for name in about} | {name: _column(of, len(table)) for name, of in columns.items()}
+        ).select([*STUDY, *TOLD])
 
 
-def _followed(
-    events: pd.DataFrame, places: "NDArray[np.int64]", series: Mapping[str, Series], sessions: int
-) -> pd.DataFrame:
-    """What followed each event by itself."""
-    columns = {name: np.full(len(events), np.nan) for name in ("outcome", "outcome_in_base", "worst", "best")}
-    columns |= {name: np.full(len(events), NEVER) for name in ("matured_date", "recovery_date")}
-    falls = (events["direction"] == "down").to_numpy() & events["scope"].isin(OF_ONE).to_numpy()
-    for name, found in events.groupby("series", sort=False).indices.items():
-        rows = np.asarray(found)
-        one, at = series[str(name)], places[rows]
-        columns["outcome"][rows], columns["worst"][rows], columns["best"][rows] = outcomes(one.value, at, sessions)
-        columns["outcome_in_base"][rows] = outcomes(one.value_in_base, at, sessions)[0]
-        over = at + sessions < len(one.dates)
-        columns["matured_date"][rows[over]] = one.dates[at[over] + sessions]
-        fell = rows[falls[rows]]
-        back = recoveries(one.value, places[fell])
-        columns["recovery_date"][fell[back >= 0]] = one.dates[back[back >= 0]]
-    return pd.DataFrame(columns)
+def _of_one(events: _Events) -> Iterator[pa.Table]:
+    """What followed each event, by itself."""
+    found, recovered = np.full((len(HORIZONS), 3, len(events.dates)), np.nan), np.full(len(events.dates), NEVER)
+    is_fall = np.array(pc.equal(events.rows["direction"], "down"), dtype=bool)
+    for one, rows in events.by_series:
+        for horizon, sessions in enumerate(HORIZONS):
+            found[horizon][:, rows] = outcomes(one.value, events.places[rows], sessions)
+        fell = rows[is_fall[rows]]
+        back = recoveries(one.value, events.places[fell])
+        recovered[fell[back >= 0]] = one.dates[back[back >= 0]]
+    studies = [events.places[part].tolist() for part in runs(events.studies)]
+    for horizon, sessions in enumerate(HORIZONS):
+        outcome, worst, best = found[horizon]
+        yield events.told(
+            None, sessions, is_episode=_episodes(studies, sessions), outcome=outcome, worst=worst, best=best,
+            matured_date=events.matured[horizon], recovery_date=recovered,
+        )  # fmt: skip
 
 
-def _of_one(
-    events: pd.DataFrame,
-    studies: "NDArray[np.integer[Any]]",
-    places: "NDArray[np.int64]",
-    followed: pd.DataFrame,
-    sessions: int,
-) -> pd.DataFrame:
-    kept = [episodes(places[part].tolist(), sessions) for part in _runs(studies)]
-    return events[[*STUDY, "event_id", "symbol", "session_date"]].assign(
-        sessions=sessions,
-        is_episode=np.concatenate(kept) if kept else np.empty(0, dtype=bool),
-        **{name: followed[name].to_numpy() for name in ("outcome", "worst", "best", "matured_date", "recovery_date")},
-    )
-
-
-def _of_several(
-    events: pd.DataFrame,
-    studies: "NDArray[np.integer[Any]]",
-    followed: pd.DataFrame,
-    calendars: "Mapping[tuple[str, str], NDArray[np.datetime64]]",
-    sessions: int,
-) -> pd.DataFrame:
+def _of_several(events: _Events, members: Mapping[tuple[str, str], Sequence[str]]) -> Iterator[pa.Table]:
     """One row per session: the mean over the members that signal, once all of them have matured."""
-    outcome = followed["outcome_in_base"].to_numpy()
-    votes = events[[*STUDY, "series", "session_date"]].assign(
-        study=studies, outcome=outcome, is_open=np.isnan(outcome), matured_date=followed["matured_date"].to_numpy()
-    )
-    votes = votes.drop_duplicates(["study", "session_date", "series"])
-    found = votes.drop_duplicates(["study", "session_date"]).reset_index(drop=True)
-    by_session = votes.groupby(["study", "session_date"], sort=True)
-    is_open = by_session["is_open"].any().to_numpy()
-    dates, kept = found["session_date"].to_numpy(), []
-    for part in _runs(found["study"].to_numpy()):
-        scope, value = found.loc[part.start, ["scope", "scope_value"]]
-        places = calendars[scope, "" if pd.isna(value) else value].searchsorted(dates[part])
-        kept.append(episodes(places.tolist(), sessions))
-    return found[[*STUDY, "session_date"]].assign(
-        event_id=None,
-        symbol=None,
-        sessions=sessions,
-        is_episode=np.concatenate(kept) if kept else np.empty(0, dtype=bool),
-        outcome=np.where(is_open, np.nan, by_session["outcome"].mean()),
-        worst=np.nan,
-        best=np.nan,
-        matured_date=np.where(is_open, NEVER, by_session["matured_date"].max().to_numpy()),
-        recovery_date=NEVER,
-    )
+    days = events.dates.astype(np.int64)
+    votes = begins(events.studies, days, events.of_series)  # of several levels of one member one
+    of_session = begins(events.studies[votes], days[votes])
+    first = votes[of_session]
+    many = np.diff(np.append(of_session, len(votes)))
+    calendars = {key: _calendar(events.series, names) for key, names in members.items()}
+    about = events.rows.select(["scope", "scope_value"]).take(pa.array(first)).to_pylist()
+    studies = []
+    for part in runs(events.studies[first]):
+        scope, value = about[part.start].values()
+        studies.append(calendars[scope, value or ""].searchsorted(events.dates[first[part]]).tolist())
+    for horizon, sessions in enumerate(HORIZONS):
+        outcome = np.full(len(events.dates), np.nan)
+        for one, rows in events.by_series:
+            outcome[rows] = changes(one.value_in_base, events.places[rows], sessions)
+        mean, matured = np.empty(0), np.empty(0, "M8[s]")
+        if len(first):
+            mean = np.add.reduceat(outcome[votes], of_session) / many
+            matured = np.maximum.reduceat(events.matured[horizon, votes], of_session)
+        yield events.told(
+            first, sessions, event_id=None, symbol=None, is_episode=_episodes(studies, sessions), outcome=mean,
+            worst=None, best=None, matured_date=np.where(np.isnan(mean), NEVER, matured), recovery_date=None,
+        )  # fmt: skip
 
 
-def _runs(sorted_numbers: "NDArray[np.integer[Any]]") -> Iterator[slice]:
-    """Where each number of some sorted ones stands."""
-    if len(sorted_numbers):
-        begins = np.flatnonzero(np.r_[True, np.diff(sorted_numbers) != 0]).tolist()
-        yield from map(slice, begins, [*begins[1:], len(sorted_numbers)])
+def _episodes(studies: Sequence[Sequence[int]], sessions: int) -> "NDArray[np.bool_]":
+    """Which events of each study are kept, one after the other."""
+    kept = [episodes(places, sessions) for places in studies]
+    return np.concatenate(kept) if kept else np.empty(0, dtype=bool)
+
+
+def _calendar(series: Mapping[str, Series], names: Sequence[str]) -> "Dates":
+    """The sessions on which any of some series has one."""
+    return np.unique(np.concatenate([series[name].dates for name in names if name in series] or [np.empty(0, "M8[s]")]))
+
+
+def _column(values: object, rows: int) -> pa.Array:
+    """What is known as a column; NaN, no date and nothing at all are NULL."""
+    return pa.nulls(rows) if values is None else pa.array(values, from_pandas=True)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from orchestration.evidence.arrays import by_name
 from orchestration.evidence.memory import Memory, keys
 from orchestration.evidence.return_periods import OTHER_QUANTILES, return_of, sizes_of, tail_of, threshold_of
 from orchestration.evidence.statistics import finding, intervals, median, q_values, share_up
@@ -14,8 +15,9 @@ from orchestration.evidence.studies import STUDY, Series, study_outcomes
 from orchestration.ingest.parquet import schema_of
 
 if TYPE_CHECKING:
-    import duckdb
     from numpy.typing import NDArray
+
+    _Sizes = tuple[str, str, NDArray[np.float64]]
 
 _STUDY = (
     "study_id text, signal text, scope text, scope_value text, level_id text, direction text, threshold number,"
@@ -45,28 +47,22 @@ MEDIAN = ["median", "median_lower", "median_upper"]
 PERIODS = ("period_years", "period_lower", "period_upper", "period_min", "period_max")
 
 
-def table(name: str, found: pd.DataFrame | Iterable[Mapping[str, Any]]) -> pa.Table:
+def table(name: str, found: pa.Table | pd.DataFrame | Iterable[Mapping[str, Any]]) -> pa.Table:
     """Rows in the columns that a table has, whatever is NULL in all of them."""
     schema = SCHEMAS[name]
+    if isinstance(found, pa.Table):
+        return found.select(schema.names).cast(schema)
     rows = found if isinstance(found, pd.DataFrame) else pd.DataFrame(list(found), columns=schema.names)
     return pa.Table.from_pandas(rows[schema.names], schema, preserve_index=False).replace_schema_metadata()
 
 
-def series_of(series: "duckdb.DuckDBPyRelation") -> dict[str, Series]:
+def series_of(series: pa.Table) -> dict[str, Series]:
     """The total-return index of each series, by its name.
 
     Args:
-        series: series, session_date, value, value_in_base; of `int_study_series`.
+        series: series, session_date, value, value_in_base; of `int_study_series`, ordered by series and session.
     """
-    names = series.aggregate("series, count(*) as sessions", "series").order("series").fetchall()
-    columns = series.order("series, session_date").project("session_date, value, value_in_base").fetchnumpy()
-    dates = columns["session_date"].astype("M8[s]")
-    value, in_base = (np.ma.filled(columns[name], np.nan) for name in ("value", "value_in_base"))
-    ends = np.cumsum([0, *(sessions for _, sessions in names)])
-    return {
-        name: Series(dates[first:end], value[first:end], in_base[first:end])
-        for (name, _), first, end in zip(names, ends, ends[1:], strict=False)
-    }
+    return {name: Series(dates.astype("M8[s]"), *values) for name, (dates, *values) in by_name(series)}
 
 
 def members_of(instruments: Iterable[tuple[str, str]]) -> dict[tuple[str, str], list[str]]:
@@ -110,16 +106,16 @@ def study_statistics(studies: pd.DataFrame, base_rates: pd.DataFrame) -> pd.Data
     )
 
 
-def return_periods(returns: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def return_periods(returns: pa.Table) -> Iterator[dict[str, Any]]:
     """How rare moves of each instrument are, as it was known before the month of its latest session.
 
     Args:
-        returns: symbol, session_date, value, multiple (of the volatility known before); of single sessions, ordered.
+        returns: symbol, session_date, value, multiple (of the volatility known before); of single sessions, ordered by
+            symbol and session.
     """
-    for symbol, found in returns.groupby("symbol", sort=True):
-        dates = found["session_date"].to_numpy().astype("datetime64[D]")
-        before = dates < dates[-1].astype("datetime64[M]").astype("datetime64[D]")
-        for side, basis, sizes in _sizes(found[before]):
+    for symbol, (dates, *columns) in by_name(returns):
+        before = dates < dates[-1].astype("datetime64[M]").astype(dates.dtype)
+        for side, basis, sizes in _sizes(*(column[before] for column in columns)):
             tail = tail_of(sizes[~np.isnan(sizes)])
             if tail is None:
                 continue
@@ -139,19 +135,20 @@ def return_periods(returns: pd.DataFrame) -> Iterator[dict[str, Any]]:
             }
 
 
-def move_return_periods(returns: pd.DataFrame, moves: pd.DataFrame, memory: Memory) -> Iterator[dict[str, Any]]:
+def move_return_periods(returns: pa.Table, moves: pa.Table, memory: Memory) -> Iterator[dict[str, Any]]:
     """How rare each of some moves was, as known the session before it.
 
     Args:
         returns: as for `return_periods`.
-        moves: symbol, session_date.
+        moves: symbol, session_date; ordered by symbol.
         memory: of `PERIODS`.
     """
-    flagged = moves.groupby("symbol")["session_date"].agg(set)
-    for symbol, found in returns[returns["symbol"].isin(flagged.index)].groupby("symbol", sort=True):
-        dates = found["session_date"].to_numpy()
-        is_flagged = found["session_date"].isin(flagged[symbol]).to_numpy()
-        for side, basis, sizes in _sizes(found):
+    flagged = {symbol: dates for symbol, (dates,) in by_name(moves)}
+    for symbol, (dates, *columns) in by_name(returns):
+        if symbol not in flagged:
+            continue
+        is_flagged = np.isin(dates, flagged[symbol])
+        for side, basis, sizes in _sizes(*columns):
             places = np.flatnonzero(is_flagged & (sizes > 0)).tolist()  # not of the other side, and known
             known = ~np.isnan(sizes)
             for place, key in zip(places, keys(sizes, places, basis), strict=True):
@@ -176,9 +173,8 @@ def _periods(before: "NDArray[np.float64]", size: float) -> tuple[float | None, 
     return best, *tail.interval(size), min(known, default=None), max(known, default=None)
 
 
-def _sizes(found: pd.DataFrame) -> "Iterator[tuple[str, str, NDArray[np.float64]]]":
+def _sizes(values: "NDArray[np.float64]", multiples: "NDArray[np.float64]") -> "Iterator[_Sizes]":
     """How far out the returns of an instrument are, on both sides and of both kinds; NaN where it is unknown."""
-    values, multiples = found["value"].to_numpy(dtype=float), found["multiple"].to_numpy(dtype=float)
     for side in SIDES:
         yield side, PLAIN, sizes_of(values, side)
         yield side, VOLATILITY, -multiples if side == "down" else multiples

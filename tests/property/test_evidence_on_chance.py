@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from scipy import stats
 
@@ -39,7 +40,8 @@ def test_what_follows_large_moves_is_what_follows_any_session() -> None:
         study_id="x", signal="return_1d", scope="symbol", level_id=None, threshold=0.05, event_id=None
     )
     happened = happened.assign(scope_value=happened["series"], symbol=happened["series"])
-    outcomes = study_outcomes(happened, series, {})
+    happened = happened.assign(study_key=happened["direction"] + happened["series"])
+    outcomes = study_outcomes(pa.Table.from_pandas(happened, preserve_index=False), series, {}).to_pandas()
     kept = outcomes[(outcomes["sessions"] == 21) & outcomes["is_episode"] & outcomes["outcome"].notna()]
     studies = kept.groupby([*STUDY, "sessions"], dropna=False)["outcome"].agg(list).rename("changes").reset_index()
     after = index[:, 21:] / index[:, :-21] - 1

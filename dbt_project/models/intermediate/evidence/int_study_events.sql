@@ -90,6 +90,14 @@ counted as (
 )
 
 select
+    concat_ws(
+        '|',
+        study_id,
+        scope,
+        scope_value,
+        case when scope = 'symbol' then level_id end,
+        direction
+    ) as study_key,
     study_id,
     signal,
     scope,

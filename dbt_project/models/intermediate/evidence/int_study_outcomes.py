@@ -6,5 +6,7 @@ def model(dbt, session):  # noqa: ARG001  (dbt reads it)
     from orchestration.evidence.tables import members_of, series_of, study_outcomes, table
 
     members = members_of(dbt.source("control", "instruments").select("symbol, tier").fetchall())
-    found = study_outcomes(dbt.ref("int_study_events").df(), series_of(dbt.ref("int_study_series")), members)
-    return table("study_outcomes", found)
+    series = dbt.ref("int_study_series").order("series, session_date")
+    columns = "series, session_date, value, value_in_base"
+    index = series_of(series.select(columns).to_arrow_table())
+    return table("study_outcomes", study_outcomes(dbt.ref("int_study_events").to_arrow_table(), index, members))
