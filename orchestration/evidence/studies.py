@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from orchestration.evidence.arrays import begins, numbered, runs
+from orchestration.evidence.calls import CALLS, Call, came_true, known_share
 from orchestration.evidence.outcomes import HORIZONS, changes, episodes, outcomes, recoveries
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ STUDY = ["study_id", "signal", "scope", "scope_value", "level_id", "direction", 
 # What is told of an event.
 TOLD = [
     "sessions", "event_id", "symbol", "session_date", "is_episode", "outcome", "worst", "best", "matured_date",
-    "recovery_date",
+    "recovery_date", "is_hit", "base_hit_rate",
 ]  # fmt: skip
 # Whose events are those of one series; of others several members signal on one session.
 OF_ONE = ("symbol", "pair")
@@ -41,10 +42,36 @@ class Series:
         dates: ascending.
         value: of the index on each.
         value_in_base: the same in the base currency; NaN where a rate is missing.
+        call_value: what verdicts about gaps and volatility are held against.
+        is_call_base: of which sessions such verdicts are held against the others.
     """
 
-    def __init__(self, dates: "Dates", value: "Floats", value_in_base: "Floats") -> None:
+    def __init__(
+        self,
+        dates: "Dates",
+        value: "Floats",
+        value_in_base: "Floats",
+        call_value: "Floats | None" = None,
+        is_call_base: "NDArray[np.bool_] | None" = None,
+    ) -> None:
         self.dates, self.value, self.value_in_base = dates, value, value_in_base
+        self.call_value = np.full(len(dates), np.nan) if call_value is None else call_value
+        self.is_call_base = np.ones(len(dates), dtype=bool) if is_call_base is None else is_call_base
+
+    def calls(self, call: Call, rises: bool, sessions: int) -> "tuple[Floats, NDArray[np.bool_]]":
+        """For each session whether a call came true, and whether it counts among those that calls are held against.
+
+        Args:
+            call: what it is about.
+            rises: what it says.
+            sessions: the horizon.
+        """
+        if call.of_index:
+            after, counts = changes(self.value, np.arange(len(self.value)), sessions), np.ones(len(self.value), bool)
+        else:
+            after, counts = np.full(len(self.value), np.nan), self.is_call_base
+            after[:-sessions] = self.call_value[sessions:] - self.call_value[:-sessions]
+        return came_true(after, rises), counts
 
 
 def study_outcomes(
@@ -59,7 +86,7 @@ def study_outcomes(
 
     Returns:
         One row per study, event (of several members: session) and horizon: `STUDY`, event_id, symbol, session_date,
-        sessions, is_episode, outcome, worst, best, matured_date, recovery_date.
+        sessions, is_episode, outcome, worst, best, matured_date, recovery_date, is_hit, base_hit_rate.
     """
     events = events.filter(pc.is_in(events["series"], pa.array(series, pa.string())))
     of_one = pc.is_in(events["scope"], pa.array(OF_ONE))
@@ -109,6 +136,7 @@ class _Events:
 def _of_one(events: _Events) -> Iterator[pa.Table]:
     """What followed each event, by itself."""
     found, recovered = np.full((len(HORIZONS), 3, len(events.dates)), np.nan), np.full(len(events.dates), NEVER)
+    called = _called(events)
     is_fall = np.array(pc.equal(events.rows["direction"], "down"), dtype=bool)
     for one, rows in events.by_series:
         for horizon, sessions in enumerate(HORIZONS):
@@ -121,8 +149,27 @@ def _of_one(events: _Events) -> Iterator[pa.Table]:
         outcome, worst, best = found[horizon]
         yield events.told(
             None, sessions, is_episode=_episodes(studies, sessions), outcome=outcome, worst=worst, best=best,
-            matured_date=events.matured[horizon], recovery_date=recovered,
+            matured_date=events.matured[horizon], recovery_date=recovered, is_hit=called[horizon, 0],
+            base_hit_rate=called[horizon, 1],
         )  # fmt: skip
+
+
+def _called(events: _Events) -> "Floats":
+    """Of each horizon and event whether the call that it is came true, and the base share known then."""
+    found = np.full((len(HORIZONS), 2, len(events.dates)), np.nan)
+    signals, directions = numbered(events.rows["signal"]), numbered(events.rows["direction"])
+    kinds = signals[0] * len(directions[1]) + directions[0]
+    for one, rows in events.by_series:
+        for kind in np.unique(kinds[rows]).tolist():
+            signal, direction = signals[1][kind // len(directions[1])], directions[1][kind % len(directions[1])]
+            if signal not in CALLS:
+                continue
+            call, of_kind = CALLS[signal], rows[kinds[rows] == kind]
+            for horizon, sessions in enumerate(HORIZONS):
+                is_true, counts = one.calls(call, call.rises(direction), sessions)
+                known = known_share(is_true, counts, sessions)
+                found[horizon][:, of_kind] = is_true[events.places[of_kind]], known[events.places[of_kind]]
+    return found
 
 
 def _of_several(events: _Events, members: Mapping[tuple[str, str], Sequence[str]]) -> Iterator[pa.Table]:
@@ -149,6 +196,7 @@ def _of_several(events: _Events, members: Mapping[tuple[str, str], Sequence[str]
         yield events.told(
             first, sessions, event_id=None, symbol=None, is_episode=_episodes(studies, sessions), outcome=mean,
             worst=None, best=None, matured_date=np.where(np.isnan(mean), NEVER, matured), recovery_date=None,
+            is_hit=None, base_hit_rate=None,
         )  # fmt: skip
 
 

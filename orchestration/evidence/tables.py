@@ -8,10 +8,11 @@ import pandas as pd
 import pyarrow as pa
 
 from orchestration.evidence.arrays import by_name
+from orchestration.evidence.calls import CALLS, scores
 from orchestration.evidence.memory import Memory, keys
 from orchestration.evidence.return_periods import OTHER_QUANTILES, return_of, sizes_of, tail_of, threshold_of
-from orchestration.evidence.statistics import finding, intervals, median, q_values, share_up
-from orchestration.evidence.studies import STUDY, Series, study_outcomes
+from orchestration.evidence.statistics import Share, finding, intervals, median, q_values, share_up
+from orchestration.evidence.studies import OF_ONE, STUDY, Series, study_outcomes
 from orchestration.ingest.parquet import schema_of
 
 if TYPE_CHECKING:
@@ -27,10 +28,12 @@ SCHEMAS = {
     name: schema_of(columns)
     for name, columns in {
         "study_outcomes": _STUDY + "event_id text, symbol text, session_date date, is_episode flag, outcome number,"
-        "worst number, best number, matured_date date, recovery_date date",
+        "worst number, best number, matured_date date, recovery_date date, is_hit flag, base_hit_rate number",
         "study_statistics": _STUDY + "signals count, episodes count, matured count, up count, share_up number,"
         "share_up_lower number, share_up_upper number, median number, median_lower number, median_upper number,"
-        "base_share_up number, base_median number, p_value number, q_value number, finding text",
+        "base_share_up number, base_median number, p_value number, q_value number, finding text, calls count,"
+        "hits count, hit_rate number, hit_lower number, hit_upper number, base_hit_rate number, brier_score number,"
+        "base_brier_score number, skill number",
         "return_periods": "symbol text, side text, basis text, history_end date, returns count, threshold number,"
         "clusters count, clusters_per_year number, shape number, scale number, level_1y number, level_5y number,"
         "level_10y number, level_25y number",
@@ -43,6 +46,9 @@ SCHEMAS = {
 YEARS = (1, 5, 10, 25)
 PLAIN, VOLATILITY = "plain", "volatility"
 SIDES = ("down", "up")
+RECORD = [
+    "calls", "hits", "hit_rate", "hit_lower", "hit_upper", "base_hit_rate", "brier_score", "base_brier_score", "skill",
+]  # fmt: skip
 MEDIAN = ["median", "median_lower", "median_upper"]
 PERIODS = ("period_years", "period_lower", "period_upper", "period_min", "period_max")
 
@@ -82,8 +88,9 @@ def study_statistics(studies: pd.DataFrame, base_rates: pd.DataFrame) -> pd.Data
     """What each study says over each horizon, beside what any session says.
 
     Args:
-        studies: `STUDY`, sessions, signals, episodes, changes (outcomes of the episodes that have matured).
-        base_rates: scope, scope_value, sessions, base_share_up, base_median.
+        studies: `STUDY`, sessions, signals, episodes, changes (outcomes of the episodes that have matured), hits (1 or
+            0 of each call among them, in their order) and hit_bases (the base share known when it was made).
+        base_rates: of `int_base_rates`.
     """
     found = studies.merge(base_rates, how="left", on=["scope", "scope_value", "sessions"])
     changes = [np.asarray(values, dtype=float) for values in found.pop("changes")]
@@ -103,7 +110,28 @@ def study_statistics(studies: pd.DataFrame, base_rates: pd.DataFrame) -> pd.Data
         p_value=pd.Series(p_values, dtype=float),
         q_value=pd.Series(q, dtype=float),
         finding=[finding(*one) for one in zip(shares, bases, q, strict=True)],
+        **track_records(found),
     )
+
+
+def track_records(studies: pd.DataFrame) -> pd.DataFrame:
+    """How often the calls of each study came true, beside any session; NULL of what is no call.
+
+    Args:
+        studies: signal, scope, direction, hits, hit_bases, and the columns of `int_base_rates`.
+    """
+    rows = []
+    for row in studies.to_dict("records"):
+        call = CALLS.get(row["signal"]) if row["scope"] in OF_ONE else None
+        if call is None:
+            rows.append(dict.fromkeys(RECORD))
+            continue
+        hits, bases = np.asarray(row["hits"], dtype=float), np.asarray(row["hit_bases"], dtype=float)
+        share = Share(int(hits.sum()), len(hits))
+        base = row[f"base_{'share' if call.of_index else 'calls'}_{'up' if call.rises(row['direction']) else 'down'}"]
+        record = (share.n, share.hits, share.rate, *share.interval, base, *scores(hits, bases))
+        rows.append(dict(zip(RECORD, record, strict=True)))
+    return pd.DataFrame(rows, columns=RECORD)
 
 
 def return_periods(returns: pa.Table) -> Iterator[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """What usually followed events like one, and how rare it is, in sentences that lead with what is sure."""
 
+import datetime as dt
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -13,10 +14,14 @@ if TYPE_CHECKING:
 # A month.
 SESSIONS = 21
 TABLES = ("move_return_periods", "signal_outcomes", "signal_statistics")
+# What studies say is read from here; of a past day from a table that is made for it.
+STATISTICS, OF_A_DAY = "signal_statistics", "statistics_of_the_day"
 
-# Of each event the study that counts it, of several the one of the largest returns; and how rare the return is.
-EVIDENCE = """
-    with wanted as (
+# A verdict is no market signal; its study counts the sessions on which it begins.
+VERDICTS = {"up": "consolidation", "down": "reversal"}
+
+COUNTED_EVENTS = """
+    wanted as (
         select event_id, symbol, session_date from market_signals
         where event_id in (select unnest($events)) and signal = $signal
     ),
@@ -29,6 +34,15 @@ EVIDENCE = """
         inner join signal_outcomes as outcomes using (symbol, session_date)
         where outcomes.sessions = $sessions and $once_a_session
     ),
+"""
+COUNTED_VERDICTS = """
+    counted as (
+        select * from signal_outcomes where sessions = $sessions and session_date = $session and signal = 'verdict'
+    ),
+"""
+# Of each event the study that counts it, of several the one of the largest returns; and how rare the return is.
+EVIDENCE = """
+    with {counted}
     begun as (
         select study_id, series, level_id, direction, year(min(session_date)) as since
         from signal_outcomes where sessions = $sessions group by all
@@ -39,7 +53,7 @@ EVIDENCE = """
     inner join begun
         on (counted.study_id, counted.series, counted.direction) = (begun.study_id, begun.series, begun.direction)
         and counted.level_id is not distinct from begun.level_id
-    inner join signal_statistics as studies
+    inner join {statistics} as studies
         on studies.scope in ('symbol', 'pair') and studies.sessions = $sessions
         and (counted.study_id, counted.series, counted.direction)
         = (studies.study_id, studies.scope_value, studies.direction)
@@ -52,27 +66,62 @@ EVIDENCE = """
 """
 
 
-def evidence_of(
-    connection: "duckdb.DuckDBPyConnection", kind: Signal, events: Iterable[str]
-) -> Mapping[str, tuple[str, ...]]:
-    """Sentences about each event by its id; none of what no study counts, or a version of an earlier release has not.
+class Evidence:
+    """What is known of events of a published version: none if it is of an earlier release.
 
     Args:
-        connection: to a published version.
-        kind: of the events.
-        events: their ids.
+        connection: to the version.
+        day: a past one, of which all is told as it was known then; None for what is known now.
     """
-    from orchestration.duckdb_io import query
 
-    named = query(connection, "select table_name from information_schema.tables")
-    if not kind.studied or not set(TABLES) <= {row["table_name"] for row in named}:
-        return {}
-    about = {"signal": kind.name, "studied": list(kind.studied), "once_a_session": kind.once_a_session}
-    rows = query(connection, EVIDENCE, {"events": list(events), "sessions": SESSIONS, **about})
-    return {
-        row["event_id"]: tuple(filter(None, (rarity(row), followed(row, kind.studied[row["signal"]](row)))))
-        for row in rows
-    }
+    def __init__(self, connection: "duckdb.DuckDBPyConnection", day: dt.date | None = None) -> None:
+        from orchestration.duckdb_io import query
+
+        named = query(connection, "select table_name from information_schema.tables")
+        self.connection, self.is_known = connection, set(TABLES) <= {row["table_name"] for row in named}
+        self.statistics = STATISTICS
+        if day and self.is_known:
+            from orchestration.evidence.as_of import statistics_as_of
+
+            connection.register(OF_A_DAY, statistics_as_of(connection, day))
+            self.statistics = OF_A_DAY
+
+    def sentences(self, kind: Signal, events: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
+        """Sentences about each event by its id; none of what no study counts.
+
+        Args:
+            kind: of the events.
+            events: their ids.
+        """
+        if not kind.studied or not self.is_known:
+            return {}
+        from orchestration.duckdb_io import query
+
+        about = {"signal": kind.name, "studied": list(kind.studied), "once_a_session": kind.once_a_session}
+        sql = EVIDENCE.format(counted=COUNTED_EVENTS, statistics=self.statistics)
+        rows = query(self.connection, sql, {"events": list(events), "sessions": SESSIONS, **about})
+        return {
+            row["event_id"]: tuple(
+                filter(None, (rarity(row), followed(row, kind.studied[row["signal"]](row)), record(row)))
+            )
+            for row in rows
+        }
+
+    def verdicts(self, session: dt.date) -> Mapping[str, tuple[str, ...]]:
+        """Sentences about each verdict that begins on a session, by its instrument."""
+        if not self.is_known:
+            return {}
+        from orchestration.duckdb_io import query
+
+        sql = EVIDENCE.format(counted=COUNTED_VERDICTS, statistics=self.statistics)
+        about = {"session": session, "sessions": SESSIONS, "studied": ["verdict"], "once_a_session": False}
+        found = {}
+        for row in query(self.connection, f"{sql} order by counted.symbol", about):
+            verdict = VERDICTS[row["direction"]]
+            counts = f"{verdict.capitalize()}s of {row['symbol']}"
+            said = (f"{row['symbol']}: a {verdict} begins.", followed(row, counts), record(row))
+            found[row["symbol"]] = tuple(filter(None, said))
+        return found
 
 
 def followed(row: Row, counts: str) -> str:
@@ -92,6 +141,21 @@ def followed(row: Row, counts: str) -> str:
         f"({fraction(row['share_up_lower'])} to {fraction(row['share_up_upper'])}); any session "
         f"{fraction(row['base_share_up'])}: {row['finding']}{'' if row['finding'] == 'not different' else ' it'}."
     )
+
+
+def record(row: Row) -> str:
+    """How often such calls came true, whatever that says; empty of what is no call, or none has ended."""
+    calls = row["calls"]
+    if not calls:
+        return ""
+    right = f"Its record over {row['sessions']} sessions: right in {row['hits']} of {calls}"
+    if row["hit_lower"] is None:
+        return f"{right}, too few to judge it."
+    share = f"{right} ({fraction(row['hit_lower'])} to {fraction(row['hit_upper'])})"
+    if row["skill"] is None:
+        return f"{share}; any session {fraction(row['base_hit_rate'])}."
+    better = f"better by {row['skill']:.0%}" if row["skill"] > 0 else "no better"
+    return f"{share}; any session {fraction(row['base_hit_rate'])}; as a forecast {better} than that."
 
 
 def rarity(row: Row) -> str:

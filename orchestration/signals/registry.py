@@ -9,7 +9,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestration.signals.evidence import evidence_of
+from orchestration.signals.evidence import Evidence
 from orchestration.signals.signal import Row, Signal
 
 if TYPE_CHECKING:
@@ -39,12 +39,15 @@ def signals() -> tuple[Signal, ...]:
     return tuple(kinds)
 
 
-def event_rows(connection: "duckdb.DuckDBPyConnection", events: Iterable[tuple[str, str]]) -> Mapping[str, list[Row]]:
+def event_rows(
+    connection: "duckdb.DuckDBPyConnection", events: Iterable[tuple[str, str]], known: Evidence | None = None
+) -> Mapping[str, list[Row]]:
     """What the published marts say of events, by kind; in `evidence` sentences about what usually followed.
 
     Args:
         connection: to a published version.
         events: the kind and the id of each.
+        known: about what usually followed; None for what is known now.
     """
     from orchestration.duckdb_io import query
 
@@ -54,9 +57,10 @@ def event_rows(connection: "duckdb.DuckDBPyConnection", events: Iterable[tuple[s
     if unknown := wanted.keys() - {kind.name for kind in signals()}:
         raise ValueError(f"market_signals has {', '.join(sorted(unknown))}, which no module of signals/ knows")
     found: dict[str, list[Row]] = {}
+    known = known or Evidence(connection)
     for kind in signals():
         if events_of_kind := wanted.get(kind.name):
-            evidence = evidence_of(connection, kind, events_of_kind)
+            evidence = known.sentences(kind, events_of_kind)
             rows = query(connection, EVENTS + kind.sql, {"signal": kind.name, "events": events_of_kind})
             found[kind.name] = [{**row, "evidence": evidence.get(row["event_id"], ())} for row in rows]
     return found

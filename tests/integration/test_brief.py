@@ -4,8 +4,12 @@ import datetime as dt
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from orchestration.duckdb_io import reading
+from orchestration.evidence.as_of import statistics_as_of
+from orchestration.evidence.tables import SCHEMAS, STUDY
 from orchestration.market.errors import OrewatchError
 from orchestration.settings import Settings
 from orchestration.show.brief.pages import write_brief
@@ -37,17 +41,29 @@ def test_the_job_writes_the_brief_of_the_latest_session(then: Settings) -> None:
 
 
 def test_a_past_session_is_told_as_it_was_known_then(then: Settings, later: Settings) -> None:
-    """But for what usually followed, which is told of the latest session only."""
+    """What usually followed as well, and the record of each verdict."""
 
     def comparable(text: str) -> str:
-        text = re.sub(r"published version \d+ of [-\d]+ [:\d]+ UTC", "", text)
-        return re.sub(rf"(<section>\s*<h2>|## ){FOLLOWED}.*?(?=<section>|## )", "", text, flags=re.DOTALL)
+        return re.sub(r"published version \d+ of [-\d]+ [:\d]+ UTC", "", text)
 
     at_the_time, afterwards = write_brief(then.paths).brief, write_brief(later.paths, SESSION).brief
     assert comparable(afterwards.markdown) == comparable(at_the_time.markdown)
     assert comparable(afterwards.html) == comparable(at_the_time.html)
     assert f"## {FOLLOWED}" in at_the_time.markdown
-    assert FOLLOWED not in afterwards.markdown
+    assert "Its record over 21 sessions" in at_the_time.markdown
+
+
+def test_what_is_said_of_studies_as_of_a_day_is_what_was_published_on_it(then: Settings, later: Settings) -> None:
+    """But for q and finding: they are among the published outcomes, which tiers have none of."""
+    left_out = {"q_value", "finding"}
+    columns = [name for name in SCHEMAS["study_statistics"].names if name not in left_out]
+    at_the_time = published(then, "select * from signal_statistics where scope in ('symbol', 'pair')")
+    for settings in (then, later):
+        with reading(settings.paths.published_file) as connection:
+            known = statistics_as_of(connection, SESSION).to_pandas()
+        both = [frame[columns].sort_values([*STUDY, "sessions"]) for frame in (known, pd.DataFrame(at_the_time))]
+        both = [frame.reset_index(drop=True) for frame in both]
+        pd.testing.assert_frame_equal(*both, check_dtype=False, rtol=1e-9, atol=1e-12)
 
 
 def test_what_usually_followed_is_that_of_the_tables(then: Settings) -> None:

@@ -227,6 +227,7 @@ def test_what_has_not_matured_is_no_outcome() -> None:
 
 def test_studies_are_judged_among_all_of_them() -> None:
     about = dict.fromkeys(STUDY, "x") | {"scope": "symbol", "threshold": 0.05, "sessions": 5, "signals": 90}
+    about |= {"hits": [], "hit_bases": []}
     rows = [
         about | {"scope_value": "A", "episodes": 42, "changes": [0.1] * 23 + [-0.1] * 19},
         about | {"scope_value": "B", "episodes": 40, "changes": [0.1] * 39 + [1e-10]},

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from orchestration.signals.evidence import followed, rarity
+from orchestration.signals.evidence import followed, rarity, record
 from orchestration.signals.registry import signals
 
 STUDY = {
@@ -14,6 +14,7 @@ STUDY = {
     "since": 2006, "period_years": 136.7, "period_lower": 15.58, "period_upper": None,
 }  # fmt: skip
 COUNTS = {name: counts for kind in signals() for name, counts in kind.studied.items()}
+RIGHT = "Its record over 21 sessions: right in 14 of 23"
 FALLS = "Falls of 5% or more in SLV: 42 separate ones since 2006"
 
 
@@ -58,6 +59,22 @@ def test_what_usually_followed(change: dict[str, Any], text: str) -> None:
 )
 def test_what_is_counted(change: dict[str, Any], text: str) -> None:
     assert COUNTS[change.get("signal", "return_1d")](STUDY | change) == text
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({}, f"{RIGHT} (.41 to .78); any session .51; as a forecast better by 2% than that."),
+        ({"skill": -0.1}, f"{RIGHT} (.41 to .78); any session .51; as a forecast no better than that."),
+        ({"skill": None}, f"{RIGHT} (.41 to .78); any session .51."),
+        ({"hit_lower": None}, f"{RIGHT}, too few to judge it."),
+        ({"calls": 0}, ""),
+        ({"calls": None}, ""),
+    ],
+)
+def test_a_record_is_told_whatever_it_says(change: dict[str, Any], text: str) -> None:
+    about = {"calls": 23, "hits": 14, "hit_lower": 0.408, "hit_upper": 0.778, "base_hit_rate": 0.51, "skill": 0.022}
+    assert record(STUDY | about | change) == text
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ tables hold as of the latest session only (`level_status`) is used for what does
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from orchestration.duckdb_io import query, reading
@@ -14,6 +14,7 @@ from orchestration.home import Home
 from orchestration.market.errors import OrewatchError
 from orchestration.publish.manifest import PublishedManifest, readable_manifest, version_file
 from orchestration.publish.watchlists import members_of
+from orchestration.signals.evidence import Evidence
 from orchestration.signals.registry import event_rows
 from orchestration.signals.signal import Row as SignalRow
 
@@ -177,7 +178,7 @@ class Facts:
         rejected: quarantined bars of the week before.
         history: closes, drawdowns and volatilities of the year before, by symbol and session; of what charts show.
         pair_history: growth of the long leg over the short one since the start of that year.
-        is_latest: whether it is the market's latest session: what is known only since is not said of others.
+        verdicts: of each instrument whose verdict begins, what usually followed.
         watchlist: whose instruments all of this is about, with the pairs of any of them; empty: of all.
     """
 
@@ -193,7 +194,7 @@ class Facts:
     rejected: list[Row]
     history: list[Row]
     pair_history: list[Row]
-    is_latest: bool = True
+    verdicts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     watchlist: str = ""
 
     def instrument(self, symbol: str) -> Row | None:
@@ -261,19 +262,21 @@ def read_facts(home: Home, session: dt.date | None = None, watchlist: str = "") 
         if members is not None:
             theirs = {f"{row['metal']}_{part}" for row in instruments for part in (row["tier"], "miners")}
             sectors = [row for row in sectors if row["sector"] in theirs]
+        known = Evidence(connection, None if session == market_session else session)
+        shown_symbols = {row["symbol"] for row in instruments}
         return Facts(
             session=session,
             manifest=manifest,
             instruments=instruments,
             absent=of_members(query(connection, ABSENT, on)),
             ahead=of_members(query(connection, AHEAD)) if session == market_session else [],
-            events=event_rows(connection, ((row["signal"], row["event_id"]) for row in events)),
+            events=event_rows(connection, ((row["signal"], row["event_id"]) for row in events), known),
             levels=levels,
             pairs=pairs,
             sectors=sectors,
             rejected=of_members(query(connection, REJECTED, on)),
             history=query(connection, HISTORY, {**year, "symbols": list(dict.fromkeys(drawn))}),
             pair_history=query(connection, PAIR_HISTORY, year),
-            is_latest=session == market_session,
+            verdicts={symbol: said for symbol, said in known.verdicts(session).items() if symbol in shown_symbols},
             watchlist=watchlist,
         )

@@ -154,9 +154,7 @@ def _signals(facts: Facts) -> list[Section]:
 
 
 def _evidence(facts: Facts) -> Section:
-    """What usually followed events like those of the session; of a past one nothing, as it is known only since."""
-    if not facts.is_latest:
-        return Section("What usually followed", [])
+    """What usually followed events like those of the session, as it was known then."""
     size = {row["symbol"]: abs(row["return_1d"] or 0) for row in facts.instruments}
     rows = [row for kind in signals() for row in facts.events.get(kind.name, ()) if not row["is_repeat"]]
     found = evidence(sorted(rows, key=lambda row: -size.get(row["symbol"], 0)))
@@ -329,6 +327,7 @@ def _volatility(facts: Facts) -> Section:
         found = [row for row in facts.instruments if row["verdict"] == verdict]
         if found:
             sentences.append(f"{words}: {_symbols(found)}.")
+    sentences += [" ".join(said) for said in facts.verdicts.values()]
     rows = [
         (
             row["symbol"],

@@ -8,6 +8,7 @@ with after as (
         {%- for n in horizons %}
             lead(value, {{ n }}) over in_order / value - 1 as return_{{ n }},
             lead(value_in_base, {{ n }}) over in_order / value_in_base - 1 as in_base_{{ n }},
+            case when is_call_base then lead(call_value, {{ n }}) over in_order - call_value end as call_{{ n }},
         {%- endfor %}
         session_date
     from {{ ref('int_study_series') }}
@@ -37,6 +38,7 @@ sessions as (
         scope,
         {%- for n in horizons %}
             return_{{ n }},
+            call_{{ n }},
         {%- endfor %}
         series as scope_value
     from after
@@ -45,6 +47,7 @@ sessions as (
         members.scope,
         {%- for n in horizons %}
             avg(after.in_base_{{ n }}) as return_{{ n }},
+            cast(null as double) as call_{{ n }},
         {%- endfor %}
         members.scope_value
     from after
@@ -62,7 +65,11 @@ counted as (
             {{ n }} as sessions,
             count(return_{{ n }}) as base_sessions,
             avg(case when return_{{ n }} > 1e-9 then 1e0 when return_{{ n }} is not null then 0e0 end) as base_share_up,
-            median(return_{{ n }}) as base_median
+            median(return_{{ n }}) as base_median,
+            avg(case when return_{{ n }} < -1e-9 then 1e0 when return_{{ n }} is not null then 0e0 end)
+                as base_share_down,
+            avg(case when call_{{ n }} > 1e-9 then 1e0 when call_{{ n }} is not null then 0e0 end) as base_calls_up,
+            avg(case when call_{{ n }} < -1e-9 then 1e0 when call_{{ n }} is not null then 0e0 end) as base_calls_down
         from sessions
         group by scope, scope_value
         {{ 'union all' if not loop.last }}
@@ -75,5 +82,8 @@ select
     sessions,
     base_sessions,
     base_share_up,
-    base_median
+    base_median,
+    base_share_down,
+    base_calls_up,
+    base_calls_down
 from counted

@@ -7,6 +7,6 @@ def model(dbt, session):  # noqa: ARG001  (dbt reads it)
 
     members = members_of(dbt.source("control", "instruments").select("symbol, tier").fetchall())
     series = dbt.ref("int_study_series").order("series, session_date")
-    columns = "series, session_date, value, value_in_base"
+    columns = "series, session_date, value, value_in_base, call_value, is_call_base"
     index = series_of(series.select(columns).to_arrow_table())
     return table("study_outcomes", study_outcomes(dbt.ref("int_study_events").to_arrow_table(), index, members))

@@ -15,6 +15,8 @@ select
     best,
     matured_date,
     recovery_date,
+    is_hit,
+    base_hit_rate,
     {{ source_name() }} as source
 from {{ ref('int_study_outcomes') }}
 where scope in ('symbol', 'pair')

@@ -24,5 +24,14 @@ select
     p_value,
     q_value,
     finding,
+    calls,
+    hits,
+    hit_rate,
+    hit_lower,
+    hit_upper,
+    base_hit_rate,
+    brier_score,
+    base_brier_score,
+    skill,
     {{ source_name() }} as source
 from {{ ref('int_study_statistics') }}
