@@ -255,7 +255,7 @@ def _claim_value(measure: str, value: float | None) -> str:
     """A return in percent, a statement as yes or no, anything else as a number."""
     if value is None:
         return ""
-    if measure.startswith("return_"):
+    if (measure.startswith("return_") and measure != "return_period") or measure == "share_up_after":
         return f"{value:+.2%}"
     if measure in ("close", "largest_fall_rank"):
         return f"{value:,g}"

@@ -8,6 +8,7 @@ import difflib
 import math
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -51,7 +52,11 @@ CLAIM_MEASURES = (
     "stayed_above_level",
     "beta_252_above",
     "volatility_spike_in_uptrend",
+    "return_period",
+    "share_up_after",
 )
+# Horizons of studies, in sessions; those of `orchestration.evidence.outcomes`.
+STUDY_SESSIONS = (5, 21, 63)
 
 
 @dataclass(frozen=True)
@@ -519,10 +524,31 @@ def _check_claim_arguments(claims: list[tuple[int, Claim]], universe: Universe) 
         elif claim.measure == "beta_252_above":
             if claim.argument not in universe.symbols:
                 raise SeedError(f"{where} is unknown; allowed: a symbol of instruments.csv")
+        elif claim.measure == "return_period":
+            _check_claimed_years(where, claim)
+        elif claim.measure == "share_up_after":
+            if claim.argument not in _studies_over_sessions(universe, claim.symbol):
+                raise SeedError(
+                    f"{where} is unknown; allowed: a study_id of event_studies.csv about {claim.symbol}, a blank, and"
+                    f" {', '.join(map(str, STUDY_SESSIONS))} as its sessions"
+                )
         elif claim.argument is not None:
             raise SeedError(f"{where} is not allowed; allowed: nothing for the measure {claim.measure}")
-        if claim.measure in ("close", "return_1d", "return_ytd", "return_1y", "largest_fall_rank"):
+        if claim.measure in ("close", "return_1d", "return_ytd", "return_1y", "largest_fall_rank", "share_up_after"):
             _check_claimed_number(row, claim)
+
+
+def _check_claimed_years(where: str, claim: Claim) -> None:
+    with suppress(ValueError):
+        if 1 <= float(claim.argument or "") <= 1_000:
+            return
+    raise SeedError(f"{where} is not allowed; allowed: years, from 1 to 1000: the claim is that the move is rarer")
+
+
+def _studies_over_sessions(universe: Universe, symbol: str) -> set[str]:
+    """What a claim about a study may name."""
+    of_symbol = (study.study_id for study in universe.event_studies if study.scope_value == symbol)
+    return {f"{study} {sessions}" for study in of_symbol for sessions in STUDY_SESSIONS}
 
 
 def _check_claimed_number(row: int, claim: Claim) -> None:

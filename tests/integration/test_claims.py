@@ -22,6 +22,9 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     own = (
         "own_auau_year,2026-02-01,me,AUAU,return_1y,,2026-01-30,0.5,0.01,it is not a year old\n"
         "own_zone_reached,2026-02-01,me,SI=F,broke_level_up,silver_54_56_zone,2026-01-30,,,it was left in November\n"
+        "own_once_in_a_year,2026-02-01,me,SI=F,return_period,1,2026-01-30,,,a fall that comes less than once a year\n"
+        "own_every_year,2026-02-01,me,SI=F,return_period,1,2025-12-19,,,an ordinary day\n"
+        "own_rises_after_falls,2026-02-01,me,SI=F,share_up_after,silver_falls_of_5_percent 21,2026-01-30,0.5,0.5,any\n"
     )
     settings = Settings(home=folder / "home", seeds=write_seeds(folder / "seeds", published_claims=shipped + own))
     publish_tables(settings)
@@ -59,6 +62,9 @@ def test_every_claim_has_its_verdict(settings: Settings) -> None:
         "note_silver_record_fall": "confirmed",
         "own_auau_year": "not computable",
         "own_zone_reached": "refuted",
+        "own_once_in_a_year": "confirmed",
+        "own_every_year": "refuted",
+        "own_rises_after_falls": "confirmed",
     }
 
 

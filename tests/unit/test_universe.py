@@ -52,7 +52,7 @@ INSTRUMENT_COLUMNS = (
 )
 MEASURES = (
     "close, return_1d, return_ytd, return_1y, largest_fall_rank, broke_level_up, stayed_above_level, "
-    "beta_252_above, volatility_spike_in_uptrend"
+    "beta_252_above, volatility_spike_in_uptrend, return_period, share_up_after"
 )
 SYMBOL = "1 to 24 letters, digits and . ^ = _ & -, a letter, digit or ^ first"
 IDENTIFIER = "1 to 64 small letters, digits and _, a letter first"
@@ -773,6 +773,16 @@ def test_rows_are_counted_as_an_editor_counts_them(folder: Path) -> None:
         (
             "published_claims", "return_1d,,", "return_1d,SI=F,",
             "row 2, column argument: 'SI=F' is not allowed; allowed: nothing for the measure return_1d",
+        ),
+        (
+            "published_claims", "SIL,return_1d,", "SIL,return_period,generation",
+            ("row 2, column argument: 'generation' is not allowed; "
+            "allowed: years, from 1 to 1000: the claim is that the move is rarer"),
+        ),
+        (
+            "published_claims", "SIL,return_1d,", "SIL,share_up_after,falls",
+            ("row 2, column argument: 'falls' is unknown; "
+            "allowed: a study_id of event_studies.csv about SIL, a blank, and 5, 21, 63 as its sessions"),
         ),
         (
             "published_claims", "-0.1478,0.0005", ",0.0005",

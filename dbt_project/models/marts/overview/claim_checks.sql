@@ -52,27 +52,6 @@ days as (
             and claims.session_date = other.session_date
 ),
 
--- How many returns up to the session were as low.
-falls as (
-    select
-        claims.claim_id,
-        cast(count(case when earlier.return_1d <= today.return_1d then 1 end) as double) as rank_of_fall,
-        min(earlier.session_date) as first_date
-    from claims
-    inner join claimed_returns as today
-        on
-            claims.symbol = today.symbol
-            and claims.session_date = today.session_date
-            and today.return_1d is not null
-    inner join claimed_returns as earlier
-        on
-            claims.symbol = earlier.symbol
-            and claims.session_date >= earlier.session_date
-            and earlier.return_1d is not null
-    where claims.measure = 'largest_fall_rank'
-    group by claims.claim_id
-),
-
 computed as (
     select
         claims.*,
@@ -81,7 +60,6 @@ computed as (
             when 'return_1d' then days.return_1d
             when 'return_ytd' then days.return_ytd
             when 'return_1y' then days.return_1y
-            when 'largest_fall_rank' then falls.rank_of_fall
             when 'broke_level_up'
                 then case
                         when months.crossed_on is not null then 1.0
@@ -102,20 +80,21 @@ computed as (
                         when days.is_volatility_spike and days.trend_state = 'up' then 1.0
                         when days.is_volatility_spike is not null and days.trend_state is not null then 0.0
                     end
+            else history.computed_value
         end as computed_value,
         case claims.measure
             when 'return_1d' then days.previous_date
             when 'return_ytd' then days.base_date_ytd
             when 'return_1y' then days.base_date_1y
-            when 'largest_fall_rank' then falls.first_date
             when 'broke_level_up' then coalesce(months.crossed_on, months.first_date)
             when 'stayed_above_level' then months.first_date
+            else history.base_date
         end as base_date
     from claims
     left join days
         on claims.claim_id = days.claim_id
-    left join falls
-        on claims.claim_id = falls.claim_id
+    left join {{ ref('int_claimed_history') }} as history
+        on claims.claim_id = history.claim_id
     left join {{ ref('int_claimed_months') }} as months
         on claims.claim_id = months.claim_id
 )
