@@ -21,7 +21,7 @@ MODELS = DBT_PROJECT_DIR / "models"
 # What rows are ordered by, upwards: columns without NULLs.
 NEVER_NULL = {
     *("session_date", "observed_at", "batch_id", "bar_number", "event", "day", "block", "specificity", "close_utc"),
-    *("moment", "peak_date"),
+    *("moment", "period_start", "peak_date"),
 }
 
 

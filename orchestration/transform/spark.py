@@ -13,8 +13,8 @@ from importlib.util import find_spec
 
 from orchestration.market.errors import SettingsError
 
-# The models that run Python, and what is made of them: Spark's session runs none, so DuckDB builds them on its tables.
-EVIDENCE = "orewatch.intermediate.evidence+"
+# The models that run Python, and what stands beside them: Spark's session runs none, so DuckDB builds them on its tables.
+EVIDENCE = "orewatch.intermediate.evidence+ orewatch.marts.evidence"
 
 SECONDS_TO_ANSWER = 5
 # Longer than a master takes to miss a worker and to give its part to another one.

@@ -1,14 +1,19 @@
-"""Gaps taken apart, and falls from peaks, beside pandas and a plain loop."""
+"""Gaps taken apart, falls from peaks, and returns of weeks, months, quarters and years, beside pandas."""
 
+import datetime as dt
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from orchestration.duckdb_io import rows
+from orchestration.market.calendar import closed_sessions
 from orchestration.settings import Settings
 
 pytestmark = pytest.mark.integration
+
+NOW = dt.datetime(2026, 1, 31, 1, 0, tzinfo=dt.UTC)
+FREQUENCIES = {"week": "W-SUN", "month": "M", "quarter": "Q", "year": "Y"}
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +24,7 @@ def market(sample_home: Path) -> Path:
 def table(market: Path, sql: str) -> pd.DataFrame:
     """Of the warehouse, with timestamps instead of dates."""
     found = pd.DataFrame(rows(market, sql))
-    for name in found.columns[found.columns.str.endswith("_date")]:
+    for name in found.columns[found.columns.str.endswith(("_date", "_start", "_end", "_session"))]:
         found[name] = pd.to_datetime(found[name])
     return found
 
@@ -91,6 +96,48 @@ def test_a_pair_is_judged_by_the_rest_where_it_is_known(market: Path) -> None:
         event[:4] for event in expected
     }
     assert {event[4] for event in expected} == {True, False}
+
+
+@pytest.mark.parametrize("period", FREQUENCIES)
+def test_a_period_returns_what_the_index_grew(market: Path, indexes: pd.DataFrame, period: str) -> None:
+    found = table(market, f"select * from period_returns where period = '{period}'")  # noqa: S608
+    points = {
+        row["symbol"] for row in rows(market, "select symbol from returns group by 1 having count(return_1d) = 0")
+    }
+    assert set(found["symbol"]) == set(indexes.columns) - points
+    for symbol, ours in found.groupby("symbol"):
+        index = indexes[symbol].dropna()
+        last = index.groupby(index.index.to_period(FREQUENCIES[period])).last()
+        ours = ours.set_index("period_start").sort_index()
+        assert ours.index.equals(pd.DatetimeIndex(last.index.start_time, name="period_start"))
+        assert ours["period_end"].tolist() == last.index.end_time.normalize().tolist()
+        expected = last.pct_change(fill_method=None).to_numpy()
+        assert (
+            ours["period_return"].notna().sum() >= len(expected) - 3
+        )  # the first has no base, nor what follows a hole
+        known = ours["period_return"].notna().to_numpy()
+        assert abs(ours["period_return"].to_numpy()[known] - expected[known]).max() < 1e-9
+        complete = ours[ours["is_complete"]]
+        assert ours["periods"].unique().tolist() == [len(complete)]
+        assert (
+            complete["rank"].tolist()
+            == complete["period_return"].round(12).rank(ascending=False, method="min").tolist()
+        )
+        assert ours.loc[~ours["is_complete"], "rank"].isna().all()
+
+
+@pytest.mark.parametrize(("period", "is_over"), [("week", True), ("month", True), ("quarter", False), ("year", False)])
+def test_what_has_closed_on_its_last_weekday_is_complete(market: Path, period: str, is_over: bool) -> None:
+    sessions = closed_sessions("XNYS", NOW)["session_date"]
+    assert sessions.max() == pd.Timestamp(2026, 1, 30)
+    of_slv = rows(
+        market,
+        "select is_complete, last_session from period_returns"  # noqa: S608
+        f" where symbol = 'SLV' and period = '{period}' order by period_start",
+    )
+    assert of_slv[-1] == {"is_complete": is_over, "last_session": dt.date(2026, 1, 30)}
+    assert {row["is_complete"] for row in of_slv[1:-1]} == {True}
+    assert of_slv[0]["is_complete"] is False
 
 
 def test_falls_from_a_peak_of_five_percent_and_more(market: Path, indexes: pd.DataFrame) -> None:
