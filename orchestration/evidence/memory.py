@@ -6,6 +6,7 @@ file may be deleted at any time.
 """
 
 import hashlib
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 # Of one series of numbers after the other; the code that looks at them is a part of it.
 DIGEST_BYTES = 16
+# Of a thousand instruments the first search takes minutes: what it has found is kept if it is killed.
+SAVED_EVERY = 60.0
 # Above, what nobody asked for is forgotten.
 MOST = 1_000_000
 _CODE = Path(return_periods.__file__).read_bytes()
@@ -41,6 +44,7 @@ class Memory:
     def __init__(self, path: Path, names: Sequence[str]) -> None:
         self.path, self.names = path, list(names)
         self._known: dict[bytes, Numbers] = {}
+        self._saved = time.monotonic()
         self._asked: dict[bytes, Numbers] = {}
         try:
             table = pq.read_table(path, partitioning=None)
@@ -59,6 +63,8 @@ class Memory:
 
     def __setitem__(self, key: bytes, numbers: "Numbers") -> None:
         self._asked[key] = numbers
+        if time.monotonic() - self._saved > SAVED_EVERY:
+            self.save()
 
     def save(self) -> None:
         """Keep what is known; of very much only what was asked for.
@@ -66,6 +72,7 @@ class Memory:
         Raises:
             OSError: the file cannot be written.
         """
+        self._saved = time.monotonic()
         kept = self._known | self._asked
         kept = self._asked if len(kept) > MOST else kept
         if kept.keys() == self._known.keys():

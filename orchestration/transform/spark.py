@@ -13,7 +13,7 @@ from importlib.util import find_spec
 
 from orchestration.market.errors import SettingsError
 
-# The models that run Python, and what stands beside them: Spark's session runs none, so DuckDB builds them on its tables.
+# The models that run Python, and what stands beside them: Spark runs none, so DuckDB builds them on its tables.
 EVIDENCE = "orewatch.intermediate.evidence+ orewatch.marts.evidence"
 
 SECONDS_TO_ANSWER = 5

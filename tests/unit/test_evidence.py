@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from scipy import optimize, stats
 
+from orchestration.evidence import memory as memory_module
 from orchestration.evidence import outcomes, return_periods, statistics
 from orchestration.evidence.memory import Memory, keys
 from orchestration.evidence.studies import STUDY, Series, study_outcomes
@@ -169,6 +170,13 @@ def test_a_move_is_known_only_by_what_came_before_it_and_is_found_once(tmp_path:
     assert keys(values, [5, 9], "plain")[1] not in keys(values + 1e-16, [9], "volatility")
     values[0] += 1e-6
     assert keys(values, [5], "plain")[0] not in known
+
+
+def test_what_a_long_search_has_found_is_kept_if_it_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory_module, "SAVED_EVERY", -1.0)
+    memory = Memory(tmp_path / "known.parquet", PERIODS)
+    memory[b"1" * 16] = (1.0, None, None, 2.0, 3.0)
+    assert b"1" * 16 in Memory(tmp_path / "known.parquet", PERIODS)
 
 
 def test_a_broken_memory_knows_nothing(tmp_path: Path) -> None:
