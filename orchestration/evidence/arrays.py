@@ -25,9 +25,13 @@ def by_name(rows: pa.Table) -> "Iterator[tuple[str, tuple[NDArray[Any], ...]]]":
 
 
 def numbered(column: pa.ChunkedArray) -> "tuple[Numbers, list[str]]":
-    """Texts as numbers, and the text of each number."""
+    """Texts as numbers, and the text of each number; in the order of texts, whoever comes first among the rows."""
     coded = column.combine_chunks().dictionary_encode()
-    return coded.indices.to_numpy().astype(np.int64), coded.dictionary.to_pylist()
+    names = coded.dictionary.to_pylist()
+    order = sorted(range(len(names)), key=names.__getitem__)
+    place = np.empty(len(names), dtype=np.int64)
+    place[order] = np.arange(len(names))
+    return place[coded.indices.to_numpy()], [names[at] for at in order]
 
 
 def begins(*sorted_numbers: "Numbers") -> "Numbers":

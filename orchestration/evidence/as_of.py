@@ -17,6 +17,8 @@ from orchestration.evidence.tables import study_statistics, table
 if TYPE_CHECKING:
     import duckdb
 
+RATES = ("base_share_up", "base_median", "base_share_down", "base_calls_up", "base_calls_down")
+
 # As in int_study_series, of published tables.
 SERIES = """
     select
@@ -89,4 +91,4 @@ def _base_rates(series: pa.Table) -> pd.DataFrame:
                 is_true, counts = one.calls(call, rises, sessions)
                 rates[name_of_rate] = share_up(is_true[counts & ~np.isnan(is_true)]).rate
             rows += [{"scope": scope, "scope_value": name, "sessions": sessions} | rates for scope in OF_ONE]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["scope", "scope_value", "sessions", *RATES])

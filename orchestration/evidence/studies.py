@@ -80,7 +80,7 @@ def study_outcomes(
     """What followed each event of each study, over each horizon.
 
     Args:
-        events: `STUDY`, study_key, event_id, series, symbol, session_date; of `int_study_events`.
+        events: `STUDY`, study_key, event_id, series, symbol, session_date; of `int_study_events`, ordered by event_id.
         series: by the name that events have.
         members: of each scope of several and its value the symbols; all of them, not only those that signal.
 

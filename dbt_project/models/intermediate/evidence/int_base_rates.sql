@@ -46,7 +46,7 @@ sessions as (
     select
         members.scope,
         {%- for n in horizons %}
-            avg(after.in_base_{{ n }}) as return_{{ n }},
+            {{ exact_mean('after.in_base_' ~ n) }} as return_{{ n }},
             cast(null as double) as call_{{ n }},
         {%- endfor %}
         members.scope_value

@@ -31,8 +31,8 @@ falls as (
     group by claims.claim_id
 ),
 
--- Whether a move is rarer than once in so many years: unknown while the interval holds both; what comes more than once a
--- year is not.
+-- Whether a move is rarer than once in so many years: unknown while the interval holds both; what comes more than once
+-- a year is not.
 rare as (
     select
         claims.claim_id,
