@@ -40,13 +40,28 @@ class Share:
         lower, upper = intervals([self])
         return (None, None) if self.n < FEWEST else (float(lower[0]), float(upper[0]))
 
-    def p_value(self, base: float | None) -> float | None:
-        """How likely a share so far from the base is, if the base is the truth: two-sided, binomial."""
-        if not self.n or base is None or np.isnan(base):
-            return None
-        from scipy.stats import binomtest
 
-        return float(binomtest(self.hits, self.n, base).pvalue)
+def p_values(shares: "Sequence[Share]", bases: "Sequence[float | None]") -> list[float | None]:
+    """How likely a share so far from its base is, if the base is the truth; None of none, and without a base.
+
+    Two-sided and binomial: what all outcomes have that are not likelier. It is what `scipy.stats.binomtest` finds for
+    each; of thousands of studies that takes seconds.
+    """
+    from scipy.stats import binom
+
+    asked = [at for at, (share, base) in enumerate(zip(shares, bases, strict=True)) if share.n and base is not None]
+    found: list[float | None] = [None] * len(shares)
+    if not asked:
+        return found
+    n, hits = (np.array([getattr(shares[at], name) for at in asked]) for name in ("n", "hits"))
+    base = np.array([bases[at] for at in asked], dtype=float)
+    begins = np.cumsum([0, *(n + 1)])[:-1]
+    outcomes = np.arange(int((n + 1).sum())) - np.repeat(begins, n + 1)
+    likely = binom.pmf(outcomes, np.repeat(n, n + 1), np.repeat(base, n + 1))
+    is_no_likelier = likely <= np.repeat(likely[begins + hits], n + 1) * (1 + 1e-7)
+    for at, p in zip(asked, np.add.reduceat(np.where(is_no_likelier, likely, 0.0), begins), strict=True):
+        found[at] = min(float(p), 1.0)
+    return found
 
 
 def intervals(shares: "Sequence[Share]") -> "tuple[Floats, Floats]":

@@ -11,7 +11,7 @@ from orchestration.evidence.arrays import by_name
 from orchestration.evidence.calls import CALLS, scores
 from orchestration.evidence.memory import Memory, keys
 from orchestration.evidence.return_periods import OTHER_QUANTILES, return_of, sizes_of, tail_of, threshold_of
-from orchestration.evidence.statistics import Share, finding, intervals, median, q_values, share_up
+from orchestration.evidence.statistics import Share, finding, intervals, median, p_values, q_values, share_up
 from orchestration.evidence.studies import OF_ONE, STUDY, Series, study_outcomes
 from orchestration.ingest.parquet import schema_of
 
@@ -34,6 +34,9 @@ SCHEMAS = {
         "base_share_up number, base_median number, p_value number, q_value number, finding text, calls count,"
         "hits count, hit_rate number, hit_lower number, hit_upper number, base_hit_rate number, brier_score number,"
         "base_brier_score number, skill number",
+        "level_statistics": "scope text, level_id text, kind text, symbol text, side text, in_hindsight flag,"
+        "tests count, held count, hold_rate number, hold_lower number, hold_upper number, placebo_tests count,"
+        "placebo_held count, placebo_rate number, finding text",
         "return_periods": "symbol text, side text, basis text, history_end date, returns count, threshold number,"
         "clusters count, clusters_per_year number, shape number, scale number, level_1y number, level_5y number,"
         "level_10y number, level_25y number",
@@ -96,8 +99,8 @@ def study_statistics(studies: pd.DataFrame, base_rates: pd.DataFrame) -> pd.Data
     changes = [np.asarray(values, dtype=float) for values in found.pop("changes")]
     shares = [share_up(values) for values in changes]
     bases = [None if np.isnan(base) else float(base) for base in found["base_share_up"]]
-    p_values = [share.p_value(base) for share, base in zip(shares, bases, strict=True)]
-    q = q_values(p_values)
+    p = p_values(shares, bases)
+    q = q_values(p)
     lower, upper = intervals(shares)
     medians = pd.DataFrame([median(values) for values in changes], columns=MEDIAN, dtype=float)
     return found.assign(
@@ -107,7 +110,7 @@ def study_statistics(studies: pd.DataFrame, base_rates: pd.DataFrame) -> pd.Data
         share_up_lower=lower,
         share_up_upper=upper,
         **medians,
-        p_value=pd.Series(p_values, dtype=float),
+        p_value=pd.Series(p, dtype=float),
         q_value=pd.Series(q, dtype=float),
         finding=[finding(*one) for one in zip(shares, bases, q, strict=True)],
         **track_records(found),

@@ -34,7 +34,7 @@ SCHEMAS = {
         "calendar text, currency text, tick_size number, metal_symbol text, sector_symbol text, active_from date,"
         "watchlists text, contract_months text, price_basis text, money text, base_currency text, clock text",
         "price_levels": "level_id text, symbol text, lower number, upper number, kind text, active_from date,"
-        "note text, series text, short_symbol text",
+        "note text, series text, known_since date, short_symbol text",
         "pairs": "pair_id text, long_symbol text, short_symbol text, kind text, z_threshold number",
         "move_rules": "rule_id text, scope text, scope_value text, measure text, sessions count, threshold number,"
         "note text",

@@ -179,6 +179,7 @@ class PriceLevel(seeds.SeedRow):
     active_from: seeds.Date
     note: seeds.Note
     series: seeds.OptionalText = None
+    known_since: seeds.OptionalDate = None
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

@@ -171,8 +171,13 @@ def main(arguments: Sequence[str]) -> int:
 def _wait_with(arguments: Sequence[str]) -> int:
     """Read the models, wait for a line, run; returns dbt's exit code."""
     with loading():
+        # What the Python models need takes most of a second.
+        import statsmodels.stats.multitest
+        import statsmodels.stats.proportion  # noqa: F401
         from dbt.cli.main import dbtRunner
         from dbt.contracts.graph.manifest import Manifest
+
+        import orchestration.evidence.tables  # noqa: F401
 
         # In silence: what is wrong with the models, the command itself will say, as it reads them again.
         read = dbtRunner().invoke(["--log-level", "none", "--log-level-file", "none", "--no-write-json", "parse"])

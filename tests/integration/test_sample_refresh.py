@@ -110,7 +110,7 @@ class TestFirstRefresh:
         manifest = current_manifest(settings.paths.published)
         assert manifest is not None
         assert manifest.simulated
-        assert len(manifest.rows) == 29
+        assert len(manifest.rows) == 30
         for table, count in manifest.rows.items():
             sources = {row["source"] for row in published(settings, f"select distinct source from {table}")}  # noqa: S608
             assert sources == ({"sample"} if count else set())

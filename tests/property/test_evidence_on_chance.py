@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
+from orchestration.evidence.level_statistics import level_statistics
 from orchestration.evidence.return_periods import sizes_of, tail_of
 from orchestration.evidence.studies import STUDY, Series, study_outcomes
 from orchestration.evidence.tables import study_statistics
@@ -60,6 +61,38 @@ def test_what_follows_large_moves_is_what_follows_any_session() -> None:
     missed = (found["base_share_up"] < found["share_up_lower"]) | (found["base_share_up"] > found["share_up_upper"])
     assert 0.02 < missed.mean() <= 0.07
     assert (found["finding"] != "not different").mean() <= 0.01
+
+
+def test_levels_that_anybody_might_have_named_hold_as_often_as_any() -> None:
+    """Of 1,000 instruments the close after 1,000 sessions, named then; and round numbers."""
+    returns = returns_without_memory_in_the_mean(np.random.default_rng(54))
+    days = np.datetime64("2010-01-01") + np.arange(SESSIONS) * np.timedelta64(1, "D")
+    rows = []
+    for path in returns:
+        close = 50 * np.cumprod(1 + path)
+        if not 1e-3 < close.min() <= close.max() < 1e6:
+            continue
+        prices = pa.table(
+            {"symbol": ["A"] * SESSIONS, "session_date": pa.array(days), "low": close, "high": close, "close": close,
+             "atr_14": np.full(SESSIONS, np.nan), "splits_to_come": np.ones(SESSIONS)}
+        )  # fmt: skip
+        level = {
+            "level_id": "l", "symbol": "A", "lower": close[1_000], "upper": close[1_000], "kind": "support",
+            "active_from": days[0].astype(object), "known_since": days[1_001].astype(object),
+        }  # fmt: skip
+        rows += [row for row in level_statistics(prices, [level]) if not row["in_hindsight"]]
+    found = pd.DataFrame(rows)
+    # A grid that is moved twice has its own chance: more of round numbers differ than of 20 moved levels.
+    for scope, most in (("level", 0.08), ("round_numbers", 0.12)):
+        of_scope = found[found["scope"] == scope]
+        judged = of_scope[of_scope["finding"] != "too few"]
+        assert len(judged) > 400
+        assert (judged["finding"] != "not different").mean() <= most
+        held, placebo = (
+            of_scope[hits].sum() / of_scope[n].sum()
+            for hits, n in (("held", "tests"), ("placebo_held", "placebo_tests"))
+        )
+        assert held == pytest.approx(placebo, abs=0.02)
 
 
 @pytest.mark.parametrize("years", [25, 100])

@@ -54,9 +54,20 @@ def test_what_is_of_several_is_the_change_alone() -> None:
 def test_a_share_has_wilsons_interval_and_a_binomial_p() -> None:
     share = statistics.Share(23, 42)
     assert share.interval == pytest.approx((0.3994911903, 0.6877660677), abs=1e-9)
-    assert share.p_value(0.5168561739) == pytest.approx(0.7584772155, abs=1e-9)
+    assert statistics.p_values([share], [0.5168561739]) == pytest.approx([0.7584772155], abs=1e-9)
     assert statistics.Share(3, 9).interval == (None, None)
     assert statistics.Share(0, 0).rate is None
+
+
+def test_p_is_that_of_scipys_binomial_test() -> None:
+    rng = np.random.default_rng(3)
+    n = rng.integers(1, 200, 400)
+    shares = [statistics.Share(int(rng.integers(0, size + 1)), int(size)) for size in n]
+    bases = [*rng.uniform(0, 1, 396), 0.0, 1.0, 0.5, 0.25]
+    exact = [stats.binomtest(share.hits, share.n, base).pvalue for share, base in zip(shares, bases, strict=True)]
+    assert statistics.p_values(shares, bases) == pytest.approx(exact, rel=1e-9, abs=1e-14)
+    assert statistics.p_values([statistics.Share(0, 0), shares[0], shares[1]], [0.5, None, 0.5])[:2] == [None, None]
+    assert statistics.p_values([], []) == []
 
 
 @pytest.mark.parametrize("n", [10, 11, 42, 500])
