@@ -119,3 +119,21 @@ def test_names_that_readers_rely_on(manifest: dict[str, Any]) -> None:
     found = marts(manifest)
     for mart, names in promised.items():
         assert set(names.split()) <= set(found[mart]["columns"]), mart
+
+
+def test_evidence_reads_tables_of_what_comes_before_it(manifest: dict[str, Any]) -> None:
+    """Of what Spark has built DuckDB gets the tables, and no view."""
+    models = {id_: node for id_, node in manifest["nodes"].items() if node["resource_type"] == "model"}
+    evidence = {id_ for id_, node in models.items() if "evidence" in node["fqn"]}
+    after = [id_ for id_ in evidence if "intermediate" in models[id_]["fqn"]]
+    while after:
+        after = [child for id_ in after for child in manifest["child_map"][id_] if child in models]
+        evidence.update(after)
+    asked = [(id_, parent) for id_ in evidence for parent in models[id_]["depends_on"]["nodes"]]
+    assert len(asked) > 20
+    while asked:
+        id_, parent = asked.pop()
+        if parent in models and parent not in evidence:
+            assert models[parent]["config"]["materialized"] != "view", f"{id_} reads {parent}"
+            if models[parent]["config"]["materialized"] == "ephemeral":
+                asked += [(id_, other) for other in models[parent]["depends_on"]["nodes"]]
